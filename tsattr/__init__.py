@@ -1,0 +1,1 @@
+"""Explain models of time series and tables over labelled data."""

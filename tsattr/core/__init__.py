@@ -1,0 +1,1 @@
+"""Plain arrays only: the engine, targets, baselines and groups that every method shares."""

@@ -1,0 +1,1 @@
+"""The attribution methods, one file a method or close family; they use `tsattr.core` only."""

@@ -1,0 +1,1 @@
+"""Measures of an attribution: plain functions of plain arrays."""
