@@ -1,1 +1,37 @@
-"""Explain models of time series and tables over labelled data."""
+"""Explain models of time series and tables over labelled data: ``tsattr.explain(model, x, method)``.
+
+The methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are here at once; what
+needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `datasets`, `read_wfdb`) is loaded when first used.
+"""
+
+import importlib as _importlib
+from typing import Any as _Any
+
+from . import models as models
+from .core import baselines as baselines
+from .core import groups as groups
+from .core import targets as targets
+from .explain import ExplanationWarning as ExplanationWarning
+from .explain import explain as explain
+from .methods.gradient import InputXGradient as InputXGradient
+from .methods.gradient import IntegratedGradients as IntegratedGradients
+from .methods.gradient import Saliency as Saliency
+from .methods.gradient import SmoothGrad as SmoothGrad
+from .methods.occlusion import Occlusion as Occlusion
+
+__version__ = "0.1.0"
+
+_MODULES = ("datasets", "ecg", "io", "metrics", "plot", "report")
+_NAMES = {"read_wfdb": "io", "write_wfdb": "io"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
+        return _importlib.import_module(f".{name}", __name__)
+    if name in _NAMES:
+        return getattr(_importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    raise AttributeError(f"module 'tsattr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES, *_NAMES])

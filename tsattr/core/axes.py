@@ -1,0 +1,264 @@
+"""Names, sizes and coordinates of an input's dims, as plain arrays, and what follows from them: extents and alignment."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# Unit -> (kind, factor to the kind's own unit: seconds, degrees, metres, months).
+_UNITS: dict[str, tuple[str, float]] = {}
+_TABLES: dict[str, dict[tuple[str, ...], float]] = {
+    "time": {
+        ("ns", "nanosecond", "nanoseconds"): 1e-9,
+        ("us", "µs", "μs", "microsecond", "microseconds"): 1e-6,
+        ("ms", "msec", "millisecond", "milliseconds"): 1e-3,
+        ("s", "sec", "secs", "second", "seconds"): 1.0,
+        ("min", "mins", "minute", "minutes"): 60.0,
+        ("h", "hr", "hrs", "hour", "hours"): 3600.0,
+        ("d", "day", "days"): 86400.0,
+        ("week", "weeks"): 604800.0,
+    },
+    "angle": {
+        ("deg", "degree", "degrees", "°", "degrees_north", "degree_north", "degrees_east", "degree_east"): 1.0,
+    },
+    "length": {("mm",): 1e-3, ("cm",): 1e-2, ("m", "metre", "metres", "meter", "meters"): 1.0, ("km",): 1e3},
+    "month": {("month", "months"): 1.0, ("year", "years"): 12.0},
+}
+for _kind, _table in _TABLES.items():
+    for _names, _factor in _table.items():
+        _UNITS.update(dict.fromkeys(_names, (_kind, _factor)))
+
+_DEFAULT_UNITS = {"time": "s", "lat": "deg", "latitude": "deg", "lon": "deg", "longitude": "deg"}
+_CHANNELS = ("lead", "channel", "feature", "variable")
+
+
+def parse_extent(size: str) -> tuple[float, str]:
+    """Split ``"200ms"`` into its number and its unit.
+
+    >>> parse_extent("0.5 s")
+    (0.5, 's')
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)\s*", size)
+    if match is None or match[2] not in _UNITS:
+        known = ", ".join(sorted(u for u in _UNITS if u.isascii()))
+        raise ValueError(
+            f"an extent is a number with a unit, like '200ms' or '5deg', got {size!r}; known units: {known}"
+        )
+    return float(match[1]), match[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """An array with dims and coords that compares and prints by content: what a fitted object holds.
+
+    Anything with ``dims``, ``values`` and ``coords`` (an ``xarray.DataArray``), a mapping from labels to values, or a
+    plain array of the event's shape can be held; :meth:`Axes.align` puts it on an input's axes.
+    """
+
+    values: np.ndarray
+    dims: tuple[str, ...] | None = None
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Any) -> Array:
+        """Hold `value`: a labelled array, a table, a mapping of labels, or a plain array."""
+        if isinstance(value, Array):
+            return value
+        if isinstance(value, Mapping):
+            return cls(np.asarray(list(value.values())), ("",), {"": np.asarray(list(value), dtype=object)})
+        if hasattr(value, "dims") and hasattr(value, "coords"):
+            coords = {str(d): np.asarray(value.coords[d].values) for d in value.dims if d in value.coords}
+            return cls(np.asarray(value.values), tuple(map(str, value.dims)), coords)
+        if hasattr(value, "columns") and hasattr(value, "index"):
+            frame = {"sample": np.asarray(value.index), "feature": np.asarray(value.columns, dtype=object)}
+            return cls(value.to_numpy(dtype=object), ("sample", "feature"), frame)
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().numpy()
+        return cls(np.asarray(value))
+
+    @property
+    def digest(self) -> str:
+        """The first 12 hex digits of the content's SHA-256."""
+        content = self.values
+        raw = repr(content.tolist()).encode() if content.dtype == object else np.ascontiguousarray(content).tobytes()
+        return hashlib.sha256(raw + repr((self.dims, content.shape, str(content.dtype))).encode()).hexdigest()[:12]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Array) and self.dims == other.dims and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        if self.values.ndim == 0:
+            return repr(self.values.item())
+        if self.dims == ("",):
+            return repr(dict(zip(self.coords[""].tolist(), self.values.tolist())))
+        names = self.dims or ("",) * self.values.ndim
+        shape = ", ".join(f"{d} {s}".strip() for d, s in zip(names, self.values.shape))
+        return f"<{shape}: sha256 {self.digest}>"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The dims of one input variable without its sample dim, and the samples' own axis beside them.
+
+    Parameters
+    ----------
+    dims, shape
+        Names and sizes of the event dims, in the input's order.
+    coords, units
+        Coordinate values and unit strings by dim; a dim may have neither.
+    sample_dim, samples, sample_coord
+        Name and length of the sample axis, and its coordinate if it has one.
+    periodic
+        Dims that close on themselves (a full circle of longitude).
+    nominal
+        Of the event's shape, True where values are codes of categories, or None.
+    code
+        ``code(position, value)`` gives the code of a category at a flat position of the event.
+    """
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    sample_dim: str = "sample"
+    samples: int = 1
+    sample_coord: np.ndarray | None = None
+    periodic: frozenset[str] = frozenset()
+    nominal: np.ndarray | None = None
+    code: Any = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The dims that hold unlike quantities side by side: lead, channel, feature, variable."""
+        return tuple(d for d in self.dims if d in _CHANNELS)
+
+    def axis(self, dim: str) -> int:
+        """Position of `dim` among the event dims; KeyError where there is no such dim."""
+        if dim not in self.dims:
+            raise KeyError(f"no dim {dim!r} to work along; the input's dims are {list(self.dims)}")
+        return self.dims.index(dim)
+
+    def positions(self, dim: str) -> tuple[np.ndarray, str]:
+        """Coordinate of `dim` as increasing numbers in its kind's own unit (s, deg, m, month), and the kind."""
+        n = self.shape[self.axis(dim)]
+        if dim not in self.coords:
+            raise ValueError(
+                f"a size with a unit needs a coordinate on dim {dim!r}, which has none; give an int number of cells, "
+                f"or assign one: x.assign_coords({dim}=...)"
+            )
+        c = np.asarray(self.coords[dim])
+        if c.dtype.kind in "Mm":
+            p, kind = (c - c[0]) / np.timedelta64(1, "s"), "time"
+        elif c.dtype == object and hasattr(c[0], "calendar"):
+            p, kind = np.array([(v - c[0]).total_seconds() for v in c]), "time"
+        elif c.dtype.kind in "fiu":
+            unit = str(self.units.get(dim) or _DEFAULT_UNITS.get(dim) or "").split(" since")[0].strip()
+            if unit not in _UNITS:
+                raise ValueError(
+                    f"the coordinate of dim {dim!r} has unit {unit or 'none'!r}, which is not known here; set "
+                    f"x.{dim}.attrs['units'] to one of s, ms, min, h, day, deg, m, km, month, or give an int number of cells"
+                )
+            kind, factor = _UNITS[unit]
+            p = c.astype(np.float64) * factor
+        else:
+            raise ValueError(f"dim {dim!r} is labelled by {c.dtype} values, so sizes along it are int numbers of cells")
+        if n > 1 and p[0] > p[-1]:
+            p = -p
+        if n > 1 and not (np.diff(p) > 0).all():
+            raise ValueError(f"the coordinate of dim {dim!r} does not run in one direction; sort it: x.sortby({dim!r})")
+        return p, kind
+
+    def extent(self, dim: str, size: str) -> tuple[float, np.ndarray]:
+        """`size` ("200ms") in the unit of :meth:`positions`, and those positions."""
+        p, kind = self.positions(dim)
+        number, unit = parse_extent(size)
+        if _UNITS[unit][0] != kind:
+            raise ValueError(f"{size!r} is not a size along dim {dim!r}, whose coordinate is a {kind}")
+        return number * _UNITS[unit][1], p
+
+    def cells(self, dim: str, size: float | str) -> float:
+        """`size` along `dim` as a (fractional) number of cells; a string needs an evenly spaced coordinate."""
+        if not isinstance(size, str):
+            self.axis(dim)
+            return float(size)
+        width, p = self.extent(dim, size)
+        if len(p) < 2:
+            return float("inf")
+        steps = np.diff(p)
+        if not np.allclose(steps, steps.mean(), rtol=1e-3):
+            raise ValueError(
+                f"the coordinate of dim {dim!r} is not evenly spaced; give the size in cells, or interpolate first"
+            )
+        return float(width / steps.mean())
+
+    def align(self, array: Array, what: str) -> np.ndarray:
+        """`array` on these axes, as shape ``(samples or 1, *shape)`` with 1 along dims it does not have.
+
+        Labelled dims are matched by coordinate value, whatever their order; a mapping of labels is matched to the dim
+        that has them; a plain array must have the event's shape. ValueError or KeyError says what does not fit.
+        """
+        v, dims = array.values, array.dims
+        if v.ndim == 0:
+            return v.reshape((1,) * (1 + len(self.shape)))
+        if dims is None:
+            if v.shape != self.shape:
+                raise ValueError(
+                    f"{what} has shape {v.shape}, but a sample has shape {self.shape} (dims {list(self.dims)}); "
+                    "give that shape, or an xarray.DataArray with the dims it has"
+                )
+            return v[None]
+        coords = dict(array.coords)
+        if dims == ("",):
+            dims = (self._dim_of_labels(coords.pop(""), what),)
+            coords = {dims[0]: array.coords[""]}
+        extra = [d for d in dims if d not in (self.sample_dim, *self.dims)]
+        if extra:
+            raise ValueError(
+                f"{what} has dim {extra[0]!r}, which the input lacks (its dims: {[self.sample_dim, *self.dims]})"
+            )
+        sizes = dict(zip((self.sample_dim, *self.dims), (self.samples, *self.shape)))
+        mine = {**self.coords, **({} if self.sample_coord is None else {self.sample_dim: self.sample_coord})}
+        for axis, d in enumerate(dims):
+            if d in coords and d in mine and not _same(coords[d], mine[d]):
+                v = np.take(v, _match(coords[d], mine[d], d, what), axis)
+            elif v.shape[axis] != sizes[d]:
+                raise ValueError(f"{what} has {v.shape[axis]} entries along dim {d!r}, the input has {sizes[d]}")
+        order = [d for d in (self.sample_dim, *self.dims) if d in dims]
+        v = v.transpose([dims.index(d) for d in order])
+        return v.reshape([sizes[d] if d in order else 1 for d in (self.sample_dim, *self.dims)])
+
+    def _dim_of_labels(self, labels: np.ndarray, what: str) -> str:
+        for d, c in self.coords.items():
+            if all(label in c.tolist() for label in labels.tolist()):
+                return d
+        raise KeyError(f"{what} names {labels.tolist()}, which are not labels of any one dim of {list(self.dims)}")
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
+        return False
+    if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
+        return bool(np.allclose(a, b, rtol=1e-6, atol=1e-9))
+    return a.tolist() == b.tolist()
+
+
+def _match(have: np.ndarray, want: np.ndarray, dim: str, what: str) -> np.ndarray:
+    if want.dtype.kind == "f":
+        at = np.abs(have.astype(float)[None] - want[:, None]).argmin(1)
+        lost = ~np.isclose(have.astype(float)[at], want, rtol=1e-6, atol=1e-9)
+    else:
+        where = {v: i for i, v in enumerate(have.tolist())}
+        lost = np.array([v not in where for v in want.tolist()], dtype=bool)
+        at = np.array([where.get(v, 0) for v in want.tolist()])
+    if lost.any():
+        missing = want[lost][:5].tolist()
+        raise ValueError(f"{what} lacks {int(lost.sum())} of the input's labels along dim {dim!r}, such as {missing}")
+    return at

@@ -1,0 +1,79 @@
+"""Random numbers that depend on (seed, sample, draw) and on nothing else: not on batches, chunks, device or order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def sample_ids(labels: np.ndarray | None, n: int) -> np.ndarray:
+    """One uint64 for each sample: from its coordinate value where there is one, else from its position."""
+    if labels is None:
+        return np.arange(n, dtype=np.uint64)
+    labels = np.asarray(labels)
+    if labels.dtype.kind in "iuMm":
+        return labels.astype(np.int64).view(np.uint64)
+    digests = (hashlib.blake2b(repr(v).encode(), digest_size=8).digest() for v in labels.tolist())
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class Key:
+    """What identifies the random draw of each row.
+
+    Parameters
+    ----------
+    seed
+        The call's seed.
+    sample
+        uint64 (rows,): identity of each row's sample.
+    position
+        int64 (rows,): each row's sample as a position in the whole input, for arrays given per sample.
+    draw
+        int64 (rows,): number of the draw.
+    stream
+        Keeps unlike uses of one draw apart.
+    """
+
+    seed: int
+    sample: np.ndarray
+    position: Tensor
+    draw: Tensor
+    stream: int = 0
+
+    def fork(self, stream: int) -> Key:
+        """The same rows with an independent stream of numbers."""
+        return replace(self, stream=self.stream * 64 + stream + 1)
+
+    def rng(self, row: int, *, per_sample: bool = False) -> np.random.Generator:
+        """The generator of one row; with `per_sample`, the one that all draws of its sample share."""
+        draw = 2**63 if per_sample else int(self.draw[row])
+        return np.random.Generator(
+            np.random.Philox(counter=[0, 0, draw, self.stream], key=[self.seed % 2**64, int(self.sample[row])])
+        )
+
+    def each(self, make: Callable[[int], np.ndarray | float], like: Tensor) -> Tensor:
+        """Stack ``make(row)`` over the rows, once for each distinct (sample, draw), on the device and dtype of `like`."""
+        made: dict[tuple[int, int], int] = {}
+        values: list[np.ndarray | float] = []
+        index: list[int] = []
+        for row, pair in enumerate(zip(self.sample.tolist(), self.draw.tolist())):
+            if pair not in made:
+                made[pair] = len(values)
+                values.append(make(row))
+            index.append(made[pair])
+        table = torch.as_tensor(np.stack(values)).to(like.device, like.dtype)
+        return table if len(values) == len(index) else table[torch.as_tensor(index, device=like.device)]
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """U(0, 1) of the shape of `like` (rows, *event), drawn in float64 so that dtype changes no draw."""
+        return self.each(lambda row: self.rng(row).random(like.shape[1:]), like)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """N(0, 1) of the shape of `like` (rows, *event)."""
+        return self.each(lambda row: self.rng(row).standard_normal(like.shape[1:]), like)

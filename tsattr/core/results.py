@@ -1,0 +1,43 @@
+"""What a method returns: plain arrays with the names of their dims, samples first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from .engine import Samples
+
+EVENT = "..."
+"""Stands for the input's own dims in :attr:`Field.dims`."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One variable of a result: its dims after the sample dim ("..." for the event's, "target", "group"), its values."""
+
+    dims: tuple[str, ...]
+    values: Tensor
+
+
+class Method(Protocol):
+    """Frozen settings and one verb."""
+
+    gradient: bool
+    """True if it needs the model's gradients."""
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples. The keys are those of DESIGN's result table; ``"converged"`` is folded into `status`."""
+        ...
+
+    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+        """The fewest and the most rows it asks of the model for each sample, the intact one included."""
+        ...
+
+
+def check_count(name: str, value: Any) -> None:
+    """ValueError unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")

@@ -1,0 +1,373 @@
+"""Which number of a model's output is explained.
+
+A target is a frozen object of settings. ``bind(outputs)`` resolves labels to indices on the output axes and gives a
+function ``(y, y0) -> values``: `y` (rows, *out) the outputs of a batch, `y0` the outputs of the same samples at the intact
+input, values (rows,). Any object with such a ``bind`` is a target; so is a plain function of `y`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .axes import Array, Axes
+
+Value = Callable[[Tensor, Tensor], Tensor]
+
+
+class Target(Protocol):
+    """What :func:`resolve` returns."""
+
+    def bind(self, outputs: Axes) -> Value:
+        """The function ``(y, y0) -> (rows,)`` for a model with these output axes."""
+        ...
+
+
+def index_of(outputs: Axes, dim: str, where: Any) -> int:
+    """The index of one entry of an output axis: an int is an index, anything else a label."""
+    n = outputs.shape[outputs.axis(dim)]
+    if isinstance(where, bool | np.bool_):
+        raise TypeError(f"a target along {dim!r} is an int (an index) or a label, got {where!r}")
+    if isinstance(where, int | np.integer):
+        if not -n <= where < n:
+            raise IndexError(f"target {int(where)} is out of range: output axis {dim!r} has {n} entries (0 to {n - 1})")
+        return int(where) % n
+    if dim not in outputs.coords:
+        raise KeyError(
+            f"target {where!r} is a label, but output axis {dim!r} has none; name them, e.g. "
+            f"outputs={{{dim!r}: [...]}}, or give an index"
+        )
+    labels = np.asarray(outputs.coords[dim])
+    if labels.dtype.kind in "fiu" and isinstance(where, float | np.floating):
+        at = int(np.abs(labels - where).argmin())
+        if np.isclose(labels[at], where, rtol=1e-6, atol=1e-9):
+            return at
+    elif labels.dtype.kind == "M" and not isinstance(where, float):
+        hit = np.flatnonzero(labels == np.datetime64(where))
+        if len(hit):
+            return int(hit[0])
+    else:
+        names = labels.tolist()
+        if where in names or str(where) in map(str, names):
+            return names.index(where) if where in names else list(map(str, names)).index(str(where))
+    shown = ", ".join(map(repr, labels.tolist()[:12])) + (", ..." if n > 12 else "")
+    raise KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}")
+
+
+def _one_axis(outputs: Axes, what: str) -> str:
+    if len(outputs.dims) != 1:
+        raise ValueError(
+            f"{what} needs a model with one output axis, but its axes are {list(zip(outputs.dims, outputs.shape))}; "
+            "name the axes with outputs=..., and say where: Output(time=-1, ...) or Region(lat=(a, b), ...)"
+        )
+    return outputs.dims[0]
+
+
+def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: str) -> tuple[int, ...]:
+    given = dict(axes)
+    if where is not None:
+        given[_one_axis(outputs, what)] = where
+    for d in given:
+        outputs.axis(d)
+    open_axes = [d for d, n in zip(outputs.dims, outputs.shape) if d not in given and n > 1]
+    if open_axes:
+        raise ValueError(f"{what} leaves output axis {open_axes[0]!r} open; say where: {open_axes[0]}=index or label")
+    return tuple(index_of(outputs, d, given.get(d, 0)) for d in outputs.dims)
+
+
+@dataclass(frozen=True, init=False)
+class _Entry:
+    """One entry of the output: by index or label on the one axis, or by name on several."""
+
+    where: Any
+    axes: tuple[tuple[str, Any], ...]
+
+    def __init__(self, where: Any = None, /, **axes: Any) -> None:
+        object.__setattr__(self, "where", where)
+        object.__setattr__(self, "axes", tuple(axes.items()))
+
+    def __repr__(self) -> str:
+        inner = ([] if self.where is None else [repr(self.where)]) + [f"{d}={w!r}" for d, w in self.axes]
+        return f"{type(self).__name__}({', '.join(inner)})"
+
+    def _at(self, outputs: Axes) -> tuple[Any, ...]:
+        return _pick(outputs, self.where, self.axes, repr(self))
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Output(_Entry):
+    """One number of the output, as the model gives it: ``Output(2)``, ``Output("V")``, ``Output(time=-1, lat=12.0)``.
+
+    An int is an index, always; a string, float or date is a label of that axis.
+    """
+
+    def bind(self, outputs: Axes) -> Value:
+        """Index the output."""
+        at = self._at(outputs)
+        return lambda y, y0: y[(slice(None), *at)]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The output of the class that the model predicts for the intact sample: the largest along the one output axis."""
+
+    def bind(self, outputs: Axes) -> Value:
+        """Gather at each sample's own argmax."""
+        _one_axis(outputs, "Predicted()")
+        return lambda y, y0: y.gather(1, y0.argmax(1, keepdim=True))[:, 0]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Probability(_Entry):
+    """The probability of a class, of a model whose outputs are logits along its last axis.
+
+    ``softmax(y)_c``; where the last axis has one entry (or the model gives one number), ``sigmoid(y)``.
+    """
+
+    def bind(self, outputs: Axes) -> Value:
+        """Softmax over the last axis, then index."""
+        at = self._at(outputs)
+        if not outputs.shape or outputs.shape[-1] == 1:
+            return lambda y, y0: y[(slice(None), *at)].sigmoid()
+        return lambda y, y0: y.softmax(-1)[(slice(None), *at)]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class LogOdds(_Entry):
+    """``log p_c - log(1 - p_c)`` of a class, of a model whose outputs are logits along its last axis.
+
+    Computed from the logits, ``y_c - logsumexp of the others``, so that a saturated class stays finite.
+    """
+
+    def bind(self, outputs: Axes) -> Value:
+        """One logit is its own log-odds; of several, subtract what the others add up to."""
+        at = self._at(outputs)
+        if not outputs.shape or outputs.shape[-1] == 1:
+            return lambda y, y0: y[(slice(None), *at)]
+        others = [c for c in range(outputs.shape[-1]) if c != at[-1]]
+
+        def value(y: Tensor, y0: Tensor) -> Tensor:
+            row = y[(slice(None), *at[:-1])]
+            return row[:, at[-1]] - row[:, others].logsumexp(1)
+
+        return value
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The lead of one class over another: ``y_a - y_b``; without `b`, over the largest of the others.
+
+    Without `a`, the predicted class of the intact sample.
+    """
+
+    a: Any = None
+    b: Any = None
+
+    def bind(self, outputs: Axes) -> Value:
+        """Differences along the one output axis."""
+        dim = _one_axis(outputs, repr(self))
+        n = outputs.shape[0]
+        if n < 2:
+            raise ValueError(f"{self!r} needs at least two outputs, the model has {n}")
+        a, b = (None if c is None else index_of(outputs, dim, c) for c in (self.a, self.b))
+
+        def value(y: Tensor, y0: Tensor) -> Tensor:
+            first = y0.argmax(1) if a is None else torch.full((len(y),), a, device=y.device)
+            if b is not None:
+                second = y[:, b]
+            else:
+                second = y.scatter(1, first[:, None], -torch.inf).amax(1)
+            return y.gather(1, first[:, None])[:, 0] - second
+
+        return value
+
+
+@dataclass(frozen=True, init=False)
+class Region:
+    """The weighted mean of the output over a region of its labelled axes.
+
+    ``Region(lat=(-5, 5), lon=(190, 240))`` is the mean over a box, ends included; an int or a label picks one entry
+    (``lead=6``). ``weights`` (or a boolean mask) is a DataArray over some output axes and multiplies the box:
+    ``sum(w y) / sum(w)``.
+    """
+
+    box: tuple[tuple[str, Any], ...]
+    weights: Any
+
+    def __init__(self, weights: Any = None, /, **box: Any) -> None:
+        if weights is None and not box:
+            raise ValueError("Region needs a box, like Region(lat=(-5, 5)), or weights")
+        object.__setattr__(self, "box", tuple(box.items()))
+        object.__setattr__(self, "weights", None if weights is None else Array.of(weights))
+
+    def __repr__(self) -> str:
+        first = [] if self.weights is None else [repr(self.weights)]
+        return f"Region({', '.join(first + [f'{d}={w!r}' for d, w in self.box])})"
+
+    def bind(self, outputs: Axes) -> Value:
+        """Weights over the output axes that sum to 1."""
+        w = np.ones(outputs.shape)
+        named = {d for d, _ in self.box}
+        if self.weights is not None:
+            given = outputs.align(self.weights, f"the weights of {self!r}")[0].astype(np.float64)
+            w = w * np.nan_to_num(given)
+            named |= set(self.weights.dims or outputs.dims)
+        for d, where in self.box:
+            axis = outputs.axis(d)
+            inside = np.zeros(outputs.shape[axis], bool)
+            if isinstance(where, tuple | slice):
+                low, high = (where.start, where.stop) if isinstance(where, slice) else where
+                labels = np.asarray(outputs.coords.get(d, np.arange(len(inside))))
+                inside = (labels >= low) & (labels <= high)
+                if not inside.any():
+                    raise ValueError(
+                        f"no entry of output axis {d!r} lies in [{low}, {high}]; it runs {labels[0]} to {labels[-1]}"
+                    )
+            else:
+                inside[index_of(outputs, d, where)] = True
+            w = w * inside.reshape([-1 if a == axis else 1 for a in range(w.ndim)])
+        open_axes = [d for d, n in zip(outputs.dims, outputs.shape) if d not in named and n > 1]
+        if open_axes:
+            raise ValueError(f"{self!r} leaves output axis {open_axes[0]!r} open; say where: {open_axes[0]}=...")
+        if not w.sum():
+            raise ValueError(f"the weights of {self!r} sum to {w.sum()}: nothing to average")
+        w = w / w.sum()
+        cells = torch.as_tensor(np.flatnonzero(w))
+        share = torch.as_tensor(w.reshape(-1)[w.reshape(-1) != 0])
+
+        def value(y: Tensor, y0: Tensor) -> Tensor:
+            return y.flatten(1)[:, cells.to(y.device)] @ share.to(y.device, y.dtype)
+
+        return value
+
+
+@dataclass(frozen=True)
+class Function:
+    """A number of your own: ``f(y) -> (rows,)``, differentiable where a gradient method is to use it."""
+
+    f: Callable[[Tensor], Tensor] = field(repr=False)
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return f"Function({self.name or getattr(self.f, '__name__', 'f')})"
+
+    def bind(self, outputs: Axes) -> Value:
+        """Check the number of values at each call."""
+
+        def value(y: Tensor, y0: Tensor) -> Tensor:
+            v = self.f(y)
+            if v.shape != y.shape[:1]:
+                raise ValueError(
+                    f"{self!r} gave shape {tuple(v.shape)} for {len(y)} rows; a target gives one number a row"
+                )
+            return v
+
+        return value
+
+
+@dataclass(frozen=True)
+class Default:
+    """The single output; for one axis of several outputs, the predicted one."""
+
+    def __repr__(self) -> str:
+        return "default"
+
+    def choose(self, outputs: Axes) -> Any:
+        """`Output` or `Predicted`, whichever these outputs call for."""
+        if all(n == 1 for n in outputs.shape):
+            return Output()
+        if len(outputs.dims) == 1:
+            return Predicted()
+        raise ValueError(
+            f"the model's outputs have axes {dict(zip(outputs.dims, outputs.shape))}: say which number to explain, e.g. "
+            "target=ta.targets.Output(time=-1, **{'class': 'V'}) or ta.targets.Region(lat=(a, b), lon=(c, d))"
+        )
+
+    def bind(self, outputs: Axes) -> Value:
+        """Bind the choice."""
+        return self.choose(outputs).bind(outputs)
+
+
+def resolve(target: Any) -> Any:
+    """One target object from what a user may write: None, an int, a label, a function, or a target."""
+    if target is None:
+        return Default()
+    if isinstance(target, bool | np.bool_):
+        raise TypeError(f"target is an int (an index), a label, or an object of tsattr.targets, got {target!r}")
+    if isinstance(target, int | np.integer):
+        return Output(int(target))
+    if isinstance(target, str):
+        return Output(target)
+    if hasattr(target, "bind"):
+        return target
+    if callable(target):
+        return Function(target)
+    raise TypeError(f"target is an int (an index), a label, or an object of tsattr.targets, got {target!r}")
+
+
+def label(target: Any) -> str:
+    """The name of a target along a `target` dim."""
+    return str(target.where) if isinstance(target, Output) and target.where is not None else repr(target)
+
+
+def is_many(target: Any) -> bool:
+    """True for a list of targets."""
+    return isinstance(target, Sequence) and not isinstance(target, str)
+
+
+def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None) -> Axes | None:
+    """The model's output axes from what the user said of them and the shape that came out.
+
+    Parameters
+    ----------
+    outputs
+        None, names (``("time", "class")``), or a mapping from names to labels (or None).
+    shape
+        Shape of one sample's output, or None before it is known.
+    labels
+        Labels of the single axis where the user gave none (a classifier's classes).
+
+    Returns
+    -------
+    Axes or None
+        None while neither says how many entries an axis has.
+    """
+    if isinstance(outputs, str):
+        outputs = (outputs,)
+    if outputs is None:
+        names: tuple[str, ...] = (
+            ("output",) if shape is None or len(shape) < 2 else tuple(f"output_{i}" for i in range(1, len(shape) + 1))
+        )
+        given: dict[str, Any] = {names[0]: labels} if labels is not None and (shape is None or len(shape) == 1) else {}
+    elif isinstance(outputs, Mapping):
+        names, given = tuple(map(str, outputs)), {str(d): v for d, v in outputs.items() if v is not None}
+    else:
+        names, given = tuple(map(str, outputs)), {}
+        if labels is not None and len(names) == 1:
+            given = {names[0]: labels}
+    coords = {d: np.asarray(getattr(v, "values", v)) for d, v in given.items()}
+    units = {d: str(v.attrs.get("units", "")) for d, v in given.items() if hasattr(v, "attrs")}
+    if shape is None:
+        if any(d not in coords for d in names):
+            return None
+        return Axes(names, tuple(len(coords[d]) for d in names), coords, units)
+    if not shape:
+        return Axes((), ())
+    if len(names) != len(shape):
+        raise ValueError(
+            f"outputs names {len(names)} axes {list(names)}, but the model's output has shape {shape} per sample"
+        )
+    for d, n in zip(names, shape):
+        if d in coords and len(coords[d]) != n:
+            if outputs is None:
+                coords.pop(d)
+            else:
+                raise ValueError(
+                    f"outputs gives {len(coords[d])} labels for axis {d!r}, but the model's output has {n} entries there"
+                )
+    return Axes(names, shape, coords, units)

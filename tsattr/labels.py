@@ -1,0 +1,452 @@
+"""The labelled edge: DataArrays, Datasets, DataFrames and bare arrays to one tensor (samples, *event), and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from .core import baselines, groups
+from .core.axes import Array, Axes
+from .core.results import EVENT
+
+_INPUT_ONLY = (
+    "units",
+    "standard_name",
+    "long_name",
+    "valid_min",
+    "valid_max",
+    "valid_range",
+    "flag_values",
+    "flag_meanings",
+)
+
+
+@dataclass
+class Codes:
+    """Codes of one DataFrame: numbers as they are, categories by their place in a list that grows, dates as counts."""
+
+    columns: pd.Index
+    dtypes: list[Any]
+    levels: list[list[Any] | None]
+    numbers: list[dict[Any, float]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Codes:
+        """Read the columns' kinds from their dtypes."""
+        if not frame.columns.is_unique:
+            twice = frame.columns[frame.columns.duplicated()].tolist()
+            raise ValueError(f"column names must be unique, these are not: {twice}")
+        levels: list[list[Any] | None] = []
+        for dtype, name in zip(frame.dtypes, frame.columns):
+            if isinstance(dtype, pd.CategoricalDtype):
+                levels.append(list(dtype.categories))
+            elif pd.api.types.is_bool_dtype(dtype):
+                levels.append([False, True])
+            elif pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):
+                levels.append(None)
+            elif pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
+                levels.append(list(pd.unique(frame[name].dropna())))
+            else:
+                raise TypeError(
+                    f"column {name!r} has dtype {dtype}, which is neither number, category, string nor date"
+                )
+        book = [{} if u is None else {v: float(i) for i, v in enumerate(u)} for u in levels]
+        return cls(frame.columns, list(frame.dtypes), levels, book)
+
+    def code(self, column: int, value: Any) -> float:
+        """The code of a category; a new one is taken in where it is of the kind of the others."""
+        levels, book = self.levels[column], self.numbers[column]
+        if value is None or value is pd.NA or value != value:
+            return math.nan
+        if value not in book:
+            if levels is None or (levels and not any(isinstance(value, type(u)) for u in levels)):
+                known = ", ".join(map(repr, (levels or [])[:8]))
+                raise TypeError(
+                    f"{value!r} is no category of column {self.columns[column]!r} ({known}); use Samples.fit(reference), "
+                    "Mode.fit(reference) or Constant({column: category, ...})"
+                )
+            levels.append(value)
+            book[value] = float(len(levels) - 1)
+        return book[value]
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """Float64 (rows, columns), NaN where missing."""
+        out = np.empty(frame.shape, np.float64)
+        for c, (dtype, levels) in enumerate(zip(self.dtypes, self.levels)):
+            column = frame.iloc[:, c]
+            if levels is not None:
+                out[:, c] = [self.code(c, v) for v in column.tolist()]
+            elif pd.api.types.is_datetime64_any_dtype(dtype):
+                out[:, c] = np.where(column.isna(), np.nan, column.astype("int64").to_numpy(np.float64))
+            else:
+                out[:, c] = column.to_numpy(np.float64, na_value=np.nan)
+        return out
+
+    def decode(self, rows: np.ndarray) -> pd.DataFrame:
+        """The DataFrame of coded rows, in the columns' own dtypes; fractions in an integer column stay fractions."""
+        data = {}
+        for c, (name, dtype, levels) in enumerate(zip(self.columns, self.dtypes, self.levels)):
+            v = rows[:, c]
+            missing = np.isnan(v)
+            if levels is not None:
+                at = np.where(missing, -1, np.nan_to_num(v)).astype(int)
+                if isinstance(dtype, pd.CategoricalDtype):
+                    data[name] = pd.Series(pd.Categorical.from_codes(at, categories=levels, ordered=dtype.ordered))
+                    continue
+                values = [None if i < 0 else levels[i] for i in at.tolist()]
+                data[name] = pd.Series(
+                    values, dtype=object if missing.any() and pd.api.types.is_bool_dtype(dtype) else dtype
+                )
+            elif pd.api.types.is_datetime64_any_dtype(dtype):
+                data[name] = (
+                    pd.Series(np.where(missing, 0, np.nan_to_num(v)).astype("int64")).astype(dtype).mask(missing)
+                )
+            elif pd.api.types.is_integer_dtype(dtype) and not missing.any() and (v % 1 == 0).all():
+                data[name] = pd.Series(v.astype("int64")).astype(dtype)
+            else:
+                data[name] = pd.Series(v)
+        return pd.DataFrame(data, columns=self.columns)
+
+
+@dataclass
+class Variable:
+    """One input variable: its place in the flat event, its axes and how it was given."""
+
+    name: str | None
+    array: xr.DataArray
+    axes: Axes
+    at: slice
+    valid: np.ndarray | None = None
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dims as given, the sample dim among them."""
+        return tuple(map(str, self.array.dims))
+
+    @property
+    def suffix(self) -> str:
+        """What its result variables' names end in."""
+        return "" if self.name is None else f"_{self.name}"
+
+    def load(self, samples: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Values and validity (m, *shape) of some samples."""
+        part = self.array.isel({self.axes.sample_dim: samples}).transpose(self.axes.sample_dim, ...)
+        x = np.array(part.values)
+        ok = ~np.isnan(x)
+        if self.valid is not None:
+            ok &= self.valid if len(self.valid) == 1 else self.valid[samples]
+        return x, ok
+
+
+@dataclass
+class Inputs:
+    """The explained input as samples of one tensor, whatever it came as."""
+
+    sample_dim: str
+    variables: list[Variable]
+    codes: Codes | None = None
+    device: torch.device | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.variables[0].axes.samples
+
+    @property
+    def single(self) -> bool:
+        """True for one array or frame, False for a Dataset."""
+        return self.variables[0].name is None
+
+    @property
+    def cells(self) -> int:
+        """Cells of one sample."""
+        return sum(math.prod(v.axes.shape) for v in self.variables)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The widest dtype of the variables."""
+        return (
+            np.dtype("float64") if self.codes is not None else np.result_type(*(v.array.dtype for v in self.variables))
+        )
+
+    @property
+    def sample_coord(self) -> np.ndarray | None:
+        """The samples' coordinate values, if they have any."""
+        return self.variables[0].axes.sample_coord
+
+    def load(self, samples: slice) -> tuple[Tensor, Tensor | None]:
+        """The tensor (m, *event) of some samples and their valid cells, None where all are."""
+        parts = [v.load(samples) for v in self.variables]
+        if self.single:
+            x, ok = parts[0]
+        else:
+            x = np.concatenate([p.reshape(len(p), -1).astype(self.dtype) for p, _ in parts], 1)
+            ok = np.concatenate([o.reshape(len(o), -1) for _, o in parts], 1)
+        if np.isinf(x).any():
+            raise ValueError("the input has infinite values; mark missing cells as NaN, or with valid=")
+        return torch.from_numpy(x), None if ok.all() else torch.from_numpy(ok)
+
+    def restore(self, rows: Tensor) -> dict[str | None, Tensor]:
+        """Rows as one tensor a variable, in its own shape and dtype."""
+        if self.single:
+            return {None: rows}
+        out: dict[str | None, Tensor] = {}
+        for v in self.variables:
+            part = rows[:, v.at].reshape(-1, *v.axes.shape)
+            out[v.name] = part.to(getattr(torch, str(v.array.dtype)))
+        return out
+
+    def frame(self, rows: np.ndarray) -> pd.DataFrame:
+        """Rows of a table as the DataFrame they stand for."""
+        if self.codes is not None:
+            return self.codes.decode(rows)
+        axes = self.variables[0].axes
+        if len(axes.shape) != 1 or not self.single:
+            raise ValueError(
+                f"a model on DataFrames needs a table (sample, feature); the input's dims are {list(self.variables[0].dims)}"
+            )
+        return pd.DataFrame(rows, columns=axes.coords.get(axes.dims[0], np.arange(axes.shape[0])))
+
+    def bind(self, setting: Any, kind: str) -> Any:
+        """Bind a baseline or a groups object (or a mapping of them by variable) to the axes."""
+        one = baselines.bind if kind == "baseline" else groups.bind
+        if self.single:
+            return one(setting, self.variables[0].axes)
+        names = [v.name for v in self.variables]
+        if isinstance(setting, Mapping):
+            wrong = [k for k in setting if k not in names]
+            lost = [k for k in names if k not in setting]
+            if wrong or lost:
+                raise KeyError(
+                    f"the {kind} of several variables names each of {names}; "
+                    + (f"{wrong[0]!r} is none of them" if wrong else f"{lost[0]!r} has none")
+                )
+        each = {str(v.name): setting[v.name] if isinstance(setting, Mapping) else setting for v in self.variables}
+        if kind == "baseline":
+            return baselines.Joined(tuple((v.at, v.axes.shape, one(each[str(v.name)], v.axes)) for v in self.variables))
+        parts, labels = [], []
+        for v in self.variables:
+            wanted = each[str(v.name)]
+            try:
+                bound = one(wanted, v.axes)
+            except KeyError:
+                if isinstance(setting, Mapping):
+                    raise
+                bound = groups.whole(v.axes)  # one object for all: what lacks its dim (an age) goes as a whole
+            parts.append((v.at, v.axes.shape, bound))
+            labels += [f"{v.name}: {name}" for name in bound.names]
+        return groups.Joined(tuple(parts), labels)
+
+    def label(
+        self, name: str, dims: tuple[str, ...], values: np.ndarray, single_target: bool
+    ) -> dict[str, xr.DataArray]:
+        """The result variables of one field (samples first), with the input's dims, order and coordinates."""
+        if single_target and "target" in dims:
+            values = values.take(0, axis=1 + dims.index("target"))
+            dims = tuple(d for d in dims if d != "target")
+        if EVENT not in dims:
+            data = xr.DataArray(values, dims=(self.sample_dim, *dims), coords=self._sample_coords())
+            return {name: data.transpose(..., "target") if "target" in dims else data}
+        out = {}
+        lead = dims.index(EVENT) + 1
+        others = [d for d in dims if d not in (EVENT, "target")] + [d for d in dims if d == "target"]
+        for v in self.variables:
+            part = values if self.single else values[..., v.at].reshape(*values.shape[:lead], *v.axes.shape)
+            data = xr.DataArray(part, dims=[self.sample_dim, *dims[: lead - 1], *v.axes.dims])
+            data = data.transpose(*v.dims, *others).assign_coords(v.array.coords)
+            data.attrs = {k: u for k, u in v.array.attrs.items() if k not in _INPUT_ONLY}
+            if "units" in v.array.attrs:
+                data.attrs["input_units"] = v.array.attrs["units"]
+            out[name + v.suffix] = data
+        return out
+
+    def _sample_coords(self) -> dict[str, Any]:
+        array = self.variables[0].array
+        return {str(k): c for k, c in array.coords.items() if c.dims == (self.sample_dim,)}
+
+    def names(self, positions: Sequence[int]) -> list[str]:
+        """Samples as a user knows them."""
+        coord = self.sample_coord
+        return [str(i if coord is None else coord[i]) for i in positions]
+
+
+def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any) -> Inputs:
+    """Check an input of any accepted kind and describe it.
+
+    Raises
+    ------
+    TypeError
+        A kind that is none of DataArray, Dataset, DataFrame, numpy array, torch tensor; numbers that are not floating.
+    ValueError, KeyError
+        No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
+    """
+    codes, device = None, None
+    if isinstance(x, pd.DataFrame):
+        codes = Codes.of(x)
+        index = [str(v) for v in x.index] if isinstance(x.index, pd.MultiIndex) else x.index.to_numpy()
+        x = xr.DataArray(
+            codes.encode(x),
+            dims=("sample", "feature"),
+            coords={"sample": index, "feature": [str(c) for c in x.columns]},
+        )
+        if isinstance(valid, pd.DataFrame):
+            valid = valid.to_numpy()
+    elif isinstance(x, np.ndarray | Tensor):
+        if isinstance(x, Tensor):
+            device = x.device
+            if x.dtype == torch.bfloat16:
+                raise TypeError("bfloat16 input: give float32 and autocast='bfloat16'")
+            x = x.detach().cpu().numpy()
+        names = ("sample", *(f"dim_{i}" for i in range(1, x.ndim))) if dims is None else tuple(dims)
+        if len(names) != x.ndim:
+            raise ValueError(f"dims names {len(names)} dims {list(names)}, but x has shape {x.shape}")
+        x = xr.DataArray(x, dims=names)
+    elif not isinstance(x, xr.DataArray | xr.Dataset):
+        raise TypeError(
+            f"x is an xarray.DataArray or Dataset, a pandas DataFrame, a numpy array or a torch tensor, got {type(x).__name__}"
+        )
+    if dims is not None and isinstance(x, xr.DataArray) and tuple(x.dims) != tuple(dims):
+        raise ValueError(f"x already has dims {list(x.dims)}; dims={tuple(dims)} is for bare arrays")
+    name = _sample_dim(x, sample_dim)
+    if isinstance(x, xr.Dataset):
+        given = {str(k): v for k, v in x.data_vars.items()}
+        if not given:
+            raise ValueError("the Dataset has no variables to explain")
+        lacking = [k for k, v in given.items() if name not in v.dims]
+        if lacking:
+            raise ValueError(
+                f"variables {lacking} lack the sample dim {name!r}; give what is not explained in context="
+            )
+        masks = valid if isinstance(valid, Mapping | xr.Dataset) else {}
+        if valid is not None and not isinstance(valid, Mapping | xr.Dataset):
+            raise TypeError("valid for several variables is a Dataset or a mapping by variable")
+        variables, first = [], 0
+        for k, v in given.items():
+            size = math.prod(n for d, n in v.sizes.items() if d != name)
+            variables.append(_variable(k, v, name, slice(first, first + size), masks.get(k)))
+            first += size
+    else:
+        variables = [_variable(None, x, name, slice(None), valid)]
+    if codes is not None:
+        axes = variables[0].axes
+        nominal = np.array([u is not None for u in codes.levels])
+        variables[0].axes = Axes(**{**axes.__dict__, "nominal": nominal, "code": codes.code})
+    return Inputs(name, variables, codes, device)
+
+
+def _sample_dim(x: xr.DataArray | xr.Dataset, wanted: str | None) -> str:
+    name = "sample" if wanted is None else wanted
+    if name not in x.dims:
+        what = "x has no sample dim" if wanted is None else f"x has no dim {wanted!r} to be the sample dim"
+        raise ValueError(
+            f"{what}: its dims are {list(map(str, x.dims))}; for one sample use x.expand_dims('sample'), else say which dim holds "
+            "the samples: sample_dim=..."
+        )
+    return name
+
+
+def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, valid: Any) -> Variable:
+    what = "x" if name is None else f"variable {name!r}"
+    if array.dtype.kind != "f":
+        fix = "x.astype('float32')" if array.dtype.kind in "biu" else "numbers, or a DataFrame for categories"
+        raise TypeError(f"{what} has dtype {array.dtype}; attribution needs floating-point cells: give {fix}")
+    empty = [str(d) for d, n in array.sizes.items() if n == 0]
+    if empty:
+        raise ValueError(f"{what} has no {'samples' if sample in empty else 'cells'}: dim {empty[0]!r} is empty")
+    dims = tuple(str(d) for d in array.dims if d != sample)
+    coords = {d: array[d].values for d in dims if d in array.coords}
+    axes = Axes(
+        dims,
+        tuple(array.sizes[d] for d in dims),
+        coords,
+        {d: str(array[d].attrs["units"]) for d in coords if "units" in array[d].attrs},
+        sample,
+        array.sizes[sample],
+        array[sample].values if sample in array.coords else None,
+        frozenset(d for d in coords if _is_periodic(array[d])),
+    )
+    return Variable(name, array, axes, at, _valid(valid, array, axes, what))
+
+
+def _is_periodic(coord: xr.DataArray) -> bool:
+    """A full circle of longitude, or a coordinate whose `modulo` attribute is its span."""
+    if coord.size < 3 or coord.dtype.kind not in "fiu":
+        return False
+    longitude = str(coord.name).lower() in ("lon", "longitude") or str(coord.attrs.get("units", "")).startswith(
+        "degrees_e"
+    )
+    turn = coord.attrs.get("modulo", 360 if longitude else None)
+    steps = np.diff(coord.values.astype(float))
+    return turn is not None and bool(
+        np.allclose(steps, steps[0]) and np.isclose(abs(steps[0]) * coord.size, float(turn))
+    )
+
+
+def _valid(valid: Any, array: xr.DataArray, axes: Axes, what: str) -> np.ndarray | None:
+    if valid is None:
+        return None
+    if not isinstance(valid, xr.DataArray):
+        v = valid.detach().cpu().numpy() if isinstance(valid, Tensor) else np.asarray(valid)
+        if v.shape != array.shape:
+            raise ValueError(
+                f"valid has shape {v.shape}, {what} has {array.shape}; give the same shape, or a DataArray with its dims"
+            )
+        valid = xr.DataArray(v, dims=array.dims)
+    if valid.dtype != bool:
+        raise TypeError(f"valid is boolean, True where a cell counts, got {valid.dtype}")
+    return axes.align(Array.of(valid), "valid")
+
+
+def read_context(context: Mapping[str, Any] | None, inputs: Inputs) -> dict[str, Tensor]:
+    """Per-sample arrays for the model as tensors, samples first."""
+    out = {}
+    for name, value in (context or {}).items():
+        if isinstance(value, xr.DataArray):
+            if inputs.sample_dim not in value.dims:
+                raise ValueError(
+                    f"context {name!r} has dims {list(value.dims)}, none of them the sample dim {inputs.sample_dim!r}"
+                )
+            theirs = value.coords.get(inputs.sample_dim)
+            mine = inputs.sample_coord
+            if theirs is not None and mine is not None and not np.array_equal(theirs.values, mine):
+                raise ValueError(
+                    f"context {name!r} has other sample labels than x; align them first, e.g. context.sel(sample=x.sample)"
+                )
+            value = value.transpose(inputs.sample_dim, ...).values
+        v = value if isinstance(value, Tensor) else torch.as_tensor(_numbers(name, value))
+        if v.ndim == 0 or len(v) != inputs.n:
+            raise ValueError(
+                f"context {name!r} has shape {tuple(v.shape)}; its first axis must hold the {inputs.n} samples"
+            )
+        out[str(name)] = v
+    return out
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    v = np.asarray(value)
+    if v.dtype.kind not in "biuf":
+        raise TypeError(f"context {name!r} has dtype {v.dtype}; give numbers, one entry for each sample")
+    return v
+
+
+def plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes that any file format takes: numbers, strings and arrays of numbers; anything else as text."""
+    out: dict[str, Any] = {}
+    for k, v in attrs.items():
+        if isinstance(v, bool | np.bool_):
+            out[str(k)] = int(v)
+        elif isinstance(v, str | int | float | np.integer | np.floating):
+            out[str(k)] = v
+        elif isinstance(v, np.ndarray | list | tuple) and np.asarray(v).dtype.kind in "iuf":
+            out[str(k)] = np.asarray(v)
+        else:
+            out[str(k)] = str(v)
+    return out

@@ -1,0 +1,335 @@
+"""Methods that follow the model's gradient: saliency, input times gradient, SmoothGrad, integrated gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.baselines import Constant
+from ..core.engine import Moments, Samples
+from ..core.results import EVENT, Field, check_count
+
+
+def _gradients_at_x(samples: Samples) -> Tensor:
+    """(n, targets, *event) in float64."""
+    out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
+    for at, grads in samples.gradients(torch.arange(samples.n, device=out.device), lambda at: samples.x[at]):
+        out[at] = torch.stack(grads, 1).to(out.dtype)
+    return out
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """The gradient at the input, by default its size: ``|df/dx_i|``.
+
+    Which cells the output would react to most, per unit of `x`; it says nothing of what is there, and is 0 where the
+    model is saturated. Simonyan et al., 2014.
+
+    Parameters
+    ----------
+    absolute
+        False keeps the gradient's sign.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: (x * torch.tensor([2.0, -3.0])).sum(1)
+    >>> ta.explain(f, torch.ones(1, 2), ta.Saliency()).attribution.values.tolist()
+    [[2.0, 3.0]]
+    """
+
+    absolute: bool = True
+    gradient: ClassVar[bool] = True
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        g = _gradients_at_x(samples)
+        return {"attribution": Field(("target", EVENT), g.abs() if self.absolute else g)}
+
+    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+        """The intact sample, and once more with its gradient."""
+        return 2, 2
+
+
+@dataclass(frozen=True)
+class InputXGradient:
+    """The input times its gradient: ``x_i df/dx_i``.
+
+    Integrated gradients with a zero baseline for functions of degree one; elsewhere its first-order guess. Shrikumar et
+    al., 2016.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: (x * torch.tensor([2.0, -3.0])).sum(1)
+    >>> ta.explain(f, torch.ones(1, 2), ta.InputXGradient()).attribution.values.tolist()
+    [[2.0, -3.0]]
+    """
+
+    gradient: ClassVar[bool] = True
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        x = samples.known.to(torch.float64)[:, None]
+        return {"attribution": Field(("target", EVENT), _gradients_at_x(samples) * x)}
+
+    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+        """The intact sample, and once more with its gradient."""
+        return 2, 2
+
+
+@dataclass(frozen=True)
+class SmoothGrad:
+    """The mean gradient over noisy copies: ``E[df/dx_i (x + e)], e ~ N(0, sigma^2)``, with its standard error.
+
+    Smilkov et al., 2017.
+
+    Parameters
+    ----------
+    noise
+        A number: sigma as a share of the sample's own range (largest less smallest valid value), as in the paper. Or a
+        baseline that draws round the input, such as ``Gaussian(sigma)`` in the units of `x`, one for each channel.
+    draws
+        Number of noisy copies.
+    absolute
+        True for the size of the mean gradient.
+    """
+
+    noise: Any = 0.15
+    draws: int = 50
+    absolute: bool = False
+    gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_count("draws", self.draws)
+        if isinstance(self.noise, int | float) and not self.noise > 0:
+            raise ValueError(f"SmoothGrad needs noise > 0, got {self.noise}")
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        moments = Moments(samples.n, (samples.targets, *samples.event), self.draws, samples.x.device)
+        for i, draw in samples.items(self.draws):
+            block = torch.empty((len(i), *moments.pivot.shape[1:]), dtype=torch.float64, device=i.device)
+            for at, grads in samples.gradients(i, partial(self._noisy, samples, i, draw)):
+                block[at] = torch.stack(grads, 1).to(block.dtype)
+            moments.add(i, draw, block)
+        mean = moments.mean()
+        out = {"attribution": Field(("target", EVENT), mean.abs() if self.absolute else mean)}
+        if self.draws > 1:
+            out["standard_error"] = Field(("target", EVENT), moments.standard_error())
+        return out
+
+    def _noisy(self, samples: Samples, i: Tensor, draw: Tensor, at: slice) -> Tensor:
+        i, draw = i[at], draw[at]
+        if not isinstance(self.noise, int | float):
+            return samples.fill(self.noise, i, draw)
+        known = samples.known[i].flatten(1)
+        missing = torch.isnan(known)
+        spread = torch.where(missing, -torch.inf, known).amax(1) - torch.where(missing, torch.inf, known).amin(1)
+        sigma = (self.noise * spread).clamp(min=0).reshape(-1, *[1] * len(samples.event))
+        x = samples.x[i]
+        noisy = x + sigma * samples.key(i, draw).normal(x)
+        return noisy if samples.valid is None else torch.where(samples.valid[i], noisy, x)
+
+    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+        """The intact sample and the noisy copies."""
+        return 1 + self.draws, 1 + self.draws
+
+
+@cache
+def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return (nodes + 1) / 2, weights / 2
+
+
+def midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1]."""
+    return (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
+
+
+def refinements(rule: str, most: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+    """Finer and finer rules of at most `most` points: (points, new nodes, their weights, factor on the sum so far).
+
+    Midpoints are refined by tripling, where a third of the nodes are the old ones; Gauss-Legendre rules share none. The
+    first levels are skipped where there is room: two coarse rules may agree by missing the same kink.
+    """
+    if rule == "gauss-legendre":
+        n = 4 if most >= 8 else 1
+        while n <= most:
+            yield (n, *gauss_legendre(n), 0.0)
+            n *= 2
+    else:
+        n = 9 if most >= 27 else 3 if most >= 9 else 1
+        nodes, weights = midpoint(n)
+        yield n, nodes, weights, 0.0
+        while 3 * n <= most:
+            n *= 3
+            nodes, weights = midpoint(n)
+            new = np.arange(n) % 3 != 1
+            yield n, nodes[new], weights[new], 1 / 3
+
+
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """Integrated gradients along the straight line from the baseline to the input.
+
+    ``a_i = (x_i - x'_i) * Integral_0^1 df/dx_i (x' + t (x - x')) dt``, so that the attributions sum to f(x) - f(x')
+    (completeness). Sundararajan, Taly and Yan, ICML 2017. With a baseline that draws, the mean over the draws; with
+    ``steps=1`` that is expected gradients (Erion et al., 2021), one stratified point of the path for each draw.
+
+    Parameters
+    ----------
+    baseline
+        What absent means; an object of `tsattr.baselines`.
+    steps
+        Number of path points for each draw. None refines the rule for each sample until half the map's last relative
+        change, ``|a_new - a_old| / |a_new| / 2`` (the estimate of what is left, as the error falls like 1/n), is within
+        `tolerance` for every target.
+    rule
+        Quadrature: "midpoint" (nested, tripled: 9, 27, ..., 729 points), "gauss-legendre" (4, 8, 16, ...), or "auto":
+        Gauss-Legendre where the model's autograd graph has no kink (ReLU, max-pooling, ...), else midpoint. Neither uses
+        the end points, where ties of ReLU and max-pooling give wrong gradients.
+    tolerance, max_steps
+        Target of the refinement and the largest rule it may use; past that the sample's status is "not converged".
+    draws
+        Number of draws of the baseline.
+    per_draw
+        Also return ``attribution_draw`` with a `draw` dim: each baseline's own result.
+
+    Returns
+    -------
+    attribution, reference, completeness_gap, completeness_error, steps, and standard_error over several draws.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: x[:, 0] * x[:, 1]
+    >>> ds = ta.explain(f, torch.tensor([[2.0, 3.0]]), ta.IntegratedGradients())
+    >>> ds.attribution.values.round(6).tolist(), float(ds.reference[0])
+    ([[3.0, 3.0]], 0.0)
+    """
+
+    baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
+    steps: int | None = None
+    rule: str = "auto"
+    tolerance: float = 0.01
+    max_steps: int = 729
+    draws: int = 1
+    per_draw: bool = False
+    gradient: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "draws") + (() if self.steps is None else ("steps",)):
+            check_count(name, getattr(self, name))
+        if self.rule not in ("auto", "midpoint", "gauss-legendre"):
+            raise ValueError(f"rule is 'auto', 'midpoint' or 'gauss-legendre', got {self.rule!r}")
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be > 0, got {self.tolerance}")
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        n, device = samples.n, samples.x.device
+        moments = Moments(n, (samples.targets, *samples.event), self.draws, device)
+        reference = torch.zeros(n, samples.targets, dtype=torch.float64, device=device)
+        steps = torch.zeros(n, dtype=torch.int64, device=device)
+        converged = torch.ones(n, dtype=torch.bool, device=device)
+        kept = []
+        for i, draw in samples.items(self.draws, copies=self.steps or 9):
+            start = samples.fill(self.baseline, i, draw)
+            maps, used, settled = self._integrate(samples, i, draw, start)
+            moments.add(i, draw, maps)
+            for at, v in samples.values(i, start.__getitem__):
+                reference.index_add_(0, i[at], v / self.draws)
+            steps.scatter_reduce_(0, i, used, "amax")
+            converged[i[~settled]] = False
+            if self.per_draw:
+                kept.append(maps)
+        mean = moments.mean()
+        gap = mean.flatten(2).sum(2) - (samples.prediction - reference)
+        scale = torch.maximum((samples.prediction - reference).abs(), mean.flatten(2).norm(dim=2))
+        out = {
+            "attribution": Field(("target", EVENT), mean),
+            "reference": Field(("target",), reference),
+            "completeness_gap": Field(("target",), gap.abs()),
+            "completeness_error": Field(("target",), torch.where(gap == 0, 0, gap.abs() / scale)),
+            "steps": Field((), steps),
+            "converged": Field((), converged),
+        }
+        if self.draws > 1:
+            out["standard_error"] = Field(("target", EVENT), moments.standard_error())
+        if self.per_draw:
+            out["attribution_draw"] = Field(("draw", "target", EVENT), torch.cat(kept).unflatten(0, (n, self.draws)))
+        return out
+
+    def _integrate(self, samples: Samples, i: Tensor, draw: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps (m, targets, *event) of the paths from `start`, the points used for each, and whether they converged."""
+        m, device = len(i), i.device
+        rule = self.rule if self.rule != "auto" else "gauss-legendre" if samples.engine.smooth else "midpoint"
+        away = (samples.x[i] - start).to(torch.float64)
+        if samples.valid is not None:
+            away = torch.where(samples.valid[i], away, 0)
+        away = away[:, None]
+        total = torch.zeros((m, samples.targets, *samples.event), dtype=torch.float64, device=device)
+        if self.steps is not None:
+            nodes, weights = (gauss_legendre if rule == "gauss-legendre" else midpoint)(self.steps)
+            points = torch.as_tensor(nodes, device=device).expand(m, -1)
+            if self.steps == 1 and self.draws > 1:  # one point for each draw, in a stratum of its own
+                key = samples.key(i, draw).fork(1)
+                shift = key.each(lambda row: key.rng(row).random(), points)
+                points = ((draw + shift) / self.draws)[:, None]
+            self._add(samples, i, start, torch.arange(m, device=device), points, weights, total)
+            return (
+                total * away,
+                torch.full((m,), self.steps, device=device),
+                torch.ones(m, dtype=torch.bool, device=device),
+            )
+        used = torch.zeros(m, dtype=torch.int64, device=device)
+        active = torch.arange(m, device=device)
+        done = torch.zeros(m, dtype=torch.bool, device=device)
+        previous: Tensor | None = None
+        for count, nodes, weights, carry in refinements(rule, self.max_steps):
+            total[active] *= carry
+            each = torch.as_tensor(nodes, device=device).expand(len(active), -1)
+            self._add(samples, i, start, active, each, weights, total)
+            used[active] = count
+            maps = total[active] * away[active]
+            if previous is not None:
+                size = maps.flatten(2).norm(dim=2)
+                change = (maps - previous).flatten(2).norm(dim=2)
+                ok = (change <= 2 * self.tolerance * size).all(1)
+                done[active[ok]] = True
+                active, maps = active[~ok], maps[~ok]
+            previous = maps
+            if not len(active):
+                break
+        return total * away, used, done
+
+    @staticmethod
+    def _add(
+        samples: Samples, i: Tensor, start: Tensor, active: Tensor, points: Tensor, weights: np.ndarray, total: Tensor
+    ) -> None:
+        """Add weighted gradients at path points (active, s) to the sums of the active paths."""
+        j = active.repeat_interleave(points.shape[1])
+        t = points.reshape(-1).to(samples.x.dtype).reshape(-1, *[1] * len(samples.event))
+        w = torch.as_tensor(weights, device=i.device).repeat(len(active)).reshape(t.shape)
+        for at, grads in samples.gradients(i[j], lambda at: torch.lerp(start[j[at]], samples.x[i[j[at]]], t[at])):
+            for k, g in enumerate(grads):
+                total[:, k].index_add_(0, j[at], g * w[at])
+
+    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+        """The intact sample, the end point of each draw, and the path points."""
+        if self.steps is not None:
+            return 1 + self.draws * (1 + self.steps), 1 + self.draws * (1 + self.steps)
+        least = most = 0
+        for rule in ("midpoint", "gauss-legendre") if self.rule == "auto" else (self.rule,):
+            new = [len(nodes) for _, nodes, *_ in refinements(rule, self.max_steps)]
+            low, most = sum(new[:2]), max(most, sum(new))
+            least = min(least, low) if least else low
+        return 1 + self.draws * (1 + least), 1 + self.draws * (1 + most)

@@ -1,0 +1,89 @@
+"""Occlusion: what the output loses when one group of cells is removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from ..core.baselines import Constant
+from ..core.engine import Moments, Samples
+from ..core.results import EVENT, Field, check_count
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """Remove one group at a time: ``v_g = f(x) - f(x without g)``, the mean over the baseline's draws.
+
+    Each cell gets the full value of its group; where groups overlap, the mean over the groups that cover it. The values
+    do not sum to the output difference unless the model is additive over the groups. Zeiler and Fergus, 2014.
+
+    Parameters
+    ----------
+    groups
+        What goes absent together; an object of `tsattr.groups`.
+    baseline
+        What takes its place; an object of `tsattr.baselines`.
+    draws
+        Number of draws of the baseline. All groups of a sample see the same draws, so that they can be compared.
+
+    Returns
+    -------
+    attribution, group_value, and their standard errors over several draws. A group without valid cells in a sample has
+    the value NaN and is not asked for.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: (x * torch.tensor([2.0, -3.0])).sum(1)
+    >>> ds = ta.explain(f, torch.ones(1, 2), ta.Occlusion(ta.groups.Cells()))
+    >>> ds.group_value.values.tolist()
+    [[2.0, -3.0]]
+    """
+
+    groups: Any
+    baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
+    draws: int = 1
+    gradient: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_count("draws", self.draws)
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        n, targets, device = samples.n, samples.targets, samples.x.device
+        size = len(self.groups.names)
+        cells = (
+            torch.ones((), dtype=torch.bool, device=device).expand(samples.x.shape)
+            if samples.valid is None
+            else samples.valid
+        )
+        filled = self.groups.count(cells, samples.position) > 0
+        maps = Moments(n, (targets, *samples.event), self.draws, device)
+        groups = Moments(n, (targets, size), self.draws, device)
+        for i, draw in samples.items(self.draws, copies=size):
+            j, k = filled[i].nonzero(as_tuple=True)
+            block = torch.full((len(i), targets, size), torch.nan, dtype=torch.float64, device=device)
+
+            def removed(at: slice, i=i, draw=draw, j=j, k=k) -> torch.Tensor:
+                rows = i[j[at]]
+                return samples.fill(self.baseline, rows, draw[j[at]], self.groups.mask(samples.position[rows], k[at]))
+
+            for at, v in samples.values(i[j], removed):
+                block[j[at], :, k[at]] = samples.prediction[i[j[at]]] - v
+            spread = self.groups.spread(block, samples.position[i])
+            maps.add(i, draw, spread.expand(len(i), targets, *samples.event))
+            groups.add(i, draw, block)
+        out = {
+            "attribution": Field(("target", EVENT), maps.mean()),
+            "group_value": Field(("target", "group"), groups.mean()),
+        }
+        if self.draws > 1:
+            out["standard_error"] = Field(("target", EVENT), maps.standard_error())
+            out["group_standard_error"] = Field(("target", "group"), groups.standard_error())
+        return out
+
+    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+        """The intact sample, and each group for each draw."""
+        return 1, 1 + self.draws * len(groups.names)

@@ -1,0 +1,153 @@
+"""What is explained: torch modules, callables and scikit-learn estimators behind one calling convention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .labels import Inputs
+
+
+@dataclass(frozen=True)
+class OnArrays:
+    """A callable on numpy arrays; see :func:`on_arrays`."""
+
+    f: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class OnFrames:
+    """A callable on DataFrames; see :func:`on_frames`."""
+
+    f: Callable[..., Any]
+
+
+def on_arrays(f: Callable[..., Any]) -> OnArrays:
+    """A model that takes numpy arrays (rows, *dims) and gives an array with a row for each: no gradients.
+
+    With several input variables it is called with one array a variable, by keyword; entries of `context` come by keyword.
+
+    Examples
+    --------
+    >>> import numpy as np, tsattr as ta
+    >>> model = ta.models.on_arrays(lambda x: x.sum(1))
+    >>> ta.explain(model, np.ones((1, 2)), ta.Occlusion(ta.groups.Cells())).attribution.values.tolist()
+    [[1.0, 1.0]]
+    """
+    return OnArrays(f)
+
+
+def on_frames(f: Callable[..., Any]) -> OnFrames:
+    """A model that takes a pandas DataFrame with the input's columns and gives an array with a row for each.
+
+    Examples
+    --------
+    >>> import pandas as pd, tsattr as ta
+    >>> model = ta.models.on_frames(lambda df: df["a"] * (df["b"] == "yes"))
+    >>> x = pd.DataFrame({"a": [2.0], "b": ["yes"]})
+    >>> method = ta.Occlusion(ta.groups.Cells(), ta.baselines.Constant({"a": 0.0, "b": "no"}))
+    >>> ta.explain(model, x, method).attribution.values.tolist()
+    [[2.0, 2.0]]
+    """
+    return OnFrames(f)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Any model as ``call(variables, context) -> outputs`` on tensors."""
+
+    call: Callable[[Tensor, dict[str, Tensor]], Any]
+    name: str
+    module: nn.Module | None = None
+    differentiable: bool = True
+    labels: np.ndarray | None = None
+
+
+def read(model: Any, inputs: Inputs) -> Model:
+    """Find out what kind of model this is.
+
+    Raises
+    ------
+    TypeError
+        For something that is neither a module, a callable, nor a fitted estimator.
+    """
+    if isinstance(model, OnArrays):
+        return Model(_arrays(model.f, inputs), _name(model.f), differentiable=False)
+    if isinstance(model, OnFrames):
+        return Model(_frames(model.f, inputs), _name(model.f), differentiable=False)
+    if isinstance(model, nn.Module) or (
+        callable(model) and not isinstance(model, type) and not hasattr(model, "predict")
+    ):
+        module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+        return Model(_tensors(model, inputs), _name(model), module if isinstance(module, nn.Module) else None)
+    if hasattr(model, "predict") and not isinstance(model, type):
+        return _estimator(model, inputs)
+    raise TypeError(
+        f"the model is a torch module, a callable on tensors, on_arrays(f), on_frames(f) or a fitted scikit-learn estimator, got {model!r}"
+    )
+
+
+def _name(f: Any) -> str:
+    return getattr(f, "__qualname__", None) or type(f).__qualname__
+
+
+def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor]], Any]:
+    if inputs.codes is not None and any(u is not None for u in inputs.codes.levels):
+        raise TypeError(
+            "a model on tensors cannot take columns of categories; give the whole pipeline from the raw columns, or "
+            "ta.models.on_frames(f)"
+        )
+
+    def call(rows: Tensor, context: dict[str, Tensor]) -> Any:
+        parts = inputs.restore(rows)
+        if inputs.single:
+            return f(parts[None], **context)
+        return f(**{str(k): v for k, v in parts.items()}, **context)
+
+    return call
+
+
+def _arrays(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor]], Any]:
+    def on_numpy(*args: Tensor, **kwargs: Tensor) -> Tensor:
+        return _numeric(f(*(a.cpu().numpy() for a in args), **{k: v.cpu().numpy() for k, v in kwargs.items()}))
+
+    return _tensors(on_numpy, inputs)
+
+
+def _frames(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor]], Any]:
+    def call(rows: Tensor, context: dict[str, Tensor]) -> Tensor:
+        return _numeric(f(inputs.frame(rows.cpu().numpy()), **{k: v.cpu().numpy() for k, v in context.items()}))
+
+    return call
+
+
+def _numeric(y: Any) -> Tensor:
+    v = np.asarray(y)
+    if v.dtype.kind not in "biuf":
+        raise TypeError(
+            f"the model gives values of dtype {v.dtype}; explain a number, such as predict_proba or decision_function"
+        )
+    return torch.from_numpy(np.array(v, dtype=np.float64))
+
+
+def _estimator(model: Any, inputs: Inputs) -> Model:
+    classes = getattr(model, "classes_", None)
+    if hasattr(model, "predict_proba"):
+        f = model.predict_proba
+    elif classes is not None:
+        raise TypeError(
+            f"{type(model).__name__} is a classifier without predict_proba; explain its margin: "
+            "ta.models.on_arrays(model.decision_function), or calibrate it (CalibratedClassifierCV)"
+        )
+    else:
+        f = model.predict
+    table = inputs.single and len(inputs.variables[0].axes.shape) == 1
+    by_name = inputs.codes is not None or (table and hasattr(model, "feature_names_in_"))
+    call = (_frames if by_name else _arrays)(f, inputs)
+    labels = np.asarray(classes) if classes is not None and not isinstance(classes, list) else None
+    return Model(call, type(model).__name__, differentiable=False, labels=labels)
