@@ -474,12 +474,10 @@ class Hold(Baseline):
     def _bind(self, axes: Axes) -> Conditional:
         axis = 1 + axes.axis(self.dim)
 
-        def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            before, _ = _neighbours(x, absent, axis)
-            held = x.gather(axis, before.clamp(min=0))
-            return torch.where(absent, torch.where(before >= 0, held, self.otherwise), x)
+        def held(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
+            return torch.where(before >= 0, lines[row, before.clamp(min=0)], self.otherwise)
 
-        return Conditional(fill, causal=True)
+        return Conditional(lambda x, absent, key: _fill_lines(x, absent, axis, held), causal=True)
 
 
 @dataclass(frozen=True)
@@ -507,30 +505,38 @@ class Bridge(Baseline):
         except ValueError:
             where = np.arange(n, dtype=np.float64)
 
-        def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            before, after = _neighbours(x, absent, axis)
-            p = torch.as_tensor(where, device=x.device).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-            p = p.expand_as(before)
-            has_before, has_after = before >= 0, after < n
-            left, right = before.clamp(min=0), after.clamp(max=n - 1)
-            start, end = p.gather(axis, left), p.gather(axis, right)
-            share = torch.where(end > start, (p - start) / (end - start), 0).to(x.dtype)
-            share = torch.where(has_before, torch.where(has_after, share, 0), 1)
-            low, high = (torch.nan_to_num(x.gather(axis, at)) for at in (left, right))
-            line = torch.lerp(low, high, share)
-            return torch.where(absent, torch.where(has_before | has_after, line, self.otherwise), x)
+        def line(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
+            p = torch.as_tensor(where, device=lines.device)
+            # At an edge both ends are the one neighbour there is, and the share between them does not matter.
+            left = torch.where(before >= 0, before, after).clamp(max=n - 1)
+            right = torch.where(after < n, after, before).clamp(min=0)
+            share = torch.where(right > left, (p[cell] - p[left]) / (p[right] - p[left]), 0).to(lines.dtype)
+            values = torch.lerp(lines[row, left], lines[row, right], share)
+            return torch.where((before >= 0) | (after < n), values, self.otherwise)
 
-        return Conditional(fill)
+        return Conditional(lambda x, absent, key: _fill_lines(x, absent, axis, line))
 
 
-def _neighbours(x: Tensor, absent: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Index of the nearest present cell before and after each cell along `axis`; -1 and n where there is none."""
+def _fill_lines(x: Tensor, absent: Tensor, axis: int, value: Callable[..., Tensor]) -> Tensor:
+    """Fill each line along `axis` from its nearest present cells; lines and cells that are not absent cost nothing.
+
+    ``value(lines, row, cell, before, after)`` gives the value of each absent cell: `before` and `after` are the cells of
+    its nearest present neighbours, -1 and n where there is none.
+    """
     n = x.shape[axis]
-    gone = (absent | torch.isnan(x)).expand_as(x)
-    index = torch.arange(n, device=x.device).reshape([-1 if a == axis else 1 for a in range(x.ndim)]).expand_as(x)
-    before = torch.where(gone, -1, index).cummax(axis).values
-    after = torch.where(gone, n, index).flip(axis).cummin(axis).values.flip(axis)
-    return before, after
+    out = x.movedim(axis, -1).reshape(-1, n)
+    if out.data_ptr() == x.data_ptr():
+        out = out.clone()
+    gone = absent.expand_as(x).movedim(axis, -1).reshape(-1, n)
+    touched = gone.any(1).nonzero()[:, 0]
+    lines, gone = out[touched], gone[touched]
+    row, cell = gone.nonzero(as_tuple=True)
+    unknown = gone | torch.isnan(lines)
+    index = torch.arange(n, device=x.device, dtype=torch.int32)
+    before = torch.where(unknown, -1, index).cummax(1).values[row, cell].long()
+    after = torch.where(unknown, n, index).flip(1).cummin(1).values[row, n - 1 - cell].long()
+    out[touched[row], cell] = value(lines, row, cell, before, after)
+    return out.reshape(x.movedim(axis, -1).shape).movedim(-1, axis)
 
 
 @dataclass(frozen=True)
