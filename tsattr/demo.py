@@ -163,6 +163,7 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
     ds = first.drop_vars("attribution").assign(
         attribution=along_method({k: r[["attribution"]] for k, r in results.items()})["attribution"],
         truth=truth,
+        input=chosen.assign_coords(wave=wave),
         **{f"score_{k}": v for k, v in scores.items()},
     )
     ds.attrs = first.attrs | {"class_names": " ".join(names), "held_out_accuracy": reached}

@@ -1,0 +1,13 @@
+"""Pictures of attribution and of its checks, with matplotlib.
+
+Every function takes labelled arrays, draws on a figure of its own (or on the `figure` or `ax` it is given) and returns
+that figure. None uses pyplot: nothing is shown, left open or changed for other plots. In a notebook the figure shows
+itself; elsewhere, `figure.savefig("name.png")`.
+"""
+
+from tsattr.plot.checks import completeness, convergence
+from tsattr.plot.comparison import agreement, baselines, scores
+from tsattr.plot.maps import bars, field, trace
+from tsattr.plot.paper import ecg
+
+__all__ = ["agreement", "bars", "baselines", "completeness", "convergence", "ecg", "field", "scores", "trace"]

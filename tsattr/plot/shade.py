@@ -1,0 +1,219 @@
+"""Attribution as colour: one signed scale, one rule for its limits, one way to lay it behind a signal.
+
+Everything that draws attribution (`tsattr.plot`, `tsattr.paper`) takes these from here, so that a colour means the same
+in every picture: orange speaks for the target, blue against it, and no colour is no attribution.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
+from matplotlib.figure import Figure
+
+POSITIVE, NEGATIVE, NEUTRAL, INK = "#e66101", "#1f4e9c", "#8a8a8a", "#1a1a1a"
+_STOPS = [(0.0, NEGATIVE, 0.9), (0.5, NEGATIVE, 0.0), (0.5, POSITIVE, 0.0), (1.0, POSITIVE, 0.9)]
+SIGNED = LinearSegmentedColormap.from_list(
+    "tsattr_signed",
+    [(at, (*to_rgb(hue), alpha)) for at, hue, alpha in _STOPS],
+    N=256,
+)
+"""Blue to orange, told apart in the common forms of colour blindness; transparent at zero, so that a grid shows."""
+
+
+_BLACK = ListedColormap([INK])
+
+
+class Picture(Figure):
+    """A matplotlib Figure that shows itself in a notebook without pyplot, which would have to be told to close it."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(figure: Figure, dpi: float = 110) -> bytes:
+    """Return `figure` as the bytes of a PNG file."""
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=dpi)
+    return target.getvalue()
+
+
+def symmetric_limit(attribution, quantile: float = 0.99) -> float:
+    """Return the value at which the signed colours saturate, one for all leads.
+
+    It is the `quantile` of abs(attribution) over the cells that are not missing, so that a few extreme cells do not
+    wash out the rest, but never less than a twentieth of the largest, so that numerical dust beside one strong wave
+    stays pale.
+
+    Examples
+    --------
+    >>> float(symmetric_limit(np.array([-4.0, 0.0, 1.0, np.nan]), quantile=1.0))
+    4.0
+    """
+    if not 0 < quantile <= 1:
+        raise ValueError(f"quantile must lie in (0, 1], got {quantile}; 1 shows the largest value unclipped")
+    values = np.asarray(attribution, dtype=float)
+    size = np.abs(values[np.isfinite(values)])
+    if size.size == 0 or size.max() == 0:
+        return 1.0
+    return float(max(np.quantile(size, quantile, method="higher"), size.max() / 20))
+
+
+def chosen_limit(attribution, limit: float | None) -> float:
+    """Return `limit` if it was given and is positive, else `symmetric_limit(attribution)`."""
+    if limit is None:
+        return symmetric_limit(attribution)
+    if not (np.isfinite(limit) and limit > 0):
+        raise ValueError(f"limit must be a positive number, got {limit}; leave it out for the 99th percentile")
+    return float(limit)
+
+
+def colour_label(attribution: xr.DataArray, limit: float) -> str:
+    """Return the colour bar's label: what, in which units, and how many cells lie beyond its ends."""
+    units = attribution.attrs.get("units") or "units of the target"
+    values = np.asarray(attribution, dtype=float)
+    values = values[np.isfinite(values)]
+    clipped = float(np.mean(np.abs(values) > limit * (1 + 1e-9))) if values.size else 0.0
+    label = f"attribution [{units}]: orange for the target, blue against it"
+    if clipped:
+        largest = np.abs(values).max()
+        label += f"\n{100 * clipped:.2g} % of the cells lie beyond ±{limit:.3g}, the largest at {largest:.3g}"
+    return label
+
+
+def colour_bar(figure, mesh, attribution: xr.DataArray, limit: float, **where):
+    """Add the horizontal colour bar for `mesh`; its ends are pointed where cells lie beyond them."""
+    values = np.asarray(attribution, dtype=float)
+    low, high = np.nanmin(values, initial=0) < -limit, np.nanmax(values, initial=0) > limit
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((bool(low), bool(high)), "neither")
+    bar = figure.colorbar(mesh, orientation="horizontal", extend=extend, **where)
+    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.3g}", "0", f"+{limit:.3g}"])
+    bar.set_label(colour_label(attribution, limit), fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return bar
+
+
+def cell_edges(centres: np.ndarray) -> np.ndarray:
+    """Return the n + 1 edges of n cells: half way between neighbours, the outer ones mirrored.
+
+    Examples
+    --------
+    >>> cell_edges(np.array([0.0, 1.0, 3.0]))
+    array([-0.5,  0.5,  2. ,  4. ])
+    """
+    if len(centres) == 1:
+        half = np.timedelta64(12, "h") if np.issubdtype(centres.dtype, np.datetime64) else 0.5
+        return np.array([centres[0] - half, centres[0] + half])
+    half_steps = np.diff(centres) / 2
+    inner = centres[:-1] + half_steps
+    return np.concatenate([[centres[0] - half_steps[0]], inner, [centres[-1] + half_steps[-1]]])
+
+
+def thin(edges: np.ndarray, values: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most `most` cells, each with the strongest value of those it stands for.
+
+    A picture has fewer columns than a long record has cells; leaving the choice to the renderer would lose peaks.
+
+    Examples
+    --------
+    >>> thin(np.arange(5.0), np.array([0.1, -3.0, np.nan, np.nan]), most=2)[1]
+    array([-3., nan])
+    """
+    step = -(-len(values) // most)
+    if step <= 1:
+        return edges, values
+    padded = np.full(-(-len(values) // step) * step, np.nan)
+    padded[: len(values)] = values
+    blocks = padded.reshape(-1, step)
+    strongest = np.where(np.isnan(blocks), -1, np.abs(blocks)).argmax(axis=1)
+    return np.append(edges[:-1:step], edges[-1:]), blocks[np.arange(len(blocks)), strongest]
+
+
+def band(ax: Axes, edges: np.ndarray, values: np.ndarray, low: float, high: float, limit: float, **kwargs):
+    """Draw one row of cells between the heights `low` and `high`; missing cells are left bare."""
+    edges, values = thin(edges, np.asarray(values, dtype=float))
+    values = np.ma.masked_invalid(values)[None]
+    return ax.pcolormesh(edges, [low, high], values, cmap=SIGNED, vmin=-limit, vmax=limit, linewidth=0, **kwargs)
+
+
+def mark(ax: Axes, edges: np.ndarray, truth: np.ndarray, low: float, high: float, **kwargs) -> None:
+    """Draw the cells of the known truth as a black bar between the heights `low` and `high`."""
+    cells = np.ma.masked_array(np.ones(len(truth)), mask=~truth.astype(bool))[None]
+    ax.pcolormesh(edges, [low, high], cells, cmap=_BLACK, linewidth=0, **kwargs)
+
+
+def one_at_a_time(array: xr.DataArray, keep: Sequence[Hashable], name: str) -> xr.DataArray:
+    """Return `array` with the dims `keep` (those it has), in that order; other dims must have one entry."""
+    if not isinstance(array, xr.DataArray):
+        raise TypeError(
+            f"{name} must be an xarray.DataArray, got {type(array).__name__}; for a result use ds.attribution"
+        )
+    extra = [dim for dim in array.dims if dim not in keep]
+    for dim in extra:
+        if array.sizes[dim] != 1:
+            raise ValueError(
+                f"a picture shows one {dim} at a time, but {name} has {array.sizes[dim]} along {dim!r}; "
+                f"choose one, as in {name}.isel({dim}=0)"
+            )
+    return array.squeeze(extra, drop=True).transpose(*[dim for dim in keep if dim in array.dims])
+
+
+def matched(signal: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
+    """Return `other` in the order of dims of `signal`, having checked that both label the same cells."""
+    if set(signal.dims) != set(other.dims):
+        raise ValueError(f"{name} has dims {other.dims}, the signal {signal.dims}; they must be the same")
+    for dim in signal.dims:
+        both = dim in signal.indexes and dim in other.indexes
+        if signal.sizes[dim] != other.sizes[dim] or (both and not signal.indexes[dim].equals(other.indexes[dim])):
+            raise ValueError(
+                f"{name} and the signal differ along {dim!r} ({other.sizes[dim]} and {signal.sizes[dim]} labels); "
+                "select the same part of both"
+            )
+    return other.transpose(*signal.dims)
+
+
+def axis_values(array: xr.DataArray, dim: Hashable) -> np.ndarray:
+    """Return what to draw `dim` against: its coordinate where that is numbers or dates, else positions."""
+    if dim in array.coords and array[dim].dtype.kind in "iufM":
+        values = array[dim].values
+        return values if values.dtype.kind == "M" else values.astype(float)
+    return np.arange(array.sizes[dim], dtype=float)
+
+
+def axis_units(array: xr.DataArray, dim: Hashable) -> str:
+    """Return the units of the coordinate `dim`; if it names none, a float `time` is in seconds, lat and lon in degrees."""
+    if dim not in array.coords or array[dim].dtype.kind not in "iuf":
+        return ""
+    default = {"time": "s" if array[dim].dtype.kind == "f" else "", "lat": "°N", "lon": "°E"}.get(str(dim), "")
+    return str(array[dim].attrs.get("units", default))
+
+
+def axis_label(array: xr.DataArray, dim: Hashable) -> str:
+    """Return the axis label of `dim`, with its units where they are known."""
+    units = axis_units(array, dim)
+    return f"{dim} [{units}]" if units else str(dim)
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return a figure of its own, in inches, that lays itself out."""
+    return Picture(figsize=(width, height), layout="constrained")
+
+
+def plain(ax: Axes) -> None:
+    """Take away what frames an axes on two sides too many."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+
+
+def room(values: np.ndarray) -> tuple[float, float]:
+    """Return limits a little beyond the finite values."""
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return -1.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    pad = 0.12 * (high - low) or 0.5 * abs(high) or 1.0
+    return low - pad, high + pad

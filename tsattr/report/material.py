@@ -1,0 +1,118 @@
+"""A result and what goes with it, brought into one form: everything labelled, samples along `sample`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+MOST_SAMPLES = 3
+NOT_CELLS = ("sample", "target")
+
+
+class Input(NamedTuple):
+    """One input of the model, its attribution, and the truth about it where there is one."""
+
+    name: str
+    attribution: xr.DataArray
+    signal: xr.DataArray
+    truth: xr.DataArray | None
+
+
+def with_sample_dim(ds: xr.Dataset, *others: Any) -> list[Any]:
+    """Return everything with the sample dim called "sample", and the result checked."""
+    if not isinstance(ds, xr.Dataset):
+        raise TypeError(f"ds must be the xarray.Dataset that explain returns, got {type(ds).__name__}")
+    if not any(str(name).startswith("attribution") for name in ds):
+        raise ValueError(f"ds has no attribution; its variables are {list(ds.data_vars)}")
+    found = [d for d in ds["prediction"].dims if d not in ("target", "method")] if "prediction" in ds else ["sample"]
+    rename = {found[0]: "sample"} if found and found[0] != "sample" else {}
+    labelled = (xr.DataArray, xr.Dataset)
+    return [
+        a.rename({k: v for k, v in rename.items() if k in a.dims}) if isinstance(a, labelled) else a
+        for a in (ds, *others)
+    ]
+
+
+def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input]:
+    """Return the inputs with their attributions, in the order of the result."""
+    parts = []
+    for key in ds:
+        name = str(key)
+        if name != "attribution" and not name.startswith("attribution_"):
+            continue
+        attribution = ds[name]
+        if "lag" in attribution.dims:
+            attribution = attribution.mean("lag", keep_attrs=True)
+        of = name.removeprefix("attribution").removeprefix("_")
+        dims = [d for d in attribution.dims if d != "target"]
+        signal = _labelled(x[of] if of and isinstance(x, xr.Dataset) else x, attribution, dims)
+        known = truth[of] if isinstance(truth, xr.Dataset) else truth
+        if not cell_dims(attribution):  # one number a sample is a table of one column
+            attribution, signal = (a.expand_dims(column=[of], axis=1) for a in (attribution, signal))
+            dims = [*dims, "column"]
+        if known is not None:
+            known = known.broadcast_like(signal).transpose(*dims) if set(known.dims) <= set(dims) else None
+        parts.append(Input(of, attribution, signal, known))
+    return parts
+
+
+def _labelled(x: Any, attribution: xr.DataArray, dims: list[Hashable]) -> xr.DataArray:
+    """Return the input as a DataArray with the labels of its attribution."""
+    if isinstance(x, xr.DataArray):
+        if set(x.dims) != set(dims):
+            raise ValueError(
+                f"x has dims {x.dims} and its attribution {tuple(dims)}; give the input that was explained"
+            )
+        return x.transpose(*dims)
+    values = x.to_numpy() if isinstance(x, pd.DataFrame) else np.asarray(x)
+    shape = tuple(attribution.sizes[d] for d in dims)
+    if values.shape != shape:
+        raise ValueError(f"x has shape {values.shape} and its attribution {shape}; give the input that was explained")
+    coords = {d: attribution[d] for d in dims if d in attribution.coords}
+    return xr.DataArray(values, dims=dims, coords=coords)
+
+
+def chosen_samples(ds: xr.Dataset, samples: Sequence[Any] | None) -> list[int]:
+    """Return the positions of the samples to draw."""
+    n = ds.sizes["sample"]
+    if samples is None:
+        return list(range(min(n, MOST_SAMPLES)))
+    names = ds["sample"].values.tolist() if "sample" in ds.coords else list(range(n))
+    unknown = [s for s in samples if s not in names and not (isinstance(s, int) and -n <= s < n)]
+    if unknown:
+        raise ValueError(f"samples {unknown} are not in the result, whose samples are {names[:10]}{', …' * (n > 10)}")
+    return [names.index(s) if s in names else s % n for s in samples]
+
+
+def maps_compared(comparisons: xr.Dataset | xr.DataArray | None) -> xr.DataArray | None:
+    """Return the maps to compare, of the first target; None where there are fewer than two."""
+    found = comparisons["attribution"] if isinstance(comparisons, xr.Dataset) else comparisons
+    if found is None:
+        return None
+    dim = next((d for d in ("method", "baseline") if d in found.dims), None)
+    if dim is None:
+        raise ValueError(f"comparisons need a dim 'method' or 'baseline', got {found.dims}; join maps by xr.concat")
+    found = found.mean("lag", keep_attrs=True) if "lag" in found.dims else found
+    if "target" in found.dims:
+        found = found.isel(target=0, drop=True)
+    return found if found.sizes[dim] > 1 else None
+
+
+def sample_name(ds: xr.Dataset | xr.DataArray, i: int) -> str:
+    """Return a sample's label, else its position."""
+    return str(ds["sample"].values[i]) if "sample" in ds.coords else str(i)
+
+
+def shape_of(part: Input) -> str:
+    """Return the sizes of an input in words."""
+    sizes = " × ".join(f"{part.signal.sizes[d]} {d}" for d in part.signal.dims if d != "sample")
+    return f"{part.name} ({sizes})" if part.name else sizes
+
+
+def cell_dims(array: xr.DataArray) -> list[Hashable]:
+    """Return the dims that an explanation spreads over."""
+    return [d for d in array.dims if d not in NOT_CELLS]

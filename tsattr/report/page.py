@@ -1,0 +1,171 @@
+"""The report: a result, its input and what else is known, put together as one page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tsattr import ecg
+from tsattr.plot.checks import status_of
+from tsattr.plot.comparison import chance_level, score_names
+from tsattr.report import markup, sections, words
+from tsattr.report.markup import number, percent
+from tsattr.report.material import (
+    Input,
+    all_inputs,
+    cell_dims,
+    chosen_samples,
+    maps_compared,
+    shape_of,
+    with_sample_dim,
+)
+
+
+def report(
+    ds: xr.Dataset,
+    x: Any,
+    *,
+    title: str = "What the model looked at",
+    scores: xr.Dataset | None = None,
+    out: str | os.PathLike[str] | None = None,
+    truth: xr.DataArray | None = None,
+    comparisons: xr.Dataset | xr.DataArray | None = None,
+    samples: Sequence[Any] | None = None,
+    waves: xr.DataArray | None = None,
+    notes: str | Iterable[str] | None = None,
+) -> str:
+    """Write a result up as one self-contained HTML page.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A result of `tsattr.explain`. Its `attribution` may have a dim `method`: the first is then reported, and all of
+        them compared. `attrs["model"]`, where given, names the model.
+    x : DataArray, Dataset, DataFrame or array
+        The input that was explained.
+    title : str
+        Heading of the page.
+    scores : Dataset, optional
+        Scores against known truth, as from `tsattr.compare` or `tsattr.evaluate`; see `tsattr.plot.scores` for chance.
+    out : path, optional
+        File to write, whole or not at all.
+    truth : DataArray, optional
+        Boolean, like `x`: where attribution is known to belong.
+    comparisons : Dataset or DataArray, optional
+        Attribution of the same samples along `method` or `baseline`.
+    samples : sequence, optional
+        Labels (else positions) of the samples to draw; by default the first three.
+    waves : DataArray, optional
+        Coded waves as from `tsattr.ecg.waves`; by default the coordinate `wave` of `x`, where there is one.
+    notes : str or iterable of str, optional
+        Your own remarks, printed first among the notes.
+
+    Returns
+    -------
+    str
+        The page. It loads nothing from anywhere; its pictures are part of it. All text is escaped.
+
+    Raises
+    ------
+    TypeError
+        If `ds` is not a Dataset.
+    ValueError
+        If it has no attribution, samples are unknown, `x` does not fit it, or `out` cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> x = xr.DataArray([[63.0, 1.4]], dims=("sample", "feature"), coords={"feature": ["age", "dose"]})
+    >>> ds = xr.Dataset({"attribution": x / 10, "prediction": ("sample", [6.4])}, attrs={"method": "InputXGradient()"})
+    >>> "<h1>Two columns</h1>" in report(ds, x, title="Two columns")
+    True
+    """
+    ds, x, truth, waves, comparisons = with_sample_dim(ds, x, truth, waves, comparisons)
+    if comparisons is None and "attribution" in ds and "method" in ds["attribution"].dims:
+        comparisons = ds["attribution"]
+    if "method" in ds.dims:
+        name = str(ds["method"].values[0]) if "method" in ds.coords else "the first method"
+        ds = ds.isel(method=0, drop=True).assign_attrs({"method": name, **ds.attrs})
+    inputs = all_inputs(ds, x, truth)
+    compared = maps_compared(comparisons)
+    chosen = chosen_samples(ds, samples)
+    waves = waves if waves is not None else inputs[0].signal.coords.get("wave")
+    clinical = any("lead" in part.attribution.dims for part in inputs)
+    leads = {str(v) for part in inputs if "lead" in part.attribution.coords for v in part.attribution.lead.values}
+    shapes = ", and ".join(shape_of(part) for part in inputs)
+    own = [notes] if isinstance(notes, str) else list(notes or [])
+    standard = words.notes(
+        ds,
+        clinical=clinical,
+        limb_leads=len(leads & set(ecg.LIMB_LEADS)) > 2,
+        truth=truth is not None or scores is not None,
+    )
+    pages = [
+        f"<header><h1>{markup.escape(title)}</h1></header>",
+        _in_short(ds, inputs, compared, scores),
+        markup.section("What was asked", markup.terms(words.asked(ds, ds.sizes["sample"], shapes))),
+        markup.section("The result in one picture", *sections.pictures(ds, inputs, chosen)),
+        markup.section("Where the attribution lies", *sections.places(ds, inputs, chosen, waves)),
+        markup.section("Other methods and baselines", *sections.comparison(compared, inputs, chosen)),
+        markup.section("Checks", *sections.checks(ds)),
+        markup.section("Against known truth", *sections.against_truth(inputs, scores)),
+        markup.section("What can and cannot be concluded", markup.bullets(own + standard)),
+        markup.section("Settings and versions", sections.settings(ds, x)),
+    ]
+    made = f"Made by tsattr on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. This page loads nothing from the network."
+    page = markup.page(title, "\n".join(part for part in pages if part), made)
+    if out is not None:
+        from tsattr.io import write_text  # brings the readers of all file formats with it
+
+        write_text(page, out)
+    return page
+
+
+def _in_short(ds, inputs, compared, scores) -> str:
+    lines = []
+    verdict, _ = words.completeness_verdict(ds)
+    strongest = _strongest(inputs)
+    if strongest:
+        lines.append(strongest)
+    if verdict:
+        lines.append(verdict)
+    trouble = int((status_of(ds) != "ok").sum())
+    if trouble:
+        lines.append(f"Samples with a status other than “ok”: {trouble} of {ds.sizes['sample']}; see Checks.")
+    if compared is not None:
+        mean = sections.mean_agreement(compared)[1]
+        lines.append(f"Mean rank agreement of the maps compared is {number(mean, 2)}: {words.agreement_verdict(mean)}.")
+    if scores is not None and (names := score_names(scores)):
+        mean = scores[names[0]].mean([d for d in scores[names[0]].dims if d != "method"])
+        if bool(mean.notnull().any()):
+            methods = scores["method"].values if "method" in scores.coords else np.arange(mean.size)
+            best = methods[int(np.nanargmax(mean.values))]
+            level = chance_level(scores, names[0])
+            against = f", where chance is {number(level)}" if level is not None else ""
+            lines.append(f"Against known truth, {best} does best: {names[0]} {number(float(mean.max()))}{against}.")
+    return f'<section class="short" aria-label="In short">{markup.bullets(lines)}</section>' if lines else ""
+
+
+def _strongest(inputs: list[Input]) -> str:
+    """Return a sentence on the lead, column or other entry with the most absolute attribution."""
+    part = inputs[0]
+    dims = [d for d in cell_dims(part.attribution) if d != "time" and part.attribution.sizes[d] > 1]
+    if len(dims) != 1:
+        return ""
+    size = abs(part.attribution).sum([d for d in part.attribution.dims if d != dims[0]], dtype="float64")
+    if not float(size.sum()) > 0:
+        return "The attribution is zero everywhere: by this method nothing in the input moved the target."
+    if np.isclose(float(size.min()), float(size.max()), rtol=0.01):
+        return f"The attribution is equally large on every {dims[0]}: along {dims[0]} it singles nothing out."
+    best = size[dims[0]].values[size.values.argmax()] if dims[0] in size.coords else size.values.argmax()
+    share, even = float(size.max() / size.sum()), 1 / size.size
+    over = f"mean over {n} samples" if (n := part.attribution.sizes["sample"]) > 1 else "of this sample"
+    return (
+        f"The {dims[0]} with the most absolute attribution is {best}: {percent(share)} of the whole ({over}), where an even "
+        f"spread would give {percent(even)}."
+    )

@@ -1,0 +1,372 @@
+"""The sections of a report, each a list of pieces of HTML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from tsattr import ecg, plot
+from tsattr.plot.checks import status_of, total_attribution
+from tsattr.plot.comparison import chance_level, score_names
+from tsattr.plot.shade import axis_units
+from tsattr.report import markup, words
+from tsattr.report.markup import number, percent
+from tsattr.report.material import Input, cell_dims, sample_name
+
+MOST_TARGETS, MOST_ROWS, MOST_TRACES = 6, 50, 16
+
+
+def pictures(ds: xr.Dataset, inputs: list[Input], chosen: list[int]) -> list[str]:
+    """Return each chosen sample in one picture."""
+    parts = []
+    several = "target" in inputs[0].attribution.dims
+    for i in chosen:
+        name = sample_name(ds, i)
+        for k in range(min(ds.sizes.get("target", 1), MOST_TARGETS)):
+            here = ds.isel(sample=i, target=k) if several else ds.isel(sample=i)
+            target = f", target {here['target'].item() if 'target' in here.coords else k}" if several else ""
+            parts.append(markup.heading(f"Sample {name}{target}"))
+            parts.append(markup.paragraph(_prediction(here)))
+            for part in inputs:
+                where = {"sample": i, "target": k} if "target" in part.attribution.dims else {"sample": i}
+                map_ = part.attribution.isel(where, drop=True)
+                truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
+                signal = part.signal.isel(sample=i, drop=True)
+                figure, caption = _one_picture(map_, signal, truth)
+                of = f" {part.name}" if part.name else ""
+                alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
+                parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
+    left = ds.sizes["sample"] - len(chosen)
+    if left > 0:
+        parts.append(markup.paragraph(f"Samples in the result that are not drawn here: {left}."))
+    if several and ds.sizes["target"] > MOST_TARGETS:
+        parts.append(
+            markup.paragraph(f"Targets in the result that are not drawn here: {ds.sizes['target'] - MOST_TARGETS}.")
+        )
+    return parts
+
+
+def _prediction(here: xr.Dataset) -> str:
+    if "prediction" not in here:
+        return ""
+    y = float(here["prediction"])
+    if "reference" not in here:
+        return f"The target is {number(y, 4)} for this input."
+    y0 = float(here["reference"])
+    return (
+        f"The target is {number(y, 4)} for this input and {number(y0, 4)} at the baseline; "
+        f"the difference to be explained is {number(y - y0, 4)}."
+    )
+
+
+def _one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
+    """Return the picture that the dims ask for, and its caption."""
+    colours = "Orange speaks for the target, blue against it"
+    dims = cell_dims(attribution)
+    signal = signal.transpose(*dims)
+    truth = None if truth is None else truth.transpose(*dims)
+    if "time" in dims and len(dims) <= 2:
+        if "lead" in dims and _is_ecg(signal):
+            start, stretch = _stretch(attribution)
+            figure = plot.ecg(signal, attribution, layout="12x1", truth=truth, start=start)
+            return figure, f"The signal on ECG paper{stretch}. {colours}; no colour is no attribution."
+        strongest, shown = _strongest_rows(attribution)
+        known = None if truth is None else truth.isel(strongest)
+        figure = plot.trace(signal.isel(strongest), attribution.isel(strongest), truth=known)
+        return figure, f"The signal over time. {colours}; gaps are left bare.{shown}"
+    if len(dims) == 1:
+        return plot.bars(
+            _with_values(attribution, signal), label="attribution"
+        ), f"Each entry with its value, strongest first. {colours}."
+    numeric = signal if signal.dtype.kind in "fiu" else None
+    figure = plot.field(attribution, numeric, truth=truth)
+    return figure, f"Attribution as a map, the input as contour lines. {colours}."
+
+
+def _stretch(attribution: xr.DataArray, length: float = 10.0) -> tuple[float | None, str]:
+    """Return where the `length` seconds with the most absolute attribution start, and how to say so."""
+    time = attribution["time"].values
+    if time.dtype.kind != "f" or attribution["time"].attrs.get("units", "s") != "s" or time[-1] - time[0] <= length:
+        return None, ""
+    size = abs(attribution).sum([d for d in attribution.dims if d != "time"]).values
+    starts = np.arange(time[0], time[-1] - length + 1.0)
+    upto = np.append(0.0, np.cumsum(size))
+    sums = upto[np.searchsorted(time, starts + length)] - upto[np.searchsorted(time, starts)]
+    start = float(starts[sums.argmax()])
+    return start, f", the {length:g} seconds with the most attribution (from {start:g} s)"
+
+
+def _strongest_rows(attribution: xr.DataArray) -> tuple[dict, str]:
+    """Return the positions of as many rows as a picture holds, and how to say which."""
+    others = [d for d in attribution.dims if d != "time"]
+    if not others or attribution.sizes[others[0]] <= MOST_TRACES:
+        return {}, ""
+    strength = abs(attribution).sum("time").values
+    best = np.sort(np.argsort(-strength, kind="stable")[:MOST_TRACES])
+    return {others[0]: best}, f" The {MOST_TRACES} of {strength.size} with the most absolute attribution."
+
+
+def _is_ecg(signal: xr.DataArray) -> bool:
+    units = signal.coords["units"].values if "units" in signal.coords else [signal.attrs.get("units", "")]
+    known = {str(u) for u in np.atleast_1d(units)}
+    standard = (
+        {str(name) for name in signal["lead"].values} & {*ecg.LEADS, "MLII"} if "lead" in signal.coords else set()
+    )
+    return "time" in signal.coords and (known <= {"mV", "uV", "µV", "V"} or (known <= {""} and bool(standard)))
+
+
+def _with_values(attribution: xr.DataArray, signal: xr.DataArray) -> xr.DataArray:
+    """Return one-dim attribution with each entry named by itself and its value, as in "age = 63"."""
+    dim = attribution.dims[0]
+    names = attribution[dim].values if dim in attribution.coords else range(attribution.size)
+    shown = [
+        "missing" if v is None or v != v else f"{v:.4g}" if isinstance(v, float | np.floating) else str(v)
+        for v in signal.values
+    ]
+    named = attribution.assign_coords({dim: [f"{name} = {value}" for name, value in zip(names, shown)]})
+    return named.isel({dim: np.argsort(-np.nan_to_num(np.abs(attribution.values)), kind="stable")})
+
+
+def _alt(attribution: xr.DataArray, signal: xr.DataArray) -> str:
+    """Return where the largest cell lies, for those who do not see the picture."""
+    if attribution.ndim == 1 and attribution.dims != ("time",):
+        attribution = _with_values(attribution, signal)
+    size = np.abs(attribution.values.astype(float))
+    if not np.isfinite(size).any() or np.nanmax(size) == 0:
+        return "There is no attribution."
+    at = np.unravel_index(np.nanargmax(size), size.shape)
+    return f"The largest attribution is {number(float(attribution.values[at]))}, at {_place(attribution, at)}."
+
+
+def _place(array: xr.DataArray, at) -> str:
+    labels = []
+    for dim, i in zip(array.dims, at):
+        value = array[dim].values[i] if dim in array.coords else i
+        shown = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+        units = axis_units(array, dim)
+        labels.append(f"{dim} {shown} {units}" if units else f"{dim} {shown}")
+    return ", ".join(labels)
+
+
+def places(ds: xr.Dataset, inputs: list[Input], chosen: list[int], waves: xr.DataArray | None) -> list[str]:
+    """Return bars and tables of where the attribution lies."""
+    parts = []
+    n = ds.sizes["sample"]
+    over = f"mean over {n} samples" if n > 1 else "this sample"
+    for part in inputs:
+        attribution = (
+            part.attribution.isel(target=0, drop=True) if "target" in part.attribution.dims else part.attribution
+        )
+        cells = cell_dims(attribution)
+        for dim in [d for d in cells if d not in ("time", "lat", "lon") and attribution.sizes[d] > 1][:1]:
+            if len(cells) == 1 and n == 1:
+                continue  # the picture above shows the same bars
+            rest = [d for d in cells if d != dim]
+            sums = xr.Dataset({"signed": attribution.sum(rest), "absolute": abs(attribution).sum(rest)}).mean("sample")
+            parts += _bars(sums, f"Sums per {dim}, {over}.", attribution)
+        if waves is not None and "time" in cells and set(waves.dims) <= set(attribution.dims):
+            sums = ecg.by_wave(attribution, waves)
+            sums = sums[["signed", "absolute"]].sum([d for d in cells if d != "time"]).mean("sample")
+            parts += _bars(
+                sums, f"Sums per wave, {over}. Waves are where they are expected, not where one was found.", attribution
+            )
+    if "group_value" in ds and "group" in ds["group_value"].dims:
+        values = (
+            ds["group_value"].isel(target=0, drop=True) if "target" in ds["group_value"].dims else ds["group_value"]
+        )
+        mean = values.mean([d for d in values.dims if d != "group"])
+        sums, caption = xr.Dataset({"signed": mean}), f"Effect of taking each group away, {over}."
+        parts += _bars(sums, caption, inputs[0].attribution, "effect")
+    rows = [row for part in inputs for i in chosen for row in _top(part, i, sample_name(ds, i))]
+    parts.append(
+        markup.table("The strongest cells of the samples drawn", ("sample", "place", "input", "attribution"), rows)
+    )
+    return parts
+
+
+def _bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str | None = None) -> list[str]:
+    sums.attrs["units"] = attribution.attrs.get("units", "")
+    first = sums["absolute" if "absolute" in sums else "signed"]
+    if not first.size or not bool(first.notnull().any()):
+        return []
+    i = int(abs(first.values).argmax())
+    name = first[first.dims[0]].values[i] if first.dims[0] in first.coords else i
+    alt = f"Bar chart. {caption} The largest is {first.dims[0]} {name} with {number(float(first[i]))}."
+    return [markup.picture(plot.bars(sums, label=label), alt, caption)]
+
+
+def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, str, str, str]]:
+    array = part.attribution.isel(target=0, drop=True) if "target" in part.attribution.dims else part.attribution
+    map_, signal = array.isel(sample=i, drop=True), part.signal.isel(sample=i, drop=True).transpose(*cell_dims(array))
+    size = np.nan_to_num(np.abs(map_.values.astype(float)))
+    best = [np.unravel_index(k, size.shape) for k in np.argsort(-size, axis=None, kind="stable")[:most]]
+    prefix = f"{part.name}: " if part.name else ""
+    rows = []
+    for at in best:
+        value = signal.values[at]
+        shown = number(float(value)) if isinstance(value, float | np.floating) else str(value)
+        if size[at] > 0:
+            rows.append((name, prefix + _place(map_, at), shown, number(float(map_.values[at]))))
+    return rows
+
+
+def mean_agreement(compared: xr.DataArray) -> tuple[xr.DataArray, float]:
+    """Return the agreement of maps averaged over samples, and its mean over pairs."""
+    per_sample = [plot.agreement(compared.isel(sample=i)) for i in range(compared.sizes["sample"])]
+    mean = xr.concat(per_sample, "sample").mean("sample")
+    pairs = mean.values[~np.eye(len(mean), dtype=bool)]
+    return mean, float(np.nanmean(pairs)) if np.isfinite(pairs).any() else np.nan
+
+
+def comparison(compared: xr.DataArray | None, inputs: list[Input], chosen: list[int]) -> list[str]:
+    """Return the comparison of maps, drawn for the first chosen sample and counted over all."""
+    if compared is None or not chosen:
+        return []
+    part, i = inputs[0], chosen[0]
+    truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
+    figure = plot.baselines(compared.isel(sample=i, drop=True), part.signal.isel(sample=i, drop=True), truth=truth)
+    matrix, mean = mean_agreement(compared)
+    dim = str(matrix.dims[0])
+    names = [str(v) for v in matrix[dim].values] if dim in matrix.coords else [str(k) for k in range(len(matrix))]
+    pairs = [(float(matrix[a, b]), names[a], names[b]) for a in range(len(names)) for b in range(a)]
+    sentence = f"Mean rank agreement over all samples and pairs is {number(mean, 2)}: {words.agreement_verdict(mean)}."
+    known = sorted(pair for pair in pairs if np.isfinite(pair[0]))
+    if len(known) > 1:
+        low, high = known[0], known[-1]
+        best, worst = (f"{one} and {other} ({number(r, 2)})" for r, one, other in (high, low))
+        sentence += f" Most alike are {best}, least {worst}."
+    name = sample_name(part.attribution, i)
+    alt = f"Attribution of sample {name} by {len(names)} choices of {dim}: {', '.join(names)}. {sentence}"
+    return [markup.paragraph(sentence), markup.picture(figure, alt, f"Sample {name}, by {dim}.")]
+
+
+def checks(ds: xr.Dataset) -> list[str]:
+    """Return whether the result can be relied on, in words, pictures and numbers."""
+    verdict, bad = words.completeness_verdict(ds)
+    parts = [markup.paragraph(verdict, bad)] if verdict else []
+    if not verdict:
+        parts.append(
+            markup.paragraph(
+                "This method does not promise that its map adds up to the prediction; the sum is not checked."
+            )
+        )
+    status = status_of(ds)
+    by_state: dict[str, list[str]] = {}
+    for i, state in enumerate(status.values):
+        by_state.setdefault(str(state), []).append(sample_name(ds, i))
+    parts.append(
+        markup.bullets(
+            words.status_sentences(by_state) or ["Every sample was explained without trouble (status “ok”)."]
+        )
+    )
+    if "standard_error" in ds and "attribution" in ds:
+        parts.append(markup.paragraph(_uncertainty(ds)))
+    if "reference" in ds and verdict:
+        caption = "Each sample's sum of attribution against prediction − reference. On the line nothing is lost."
+        parts.append(markup.picture(plot.completeness(ds), f"Scatter plot. {caption} {verdict}", caption))
+    if "steps" in ds:
+        steps = ds["steps"].values
+        caption = f"Steps that each sample took, {steps.min()} to {steps.max()}, and the error it ended with."
+        parts.append(markup.picture(plot.convergence(ds), f"Scatter plot. {caption}", caption))
+    return [*parts, _check_table(ds, status)]
+
+
+def _uncertainty(ds: xr.Dataset) -> str:
+    size, error = np.abs(ds["attribution"].values), ds["standard_error"].values
+    known = np.isfinite(size) & np.isfinite(error)
+    if not known.any() or size[known].max() == 0:
+        return "Standard errors are not known."
+    strong = known & (size >= np.quantile(size[known], 0.99)) & (size > 0)
+    ratio = float(np.median(error[strong] / size[strong]))
+    clear = float(np.mean(size[known] > 2 * error[known]))
+    return (
+        f"Random draws leave the strongest 1 % of cells with a standard error of {percent(ratio)} of their value "
+        "(median); "
+        f"{percent(clear)} of all cells exceed twice their standard error."
+    )
+
+
+def _check_table(ds: xr.Dataset, status: xr.DataArray) -> str:
+    """Return the numbers of each sample and target, those with the largest errors where there are many."""
+    sums = total_attribution(ds)
+    columns = {"prediction": ds.get("prediction"), "reference": ds.get("reference")}
+    columns |= {"sum of attribution": sums} if "completeness_error" in ds else {}
+    columns |= {"gap": ds.get("completeness_gap"), "error": ds.get("completeness_error")}
+    columns |= {"steps": ds.get("steps"), "model evaluations": ds.get("model_evaluations")}
+    known = {name: a.broadcast_like(sums).transpose(*sums.dims) for name, a in columns.items() if a is not None}
+    places = list(np.ndindex(sums.shape))
+    trouble = known["error"].values.astype(float) if "error" in known else np.zeros(sums.shape)
+    trouble = np.where(np.isnan(trouble), np.inf, trouble)
+    shown = sorted(sorted(places, key=lambda at: -trouble[at])[:MOST_ROWS])
+    rows = []
+    for at in shown:
+        here = dict(zip(sums.dims, at))
+        name = sample_name(ds, here["sample"])
+        if "target" in here:
+            name += f", {sums['target'].values[here['target']] if 'target' in sums.coords else here['target']}"
+        cells = [
+            percent(float(a.values[at])) if k == "error" else number(float(a.values[at]), 4) for k, a in known.items()
+        ]
+        error = float(known["error"].values[at]) if "error" in known else np.nan
+        rows.append((name, *cells, words.sample_verdict(error, str(status.values[here["sample"]]))))
+    kept = f"the {MOST_ROWS} with the largest errors of {len(places)}" if len(places) > MOST_ROWS else "all samples"
+    first = "sample, target" if "target" in sums.dims else "sample"
+    return markup.table(f"Numbers behind the checks: {kept}", (first, *known, "verdict"), rows)
+
+
+def against_truth(inputs: list[Input], scores: xr.Dataset | None) -> list[str]:
+    """Return how the maps stand against what is known."""
+    parts = []
+    for part in inputs:
+        if part.truth is None:
+            continue
+        size = abs(part.attribution)
+        known = size.notnull()
+        inside = float(size.where(part.truth).sum() / size.sum()) if float(size.sum()) else np.nan
+        chance = float((known & part.truth).sum() / known.sum()) if bool(known.any()) else np.nan
+        of = f" of {part.name}" if part.name else ""
+        parts.append(
+            markup.paragraph(
+                f"{percent(inside)} of the absolute attribution{of} lies in the known region, which holds "
+                f"{percent(chance)} "
+                "of the cells: an even spread would put that much there by chance."
+            )
+        )
+    if scores is None:
+        return parts
+    names = score_names(scores)
+    if names:
+        alt = "Bar chart of scores by method, best on top, with the level of chance. The table below has the numbers."
+        parts.append(
+            markup.picture(plot.scores(scores), alt, "Dots are samples, bars their means, the dashed line is chance.")
+        )
+        order = np.argsort(
+            -scores[names[0]].mean([d for d in scores[names[0]].dims if d != "method"]).fillna(-np.inf).values
+        )
+        methods = scores["method"].values if "method" in scores.coords else np.arange(scores.sizes["method"])
+        rows = [
+            (str(methods[k]), *[number(float(scores[name].isel(method=k).mean())) for name in names]) for k in order
+        ]
+        levels = [chance_level(scores, name) for name in names]
+        if any(level is not None for level in levels):
+            rows.append(("chance", *["–" if level is None else number(level) for level in levels]))
+        parts.append(markup.table("Means over samples, best first by the first score", ("method", *names), rows))
+    else:
+        numeric = [name for name in scores if scores[name].dtype.kind in "biuf"]
+        rows = [
+            (str(n), *[number(float(f)) for f in (scores[n].mean(), scores[n].min(), scores[n].max())]) for n in numeric
+        ]
+        parts.append(markup.table("Scores of this result", ("score", "mean", "least", "largest"), rows))
+    return parts
+
+
+def settings(ds: xr.Dataset, x: Any) -> str:
+    """Return everything the result records about itself."""
+    rows = [(str(k), str(v)) for k, v in ds.attrs.items()]
+    if isinstance(x, xr.DataArray | xr.Dataset):
+        rows += [(f"input: {k}", str(v)) for k, v in x.attrs.items()]
+    rows += [("cells", ", ".join(f"{d}: {n}" for d, n in ds.sizes.items()))]
+    return markup.table("As recorded in the result", ("setting", "value"), rows, kind="settings")

@@ -1,0 +1,246 @@
+"""What methods, baselines and checks mean, in plain sentences.
+
+Results carry their method and baseline as printed objects (`Occlusion(groups=..., baseline=Constant(0.0))`), which may come
+from a file: sentences are chosen by the name in front, and one that is not known here gets none.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import xarray as xr
+
+GOOD, FAIR = 0.01, 0.05  # completeness errors that a reader need not mind, and that a map can still be read with
+
+METHODS = {
+    "IntegratedGradients": "Integrated gradients: go in a straight line from the baseline to the input and add up "
+    "how much each "
+    "cell's own change moved the target on the way.",
+    "Occlusion": "Occlusion: take one group of cells away at a time, put the baseline in its place, and record by "
+    "how much the "
+    "target falls.",
+    "ShapleySampling": "Shapley values: take groups away in many random orders and average what each group's "
+    "removal changes.",
+    "KernelShap": "Kernel SHAP: fit Shapley values to the model's answers with random sets of groups taken away.",
+    "Saliency": "Saliency: the slope of the target at the input, cell by cell.",
+    "InputXGradient": "Input times gradient: the slope of the target at the input, times the input's own value.",
+    "SmoothGrad": "SmoothGrad: slopes of the target averaged over noisy copies of the input.",
+    "GuidedBackprop": "Guided backpropagation: slopes, with negative signals dropped in every rectifier.",
+    "GradCAM": "Grad-CAM: a coarse map from the activations of one layer, weighted by their slopes.",
+    "WinIT": "WinIT: take a feature's recent past away and record how much the prediction at the later time shifts.",
+    "FIT": "FIT: how much one observation shifts the predictive distribution at its own time step.",
+    "FeatureOcclusion": "Feature occlusion: replace one feature at one time and record the shift of the prediction.",
+    "AugmentedOcclusion": "Augmented feature occlusion: replace one feature by values drawn from the data and "
+    "record the shift.",
+    "AFEXExplainer": "AFEX: an additive model learns the shape of each feature's contribution; pairs are shared by "
+    "halves.",
+}
+
+BASELINES = {
+    "Constant": "a fixed value in every absent cell",
+    "Mean": "the sample's own mean",
+    "MaximumDistance": "in each cell the end of the valid range that is farthest from the input",
+    "Blur": "a blurred copy of the input",
+    "Uniform": "random values, all equally likely within a range",
+    "Gaussian": "the input with random noise added",
+    "Samples": "records drawn from the training distribution",
+    "Mode": "the most frequent value of each column",
+    "Bridge": "a straight line across the gap",
+    "Hold": "the last value before the gap",
+    "ConditionalGaussian": "random values that fit what is left in place",
+    "PhaseRandomised": "a copy with the same spectrum and scrambled timing",
+    "Climatology": "what is usual at that place and season",
+    "MedianBeat": "the record's own median beat",
+    "Generator": "values from a learnt generator, given what came before",
+}
+
+_BASELINE_NOTES = {
+    "Constant": "The baseline is constant, so cells that already equal it get nothing, however much the model needs "
+    "them: a flat "
+    "stretch at that value cannot be credited. Check with a second baseline before concluding that it does not matter.",
+    "Mean": "The baseline is the sample's own mean: a level that is the same throughout (an offset) cannot be "
+    "credited.",
+    "MaximumDistance": "Absent cells take the farthest valid value. Nothing is overlooked because it equals the "
+    "baseline, but "
+    "the end point is far from any real record, and the model may behave there as it never does on data.",
+    "Blur": "The baseline is a blurred copy: only what the blur removes, sharp and fast structure, can be credited. "
+    "Slow levels "
+    "and drifts remain in the baseline and get next to nothing.",
+    "Uniform": "The baseline is noise that no recording looks like; the model's answer to it may mean little.",
+    "Gaussian": "The baseline is a noisy copy of the input: the map tells what the model does in its neighbourhood.",
+    "Samples": "The baseline is the training distribution: the map tells how this record differs from typical ones. "
+    "What it "
+    "shares with them gets nothing, even where the model depends on it.",
+    "Mode": "The baseline is the most frequent value: a column that already holds it gets nothing.",
+    "Bridge": "Gaps are bridged by straight lines: slow change survives removal, only what departs from the line is "
+    "credited.",
+    "Hold": "Gaps are filled with the last value before them: a cell that repeats it gets nothing.",
+    "MedianBeat": "The baseline is the record's own median beat: what every beat of the record shares gets nothing.",
+}
+
+_METHOD_NOTES = {
+    "Occlusion": "With occlusion every cell shows the whole effect of the group (window, lead, wave) it belongs to, "
+    "averaged where "
+    "groups overlap. The picture is no finer than the groups, colours do not add up to the prediction, and evidence "
+    "that is "
+    "present twice can hide: taking one copy away changes nothing.",
+    "ShapleySampling": "A group's Shapley value is divided evenly over its cells: the picture is no finer than the "
+    "groups.",
+    "KernelShap": "A group's Shapley value is divided evenly over its cells: the picture is no finer than the groups.",
+    "Saliency": "A slope tells where a small change would matter, not what the present value contributed: a model "
+    "that is sure "
+    "may have slopes near zero everywhere.",
+    "SmoothGrad": "A slope tells where a small change would matter, not what the present value contributed.",
+    "InputXGradient": "Input times gradient looks at the model near the input only, and a cell at zero gets nothing.",
+    "GuidedBackprop": "Guided backpropagation is known to stay much the same when a model's weights are randomised: "
+    "it may show "
+    "edges of the input rather than reasons of the model.",
+    "GradCAM": "Grad-CAM is as coarse as the layer it reads; the picture is stretched to the input's size.",
+    "WinIT": "WinIT credits a cell for what it does to predictions up to its window later; other times are not "
+    "asked about.",
+    "IntegratedGradients": "The straight way from baseline to input passes through inputs that no recording "
+    "produces; what the model "
+    "does there is part of the answer.",
+}
+
+_STATUS_NOTES = {
+    "not converged": "stopped before its map had settled; more steps are needed",
+    "non-finite output": "made the model answer with NaN or infinity; its map means nothing",
+    "all missing": "has no valid cell; there is nothing to explain",
+}
+
+
+def head(text: object) -> str:
+    """Return the name in front of a printed object, without its module.
+
+    Examples
+    --------
+    >>> head("tsattr.baselines.Constant(0.0)"), head("zero")
+    ('Constant', 'zero')
+    """
+    found = re.match(r"\s*(?:\w+\.)*(\w+)", str(text))
+    return found[1] if found else ""
+
+
+def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
+    """Return term, sentence and literal setting for what was asked."""
+    attrs = ds.attrs
+    method, baseline = str(attrs.get("method", "")), str(attrs.get("baseline", ""))
+    model = str(attrs.get("model", ""))
+    targets = ", ".join(str(t) for t in np.atleast_1d(ds["target"].values)) if "target" in ds.dims else ""
+    target = targets or str(attrs.get("target", ""))
+    against = BASELINES.get(head(baseline), "")
+    rows = [
+        ("Model", "" if model else "not recorded", model),
+        ("Target", "the number of the model's output that is explained" if target else "not recorded", target),
+        ("Method", METHODS.get(head(method), "" if method else "not recorded"), method),
+        ("Input", f"{n} {'sample' if n == 1 else 'samples'} of {shape}", ""),
+    ]
+    if groups := str(attrs.get("groups", "")):
+        rows.insert(3, ("Groups: what goes absent together", "", groups))
+    if baseline and baseline != "None":
+        rows.insert(3, ("Baseline: what “absent” means", against[:1].upper() + against[1:], baseline))
+    return rows
+
+
+def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
+    """Return a sentence on whether the maps add up, and whether it is bad news; empty without `completeness_error`."""
+    if "completeness_error" not in ds:
+        return "", False
+    errors = ds["completeness_error"]
+    error = errors.max([d for d in errors.dims if d != "sample"], skipna=False).values.astype(float)
+    n, known = len(error), error[np.isfinite(error)]
+    if not known.size:
+        return "The sum of attribution could not be compared with the change of the prediction for any sample.", True
+    worst = f"the worst error is {100 * known.max():.2g} %"
+    bad = int((known > FAIR).sum()) + n - known.size
+    if not bad and known.max() <= GOOD:
+        return f"The maps add up: for all of {n} samples the sum equals prediction − reference; {worst}.", False
+    if not bad:
+        return f"The maps add up roughly in all of {n} samples; {worst}. More steps would settle it.", False
+    return (
+        f"Maps that do not add up to prediction − reference: {bad} of {n} ({worst}, where above {100 * FAIR:.0f} % "
+        "is too "
+        "much): "
+        "do not trust them; raise the number of steps and explain again.",
+        True,
+    )
+
+
+def sample_verdict(error: float, status: str) -> str:
+    """Return the verdict on one sample, a few words.
+
+    Examples
+    --------
+    >>> sample_verdict(0.001, "ok"), sample_verdict(0.2, "ok")
+    ('adds up', 'does not add up')
+    """
+    if status != "ok":
+        return status
+    if np.isnan(error):
+        return "ok"
+    return "adds up" if error <= GOOD else "adds up roughly" if error <= FAIR else "does not add up"
+
+
+def status_sentences(status: dict[str, list[str]]) -> list[str]:
+    """Return a sentence for each status other than "ok", naming the samples."""
+    sentences = []
+    for state, names in status.items():
+        if state != "ok":
+            shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+            sentences.append(f"Sample {shown}: {_STATUS_NOTES.get(state, state)} (status “{state}”).")
+    return sentences
+
+
+def agreement_verdict(mean: float) -> str:
+    """Return what a mean rank correlation between maps allows one to say."""
+    if np.isnan(mean):
+        return "agreement cannot be measured, as some map is constant"
+    if mean >= 0.8:
+        return "the maps rank the cells alike, so the main finding does not hang on this choice"
+    if mean >= 0.5:
+        return "the maps agree in part; trust what they share"
+    return "the maps disagree; none of them should be read as the explanation by itself"
+
+
+def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> list[str]:
+    """Return what can and what cannot be concluded, the notes on this method and baseline first."""
+    method, baseline = head(ds.attrs.get("method", "")), head(ds.attrs.get("baseline", ""))
+    verdict, bad = completeness_verdict(ds)
+    found = [verdict] if bad else []
+    found += [text for text in (_METHOD_NOTES.get(method), _BASELINE_NOTES.get(baseline)) if text]
+    if "standard_error" in ds:
+        found.append(
+            "The map is a mean over random draws: cells smaller than about twice their standard error may be chance."
+        )
+    about = "not about the patient: it" if clinical else "not about the world: it"
+    found += [
+        f"Attribution is about the model, {about} shows what this model's number rests on, right or wrong. It is no "
+        "evidence "
+        "that the prediction is correct, and none of cause and effect.",
+        "Inputs that go together (neighbouring moments, related leads or columns) can stand in for each other: how "
+        "credit is "
+        "divided among them is in part arbitrary, so read their sum before their parts.",
+    ]
+    if baseline not in ("", "None"):
+        found.append(
+            "It depends on the baseline, on what “absent” is taken to mean. Another baseline asks another question."
+        )
+    if limb_leads:
+        found.append(
+            "The six limb leads are not independent: III = II − I, aVR = −(I + II)/2, aVL = I − II/2 and aVF = II − "
+            "I/2. Credit "
+            "may move among them without any change in what the model does; read them as one group."
+        )
+    if truth:
+        found.append(
+            "The truth is what was planted or marked. A model may reach the right answer on other grounds; "
+            "low scores "
+            "can be the model's doing and not the method's."
+        )
+    if clinical:
+        found.append(
+            "This is a tool for research on models. It is not a medical device, and not for decisions on care."
+        )
+    return found
