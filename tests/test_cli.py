@@ -62,7 +62,10 @@ def test_methods_baselines_and_groups_are_written_as_in_python(here):
     assert run(*argv, "--reference", "x.nc", "--outputs", "class=N,V", "--target", "V") == 0
     with xr.open_dataset("attribution.nc") as ds, xr.open_dataarray("x.nc") as x:
         method = ta.Occlusion(ta.groups.Windows(time="100ms", lead=1), ta.baselines.Samples.fit(x.load()), draws=2)
-        model = lambda x: torch.stack([x.sum((1, 2)), -x.sum((1, 2))], 1)
+
+        def model(rows):
+            return torch.stack([rows.sum((1, 2)), -rows.sum((1, 2))], 1)
+
         expected = ta.explain(model, x, method, target="V", outputs={"class": ["N", "V"]})
         np.testing.assert_allclose(ds.attribution, expected.attribution, rtol=1e-6)
         assert ds.attrs["method"] == expected.attrs["method"]
