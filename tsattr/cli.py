@@ -248,13 +248,12 @@ def _label(a: xr.DataArray, dim: str, k: int) -> str:
 
 
 def _plot(ds: xr.Dataset, x: Any, path: Path) -> None:
-    from . import plot
+    from .report.sections import one_picture
 
     if not isinstance(x, xr.DataArray):
         raise UsageError("--plot draws an array; for a table use --report")
-    one = ds.attribution.isel(sample=0)
-    signal = x.isel(sample=0)
-    figure = plot.ecg(signal, one) if "lead" in one.dims else plot.trace(signal, one)
+    first = {ds.prediction.dims[0]: 0} | ({"target": 0} if "target" in ds.dims else {})
+    figure, _ = one_picture(ds.attribution.isel(first), x.isel({ds.prediction.dims[0]: 0}), None)
     figure.savefig(path)
 
 

@@ -259,7 +259,7 @@ def _bound(method: Any, inputs: labels.Inputs) -> Any:
         value = getattr(method, f.name)
         if f.name == "groups":
             changes[f.name] = inputs.bind(value, "groups")
-        elif f.name in _BASELINES and not isinstance(value, int | float):
+        elif f.name == "baseline" or (f.name == "noise" and not isinstance(value, int | float)):
             changes[f.name] = inputs.bind(value, "baseline")
     return dataclasses.replace(method, **changes)
 

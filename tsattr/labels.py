@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from .core import baselines, groups
-from .core.axes import Array, Axes
+from .core.axes import Array, Axes, column_labels
 from .core.results import EVENT
 
 _INPUT_ONLY = (
@@ -102,9 +102,7 @@ class Codes:
                     data[name] = pd.Series(pd.Categorical.from_codes(at, categories=levels, ordered=dtype.ordered))
                     continue
                 values = [None if i < 0 else levels[i] for i in at.tolist()]
-                data[name] = pd.Series(
-                    values, dtype=object if missing.any() and pd.api.types.is_bool_dtype(dtype) else dtype
-                )
+                data[name] = pd.Series(values, dtype=dtype)
             elif pd.api.types.is_datetime64_any_dtype(dtype):
                 data[name] = (
                     pd.Series(np.where(missing, 0, np.nan_to_num(v)).astype("int64")).astype(dtype).mask(missing)
@@ -191,7 +189,11 @@ class Inputs:
             x = np.concatenate([p.reshape(len(p), -1).astype(self.dtype) for p, _ in parts], 1)
             ok = np.concatenate([o.reshape(len(o), -1) for _, o in parts], 1)
         if np.isinf(x).any():
-            raise ValueError("the input has infinite values; mark missing cells as NaN, or with valid=")
+            rows = np.flatnonzero(np.isinf(x).reshape(len(x), -1).any(1)) + samples.start
+            raise ValueError(
+                f"the input has infinite values, in {self.sample_dim} {', '.join(self.names(rows[:10].tolist()))}; replace "
+                "them, or make them NaN if they are missing: x.where(np.isfinite(x))"
+            )
         return torch.from_numpy(x), None if ok.all() else torch.from_numpy(ok)
 
     def restore(self, rows: Tensor) -> dict[str | None, Tensor]:
@@ -217,9 +219,17 @@ class Inputs:
 
     def bind(self, setting: Any, kind: str) -> Any:
         """Bind a baseline or a groups object (or a mapping of them by variable) to the axes."""
-        one = baselines.bind if kind == "baseline" else groups.bind
+        one: Callable[[Any, Axes], Any] = baselines.bind if kind == "baseline" else groups.bind
         if self.single:
             return one(setting, self.variables[0].axes)
+
+        def bound(v: Variable) -> Any:
+            try:
+                return one(each[str(v.name)], v.axes)
+            except (KeyError, TypeError, ValueError) as error:
+                hint = "" if isinstance(setting, Mapping) else f"; a mapping gives each variable its own {kind}"
+                raise type(error)(f"variable {v.name!r}: {error.args[0]}{hint}") from error
+
         names = [v.name for v in self.variables]
         if isinstance(setting, Mapping):
             wrong = [k for k in setting if k not in names]
@@ -231,19 +241,18 @@ class Inputs:
                 )
         each = {str(v.name): setting[v.name] if isinstance(setting, Mapping) else setting for v in self.variables}
         if kind == "baseline":
-            return baselines.Joined(tuple((v.at, v.axes.shape, one(each[str(v.name)], v.axes)) for v in self.variables))
-        parts, labels = [], []
+            return baselines.Joined(tuple((v.at, v.axes.shape, bound(v)) for v in self.variables))
+        found = {}
         for v in self.variables:
-            wanted = each[str(v.name)]
             try:
-                bound = one(wanted, v.axes)
+                found[v.name] = bound(v)
             except KeyError:
-                if isinstance(setting, Mapping):
+                # One object for all: what lacks its dim (an age) goes as a whole, but something must have it.
+                if isinstance(setting, Mapping) or (v is self.variables[-1] and not found):
                     raise
-                bound = groups.whole(v.axes)  # one object for all: what lacks its dim (an age) goes as a whole
-            parts.append((v.at, v.axes.shape, bound))
-            labels += [f"{v.name}: {name}" for name in bound.names]
-        return groups.Joined(tuple(parts), labels)
+        parts = tuple((v.at, v.axes.shape, found.get(v.name) or groups.whole(v.axes)) for v in self.variables)
+        names = [f"{v.name}: {name}" for v, (*_, g) in zip(self.variables, parts) for name in g.names]
+        return groups.Joined(parts, names)
 
     def label(
         self, name: str, dims: tuple[str, ...], values: np.ndarray, single_target: bool
@@ -260,6 +269,7 @@ class Inputs:
         others = [d for d in dims if d not in (EVENT, "target")] + [d for d in dims if d == "target"]
         for v in self.variables:
             part = values if self.single else values[..., v.at].reshape(*values.shape[:lead], *v.axes.shape)
+            part = part.astype(v.array.dtype, copy=False)
             data = xr.DataArray(part, dims=[self.sample_dim, *dims[: lead - 1], *v.axes.dims])
             data = data.transpose(*v.dims, *others).assign_coords(v.array.coords)
             data.attrs = {k: u for k, u in v.array.attrs.items() if k not in _INPUT_ONLY}
@@ -295,7 +305,7 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
         x = xr.DataArray(
             codes.encode(x),
             dims=("sample", "feature"),
-            coords={"sample": index, "feature": [str(c) for c in x.columns]},
+            coords={"sample": index, "feature": column_labels(x.columns)},
         )
         if isinstance(valid, pd.DataFrame):
             valid = valid.to_numpy()
@@ -328,12 +338,19 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
         masks = valid if isinstance(valid, Mapping | xr.Dataset) else {}
         if valid is not None and not isinstance(valid, Mapping | xr.Dataset):
             raise TypeError("valid for several variables is a Dataset or a mapping by variable")
+        if unknown := [k for k in masks if k not in given]:
+            raise KeyError(f"valid names {unknown[0]!r}, which is none of the variables {list(given)}")
         variables, first = [], 0
         for k, v in given.items():
             size = math.prod(n for d, n in v.sizes.items() if d != name)
             variables.append(_variable(k, v, name, slice(first, first + size), masks.get(k)))
             first += size
     else:
+        if x.ndim == 1:
+            raise ValueError(
+                f"x has no dim besides its sample dim {name!r}: nothing to divide an attribution among; for one number a "
+                "sample use x.expand_dims('feature', axis=1)"
+            )
         variables = [_variable(None, x, name, slice(None), valid)]
     if codes is not None:
         axes = variables[0].axes

@@ -52,6 +52,13 @@ def parse_extent(size: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
+def column_labels(columns: Any) -> np.ndarray:
+    """A table's column names as labels of a dim: integers as they are, anything else as text."""
+    names = list(columns)
+    whole = all(isinstance(name, int | np.integer) and not isinstance(name, bool) for name in names)
+    return np.asarray(names, dtype=np.int64) if whole else np.asarray(list(map(str, names)), dtype=object)
+
+
 @dataclass(frozen=True, eq=False)
 class Array:
     """An array with dims and coords that compares and prints by content: what a fitted object holds.
@@ -69,13 +76,16 @@ class Array:
         """Hold `value`: a labelled array, a table, a mapping of labels, or a plain array."""
         if isinstance(value, Array):
             return value
+        if hasattr(value, "data_vars"):
+            raise TypeError("a Dataset holds several variables: give one object for each, {name: ...(data[name])}")
         if isinstance(value, Mapping):
-            return cls(np.asarray(list(value.values())), ("",), {"": np.asarray(list(value), dtype=object)})
+            labels, values = (np.asarray(list(part), dtype=object) for part in (value, value.values()))
+            return cls(values, ("",), {"": labels})
         if hasattr(value, "dims") and hasattr(value, "coords"):
             coords = {str(d): np.asarray(value.coords[d].values) for d in value.dims if d in value.coords}
             return cls(np.asarray(value.values), tuple(map(str, value.dims)), coords)
         if hasattr(value, "columns") and hasattr(value, "index"):
-            frame = {"sample": np.asarray(value.index), "feature": np.asarray(value.columns, dtype=object)}
+            frame = {"sample": np.asarray(value.index), "feature": column_labels(value.columns)}
             return cls(value.to_numpy(dtype=object), ("sample", "feature"), frame)
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
@@ -83,13 +93,15 @@ class Array:
 
     @property
     def digest(self) -> str:
-        """The first 12 hex digits of the content's SHA-256."""
-        content = self.values
-        raw = repr(content.tolist()).encode() if content.dtype == object else np.ascontiguousarray(content).tobytes()
-        return hashlib.sha256(raw + repr((self.dims, content.shape, str(content.dtype))).encode()).hexdigest()[:12]
+        """The first 12 hex digits of the SHA-256 of values, dims and coords."""
+        found = hashlib.sha256(repr(self.dims).encode())
+        for name, part in [("values", self.values), *sorted(self.coords.items())]:
+            found.update(repr((name, part.shape, str(part.dtype))).encode())
+            found.update(repr(part.tolist()).encode() if part.dtype == object else np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()[:12]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Array) and self.dims == other.dims and self.digest == other.digest
+        return isinstance(other, Array) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -148,18 +160,18 @@ class Axes:
 
     def positions(self, dim: str) -> tuple[np.ndarray, str]:
         """Coordinate of `dim` as increasing numbers in its kind's own unit (s, deg, m, month), and the kind."""
-        n = self.shape[self.axis(dim)]
+        self.axis(dim)
         if dim not in self.coords:
             raise ValueError(
                 f"a size with a unit needs a coordinate on dim {dim!r}, which has none; give an int number of cells, "
                 f"or assign one: x.assign_coords({dim}=...)"
             )
         c = np.asarray(self.coords[dim])
-        if c.dtype.kind in "Mm":
-            p, kind = (c - c[0]) / np.timedelta64(1, "s"), "time"
-        elif c.dtype == object and hasattr(c[0], "calendar"):
-            p, kind = np.array([(v - c[0]).total_seconds() for v in c]), "time"
-        elif c.dtype.kind in "fiu":
+        p = _numbers(c)
+        if p is None:
+            raise ValueError(f"dim {dim!r} is labelled by {c.dtype} values, so sizes along it are int numbers of cells")
+        kind = "time"
+        if c.dtype.kind in "fiu":
             unit = str(self.units.get(dim) or _DEFAULT_UNITS.get(dim) or "").split(" since")[0].strip()
             if unit not in _UNITS:
                 raise ValueError(
@@ -167,14 +179,13 @@ class Axes:
                     f"x.{dim}.attrs['units'] to one of s, ms, min, h, day, deg, m, km, month, or give an int number of cells"
                 )
             kind, factor = _UNITS[unit]
-            p = c.astype(np.float64) * factor
-        else:
-            raise ValueError(f"dim {dim!r} is labelled by {c.dtype} values, so sizes along it are int numbers of cells")
-        if n > 1 and p[0] > p[-1]:
-            p = -p
-        if n > 1 and not (np.diff(p) > 0).all():
-            raise ValueError(f"the coordinate of dim {dim!r} does not run in one direction; sort it: x.sortby({dim!r})")
-        return p, kind
+            p = p * factor
+        return _increasing(p, dim), kind
+
+    def line(self, dim: str) -> np.ndarray:
+        """Where the cells of `dim` lie, in any unit: its coordinate where that is numbers or dates, else cell numbers."""
+        p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords else None
+        return np.arange(self.shape[self.axis(dim)], dtype=np.float64) if p is None else _increasing(p, dim)
 
     def extent(self, dim: str, size: str) -> tuple[float, np.ndarray]:
         """`size` ("200ms") in the unit of :meth:`positions`, and those positions."""
@@ -240,6 +251,22 @@ class Axes:
             if all(label in c.tolist() for label in labels.tolist()):
                 return d
         raise KeyError(f"{what} names {labels.tolist()}, which are not labels of any one dim of {list(self.dims)}")
+
+
+def _numbers(coord: np.ndarray) -> np.ndarray | None:
+    """A coordinate as float numbers, dates as seconds from the first; None for labels."""
+    if coord.dtype.kind in "Mm":
+        return (coord - coord[0]) / np.timedelta64(1, "s")
+    if coord.dtype == object and hasattr(coord[0], "calendar"):
+        return np.array([(v - coord[0]).total_seconds() for v in coord])
+    return coord.astype(np.float64) if coord.dtype.kind in "fiu" else None
+
+
+def _increasing(p: np.ndarray, dim: str) -> np.ndarray:
+    p = -p if p[0] > p[-1] else p
+    if not (np.diff(p) > 0).all():
+        raise ValueError(f"the coordinate of dim {dim!r} does not run in one direction; sort it: x.sortby({dim!r})")
+    return p
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

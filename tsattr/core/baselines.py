@@ -281,7 +281,7 @@ class Gaussian(Baseline):
 
         def full(x: Tensor, key: Key) -> Tensor:
             s = _per_row(sigma, x, key)
-            if bounds == [None, None]:
+            if all(b is None for b in bounds):
                 return x + s * key.normal(x)
             x64, s64 = x.double(), s.double()
             low, high = (
@@ -352,8 +352,10 @@ class _Kernel:
     @classmethod
     def of(cls, axes: Axes, dim: str, size: float | str) -> _Kernel:
         sigma = axes.cells(dim, size)
-        if not (sigma > 0 and math.isfinite(sigma)):
-            raise ValueError(f"Blur needs a standard deviation > 0 along dim {dim!r} of at least 2 cells, got {size!r}")
+        if not sigma > 0:
+            raise ValueError(f"Blur needs a standard deviation > 0 along dim {dim!r}, got {size!r}")
+        if math.isinf(sigma):
+            raise ValueError(f"Blur along dim {dim!r}, which has one cell: {size!r} has no meaning there; leave it out")
         radius = int(4 * sigma + 0.5)
         taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         n = axes.shape[axes.axis(dim)]
@@ -401,7 +403,7 @@ class Samples(Baseline):
             order = key.fork(lap).rng(row, per_sample=True).permutation(n)
             return table[order[at]]
 
-        return Full(lambda x, key: key.each(lambda row: pick(key, row), x))
+        return Full(lambda x, key: key.each(lambda row: pick(key, row), x), causal=True)
 
 
 def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) -> np.ndarray:
@@ -500,10 +502,7 @@ class Bridge(Baseline):
 
     def _bind(self, axes: Axes) -> Conditional:
         axis, n = 1 + axes.axis(self.dim), axes.shape[axes.axis(self.dim)]
-        try:
-            where, _ = axes.positions(self.dim)
-        except ValueError:
-            where = np.arange(n, dtype=np.float64)
+        where = axes.line(self.dim)
 
         def line(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
             p = torch.as_tensor(where, device=lines.device)
@@ -568,7 +567,8 @@ def outside_range(constant: Constant, axes: Axes, x: np.ndarray) -> list[str]:
     """
     if axes.nominal is not None:
         return []
-    values = np.broadcast_to(constant.values(axes), (1, *axes.shape) if axes.sample_coord is None else x.shape)[:1]
+    values = constant.values(axes)
+    values = np.broadcast_to(values, (len(values), *axes.shape))
     keep = [1 + axes.axis(d) for d in axes.channels]
     rest = tuple(a for a in range(x.ndim) if a not in keep)
     known = ~np.isnan(x)
@@ -593,6 +593,8 @@ def _labels(axes: Axes) -> list[tuple[Any, ...]]:
 
 def bind(baseline: Any, axes: Axes) -> Any:
     """The bound form of anything that is a baseline: its ``bind(axes)`` if it has one, else itself if it can fill."""
+    if isinstance(baseline, type):
+        raise TypeError(f"a baseline is an object with its settings: {baseline.__name__}(...), not the class")
     if hasattr(baseline, "bind"):
         return baseline.bind(axes)
     if hasattr(baseline, "fill"):

@@ -128,11 +128,11 @@ class Engine:
             )
         if y.is_complex():
             raise TypeError("the model's output is complex; return real numbers, such as its modulus")
+        if not self.targets:
+            self.targets = self.bind(tuple(y.shape[1:]))
         return y.to(torch.float64)
 
     def _values(self, y: Tensor, y0: Tensor | None) -> Tensor:
-        if not self.targets:
-            self.targets = self.bind(tuple(y.shape[1:]))
         y0 = y.detach() if y0 is None else y0
         return torch.stack([t(y, y0) for t in self.targets], 1)
 
@@ -163,6 +163,7 @@ class Engine:
     def predict(self, x: Tensor, position: Tensor, *, graph: bool) -> Tensor:
         """Outputs (n, *out) at the intact samples; with `graph`, the first batch's graph tells whether it is smooth."""
         look = graph and self.smooth is None and self.differentiable
+        self.expect(len(x))
 
         def run(at: slice) -> Tensor:
             nonlocal look

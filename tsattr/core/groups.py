@@ -94,7 +94,7 @@ class Boxes:
             running = torch.nn.functional.pad(total.movedim(axis, -1).cumsum(-1), (1, 0))
             start, stop = (torch.as_tensor(v, device=cells.device) for v in (a.start, a.stop))
             total = (running[..., stop] - running[..., start]).movedim(-1, axis)
-        return total.flatten(1)
+        return total.reshape(len(total), -1)
 
     def spread(self, values: Tensor, position: Tensor) -> Tensor:
         """Means over covering windows, dim by dim: a window's cover is a product too."""
@@ -130,9 +130,9 @@ class Parts:
 
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
         """Int (rows, groups)."""
-        label = self._of(position).expand_as(cells).flatten(1)
+        label = self._of(position).expand_as(cells).reshape(len(cells), -1)
         out = torch.zeros(len(cells), len(self.names) + 1, dtype=torch.int64, device=cells.device)
-        return out.scatter_add_(1, label + 1, cells.flatten(1).to(torch.int64))[:, 1:]
+        return out.scatter_add_(1, label + 1, cells.reshape(len(cells), -1).to(torch.int64))[:, 1:]
 
     def spread(self, values: Tensor, position: Tensor) -> Tensor:
         """Each cell its group's value; NaN for a cell in no group."""
@@ -199,28 +199,38 @@ class Windows:
         for d, _ in self.size:
             axes.axis(d)
         sizes = dict(self.size)
+        steps = sizes | self._steps(axes)
         along = tuple(
-            _intervals(axes, d, sizes[d], self._step(axes, d, sizes[d])) if d in sizes else _whole(n)
-            for d, n in zip(axes.dims, axes.shape)
+            _intervals(axes, d, sizes[d], steps[d]) if d in sizes else _whole(n) for d, n in zip(axes.dims, axes.shape)
         )
         return boxes(axes, along)
 
-    def _step(self, axes: Axes, dim: str, size: int | str) -> Any:
+    def _steps(self, axes: Axes) -> dict[str, int | str]:
+        """The steps that were given, by dim."""
+        if self.step is None:
+            return {}
         if isinstance(self.step, tuple):
             unknown = [d for d, _ in self.step if d not in dict(self.size)]
             if unknown:
                 raise KeyError(
                     f"Windows has a step along {unknown[0]!r} but no size; name it: Windows({unknown[0]}=...)"
                 )
-            return dict(self.step).get(dim, size)
-        if self.step is None or size == 1:
-            return size
-        if isinstance(self.step, str) and len(self.size) > 1:
-            try:
-                axes.extent(dim, self.step)
-            except ValueError:
-                return size
-        return self.step
+            return dict(self.step)
+        longer = [d for d, size in self.size if size != 1] or [d for d, _ in self.size]
+        if isinstance(self.step, str):
+            fits = [d for d in longer if _fits(axes, d, self.step)]
+            if not fits:
+                axes.extent(longer[0], self.step)  # raises, and says why it does not fit
+            longer = fits
+        return dict.fromkeys(longer, self.step)
+
+
+def _fits(axes: Axes, dim: str, size: str) -> bool:
+    try:
+        axes.extent(dim, size)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(n: int) -> Intervals:
@@ -230,7 +240,9 @@ def _whole(n: int) -> Intervals:
 def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
     n = axes.shape[axes.axis(dim)]
     for name, value in (("size", size), ("step", step)):
-        if not isinstance(value, str) and (isinstance(value, bool) or int(value) != value or value < 1):
+        if isinstance(value, str):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(
                 f"a window's {name} along {dim!r} is a number of cells >= 1 or a string like '200ms', got {value!r}"
             )
@@ -429,6 +441,8 @@ def bind(groups: Any, axes: Axes) -> Any:
     """The bound form of a groups object; a DataArray of labels is taken for `Labelled`."""
     if hasattr(groups, "dims") and hasattr(groups, "coords"):
         groups = Labelled(groups)
+    if isinstance(groups, type):
+        raise TypeError(f"groups are an object with its settings: {groups.__name__}(...), not the class")
     if not hasattr(groups, "bind"):
         raise TypeError(
             f"groups are an object of tsattr.groups, such as Windows(time='200ms') or Along('lead'), got {groups!r}"

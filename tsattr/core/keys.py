@@ -16,6 +16,8 @@ def sample_ids(labels: np.ndarray | None, n: int) -> np.ndarray:
     if labels is None:
         return np.arange(n, dtype=np.uint64)
     labels = np.asarray(labels)
+    if labels.dtype.kind in "Mm":  # a date is the same sample in whatever unit it is stored
+        labels = labels.astype(f"{labels.dtype.kind}8[ns]")
     if labels.dtype.kind in "iuMm":
         return labels.astype(np.int64).view(np.uint64)
     digests = (hashlib.blake2b(repr(v).encode(), digest_size=8).digest() for v in labels.tolist())
@@ -53,9 +55,10 @@ class Key:
     def rng(self, row: int, *, per_sample: bool = False) -> np.random.Generator:
         """The generator of one row; with `per_sample`, the one that all draws of its sample share."""
         draw = 2**63 if per_sample else int(self.draw[row])
-        return np.random.Generator(
-            np.random.Philox(counter=[0, 0, draw, self.stream], key=[self.seed % 2**64, int(self.sample[row])])
-        )
+        # As uint64: Philox reads a plain list by way of float64, and labels that differ in their last bits become one.
+        counter = np.array([0, 0, draw, self.stream], np.uint64)
+        key = np.array([self.seed % 2**64, self.sample[row]], np.uint64)
+        return np.random.Generator(np.random.Philox(counter=counter, key=key))
 
     def each(self, make: Callable[[int], np.ndarray | float], like: Tensor) -> Tensor:
         """Stack ``make(row)`` over the rows, once for each distinct (sample, draw), on the device and dtype of `like`."""

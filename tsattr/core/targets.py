@@ -48,7 +48,7 @@ def index_of(outputs: Axes, dim: str, where: Any) -> int:
         if np.isclose(labels[at], where, rtol=1e-6, atol=1e-9):
             return at
     elif labels.dtype.kind == "M" and not isinstance(where, float):
-        hit = np.flatnonzero(labels == np.datetime64(where))
+        hit = np.flatnonzero(labels == _date(where, dim))
         if len(hit):
             return int(hit[0])
     else:
@@ -57,6 +57,13 @@ def index_of(outputs: Axes, dim: str, where: Any) -> int:
             return names.index(where) if where in names else list(map(str, names)).index(str(where))
     shown = ", ".join(map(repr, labels.tolist()[:12])) + (", ..." if n > 12 else "")
     raise KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}")
+
+
+def _date(where: Any, dim: str) -> np.datetime64:
+    try:
+        return np.datetime64(where)
+    except ValueError:
+        raise KeyError(f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'") from None
 
 
 def _one_axis(outputs: Axes, what: str) -> str:
@@ -70,6 +77,9 @@ def _one_axis(outputs: Axes, what: str) -> str:
 
 def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: str) -> tuple[int, ...]:
     given = dict(axes)
+    if where is not None and not outputs.dims:  # a model of one number a sample: entry 0 of an axis that is not there
+        index_of(Axes(("output",), (1,)), "output", where)
+        return ()
     if where is not None:
         given[_one_axis(outputs, what)] = where
     for d in given:
@@ -223,7 +233,11 @@ class Region:
             if isinstance(where, tuple | slice):
                 low, high = (where.start, where.stop) if isinstance(where, slice) else where
                 labels = np.asarray(outputs.coords.get(d, np.arange(len(inside))))
-                inside = (labels >= low) & (labels <= high)
+                if labels.dtype.kind == "M":
+                    low, high = _date(low, d), _date(high, d)
+                    inside = (labels >= low) & (labels.astype(high.dtype) <= high)  # '2001-05' ends with the month
+                else:
+                    inside = (labels >= low) & (labels <= high)
                 if not inside.any():
                     raise ValueError(
                         f"no entry of output axis {d!r} lies in [{low}, {high}]; it runs {labels[0]} to {labels[-1]}"
@@ -303,6 +317,8 @@ def resolve(target: Any) -> Any:
         return Output(int(target))
     if isinstance(target, str):
         return Output(target)
+    if isinstance(target, type):
+        raise TypeError(f"target is an object with its settings: {target.__name__}(...), not the class")
     if hasattr(target, "bind"):
         return target
     if callable(target):
@@ -356,7 +372,7 @@ def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None
         if any(d not in coords for d in names):
             return None
         return Axes(names, tuple(len(coords[d]) for d in names), coords, units)
-    if not shape:
+    if outputs is None and not shape:
         return Axes((), ())
     if len(names) != len(shape):
         raise ValueError(

@@ -35,7 +35,7 @@ def pictures(ds: xr.Dataset, inputs: list[Input], chosen: list[int]) -> list[str
                 map_ = part.attribution.isel(where, drop=True)
                 truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
                 signal = part.signal.isel(sample=i, drop=True)
-                figure, caption = _one_picture(map_, signal, truth)
+                figure, caption = one_picture(map_, signal, truth)
                 of = f" {part.name}" if part.name else ""
                 alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
                 parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
@@ -62,7 +62,7 @@ def _prediction(here: xr.Dataset) -> str:
     )
 
 
-def _one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
+def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
     """Return the picture that the dims ask for, and its caption."""
     colours = "Orange speaks for the target, blue against it"
     dims = cell_dims(attribution)
