@@ -81,6 +81,7 @@ def test_weights_are_loaded_and_pickles_are_not(here, capsys):
     assert "not a plain state_dict" in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_model_file_needs_the_trust_flag(here, capsys):
     torch.jit.trace(torch.nn.Flatten(), torch.zeros(1, 2, 50)).save("m.pt")
     argv = ["explain", "--input", "x.nc", "--model", "m.pt", "--target", "3"]

@@ -164,8 +164,8 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
         attribution=along_method({k: r[["attribution"]] for k, r in results.items()})["attribution"],
         truth=truth,
         input=chosen.assign_coords(wave=wave),
-        **{f"score_{k}": v for k, v in scores.items()},
     )
+    ds.update({f"score_{k}": v for k, v in scores.items()})
     ds.attrs = first.attrs | {"class_names": " ".join(names), "held_out_accuracy": reached}
     write_netcdf(ds, out / "attribution.nc")
     from .report import report

@@ -14,15 +14,17 @@ import torch
 import xarray as xr
 
 from . import labels, models
+from .core import baselines as core_baselines
 from .core import targets as core_targets
 from .core.axes import Axes
-from .core.baselines import Constant, outside_range
+from .core.baselines import Constant, Jitter
 from .core.engine import Engine, NoGradient, Samples, untouched
 from .core.keys import sample_ids
 from .core.results import Field
 from .core.targets import Value
 
 _BASELINES = ("baseline", "noise")
+_CHUNK = 2**26  # bytes of input in memory as tensors at once
 
 
 class ExplanationWarning(UserWarning):
@@ -144,7 +146,7 @@ def explain(
     least, most = bound.rows(getattr(bound, "groups", None), inputs.cells)
     if dry_run:
         return _cost(inputs, least, most, rows, place)
-    chunk = max(rows, 2**26 // (inputs.cells * inputs.dtype.itemsize), 1)
+    chunk = max(rows, _CHUNK // (inputs.cells * inputs.dtype.itemsize))
     _check_constants(method, inputs, reference, min(chunk, inputs.n))
     names: list[str] = []
 
@@ -259,8 +261,9 @@ def _bound(method: Any, inputs: labels.Inputs) -> Any:
         value = getattr(method, f.name)
         if f.name == "groups":
             changes[f.name] = inputs.bind(value, "groups")
-        elif f.name == "baseline" or (f.name == "noise" and not isinstance(value, int | float)):
-            changes[f.name] = inputs.bind(value, "baseline")
+        elif f.name in _BASELINES:
+            share = f.name == "noise" and isinstance(value, int | float)
+            changes[f.name] = inputs.bind(Jitter(value) if share else value, "baseline")
     return dataclasses.replace(method, **changes)
 
 
@@ -272,11 +275,8 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
             continue
         seen = np.where((loaded := v.load(slice(0, n)))[1], loaded[0], np.nan)
         if reference is not None and (r := reference if v.name is None else reference.get(v.name)) is not None:
-            table = labels.read(
-                r, None if hasattr(r, "dims") else (inputs.sample_dim, *v.axes.dims), inputs.sample_dim, None
-            )
-            seen = table.variables[0].load(slice(None))[0]
-        if out := outside_range(constant, v.axes, seen):
+            seen = core_baselines.observed(r, v.axes)
+        if out := core_baselines.outside_range(constant, v.axes, seen):
             warnings.warn(
                 f"the constant baseline {constant!r} lies outside the observed range of {'x' if v.name is None else v.name}: "
                 f"{', '.join(out[:4])}{', ...' if len(out) > 4 else ''}; an absent value would be one that never occurs. Give a "

@@ -61,34 +61,40 @@ class Codes:
         book = [{} if u is None else {v: float(i) for i, v in enumerate(u)} for u in levels]
         return cls(frame.columns, list(frame.dtypes), levels, book)
 
-    def code(self, column: int, value: Any) -> float:
+    def code(self, column: int, values: Sequence[Any] | pd.Series) -> np.ndarray:
+        """Values of one column as float64: a number, the place of a category, the count of a date; NaN where missing."""
+        dtype = self.dtypes[column]
+        if self.levels[column] is not None:
+            return np.array([self._category(column, v) for v in np.asarray(values, dtype=object)], np.float64)
+        try:
+            if pd.api.types.is_datetime64_any_dtype(dtype):
+                dates = pd.Series(values, dtype=dtype)
+                return np.where(dates.isna(), np.nan, dates.astype("int64").to_numpy(np.float64))
+            return pd.Series(values).to_numpy(np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            name, shown = self.columns[column], list(values)[:3]
+            raise TypeError(f"column {name!r} of the input holds {dtype}, which {shown} does not fit") from error
+
+    def _category(self, column: int, value: Any) -> float:
         """The code of a category; a new one is taken in where it is of the kind of the others."""
         levels, book = self.levels[column], self.numbers[column]
         if value is None or value is pd.NA or value != value:
             return math.nan
         if value not in book:
-            if levels is None or (levels and not any(isinstance(value, type(u)) for u in levels)):
-                known = ", ".join(map(repr, (levels or [])[:8]))
+            if levels and not any(isinstance(value, type(u)) for u in levels):
+                known = ", ".join(map(repr, levels[:8]))
                 raise TypeError(
                     f"{value!r} is no category of column {self.columns[column]!r} ({known}); use Samples.fit(reference), "
                     "Mode.fit(reference) or Constant({column: category, ...})"
                 )
+            assert levels is not None  # only columns with levels come here
             levels.append(value)
             book[value] = float(len(levels) - 1)
         return book[value]
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Float64 (rows, columns), NaN where missing."""
-        out = np.empty(frame.shape, np.float64)
-        for c, (dtype, levels) in enumerate(zip(self.dtypes, self.levels)):
-            column = frame.iloc[:, c]
-            if levels is not None:
-                out[:, c] = [self.code(c, v) for v in column.tolist()]
-            elif pd.api.types.is_datetime64_any_dtype(dtype):
-                out[:, c] = np.where(column.isna(), np.nan, column.astype("int64").to_numpy(np.float64))
-            else:
-                out[:, c] = column.to_numpy(np.float64, na_value=np.nan)
-        return out
+        return np.stack([self.code(c, column) for c, (_, column) in enumerate(frame.items())], 1)
 
     def decode(self, rows: np.ndarray) -> pd.DataFrame:
         """The DataFrame of coded rows, in the columns' own dtypes; fractions in an integer column stay fractions."""
@@ -251,8 +257,8 @@ class Inputs:
                 if isinstance(setting, Mapping) or (v is self.variables[-1] and not found):
                     raise
         parts = tuple((v.at, v.axes.shape, found.get(v.name) or groups.whole(v.axes)) for v in self.variables)
-        names = [f"{v.name}: {name}" for v, (*_, g) in zip(self.variables, parts) for name in g.names]
-        return groups.Joined(parts, names)
+        titles = [f"{v.name}: {name}" for v, (*_, g) in zip(self.variables, parts) for name in g.names]
+        return groups.Joined(parts, titles)
 
     def label(
         self, name: str, dims: tuple[str, ...], values: np.ndarray, single_target: bool
@@ -431,9 +437,9 @@ def read_context(context: Mapping[str, Any] | None, inputs: Inputs) -> dict[str,
                 raise ValueError(
                     f"context {name!r} has dims {list(value.dims)}, none of them the sample dim {inputs.sample_dim!r}"
                 )
-            theirs = value.coords.get(inputs.sample_dim)
+            theirs = value.indexes.get(inputs.sample_dim)
             mine = inputs.sample_coord
-            if theirs is not None and mine is not None and not np.array_equal(theirs.values, mine):
+            if theirs is not None and mine is not None and not np.array_equal(theirs.to_numpy(), mine):
                 raise ValueError(
                     f"context {name!r} has other sample labels than x; align them first, e.g. context.sel(sample=x.sample)"
                 )

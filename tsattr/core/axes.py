@@ -133,7 +133,8 @@ class Axes:
     nominal
         Of the event's shape, True where values are codes of categories, or None.
     code
-        ``code(position, value)`` gives the code of a category at a flat position of the event.
+        ``code(position, values)`` gives float64 codes of values of the cell at a flat position of the event, or None where
+        cells hold numbers as they are.
     """
 
     dims: tuple[str, ...]
@@ -209,6 +210,12 @@ class Axes:
                 f"the coordinate of dim {dim!r} is not evenly spaced; give the size in cells, or interpolate first"
             )
         return float(width / steps.mean())
+
+    def coded(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of values (n, cells) as float64, with categories and dates as the codes they have in the input."""
+        if self.code is None:
+            return rows.astype(np.float64)
+        return np.stack([self.code(i, rows[:, i]) for i in range(rows.shape[1])], 1)
 
     def align(self, array: Array, what: str) -> np.ndarray:
         """`array` on these axes, as shape ``(samples or 1, *shape)`` with 1 along dims it does not have.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,6 +77,12 @@ def _per_row(values: np.ndarray, x: Tensor, key: Key) -> Tensor:
     return _tensor(rows, x)
 
 
+def _draw(numbers: Callable[[Tensor], Tensor], x: Tensor, axes: Axes) -> Tensor:
+    """Random numbers of the shape of `x`, drawn by the names of its dims, so that transposing `x` only transposes them."""
+    order = [0, *(1 + int(a) for a in np.argsort(axes.dims))]
+    return numbers(x.permute(order)).permute(np.argsort(order).tolist())
+
+
 def _nan_mean(x: Tensor, axes: list[int]) -> Tensor:
     return x.to(torch.float64).nanmean(axes, keepdim=True).to(x.dtype)
 
@@ -110,12 +116,9 @@ class Constant(Baseline):
     def values(self, axes: Axes) -> np.ndarray:
         """The constants as an array that broadcasts to (samples, *event), categories coded."""
         v = axes.align(Array.of(self.value), f"{type(self).__name__} baseline")
-        if axes.nominal is None:
-            return v.astype(np.float64)
-        v = np.broadcast_to(v, (1, *axes.shape)).reshape(-1)
-        nominal = axes.nominal.reshape(-1)
-        coded = [axes.code(i, u) if nominal[i] else float(u) for i, u in enumerate(v.tolist())]
-        return np.array(coded).reshape(1, *axes.shape)
+        if axes.code is not None:
+            v = np.broadcast_to(v, (len(v), *axes.shape))
+        return axes.coded(v.reshape(len(v), -1)).reshape(v.shape)
 
     def _bind(self, axes: Axes) -> Full:
         values = self.values(axes)
@@ -244,7 +247,7 @@ class Uniform(_Range):
 
         def full(x: Tensor, key: Key) -> Tensor:
             lo, hi = (_per_row(v, x, key) for v in (low, high))
-            return lo + (hi - lo) * key.uniform(x)
+            return lo + (hi - lo) * _draw(key.uniform, x, axes)
 
         return Full(full, causal=True)
 
@@ -282,7 +285,7 @@ class Gaussian(Baseline):
         def full(x: Tensor, key: Key) -> Tensor:
             s = _per_row(sigma, x, key)
             if all(b is None for b in bounds):
-                return x + s * key.normal(x)
+                return x + s * _draw(key.normal, x, axes)
             x64, s64 = x.double(), s.double()
             low, high = (
                 torch.tensor(p, dtype=torch.float64, device=x.device)
@@ -291,11 +294,37 @@ class Gaussian(Baseline):
                 for b, p in zip(bounds, (0.0, 1.0))
             )
             tiny = torch.finfo(torch.float64).tiny
-            z = torch.special.ndtri((low + (high - low) * key.uniform(x64)).clamp(tiny, 1 - 2**-53))
+            z = torch.special.ndtri((low + (high - low) * _draw(key.uniform, x64, axes)).clamp(tiny, 1 - 2**-53))
             out = x64 + s64 * z
             for b, limit in zip(bounds, (torch.maximum, torch.minimum)):  # far tails: the quantile has no digits left
                 out = out if b is None else limit(out, _per_row(b, x64, key))
             return out.to(x.dtype)
+
+        return Full(full)
+
+
+@dataclass(frozen=True)
+class Jitter(Baseline):
+    """Noise centred on the input, in proportion to the sample: ``x'_i ~ N(x_i, (share * (max x - min x))^2)``.
+
+    Parameters
+    ----------
+    share
+        Standard deviation as a share of the range of the sample's valid cells (Smilkov et al., 2017).
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not self.share > 0:
+            raise ValueError(f"Jitter needs share > 0, got {self.share!r}")
+
+    def _bind(self, axes: Axes) -> Full:
+        def full(x: Tensor, key: Key) -> Tensor:
+            missing, cells = torch.isnan(x), list(range(1, x.ndim))
+            high = torch.where(missing, -torch.inf, x).amax(cells, keepdim=True)
+            low = torch.where(missing, torch.inf, x).amin(cells, keepdim=True)
+            return x + self.share * (high - low) * _draw(key.normal, x, axes)
 
         return Full(full)
 
@@ -375,7 +404,8 @@ class Samples(Baseline):
 
     With ``IntegratedGradients(Samples.fit(train), draws=k, steps=1)`` this is expected gradients (Erion et al., 2021).
     Each sample takes its own random order through the reference; after all have been used the order starts again. A
-    missing cell of a reference sample takes the reference's mean there (a category: its most frequent value).
+    missing cell of a reference sample takes the reference's mean there (a category: its most frequent value). References
+    of several variables with as many samples are drawn together: what belongs to one sample stays together.
     """
 
     reference: Array
@@ -400,7 +430,7 @@ class Samples(Baseline):
 
         def pick(key: Key, row: int) -> np.ndarray:
             lap, at = divmod(int(key.draw[row]), n)
-            order = key.fork(lap).rng(row, per_sample=True).permutation(n)
+            order = replace(key, stream=lap).rng(row, per_sample=True).permutation(n)
             return table[order[at]]
 
         return Full(lambda x, key: key.each(lambda row: pick(key, row), x), causal=True)
@@ -418,13 +448,8 @@ def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) ->
     order = axes.align(Array(flat, dims, coords), f"the reference of {what}")
     if order.shape[1:] != axes.shape:
         raise ValueError(f"the reference of {what} has shape {values.shape[1:]} per sample, the input {axes.shape}")
-    table = values.reshape(len(values), -1)[:, order.reshape(-1)]
-    nominal = np.zeros(table.shape[1], bool) if axes.nominal is None else axes.nominal.reshape(-1)
-    out = np.empty(table.shape, np.float64)
-    for i in np.flatnonzero(nominal):
-        out[:, i] = [axes.code(i, v) for v in table[:, i].tolist()]
-    plain = table[:, ~nominal]
-    out[:, ~nominal] = plain.astype(np.float64)
+    out = axes.coded(values.reshape(len(values), -1)[:, order.reshape(-1)])
+    nominal = np.zeros(out.shape[1], bool) if axes.nominal is None else axes.nominal.reshape(-1)
     for i in np.flatnonzero(np.isnan(out).any(0)):
         known = out[~np.isnan(out[:, i]), i]
         if len(known):
@@ -560,13 +585,17 @@ class Joined:
         return torch.cat(filled, 1)
 
 
+def observed(reference: Any, axes: Axes) -> np.ndarray:
+    """A reference that holds its samples along the input's sample dim, on the input's axes."""
+    fitted = Samples.fit(reference, sample_dim=axes.sample_dim)
+    return reference_table(fitted.reference, axes.sample_dim, axes, "explain")
+
+
 def outside_range(constant: Constant, axes: Axes, x: np.ndarray) -> list[str]:
     """The channels of which `constant` lies outside the observed range, widened by a tenth, each with that range.
 
     With fewer than 32 observed values a range says little, and nothing is reported.
     """
-    if axes.nominal is not None:
-        return []
     values = constant.values(axes)
     values = np.broadcast_to(values, (len(values), *axes.shape))
     keep = [1 + axes.axis(d) for d in axes.channels]
@@ -577,6 +606,8 @@ def outside_range(constant: Constant, axes: Axes, x: np.ndarray) -> list[str]:
     margin = 0.1 * (high - low)
     inner = tuple(a for a in range(values.ndim) if a not in keep)
     bad = (known.sum(rest) >= 32) & ((values.max(inner) < low - margin) | (values.min(inner) > high + margin))
+    if axes.nominal is not None:
+        bad = bad & ~axes.nominal
     names = ["all"] if not keep else ["/".join(map(str, p)) for p in _labels(axes)]
     return [
         f"{name} [{lo:.4g}, {hi:.4g}]"

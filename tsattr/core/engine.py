@@ -21,8 +21,9 @@ Forward = Callable[[Tensor, Tensor], Tensor]  # (rows, positions of their sample
 
 # Autograd nodes of functions with kinks: quadrature converges like 1/n whatever the rule.
 _KINKS = ("Relu", "LeakyRelu", "Prelu", "Rrelu", "Threshold", "Hardtanh", "Hardswish", "Hardsigmoid", "MaxPool", "Clamp", "Abs",
-          "Max", "Min", "Amax", "Amin", "Aminmax", "Maximum", "Minimum", "Where", "Sort", "Topk", "Kthvalue", "Median",
-          "Sign", "Round", "Floor", "Ceil", "Fractional", "AdaptiveMaxPool", "MaskedFill")  # fmt: skip
+          "Max", "Min", "Fmax", "Fmin", "Amax", "Amin", "Aminmax", "Cummax", "Cummin", "Where", "Sort", "Topk", "Kthvalue",
+          "Median", "Nanmedian", "Sign", "Round", "Floor", "Ceil", "Fractional", "AdaptiveMaxPool", "MaskedFill", "Hardshrink",
+          "Softshrink")  # fmt: skip
 
 
 class NoGradient(TypeError):
@@ -56,7 +57,8 @@ def untouched(module: torch.nn.Module | None, device: torch.device | None) -> It
             module.eval()
             if moved:
                 module.to(device)
-        yield
+        with torch.inference_mode(False):  # the caller may be in it, and gradients cannot be taken there
+            yield
     finally:
         for m, training in modes:
             m.training = training
@@ -279,7 +281,7 @@ class Samples:
 
     def fill(self, baseline: Any, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
         """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values."""
-        known = self.known[i]
+        known = self.known.index_select(0, i)  # several times as fast as known[i]
         gone = torch.ones((), dtype=torch.bool, device=known.device).expand_as(known) if absent is None else absent
         if getattr(baseline, "conditional", True):
             rows = baseline.fill(known, gone.expand_as(known), self.key(i, draw))
@@ -293,18 +295,15 @@ class Samples:
                 f"baseline {baseline!r} gave shape {tuple(rows.shape)} for rows of shape {tuple(known.shape)}"
             )
         rows = rows.to(known.dtype)
-        if self.valid is not None:
-            valid = self.valid[i]
-            lost = torch.isnan(rows) & valid
-            rows = torch.where(valid, rows, self.x[i])
-        else:
-            lost = torch.isnan(rows)
-        if lost.any():
+        valid = None if self.valid is None else self.valid.index_select(0, i)
+        present = rows if valid is None else torch.where(valid, rows, 0)
+        # The sum is quick, and NaN wherever there may be one; only then are they counted.
+        if torch.isnan(present.sum()) and (lost := int(torch.isnan(present).sum())):
             raise ValueError(
-                f"the baseline gives NaN at {int(lost.sum())} cells that are present in the input; give it a reference without "
+                f"the baseline gives NaN at {lost} cells that are present in the input; give it a reference without "
                 "missing values there, or mark those cells with valid=False"
             )
-        return rows
+        return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
 
     def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
@@ -316,10 +315,10 @@ class Samples:
         """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""
         for at, (v, grads) in self.engine.gradients(self._position(i), lambda at: self.y0[i[at]], make):
             if self.valid is not None:
-                grads = [torch.where(self.valid[i[at]], g, 0) for g in grads]
+                grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
             finite = torch.isfinite(v).all(1)
             for g in grads:
-                finite &= torch.isfinite(g.flatten(1).sum(1))
+                finite &= torch.isfinite(g.sum(list(range(1, g.ndim))))
             self._note(i[at], finite)
             yield at, grads
 

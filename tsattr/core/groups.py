@@ -217,10 +217,13 @@ class Windows:
                 )
             return dict(self.step)
         longer = [d for d, size in self.size if size != 1] or [d for d, _ in self.size]
-        if isinstance(self.step, str):
+        if isinstance(self.step, str) and len(longer) > 1:
+            parse_extent(self.step)
             fits = [d for d in longer if _fits(axes, d, self.step)]
             if not fits:
-                axes.extent(longer[0], self.step)  # raises, and says why it does not fit
+                raise ValueError(
+                    f"step {self.step!r} is no size along any of the dims {longer}; name its dim, step={{{longer[0]!r}: ...}}"
+                )
             longer = fits
         return dict.fromkeys(longer, self.step)
 
@@ -254,7 +257,6 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
                 f"step {step} along {dim!r} is longer than the window {size}: cells between would stay unseen"
             )
         start = np.arange(0, max(n - size, 0) + step, step)
-        start = start[: 1 + int(np.argmax(start + size >= n))]
         return Intervals(start, np.minimum(start + size, n), n)
     if isinstance(size, str) != isinstance(step, str):
         # One of them in cells: an evenly spaced coordinate turns the other into cells as well.
@@ -275,7 +277,6 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
     at = np.arange(math.ceil(max(end - width - eps, 0) / hop) + 1) * hop
     start = np.searchsorted(p - p[0], at - eps)
     stop = np.searchsorted(p - p[0], at + width - eps)
-    stop[-1] = n
     keep = stop > start  # a gap of the coordinate may leave a window without cells
     start, stop = start[keep], stop[keep]
     distinct = np.r_[True, (np.diff(start) > 0) | (np.diff(stop) > 0)]
@@ -376,7 +377,7 @@ class Labelled:
 
     def bind(self, axes: Axes) -> Parts:
         """Labels numbered 0, 1, ... in sorted order."""
-        v = axes.align(self.labels, "the labels of Labelled")
+        v = axes.align(self.labels, "the array of Labelled")
         if v.dtype.kind == "f":
             none = np.isnan(v) | (v < 0)
             if (v[~none] % 1 != 0).any():

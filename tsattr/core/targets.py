@@ -28,9 +28,15 @@ class Target(Protocol):
         ...
 
 
+def _axis(outputs: Axes, dim: str) -> int:
+    if dim not in outputs.dims:
+        raise KeyError(f"no output axis {dim!r}; the model's are {list(outputs.dims)}, named by outputs=...")
+    return outputs.dims.index(dim)
+
+
 def index_of(outputs: Axes, dim: str, where: Any) -> int:
     """The index of one entry of an output axis: an int is an index, anything else a label."""
-    n = outputs.shape[outputs.axis(dim)]
+    n = outputs.shape[_axis(outputs, dim)]
     if isinstance(where, bool | np.bool_):
         raise TypeError(f"a target along {dim!r} is an int (an index) or a label, got {where!r}")
     if isinstance(where, int | np.integer):
@@ -63,7 +69,9 @@ def _date(where: Any, dim: str) -> np.datetime64:
     try:
         return np.datetime64(where)
     except ValueError:
-        raise KeyError(f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'") from None
+        raise KeyError(
+            f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'"
+        ) from None
 
 
 def _one_axis(outputs: Axes, what: str) -> str:
@@ -83,7 +91,7 @@ def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: st
     if where is not None:
         given[_one_axis(outputs, what)] = where
     for d in given:
-        outputs.axis(d)
+        _axis(outputs, d)
     open_axes = [d for d, n in zip(outputs.dims, outputs.shape) if d not in given and n > 1]
     if open_axes:
         raise ValueError(f"{what} leaves output axis {open_axes[0]!r} open; say where: {open_axes[0]}=index or label")
@@ -228,7 +236,7 @@ class Region:
             w = w * np.nan_to_num(given)
             named |= set(self.weights.dims or outputs.dims)
         for d, where in self.box:
-            axis = outputs.axis(d)
+            axis = _axis(outputs, d)
             inside = np.zeros(outputs.shape[axis], bool)
             if isinstance(where, tuple | slice):
                 low, high = (where.start, where.stop) if isinstance(where, slice) else where

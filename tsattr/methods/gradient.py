@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,8 +93,8 @@ class SmoothGrad:
     Parameters
     ----------
     noise
-        A number: sigma as a share of the sample's own range (largest less smallest valid value), as in the paper. Or a
-        baseline that draws round the input, such as ``Gaussian(sigma)`` in the units of `x`, one for each channel.
+        A number: sigma as a share of the sample's own range (largest less smallest valid value), as in the paper, of each
+        variable by itself. Or a baseline that draws round the input, such as ``Gaussian(sigma)`` in the units of `x`.
     draws
         Number of noisy copies.
     absolute
@@ -116,7 +116,11 @@ class SmoothGrad:
         moments = Moments(samples.n, (samples.targets, *samples.event), self.draws, samples.x.device)
         for i, draw in samples.items(self.draws):
             block = torch.empty((len(i), *moments.pivot.shape[1:]), dtype=torch.float64, device=i.device)
-            for at, grads in samples.gradients(i, partial(self._noisy, samples, i, draw)):
+
+            def noisy(at: slice, i: Tensor = i, draw: Tensor = draw) -> Tensor:
+                return samples.fill(self.noise, i[at], draw[at])
+
+            for at, grads in samples.gradients(i, noisy):
                 block[at] = torch.stack(grads, 1).to(block.dtype)
             moments.add(i, draw, block)
         mean = moments.mean()
@@ -124,18 +128,6 @@ class SmoothGrad:
         if self.draws > 1:
             out["standard_error"] = Field(("target", EVENT), moments.standard_error())
         return out
-
-    def _noisy(self, samples: Samples, i: Tensor, draw: Tensor, at: slice) -> Tensor:
-        i, draw = i[at], draw[at]
-        if not isinstance(self.noise, int | float):
-            return samples.fill(self.noise, i, draw)
-        known = samples.known[i].flatten(1)
-        missing = torch.isnan(known)
-        spread = torch.where(missing, -torch.inf, known).amax(1) - torch.where(missing, torch.inf, known).amin(1)
-        sigma = (self.noise * spread).clamp(min=0).reshape(-1, *[1] * len(samples.event))
-        x = samples.x[i]
-        noisy = x + sigma * samples.key(i, draw).normal(x)
-        return noisy if samples.valid is None else torch.where(samples.valid[i], noisy, x)
 
     def rows(self, groups: Any, cells: int) -> tuple[int, int]:
         """The intact sample and the noisy copies."""
@@ -305,7 +297,8 @@ class IntegratedGradients:
                 change = (maps - previous).flatten(2).norm(dim=2)
                 ok = (change <= 2 * self.tolerance * size).all(1)
                 done[active[ok]] = True
-                active, maps = active[~ok], maps[~ok]
+                go_on = ~(ok | samples.failed[i[active]])  # a map that is not finite never settles
+                active, maps = active[go_on], maps[go_on]
             previous = maps
             if not len(active):
                 break
@@ -319,9 +312,14 @@ class IntegratedGradients:
         j = active.repeat_interleave(points.shape[1])
         t = points.reshape(-1).to(samples.x.dtype).reshape(-1, *[1] * len(samples.event))
         w = torch.as_tensor(weights, device=i.device).repeat(len(active)).reshape(t.shape)
-        for at, grads in samples.gradients(i[j], lambda at: torch.lerp(start[j[at]], samples.x[i[j[at]]], t[at])):
+
+        def points_at(at: slice) -> Tensor:
+            return torch.lerp(start.index_select(0, j[at]), samples.x.index_select(0, i[j[at]]), t[at])
+
+        for at, grads in samples.gradients(i[j], points_at):
             for k, g in enumerate(grads):
-                total[:, k].index_add_(0, j[at], g * w[at])
+                # Converted first: a product of two dtypes is many times slower than of one.
+                total[:, k].index_add_(0, j[at], g.to(total.dtype, memory_format=torch.contiguous_format).mul_(w[at]))
 
     def rows(self, groups: Any, cells: int) -> tuple[int, int]:
         """The intact sample, the end point of each draw, and the path points."""

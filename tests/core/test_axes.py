@@ -1,0 +1,199 @@
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from tsattr.core.axes import Array, Axes, column_labels, parse_extent
+
+
+class Day(datetime):
+    """Stands in for a cftime date: it has a calendar and subtracts."""
+
+    calendar = "noleap"
+
+
+LEADS = np.array(["I", "II", "V1"])
+TIME = np.array([0.0, 0.1, 0.2, 0.3])
+ECG = Axes(("lead", "time"), (3, 4), {"lead": LEADS, "time": TIME}, samples=2)
+
+
+def along(coord, units=None, dim="time"):
+    return Axes((dim,), (len(coord),), {dim: np.asarray(coord)}, {} if units is None else {dim: units})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("200ms", (200, "ms")),
+        ("0.5 s", (0.5, "s")),
+        (" .5deg ", (0.5, "deg")),
+        ("1e3 m", (1000, "m")),
+        ("3 days", (3, "days")),
+    ],
+)
+def test_extents(text, expected):
+    assert parse_extent(text) == expected
+
+
+@pytest.mark.parametrize("text", ["200", "ms", "-5ms", "5 parsecs", "", "5ms5"])
+def test_what_is_no_extent(text):
+    with pytest.raises(ValueError, match=r"a number with a unit, like '200ms' .* got " + repr(text)):
+        parse_extent(text)
+
+
+@pytest.mark.parametrize(
+    ("axes", "size", "cells"),
+    [
+        (along(np.arange(9) / 500), "50ms", 25),
+        (along(np.arange(9.0), "ms"), "50ms", 50),
+        (along(np.arange(9.0), "days since 2000-01-01"), "1week", 7),
+        (along(pd.date_range("2000-01-01", periods=9, freq="6h")), "1day", 4),
+        (along(pd.timedelta_range(0, periods=9, freq="30min")), "2h", 4),
+        (along([Day(2000, 1, d) for d in range(1, 9)]), "3days", 3),
+        (along(np.arange(90, -91, -2.5), dim="lat"), "5deg", 2),
+        (along(np.arange(0, 360, 2), "degrees_east", dim="x"), "30deg", 15),
+        (along([0, 2, 4], "km", dim="depth"), "500 m", 0.25),
+        (along([0, 1, 2], "months", dim="season"), "1year", 12),
+        (along(np.arange(4)), 3, 3),
+    ],
+)
+def test_sizes_in_cells(axes, size, cells):
+    assert axes.cells(axes.dims[0], size) == pytest.approx(cells, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("axes", "size", "message"),
+    [
+        (Axes(("time",), (4,)), "1s", "needs a coordinate on dim 'time', which has none; give an int number of cells"),
+        (along(np.arange(4.0), dim="depth"), "1m", "dim 'depth' has unit 'none', which is not known"),
+        (along(np.arange(4.0), "furlong"), "1s", "dim 'time' has unit 'furlong', which is not known"),
+        (along(np.arange(4.0)), "5deg", "'5deg' is not a size along dim 'time', whose coordinate is a time"),
+        (along(["a", "b"], dim="lead"), "1s", "dim 'lead' is labelled by .* int numbers of cells"),
+        (along([0.0, 1.0, 5.0]), "1s", "dim 'time' is not evenly spaced; give the size in cells, or interpolate"),
+        (along([0.0, 2.0, 1.0]), "1s", r"does not run in one direction; sort it: x.sortby\('time'\)"),
+        (along([0.0, np.nan, 1.0]), "1s", "does not run in one direction"),
+    ],
+)
+def test_sizes_that_do_not_fit(axes, size, message):
+    with pytest.raises(ValueError, match=message):
+        axes.cells(axes.dims[0], size)
+
+
+def test_an_unknown_dim():
+    with pytest.raises(KeyError, match=r"no dim 'tme' to work along; the input's dims are \['lead', 'time'\]"):
+        ECG.cells("tme", 3)
+
+
+@pytest.mark.parametrize(
+    "coord", [[10.0, 7.0, 6.0], [0.0, 3.0, 4.0], np.array(["2001-01-01", "2001-01-04", "2001-01-05"], "M8[D]")]
+)
+def test_a_line_runs_forward_whatever_its_unit(coord):
+    steps = np.diff(along(coord, "furlong").line("time"))
+    np.testing.assert_allclose(steps / steps[1], [3, 1])
+
+
+@pytest.mark.parametrize("axes", [Axes(("time",), (3,)), along(["a", "b", "c"])])
+def test_a_line_without_numbers_counts_cells(axes):
+    assert axes.line("time").tolist() == [0, 1, 2]
+
+
+# ---- alignment
+
+
+def labelled(values, **coords):
+    return Array.of(xr.DataArray(values, dims=tuple(coords), coords={d: c for d, c in coords.items() if c is not None}))
+
+
+def test_align_by_label_in_any_order_of_dims_and_labels():
+    full = xr.DataArray(np.arange(12.0).reshape(3, 4), dims=("lead", "time"), coords={"lead": LEADS, "time": TIME})
+    for given in (
+        full,
+        full.T,
+        full.isel(lead=[2, 0, 1], time=slice(None, None, -1)),
+        full.assign_coords(time=TIME + 1e-12),
+    ):
+        np.testing.assert_array_equal(ECG.align(Array.of(given), "it"), full.values[None])
+
+
+def test_align_takes_a_subset_of_dims_and_of_labels():
+    assert ECG.align(Array.of(2.0), "it").shape == (1, 1, 1)
+    more = labelled([9.0, 1.0, 3.0, 2.0], lead=["V6", "I", "V1", "II"])
+    np.testing.assert_array_equal(ECG.align(more, "it"), [[[1.0], [2.0], [3.0]]])
+    np.testing.assert_array_equal(ECG.align(Array.of({"V1": 3, "I": 1, "II": 2}), "it")[0, :, 0], [1, 2, 3])
+    per_sample = ECG.align(labelled([5.0, 6.0], sample=None), "it")
+    np.testing.assert_array_equal(per_sample, [[[5.0]], [[6.0]]])
+
+
+def test_align_samples_by_label():
+    axes = Axes((), (), samples=2, sample_coord=np.array(["p7", "p3"]))
+    assert axes.align(labelled([3.0, 7.0], sample=["p3", "p7"]), "it").tolist() == [7.0, 3.0]
+
+
+def test_align_a_bare_array_needs_the_shape_of_a_sample():
+    values = np.arange(12.0).reshape(3, 4)
+    for given in (values, torch.as_tensor(values)):
+        np.testing.assert_array_equal(ECG.align(Array.of(given), "it"), values[None])
+
+
+@pytest.mark.parametrize(
+    ("array", "error", "message"),
+    [
+        (Array.of(np.zeros((4, 3))), ValueError, r"it has shape \(4, 3\), but a sample has shape \(3, 4\) \(dims"),
+        (labelled([1.0, 2.0], month=None), ValueError, r"it has dim 'month', which the input lacks \(its dims"),
+        (labelled([1.0, 2.0], time=None), ValueError, "it has 2 entries along dim 'time', the input has 4"),
+        (labelled([1.0, 2.0], lead=["I", "II"]), ValueError, r"it lacks 1 .* along dim 'lead', such as \['V1'\]"),
+        (labelled(np.zeros(4), time=TIME + 0.05), ValueError, "it lacks 4 of the input's labels along dim 'time'"),
+        (Array.of({"I": 1.0, "aVR": 2.0}), KeyError, r"it names \['I', 'aVR'\], which are not labels of any one dim"),
+        (Array.of({"I": 1.0}), ValueError, "it lacks 2 of the input's labels along dim 'lead'"),
+    ],
+)
+def test_what_does_not_align(array, error, message):
+    with pytest.raises(error, match=message):
+        ECG.align(array, "it")
+
+
+# ---- arrays that compare by content
+
+
+def test_arrays_compare_by_values_dims_and_coords():
+    one = labelled([1.0, 2.0], lead=["I", "II"])
+    assert one == labelled([1.0, 2.0], lead=["I", "II"])
+    assert hash(one) == hash(labelled([1.0, 2.0], lead=["I", "II"]))
+    unlike = [
+        labelled([1.0, 3.0], lead=["I", "II"]),
+        labelled([1.0, 2.0], lead=["II", "I"]),
+        labelled([1.0, 2.0], chan=["I", "II"]),
+        labelled([1.0, 2.0], lead=None),
+        Array.of(np.array([1.0, 2.0])),
+        Array.of({"I": 1.0, "II": 2.0}),
+        Array.of({"II": 1.0, "I": 2.0}),
+    ]
+    assert len({one, *unlike}) == 1 + len(unlike)
+    assert len({repr(a) for a in (one, *unlike)}) == 1 + len(unlike)
+
+
+def test_arrays_print_short_and_say_what_they_hold():
+    assert repr(Array.of(2.5)) == "2.5"
+    assert repr(Array.of({"age": 60, "sex": "F"})) == "{'age': 60, 'sex': 'F'}"
+    big = repr(labelled(np.zeros((100, 3)), sample=None, lead=LEADS))
+    assert big.startswith("<sample 100, lead 3: sha256 ")
+    assert len(big) < 60
+
+
+def test_a_mapping_keeps_each_value_as_it_is():
+    assert Array.of({"age": 60, "smoker": True, "sex": "F"}).values.tolist() == [60, True, "F"]
+
+
+def test_a_dataset_is_several_arrays():
+    with pytest.raises(TypeError, match="a Dataset holds several variables: give one object for each"):
+        Array.of(xr.Dataset({"a": ("sample", [1.0])}))
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels"), [([0, 1], [0, 1]), (["a", 1], ["a", "1"]), ([True, False], ["True", "False"])]
+)
+def test_column_labels(columns, labels):
+    assert column_labels(pd.Index(columns, dtype=object)).tolist() == labels

@@ -1,0 +1,294 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from scipy.special import log_softmax, softmax
+
+from tsattr.core import targets as t
+from tsattr.core.axes import Axes
+
+CLASSES = np.array(["N", "S", "V"])
+RNG = np.random.default_rng(0)
+Y = RNG.normal(size=(6, 3))
+Y0 = RNG.normal(size=(6, 3))
+ONE = Axes(("class",), (3,), {"class": CLASSES})
+
+
+def value(target, y=Y, y0=Y0, axes=ONE):
+    found = t.resolve(target).bind(axes)(torch.as_tensor(y), torch.as_tensor(y0))
+    assert found.shape == (len(y),)
+    return found.numpy()
+
+
+# ---- one axis
+
+
+@pytest.mark.parametrize("target", [2, -1, np.int64(2), "V", t.Output(2), t.Output("V"), t.Output(**{"class": "V"})])
+def test_an_int_is_an_index_and_a_string_a_label(target):
+    np.testing.assert_array_equal(value(target), Y[:, 2])
+
+
+def test_an_int_is_an_index_even_where_labels_are_ints():
+    axes = Axes(("class",), (3,), {"class": np.array([2, 0, 1])})
+    np.testing.assert_array_equal(value(0, axes=axes), Y[:, 0])
+    np.testing.assert_array_equal(value("0", axes=axes), Y[:, 1])
+
+
+def test_predicted_is_the_class_of_the_intact_sample():
+    np.testing.assert_array_equal(value(t.Predicted()), Y[np.arange(6), Y0.argmax(1)])
+    np.testing.assert_array_equal(value(t.Predicted(), Y0), Y0.max(1))
+
+
+def test_probability_and_log_odds():
+    p = softmax(Y, 1)
+    np.testing.assert_allclose(value(t.Probability("S")), p[:, 1], rtol=1e-13)
+    np.testing.assert_allclose(value(t.LogOdds("S")), np.log(p[:, 1] / (1 - p[:, 1])), rtol=1e-12)
+
+
+def test_one_logit_stands_for_two_classes():
+    for axes, y in ((Axes((), ()), Y[:, 0]), (Axes(("output",), (1,)), Y[:, :1])):
+        np.testing.assert_allclose(value(t.Probability(), y, y, axes), 1 / (1 + np.exp(-Y[:, 0])), rtol=1e-13)
+        np.testing.assert_array_equal(value(t.LogOdds(), y, y, axes), Y[:, 0])
+
+
+def test_log_odds_of_a_saturated_class_are_finite():
+    y = np.array([[900.0, 0.0, 0.0]])
+    np.testing.assert_allclose(value(t.LogOdds(0), y, y), [900 - np.log(2)], rtol=1e-13)
+
+
+def test_margin():
+    np.testing.assert_array_equal(value(t.Margin("N", "V")), Y[:, 0] - Y[:, 2])
+    np.testing.assert_array_equal(value(t.Margin("N")), Y[:, 0] - Y[:, 1:].max(1))
+    first = Y0.argmax(1)
+    rest = Y.copy()
+    rest[np.arange(6), first] = -np.inf
+    np.testing.assert_array_equal(value(t.Margin()), Y[np.arange(6), first] - rest.max(1))
+    assert (value(t.Margin(), Y0) >= 0).all()
+
+
+def test_a_function_of_the_outputs():
+    np.testing.assert_allclose(value(lambda y: y.sum(1)), Y.sum(1))
+    with pytest.raises(
+        ValueError, match=r"Function\(total\) gave shape \(\) for 6 rows; a target gives one number a row"
+    ):
+        value(t.Function(lambda y: y.sum(), name="total"))
+
+
+def test_gradients_pass_through_every_target():
+    box = t.Region(**{"class": ("N", "S")})
+    for target in (0, t.Predicted(), t.Probability(1), t.LogOdds(1), t.Margin(), t.Margin(0, 1), box):
+        y = torch.tensor(Y, requires_grad=True)
+        (grad,) = torch.autograd.grad(t.resolve(target).bind(ONE)(y, torch.as_tensor(Y0)).sum(), y)
+        assert grad.abs().sum(1).gt(0).all()
+    y = torch.tensor(Y, requires_grad=True)
+    t.LogOdds(1).bind(ONE)(y, y).sum().backward()
+    others = np.exp(log_softmax(Y[:, [0, 2]], 1))
+    np.testing.assert_allclose(y.grad, np.stack([-others[:, 0], np.ones(6), -others[:, 1]], 1), rtol=1e-12)
+
+
+# ---- several axes
+
+LAT, LON = np.array([10.0, 0.0, -10.0]), np.array([0.0, 90.0, 180.0, 270.0])
+DATES = pd.date_range("2001-01-31", periods=4, freq="10D").to_numpy()
+MAPS = Axes(("time", "lat", "lon"), (4, 3, 4), {"time": DATES, "lat": LAT, "lon": LON})
+FIELD = RNG.normal(size=(2, 4, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ({"time": -1, "lat": 0.0, "lon": 270.0}, (3, 1, 3)),
+        ({"time": "2001-02-10", "lat": 0, "lon": 1}, (1, 0, 1)),
+        ({"time": np.datetime64("2001-02-20T00:00"), "lat": -10.0000001, "lon": np.float32(90)}, (2, 2, 1)),
+        ({"time": pd.Timestamp("2001-02-20"), "lat": np.int32(1), "lon": -4}, (2, 1, 0)),
+    ],
+)
+def test_one_entry_of_several_axes(where, index):
+    np.testing.assert_array_equal(value(t.Output(**where), FIELD, FIELD, MAPS), FIELD[(slice(None), *index)])
+
+
+@pytest.mark.parametrize(
+    ("region", "part"),
+    [
+        (t.Region(lat=(-10, 0), lon=(90, 180), time=0), FIELD[:, 0, 1:, 1:3]),
+        (t.Region(lat=slice(-10, 0), lon=(90, 180), time="2001-01-31"), FIELD[:, 0, 1:, 1:3]),
+        (t.Region(lat=0.0, lon=(0, 360), time=-1), FIELD[:, 3, 1]),
+        (t.Region(time=("2001-02-01", "2001-02-15"), lat=0, lon=0), FIELD[:, 1:2, 0, 0]),
+        (t.Region(time=("2001-02", "2001-02"), lat=0, lon=0), FIELD[:, 1:3, 0, 0]),
+        (t.Region(time=(DATES[1], DATES[3]), lat=0, lon=(0, 360)), FIELD[:, 1:, 0]),
+    ],
+)
+def test_the_mean_of_a_box_has_its_ends_included(region, part):
+    np.testing.assert_allclose(value(region, FIELD, FIELD, MAPS), part.reshape(2, -1).mean(1), rtol=1e-13)
+
+
+def test_region_weights_are_aligned_and_multiply_the_box():
+    w = xr.DataArray(np.cos(np.deg2rad(LAT[::-1])), dims="lat", coords={"lat": LAT[::-1]})
+    expected = np.average(FIELD[:, 2][:, :, 1:3].mean(2), axis=1, weights=np.cos(np.deg2rad(LAT)))
+    np.testing.assert_allclose(value(t.Region(w, lon=(90, 180), time=2), FIELD, FIELD, MAPS), expected, rtol=1e-13)
+    mask = xr.DataArray(RNG.random((4, 3)) < 0.5, dims=("lon", "lat"), coords={"lon": LON, "lat": LAT})
+    inside = FIELD[:, 1].transpose(0, 2, 1)[:, mask.values]
+    np.testing.assert_allclose(value(t.Region(mask, time=1), FIELD, FIELD, MAPS), inside.mean(1), rtol=1e-13)
+    holes = w.where(w.lat != 0)
+    expected = FIELD[:, 2, [0, 2], 0].mean(1)
+    np.testing.assert_allclose(value(t.Region(holes, lon=0, time=2), FIELD, FIELD, MAPS), expected, rtol=1e-13)
+
+
+def test_the_probability_of_a_class_at_one_time():
+    axes = Axes(("time", "class"), (4, 3), {"class": CLASSES})
+    y = RNG.normal(size=(2, 4, 3))
+    at = {"time": 2, "class": "S"}
+    np.testing.assert_allclose(value(t.Probability(**at), y, y, axes), softmax(y[:, 2], 1)[:, 1], rtol=1e-13)
+    p = softmax(y[:, 2], 1)[:, 1]
+    np.testing.assert_allclose(value(t.LogOdds(**at), y, y, axes), np.log(p / (1 - p)), rtol=1e-12)
+
+
+# ---- None
+
+
+def test_none_is_the_single_output_else_the_predicted_one():
+    np.testing.assert_array_equal(value(None, Y[:, 0], Y0[:, 0], Axes((), ())), Y[:, 0])
+    np.testing.assert_array_equal(value(None, Y[:, :1], Y0[:, :1], Axes(("output",), (1,))), Y[:, 0])
+    np.testing.assert_array_equal(
+        value(None, Y[:, None, :1], None or Y0[:, None, :1], Axes(("a", "b"), (1, 1))), Y[:, 0]
+    )
+    np.testing.assert_array_equal(value(None), value(t.Predicted()))
+
+
+def test_none_does_not_choose_among_several_axes():
+    with pytest.raises(
+        ValueError, match=r"axes \{'time': 4, 'lat': 3, 'lon': 4\}: say which number to explain, e.g. target="
+    ):
+        value(None, FIELD, FIELD, MAPS)
+
+
+def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
+    for index in (0, -1):
+        np.testing.assert_array_equal(value(index, Y[:, 0], Y0[:, 0], Axes((), ())), Y[:, 0])
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("target", "axes", "error", "message"),
+    [
+        (3, ONE, IndexError, r"target 3 is out of range: output axis 'class' has 3 entries \(0 to 2\)"),
+        (-4, ONE, IndexError, "target -4 is out of range"),
+        (1, Axes((), ()), IndexError, "target 1 is out of range: output axis 'output' has 1 entries"),
+        ("X", ONE, KeyError, r"no label 'X' on output axis 'class'; its labels are 'N', 'S', 'V'"),
+        (
+            "N",
+            Axes(("output",), (3,)),
+            KeyError,
+            r"'N' is a label, but output axis 'output' has none; name them, e.g. outputs=",
+        ),
+        (0.5, ONE, TypeError, "target is an int .* got 0.5"),
+        (True, ONE, TypeError, r"target is an int \(an index\), a label, or an object of tsattr.targets, got True"),
+        (t.Predicted, ONE, TypeError, r"an object with its settings: Predicted\(...\), not the class"),
+        (t.Output(True), ONE, TypeError, "got True"),
+        (t.Output(time=1), ONE, KeyError, r"no output axis 'time'; the model's are \['class'\], named by outputs="),
+        (
+            t.Output(time=1),
+            MAPS,
+            ValueError,
+            r"Output\(time=1\) leaves output axis 'lat' open; say where: lat=index or label",
+        ),
+        (t.Output(time="2001-02-11", lat=0, lon=0), MAPS, KeyError, "no label '2001-02-11' on output axis 'time'"),
+        (
+            t.Output(time="Feb", lat=0, lon=0),
+            MAPS,
+            KeyError,
+            "'Feb' is no date, but output axis 'time' is labelled by dates",
+        ),
+        (
+            t.Output(time=0, lat=0.5, lon=0),
+            MAPS,
+            KeyError,
+            "no label 0.5 on output axis 'lat'; its labels are 10.0, 0.0, -10.0",
+        ),
+        (
+            0,
+            MAPS,
+            ValueError,
+            r"Output\(0\) needs a model with one output axis, but its axes are .* say where: Output\(time",
+        ),
+        (t.Predicted(), MAPS, ValueError, r"Predicted\(\) needs a model with one output axis"),
+        (t.Margin(), Axes(("class",), (1,)), ValueError, "needs at least two outputs, the model has 1"),
+        (
+            t.Region(lat=(50, 60), lon=0, time=0),
+            MAPS,
+            ValueError,
+            r"no entry of output axis 'lat' lies in \[50, 60\]; it runs",
+        ),
+        (t.Region(lat=(0, 60)), MAPS, ValueError, "leaves output axis 'time' open; say where: time="),
+        (t.Region(lat=(0, 60), lev=3), MAPS, KeyError, "no output axis 'lev'"),
+        (
+            t.Region(xr.DataArray(np.zeros(3), dims="lat"), lon=0, time=0),
+            MAPS,
+            ValueError,
+            "sum to 0.0: nothing to average",
+        ),
+        (t.Region(xr.DataArray(np.ones(2), dims="lat"), lon=0, time=0), MAPS, ValueError, "2 entries along dim 'lat'"),
+    ],
+)
+def test_targets_that_do_not_fit(target, axes, error, message):
+    with pytest.raises(error, match=message):
+        t.resolve(target).bind(axes)
+
+
+def test_region_needs_something():
+    with pytest.raises(ValueError, match="Region needs a box, like"):
+        t.Region()
+
+
+# ---- names and output axes
+
+
+@pytest.mark.parametrize(
+    "target",
+    [t.Output(2), t.Output("V"), t.Output(time=-1, lat=0.0), t.Predicted(), t.Probability("V"), t.LogOdds(1),
+     t.Margin("N"), t.Margin("N", 2), t.Region(lat=(-5, 5), lon=3)],
+    ids=repr,
+)  # fmt: skip
+def test_print_and_compare_by_setting(target):
+    again = eval(repr(target), vars(t))
+    assert again == target
+    assert hash(again) == hash(target)
+
+
+def test_names_along_a_target_dim():
+    assert [t.label(t.resolve(u)) for u in (2, "V", t.Margin("N", "V"))] == ["2", "V", "Margin(a='N', b='V')"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shape", "labels", "dims", "coords"),
+    [
+        (None, (3,), None, ("output",), {}),
+        (None, (3,), CLASSES, ("output",), {"output": ["N", "S", "V"]}),
+        (None, (2,), CLASSES, ("output",), {}),
+        (None, (4, 3), CLASSES, ("output_1", "output_2"), {}),
+        ("class", (3,), CLASSES, ("class",), {"class": ["N", "S", "V"]}),
+        (("time", "class"), (4, 3), None, ("time", "class"), {}),
+        ({"time": None, "class": ["N", "S", "V"]}, (4, 3), None, ("time", "class"), {"class": ["N", "S", "V"]}),
+        (None, (), None, (), {}),
+    ],
+)
+def test_output_axes(outputs, shape, labels, dims, coords):
+    axes = t.outputs_axes(outputs, shape, labels)
+    assert (axes.dims, axes.shape) == (dims, shape)
+    assert {d: c.tolist() for d, c in axes.coords.items()} == coords
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shape", "message"),
+    [
+        (("time", "class"), (3,), r"outputs names 2 axes \['time', 'class'\], but the model's output has shape \(3,\)"),
+        ({"class": ["a", "b"]}, (3,), "outputs gives 2 labels for axis 'class', but the model's output has 3 entries"),
+        (("class",), (), r"outputs names 1 axes \['class'\], but the model's output has shape \(\) per sample"),
+    ],
+)
+def test_output_axes_that_do_not_fit(outputs, shape, message):
+    with pytest.raises(ValueError, match=message):
+        t.outputs_axes(outputs, shape)

@@ -1,0 +1,247 @@
+"""Inputs of any kind; results written whole or not at all."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from tsattr.io import (
+    CannotWrite,
+    MissingFile,
+    check_writable,
+    read_input,
+    read_wfdb,
+    write_netcdf,
+    write_text,
+    write_wfdb,
+)
+
+from .records import RHYTHM, annotated, signal
+
+
+@pytest.mark.parametrize("name", ["r1", "r1.hea", "r1.dat"])
+def test_input_wfdb(tmp_path, name):
+    write_wfdb(annotated([5]), tmp_path / "r1")
+    x = read_input(tmp_path / name, leads="II", stop=1.0, annotator="atr", resample=100.0, band=(None, 40.0))
+    assert x.sizes == {"lead": 1, "time": 100}
+    assert "annotation" in x.coords
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_input_dataset(tmp_path, suffix):
+    ds = xr.Dataset({"ecg": signal(), "age": ("sample", [50, 60])})
+    path = tmp_path / f"d.{suffix}"
+    if suffix == "nc":
+        write_netcdf(ds, path)
+    else:
+        pytest.importorskip("zarr")
+        with warnings.catch_warnings(action="ignore"):
+            ds.to_zarr(path)
+    xr.testing.assert_identical(read_input(path, variable="ecg"), ds["ecg"])
+    xr.testing.assert_identical(read_input(path, variable=["ecg", "age"]), ds)
+    with pytest.raises(ValueError, match=r"holds the variables \['age', 'ecg'\]: choose one with variable="):
+        read_input(path)
+    with pytest.raises(ValueError, match="got 'eeg'"):
+        read_input(path, variable="eeg")
+
+
+def test_input_dataset_of_one_variable_needs_no_name(tmp_path):
+    write_netcdf(signal().rename("ecg"), tmp_path / "d.nc")
+    xr.testing.assert_identical(read_input(tmp_path / "d.nc"), signal().rename("ecg"))
+
+
+def test_input_numpy(tmp_path):
+    x = np.random.default_rng(0).normal(size=(4, 3, 5))
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x=x, y=x[0, 0])
+    dims = ("sample", "lead", "time")
+    xr.testing.assert_identical(read_input(tmp_path / "x.npy", dims=dims), xr.DataArray(x, dims=dims))
+    xr.testing.assert_identical(
+        read_input(tmp_path / "x.npz", dims=dims, variable="x"), xr.DataArray(x, dims=dims, name="x")
+    )
+    with pytest.raises(ValueError, match=r"holds the variables \['x', 'y'\]"):
+        read_input(tmp_path / "x.npz", dims=dims)
+    for wrong in (None, ("sample",)):
+        with pytest.raises(ValueError, match=r"name the 3 axes of .*x\.npy, of sizes \(4, 3, 5\), with dims="):
+            read_input(tmp_path / "x.npy", dims=wrong)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_pickles_are_not_read(tmp_path, name):
+    x = np.array([{"a": 1}], dtype=object)
+    np.save(tmp_path / "x.npy", x, allow_pickle=True)
+    np.savez(tmp_path / "x.npz", x=x)
+    with pytest.raises(ValueError, match="holds pickled objects, which can run code"):
+        read_input(tmp_path / name, dims=("sample",))
+
+
+def test_a_broken_archive_is_named(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match=r"x\.npz cannot be read as \.npz"):
+        read_input(tmp_path / "x.npz", dims=("sample",))
+    np.savez(tmp_path / "x.npz", x=np.arange(3))
+    with pytest.raises(ValueError, match="got 'y'"):
+        read_input(tmp_path / "x.npz", dims=("sample",), variable="y")
+
+
+def test_zarr_names_the_extra_to_install(tmp_path, monkeypatch):
+    (tmp_path / "x.zarr").mkdir()
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ValueError, match=r"x\.zarr needs zarr: pip install 'tsattr\[zarr\]'"):
+        read_input(tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize("first", ["sample", "ID", "index", ""])
+def test_input_csv_with_an_index(tmp_path, first):
+    (tmp_path / "t.csv").write_text(f"{first},age,sex\na,50,M\nb,60,F\n")
+    frame = read_input(tmp_path / "t.csv")
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.index.tolist() == ["a", "b"]
+    assert frame.columns.tolist() == ["age", "sex"]
+
+
+def test_input_csv_without_an_index(tmp_path):
+    (tmp_path / "t.csv").write_text("age,sex\n50,M\n60,F\n")
+    assert read_input(tmp_path / "t.csv").columns.tolist() == ["age", "sex"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gone.nc", {}, "no file .*gone.nc"),
+        ("gone", {}, "no file .*gone, and no WFDB header .*gone.hea"),
+        ("gone.hea", {}, "no WFDB header .*gone.hea"),
+        (
+            "x.txt",
+            {},
+            r"cannot tell what .*x\.txt is: .* other kinds end in \['\.nc', '\.zarr', '\.npy', '\.npz', '\.csv'\]",
+        ),
+        ("x.csv", {"resample": 100.0, "leads": "II"}, r"leads, resample cannot be used with .*x\.csv"),
+        ("x.csv", {"dims": ("a", "b")}, "dims cannot be used"),
+        ("x.csv", {"variable": "a"}, "variable cannot be used"),
+        ("x.csv", {}, r"x\.csv cannot be read as \.csv: No columns"),
+        ("x.nc", {}, r"x\.nc cannot be read as \.nc"),
+        ("x.npy", {"dims": ("a",)}, r"x\.npy"),
+        ("r1.hea", {"dims": ("a",)}, "dims cannot be used with .*, which is read as WFDB"),
+    ],
+)
+def test_wrong_input(tmp_path, name, options, message):
+    for suffix in ("txt", "csv", "nc", "npy"):
+        (tmp_path / f"x.{suffix}").touch()
+    write_wfdb(signal(), tmp_path / "r1")
+    with pytest.raises(ValueError, match=message):
+        read_input(tmp_path / name, **options)
+
+
+def test_netcdf_round_trip_is_identical(tmp_path):
+    rhythm = ("time", np.ones(1000, np.int16), RHYTHM)
+    x = read_wfdb(write_wfdb(annotated([5]).assign_coords(rhythm=rhythm), tmp_path / "r1"), annotator="atr")
+    x = x.assign_coords(units=("lead", ["mV", "mV", "NU"]))
+    ds = x.to_dataset(name="attribution").assign(status=("lead", ["ok", "not converged", "é"]))
+    ds.attrs = {"method": "IntegratedGradients(steps=10)", "seed": 0, "version": "0.1"}
+    write_netcdf(ds, tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf") as back:
+        xr.testing.assert_identical(back, ds)
+    write_netcdf(read_input(tmp_path / "a.nc", variable=["attribution", "status"]), tmp_path / "b.nc")
+    with xr.open_dataset(tmp_path / "b.nc", engine="h5netcdf") as back:
+        xr.testing.assert_identical(back, ds)
+
+
+def test_the_packing_of_an_earlier_file_is_forgotten(tmp_path):
+    x = xr.DataArray([0.123], dims="x", name="a")
+    x.encoding = {"dtype": "int16", "scale_factor": 0.1}
+    write_netcdf(x, tmp_path / "a.nc")
+    assert read_input(tmp_path / "a.nc").item() == 0.123
+
+
+def test_text_is_written_in_utf8(tmp_path):
+    write_text("σ ≤ 1\n", tmp_path / "t.html")
+    assert (tmp_path / "t.html").read_bytes() == "σ ≤ 1\n".encode()
+    write_text("new", tmp_path / "t.html")
+    assert [x.name for x in tmp_path.iterdir()] == ["t.html"]
+
+
+WRITERS = [
+    lambda path: write_text("new", path),
+    lambda path: write_netcdf(xr.Dataset({"a": ("x", [1.0])}), path),
+    check_writable,
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_folders_that_cannot_be_written(tmp_path, monkeypatch, write):
+    with pytest.raises(MissingFile, match=r"no folder .*missing to write into: make it first"):
+        write(tmp_path / "missing" / "a.nc")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CannotWrite, match="it is a folder"):
+        write(tmp_path / "folder")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)  # as in a folder without write permission, which stops no root user
+    with pytest.raises(ValueError, match=r"cannot write into .*: Permission denied"):
+        write(tmp_path / "a.nc")
+    assert [x.name for x in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission(tmp_path, mode):
+    tmp_path.chmod(mode)
+    try:
+        with pytest.raises(CannotWrite, match="Permission denied"):
+            write_text("new", tmp_path / "a")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_check_changes_nothing(tmp_path, old):
+    path = tmp_path / "a.nc"
+    if old:
+        path.write_text(old)
+    check_writable(path)
+    check_writable(str(path))
+    assert (path.read_text() if old else list(tmp_path.iterdir())) == (old or [])
+
+
+def test_a_record_is_written_where_it_can_be(tmp_path):
+    with pytest.raises(MissingFile, match="make it first"):
+        write_wfdb(signal(), tmp_path / "missing" / "r1")
+    (tmp_path / "r1.hea").mkdir()
+    with pytest.raises(CannotWrite, match="it is a folder"):
+        write_wfdb(signal(), tmp_path / "r1")
+    assert [x.name for x in tmp_path.iterdir()] == ["r1.hea"]
+
+
+def test_netcdf_is_written_and_read_without_wfdb(tmp_path):
+    code = f"""
+import sys, xarray as xr, tsattr.io
+tsattr.io.write_netcdf(xr.DataArray([1.0], name="a"), {str(tmp_path / "a.nc")!r})
+assert tsattr.io.read_input({str(tmp_path / "a.nc")!r}).item() == 1
+assert "wfdb" not in sys.modules and "scipy.signal" not in sys.modules
+assert "read_wfdb" in dir(tsattr.io) and callable(tsattr.io.read_wfdb)
+assert "wfdb" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_netcdf(xr.Dataset({"a": ("x", [1.0])}), tmp_path / "a.nc")
+    before = (tmp_path / "a.nc").read_bytes()
+    with pytest.raises(TypeError):
+        write_netcdf(xr.Dataset({"a": ("x", [1.0])}, attrs={"bad": {"a": 1}}), tmp_path / "a.nc")
+    assert (tmp_path / "a.nc").read_bytes() == before
+    assert [x.name for x in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_written_files_have_ordinary_permissions(tmp_path):
+    write_text("x", tmp_path / "ours")
+    (tmp_path / "theirs").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode

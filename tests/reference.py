@@ -1,0 +1,117 @@
+"""The methods as their papers state them: slow, with loops, for one sample and one number, and nothing of tsattr in them.
+
+`f` maps a tensor (1, *event) to a tensor (1,); arrays are (*event) in numpy.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage, special
+from torch import Tensor
+
+Function = Callable[[Tensor], Tensor]
+
+
+def value(f: Function, x: np.ndarray) -> float:
+    return float(f(torch.as_tensor(x)[None]).detach()[0])
+
+
+def gradient(f: Function, x: np.ndarray) -> np.ndarray:
+    row = torch.as_tensor(x)[None].requires_grad_(True)
+    return torch.autograd.grad(f(row)[0], row)[0][0].numpy()
+
+
+def rule(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1]."""
+    if name == "midpoint":
+        return np.array([(k + 0.5) / n for k in range(n)]), np.array([1 / n] * n)
+    nodes, weights = special.roots_legendre(n)
+    return (nodes + 1) / 2, weights / 2
+
+
+def integrated_gradients(f: Function, x: np.ndarray, start: np.ndarray, n: int, name: str = "midpoint") -> np.ndarray:
+    """Sundararajan, Taly and Yan 2017, equation 1, by a rule of n points."""
+    total = np.zeros_like(x)
+    for node, weight in zip(*rule(name, n)):
+        total += weight * gradient(f, start + node * (x - start))
+    return (x - start) * total
+
+
+def refined(
+    f: Function, x: np.ndarray, start: np.ndarray, name: str, levels: Sequence[int], tolerance: float
+) -> tuple[np.ndarray, int, bool]:
+    """Map, points and whether half the last relative change of the map came within the tolerance at one of the levels."""
+    old = integrated_gradients(f, x, start, levels[0], name)
+    for n in levels[1:]:
+        new = integrated_gradients(f, x, start, n, name)
+        if 0.5 * np.linalg.norm(new - old) <= tolerance * np.linalg.norm(new):
+            return new, n, True
+        old = new
+    return old, levels[-1], False
+
+
+def expected_gradients(f: Function, x: np.ndarray, starts: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+    """Erion et al. 2021, equation 3: one point of one path for each draw, (draws, *event)."""
+    return np.stack([(x - b) * gradient(f, b + a * (x - b)) for b, a in zip(starts, alphas)])
+
+
+def windows(size: int, width: int, step: int) -> list[tuple[int, int]]:
+    """Starts 0, step, ...; the first window that reaches the end is the last, cut short there."""
+    out = [(0, min(width, size))]
+    while out[-1][1] < size:
+        start = out[-1][0] + step
+        out.append((start, min(start + width, size)))
+    return out
+
+
+def occlusion(
+    f: Function, x: np.ndarray, groups: Sequence[np.ndarray], fill: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the groups (masks, True is taken away), and for each cell the mean over the groups that cover it, NaN for none."""
+    values, total, cover = [], np.zeros_like(x), np.zeros(x.shape)
+    for absent in groups:
+        values.append(value(f, x) - value(f, np.where(absent, fill(absent), x)))
+        total[absent] += values[-1]
+        cover[absent] += 1
+    return np.array(values), np.where(cover > 0, total / np.maximum(cover, 1), np.nan)
+
+
+# ---- what takes the place of what is absent: x (lead, time), NaN missing
+
+
+def maximum_distance(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    out = np.empty_like(x)
+    for at, v in np.ndenumerate(x):
+        out[at] = low if abs(v - low) >= abs(v - high) else high
+    return out
+
+
+def blur(x: np.ndarray, sigma: float, axis: int = -1, mode: str = "reflect") -> np.ndarray:
+    """Normalised convolution over the cells that are there."""
+    there = ~np.isnan(x)
+    known = ndimage.gaussian_filter1d(np.where(there, x, 0), sigma, axis, mode=mode)
+    return known / ndimage.gaussian_filter1d(there.astype(float), sigma, axis, mode=mode)
+
+
+def hold(x: np.ndarray, absent: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+    out = x.copy()
+    for lead, t in zip(*np.nonzero(absent)):
+        earlier = [x[lead, s] for s in range(t) if not absent[lead, s] and not np.isnan(x[lead, s])]
+        out[lead, t] = earlier[-1] if earlier else otherwise
+    return out
+
+
+def bridge(x: np.ndarray, absent: np.ndarray, time: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+    out = x.copy()
+    for lead, t in zip(*np.nonzero(absent)):
+        there = [s for s in range(x.shape[1]) if not absent[lead, s] and not np.isnan(x[lead, s])]
+        out[lead, t] = np.interp(time[t], time[there], x[lead, there]) if there else otherwise
+    return out
+
+
+def standard_error(draws: np.ndarray) -> np.ndarray:
+    """Of the mean over the first axis."""
+    n = len(draws)
+    mean = sum(draws) / n
+    return np.sqrt(sum((d - mean) ** 2 for d in draws) / (n - 1) / n)

@@ -1,0 +1,468 @@
+"""One table, methods x baselines x groups, and the laws that hold for every entry of it."""
+
+import functools
+import inspect
+import random
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import tsattr as ta
+
+from . import reference
+from .conftest import TIMES, Spy, linear_net, recurrent_net, relu_net, signals
+
+X, TRAIN = signals(), signals(5, seed=2)
+b, g = ta.baselines, ta.groups
+WAVE = xr.DataArray(np.arange(TIMES) // 5, dims="time", coords={"time": X.time}, attrs={"flag_values": [0, 1, 2]})
+BEAT = xr.DataArray(
+    [np.roll(np.arange(TIMES) // 4, shift) for shift in range(len(X))],
+    dims=("sample", "time"),
+    coords={"sample": X.sample},
+)
+
+# name: (baseline, draws). Those that draw are given several.
+BASELINES = {
+    "constant": (b.Constant(0.0), 1),
+    "constant by lead": (b.Constant({"I": 0.1, "II": 0.2, "V1": -0.3}), 1),
+    "constant by sample": (b.Constant(X.isel(time=0, drop=True) / 2), 1),
+    "mean": (b.Mean(), 1),
+    "mean over leads": (b.Mean("lead"), 1),
+    "maximum distance": (b.MaximumDistance(-3.0, 3.0), 1),
+    "maximum distance, fitted": (b.MaximumDistance.fit(TRAIN), 1),
+    "blur": (b.Blur(time="15ms", lead=0.4), 1),
+    "uniform": (b.Uniform.fit(TRAIN), 3),
+    "gaussian": (b.Gaussian(0.5), 3),
+    "gaussian, truncated": (b.Gaussian(TRAIN.std(("sample", "time")), -2.0, 2.0), 3),
+    "jitter": (b.Jitter(0.1), 3),
+    "samples": (b.Samples.fit(TRAIN), 3),
+    "mode": (b.Mode.fit(TRAIN), 1),
+    "hold": (b.Hold(), 1),
+    "bridge": (b.Bridge(), 1),
+}
+GROUPS = {
+    "cells": g.Cells(),
+    "windows": g.Windows(time=4, lead=1),
+    "overlapping, ragged": g.Windows(time=5, step=3),
+    "in units, two dims": g.Windows(time="40ms", lead=2, step={"time": "30ms", "lead": 1}),
+    "along leads": g.Along("lead"),
+    "waves": g.Labelled(WAVE),
+    "beats of each sample": g.Labelled(BEAT),
+}
+METHODS = {
+    "saliency": ta.Saliency(),
+    "saliency, signed": ta.Saliency(absolute=False),
+    "input x gradient": ta.InputXGradient(),
+    "smoothgrad": ta.SmoothGrad(draws=4),
+    "smoothgrad, gaussian": ta.SmoothGrad(b.Gaussian({"I": 0.1, "II": 0.2, "V1": 0.3}), draws=4),
+}
+for name, (baseline, draws) in BASELINES.items():
+    METHODS[f"ig, {name}"] = ta.IntegratedGradients(baseline, steps=6, rule="midpoint", draws=draws)
+    METHODS[f"occlusion, overlapping, ragged, {name}"] = ta.Occlusion(GROUPS["overlapping, ragged"], baseline, draws)
+for name, groups in GROUPS.items():
+    for fill in ("constant", "samples", "bridge"):
+        METHODS[f"occlusion, {name}, {fill}"] = ta.Occlusion(groups, *BASELINES[fill])
+for name in ("constant", "maximum distance", "uniform", "samples", "bridge"):
+    baseline, draws = BASELINES[name]
+    METHODS[f"ig refined, {name}"] = ta.IntegratedGradients(baseline, tolerance=0.06, draws=draws)
+    METHODS[f"ig gauss-legendre, {name}"] = ta.IntegratedGradients(
+        baseline, steps=5, rule="gauss-legendre", draws=draws
+    )
+for name in ("uniform", "gaussian", "samples"):
+    METHODS[f"expected gradients, {name}"] = ta.IntegratedGradients(BASELINES[name][0], steps=1, draws=8)
+
+GRADIENT = [name for name, m in METHODS.items() if m.gradient]
+FIXED = [name for name, m in METHODS.items() if getattr(m, "steps", 1) is not None]
+IG = [name for name, m in METHODS.items() if isinstance(m, ta.IntegratedGradients)]
+RANDOM = [name for name, m in METHODS.items() if getattr(m, "draws", 1) > 1]
+
+every = pytest.mark.parametrize("name", METHODS)
+explain = functools.partial(ta.explain, target=1)
+NET = relu_net()
+
+
+@functools.cache
+def answer(name: str) -> xr.Dataset:
+    """The explanation that a law compares others with."""
+    return explain(NET, X, METHODS[name])
+
+
+def assert_same(a: xr.Dataset, b: xr.Dataset, tolerance: float = 1e-12, leave: tuple[str, ...] = ()) -> None:
+    """Equal variables up to rounding: `tolerance` is relative to the largest value of each."""
+    assert set(a.data_vars) == set(b.data_vars)
+    for k in set(a.data_vars) - set(leave):
+        u, v = a[k], b[k]
+        assert u.dims == v.dims, k
+        if u.dtype.kind == "f":
+            np.testing.assert_allclose(u, v, rtol=0, atol=tolerance * max(1, float(abs(v).max())), err_msg=k)
+        else:
+            np.testing.assert_array_equal(u, v, err_msg=k)
+
+
+def test_the_table_has_every_baseline_groups_and_method():
+    def public(module, base):
+        return {
+            c for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, base) and not n.startswith("_")
+        }
+
+    assert {type(baseline) for baseline, _ in BASELINES.values()} == public(b, b.Baseline) - {b.Baseline}
+    assert {type(groups) for groups in GROUPS.values()} == {g.Cells, g.Windows, g.Along, g.Labelled}
+    methods = {c for _, c in inspect.getmembers(ta, inspect.isclass) if hasattr(c, "gradient")}
+    assert {type(m) for m in METHODS.values()} == methods
+
+
+# ---- batches, chunks, company, order
+
+
+@every
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_batch_size_changes_nothing(name, size):
+    assert_same(explain(NET, X, METHODS[name], batch_size=size), answer(name))
+
+
+@every
+def test_a_batch_equals_single_runs(name):
+    # Beats are of each sample; which labels there are is known of all the samples together.
+    for at in range(len(X)):
+        alone = explain(NET, X.isel(sample=[at]), METHODS[name])
+        assert_same(alone, answer(name).isel(sample=[at]))
+
+
+@every
+def test_order_and_company_change_nothing(name):
+    order = [3, 0, 2]
+    assert_same(explain(NET, X.isel(sample=order), METHODS[name]), answer(name).isel(sample=order))
+
+
+@every
+def test_chunks_change_nothing(name, monkeypatch):
+    x = X.drop_vars("sample") if "sample" not in repr(METHODS[name]) else X  # draws are then known by position
+    whole = explain(NET, x, METHODS[name])
+    monkeypatch.setattr(sys.modules["tsattr.explain"], "_CHUNK", 1)
+    assert_same(explain(NET, x, METHODS[name], batch_size=3), whole)
+
+
+# ---- dims, labels, dtype
+
+
+@every
+@pytest.mark.parametrize("dims", [("time", "sample", "lead"), ("lead", "time", "sample")])
+def test_permuting_dims_permutes_the_answer(name, dims):
+    event = [d for d in dims if d != "sample"]
+    back = [0, 1 + event.index("lead"), 1 + event.index("time")]
+    found = explain(lambda x: NET(x.permute(back)), X.transpose(*dims), METHODS[name])
+    assert found.attribution.dims == dims
+    found, expected = (ds.drop_dims("group", errors="ignore") for ds in (found, answer(name)))  # numbered by dims
+    assert_same(found.transpose(*X.dims), expected)
+
+
+@every
+def test_labels_and_dtype_are_kept(name):
+    found = answer(name).attribution
+    assert found.dims == X.dims
+    assert found.dtype == X.dtype
+    for k, coord in X.coords.items():
+        assert found.coords[k].identical(coord) or k == "device"
+    assert found.device == "A"
+    assert found.attrs["site"] == "ward 3"
+    assert found.attrs["input_units"] == "mV"
+    assert "units" not in found.attrs  # the attribution has the units of the target
+
+
+@every
+def test_float32_agrees_with_float64(name):
+    found = explain(relu_net().float(), X.astype(np.float32), METHODS[name])
+    assert found.attribution.dtype == np.float32
+    assert found.prediction.dtype == np.float64
+    assert_same(found, answer(name), 2e-5, leave=("completeness_error",))
+
+
+@every
+def test_netcdf_round_trip(name, tmp_path):
+    ds = answer(name)
+    ds.to_netcdf(tmp_path / "a.nc")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "a.nc"), ds)
+
+
+# ---- targets, rows
+
+
+@pytest.mark.parametrize("name", FIXED)  # a refined one goes on until every target is within the tolerance
+def test_several_targets_equal_single_runs(name):
+    method = METHODS[name]
+    targets = [ta.targets.Output(2), ta.targets.Probability(0), ta.targets.Margin(1)]
+    together = ta.explain(NET, X, method, target=targets)
+    for at, target in enumerate(targets):
+        alone = ta.explain(NET, X, method, target=target)
+        assert_same(together.isel(target=at, drop=True).transpose(..., *X.dims[1:], missing_dims="ignore"), alone)
+
+
+@every
+def test_model_evaluations_are_the_rows_the_model_saw(name):
+    spy = Spy(NET)
+    found = explain(spy, X, METHODS[name]).model_evaluations
+    cost = explain(NET, X, METHODS[name], dry_run=True)
+    assert int(found.sum()) == spy.count  # of each sample by itself, as single runs equal the batch
+    assert (cost.model_evaluations_least <= found).all()
+    assert (found <= cost.model_evaluations).all()
+    assert cost.attrs["rows"] == cost.model_evaluations.sum()
+
+
+# ---- randomness
+
+
+@every
+def test_one_seed_one_answer(name):
+    again = explain(NET, X, METHODS[name])
+    xr.testing.assert_identical(again, answer(name))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_another_seed_another_answer(name):
+    other = explain(NET, X, METHODS[name], seed=1)
+    assert not np.allclose(other.attribution, answer(name).attribution)
+    assert (other.standard_error > 0).any()
+
+
+@every
+def test_the_global_random_state_is_untouched(name):
+    class Noisy(nn.Module):
+        def forward(self, x):
+            jitter = torch.rand(()).item() * np.random.rand() * random.random()  # noqa: NPY002
+            return NET(x) + 0 * jitter
+
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    explain(Noisy(), X, METHODS[name])
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+    assert before[2] == random.getstate()
+
+
+# ---- the model and the input stay as they were
+
+
+class Trap(nn.Module):
+    """The network with some of it frozen and some in train mode, which fails at its `last` call."""
+
+    def __init__(self, last: int = 10**9) -> None:
+        super().__init__()
+        self.net = relu_net().train()
+        self.net[1].eval()
+        self.net[3].eval()
+        self.net[0].weight.requires_grad_(False)
+        self.net[5].register_forward_hook(lambda *_: None)
+        self.left = last
+
+    def forward(self, x):
+        assert not any(m.training for m in self.modules())
+        self.left -= 1
+        if not self.left:
+            raise ArithmeticError("the model fails")
+        return self.net(x)
+
+
+def state_of(model: nn.Module) -> list:
+    tensors = [(k, v.clone()) for k, v in model.state_dict().items()]
+    parts = [
+        (n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
+        for n, m in model.named_modules()
+    ]
+    flags = [(p.requires_grad, p.grad is None, id(p), p.device, p.dtype) for p in model.parameters()]
+    return [tensors, parts, flags, torch.is_grad_enabled(), torch.backends.cudnn.enabled]
+
+
+def assert_same_state(before: list, after: list) -> None:
+    for (k, u), (_, v) in zip(before[0], after[0], strict=True):
+        assert torch.equal(u, v), k
+    assert before[1:] == after[1:]
+
+
+@every
+@pytest.mark.parametrize("last", [10**9, 1, 2])
+def test_the_model_is_left_as_it_was(name, last):
+    model = Trap(last)
+    before = state_of(model)
+    if last < 10:
+        with pytest.raises(ArithmeticError, match="the model fails"):
+            explain(model, X, METHODS[name], batch_size=2)
+    else:
+        assert_same(explain(model, X, METHODS[name]), answer(name))
+    assert_same_state(before, state_of(model))
+
+
+@every
+def test_the_input_is_not_modified(name):
+    x = X.copy(deep=True)
+    x.values.setflags(write=False)
+    explain(NET, x, METHODS[name])
+    xr.testing.assert_identical(x, X)
+
+
+@pytest.mark.parametrize("name", ["ig, constant", "smoothgrad", "occlusion, windows, samples"])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_grad_mode_changes_nothing(name, mode):
+    with mode():
+        assert_same(explain(NET, X, METHODS[name]), answer(name))
+
+
+# ---- missing and ragged data
+
+
+def masked(x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """The network on what is kept: it ignores the rest, whatever is there."""
+    return NET(torch.where(keep, x, 0))
+
+
+@every
+def test_padding_changes_nothing_elsewhere(name):
+    lengths = xr.DataArray([12, 9, 5, 7], dims="sample", coords={"sample": X.sample})
+    valid = xr.DataArray(np.arange(TIMES), dims="time") < lengths
+
+    def run(x):
+        keep = torch.as_tensor(valid.transpose("sample", "time").values)[:, None]
+        return explain(masked, x, METHODS[name], valid=valid, context={"keep": keep})
+
+    one, other = run(X.where(valid, 77.0)), run(X.where(valid, -5.0))
+    assert_same(one, other)
+    np.testing.assert_array_equal(one.attribution.isnull(), (~valid).broadcast_like(X))
+    assert_same(one.isel(sample=[0]), answer(name).isel(sample=[0]))
+    nan = run(X.where(valid))
+    assert_same(nan, one)
+
+
+@every
+def test_nan_never_leaks(name):
+    class Patient(nn.Module):
+        def forward(self, x):
+            return NET(torch.nan_to_num(x))
+
+    holes = X.copy(deep=True)
+    holes[1, 0, 3:6] = np.nan
+    holes[1, :, 11] = np.nan
+    holes[3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ta.ExplanationWarning)  # all missing: p3
+        found = explain(Patient(), holes, METHODS[name])
+    assert found.status.values.tolist() == ["ok", "ok", "ok", "all missing"]
+    np.testing.assert_array_equal(found.attribution.isnull(), holes.isnull())
+    intact = [0, 2]
+    assert_same(found.isel(sample=intact), answer(name).isel(sample=intact))
+
+
+@pytest.mark.parametrize("name", ["ig, mean", "expected gradients, samples", "occlusion, along leads, constant"])
+def test_ragged_series_in_a_recurrent_network_equal_short_ones(name):
+    net = recurrent_net()
+    method = METHODS[name]
+    lengths = np.array([12.0, 9, 5, 7])
+    valid = xr.DataArray(np.arange(TIMES) < lengths[:, None], dims=("sample", "time"))
+    found = explain(net, X.where(valid, 99.0), method, valid=valid, context={"lengths": lengths})
+    for at, length in enumerate(lengths.astype(int)):
+        short = X.isel(sample=[at], time=slice(length))
+        if isinstance(getattr(method, "baseline", None), b.Samples):
+            short_method = ta.IntegratedGradients(b.Samples.fit(TRAIN.isel(time=slice(length))), steps=1, draws=8)
+        else:
+            short_method = method
+        alone = explain(net, short, short_method)
+        np.testing.assert_allclose(found.attribution[at, :, :length], alone.attribution[0], rtol=0, atol=1e-12)
+
+
+# ---- axioms
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_an_unused_feature_gets_exactly_nothing(name):
+    net = relu_net()
+    with torch.no_grad():
+        net[0].weight[:, 2] = 0
+    found = explain(net, X, METHODS[name]).attribution
+    assert (found.sel(lead="V1") == 0).all()
+    assert (found.sel(lead="I") != 0).any()
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_occluding_an_unused_feature_changes_nothing(baseline):
+    used = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64)[:, None]
+    method = ta.Occlusion(GROUPS["windows"], *BASELINES[baseline])
+    found = ta.explain(lambda x: torch.tanh(x * used).sum((1, 2)), X, method).attribution
+    assert (found.sel(lead="V1") == 0).all()
+    assert (found.sel(lead="I") != 0).any()
+
+
+@pytest.mark.parametrize("name", IG)
+def test_attributions_sum_to_the_difference(name):
+    ds, method = answer(name), METHODS[name]
+    total = ds.attribution.astype(float).sum(("lead", "time"))
+    difference = ds.prediction - ds.reference
+    np.testing.assert_allclose(abs(total - difference), ds.completeness_gap, rtol=0, atol=1e-12)
+    scale = np.maximum(abs(difference), np.sqrt((ds.attribution**2).sum(("lead", "time"))))
+    np.testing.assert_allclose(ds.completeness_error, ds.completeness_gap / scale, rtol=1e-9, atol=1e-14)
+    assert (ds.completeness_error < (0.05 if method.steps is None else 0.3 if method.steps > 1 else 3)).all()
+    exact = explain(linear_net(), X, method)
+    assert (exact.completeness_gap < 1e-12).all()
+
+
+# The mean over the draws of what takes the place of each cell of a sample (lead, time), when all go and when each goes alone.
+def alone(fill):
+    """Each cell by itself through a fill that depends on the rest."""
+
+    def one_by_one(x):
+        out = np.empty_like(x)
+        for at in np.ndindex(x.shape):
+            absent = np.zeros(x.shape, bool)
+            absent[at] = True
+            out[at] = fill(x, absent)[at]
+        return out
+
+    return one_by_one
+
+
+ZERO = lambda x: np.zeros_like(x)  # noqa: E731
+LOW, HIGH = (TRAIN.quantile(q, ("sample", "time")).values[:, None] for q in (0.001, 0.999))
+FILLS = {
+    "constant": (ZERO, ZERO),
+    "constant by lead": (lambda x: np.array([[0.1], [0.2], [-0.3]]) + 0 * x,) * 2,
+    "constant by sample": (lambda x: x[:, :1] / 2 + 0 * x,) * 2,
+    "mean": (lambda x: x.mean(1, keepdims=True) + 0 * x,) * 2,
+    "mean over leads": (lambda x: x.mean(0, keepdims=True) + 0 * x,) * 2,
+    "maximum distance": (lambda x: reference.maximum_distance(x, -3, 3),) * 2,
+    "maximum distance, fitted": (lambda x: np.where(x >= (LOW + HIGH) / 2, LOW, HIGH),) * 2,
+    "blur": (lambda x: reference.blur(reference.blur(x, 1.5, 1), 0.4, 0),) * 2,
+    "samples": (lambda x: TRAIN.values.mean(0),) * 2,
+    "mode": (lambda x: TRAIN.values.min(0),) * 2,  # every value once: the smallest of them
+    "hold": (ZERO, alone(reference.hold)),
+    "bridge": (ZERO, alone(lambda x, absent: reference.bridge(x, absent, X.time.values))),
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_linear_model_gives_weight_times_the_distance_to_the_mean_fill(name):
+    net = linear_net()
+    weight = net[1].weight[1].detach().reshape(X.shape[1:]).numpy()
+    baseline, draws = BASELINES[name]
+    draws = len(TRAIN) if name == "samples" else draws
+    methods = {
+        0: [
+            ta.IntegratedGradients(baseline, draws=draws),
+            ta.IntegratedGradients(baseline, steps=1, draws=draws),
+            ta.IntegratedGradients(baseline, steps=5, rule="midpoint", draws=draws),
+        ],
+        1: [ta.Occlusion(g.Cells(), baseline, draws)],
+    }
+    for kind, several in methods.items():
+        for method in several:
+            ds = explain(net, X, method)
+            for at, x in enumerate(X.values):
+                if name in FILLS:
+                    fill = FILLS[name][kind](x)
+                else:  # what it drew is what the model saw at the ends of the paths
+                    spy = Spy(net)
+                    explain(spy, X.isel(sample=[at]), ta.IntegratedGradients(baseline, steps=1, draws=draws))
+                    starts = spy.plain.numpy()
+                    assert len(starts) == draws
+                    fill = starts.mean(0)
+                np.testing.assert_allclose(ds.attribution[at], weight * (x - fill), rtol=0, atol=1e-12)

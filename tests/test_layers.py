@@ -1,0 +1,136 @@
+"""Who may import whom: DESIGN's rule, read from the source, and what `import tsattr` costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tsattr
+
+ROOT = Path(tsattr.__file__).parent
+FILES = {
+    ".".join(["tsattr", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+# Each layer may import itself and those before it.
+LAYERS = [
+    {"core"},
+    {"methods", "metrics"},
+    {"explain", "labels", "models"},
+    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
+    {"cli", "demo", "__main__"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+
+def part_of(module):
+    return ([*module.split("."), ""])[1]
+
+
+def imports(name, path):
+    """(module, at the top of the file) for each import; names of the package in full."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    inner = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.Lambda) for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([node.module] if node.module else [])])
+            found = [f"{base}.{a.name}" if f"{base}.{a.name}" in FILES else base for a in node.names]
+        else:
+            continue
+        for module in found:
+            yield module, id(node) not in inner
+
+
+EDGES = {name: list(imports(name, path)) for name, path in FILES.items()}
+
+
+def test_the_reader_of_imports_sees_what_is_there():
+    assert ("tsattr.core.engine", True) in EDGES["tsattr.methods.gradient"]
+    assert ("tsattr.core.targets", True) in EDGES["tsattr.explain"]
+    assert ("tsattr.core.axes", True) in EDGES["tsattr.core.groups"]
+    assert ("torch", True) in EDGES["tsattr.core.engine"]
+    assert any(module == "tqdm.auto" and not top for module, top in EDGES["tsattr.explain"])
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n != "tsattr"])
+def test_every_module_has_a_layer_and_imports_none_above_it(name):
+    assert part_of(name) in LEVEL, f"{name} is in no layer: add it to DESIGN section 6 and to this test"
+    inside = {m for m, _ in EDGES[name] if m.split(".")[0] == "tsattr"}
+    above = {m for m in inside if part_of(m) and LEVEL[part_of(m)] > LEVEL[part_of(name)]}
+    assert not above, f"{name} imports {sorted(above)}, of a layer above its own"
+    if LEVEL[part_of(name)] < len(LAYERS) - 2:  # the root imports these layers: only its plain names may come back
+        assert not any(m == "tsattr" and top for m, top in EDGES[name]), f"{name} imports the root at its top"
+
+
+@pytest.mark.parametrize("layer", ["methods", "metrics"])
+def test_methods_and_metrics_use_the_core_only_and_not_each_other(layer):
+    for name in FILES:
+        if name.startswith(f"tsattr.{layer}.") or (layer == "methods" and name == "tsattr.methods"):
+            inside = {m for m, _ in EDGES[name] if m.startswith("tsattr.")}
+            allowed = {m for m in inside if part_of(m) == "core" or (layer == "metrics" and part_of(m) == "metrics")}
+            assert inside == allowed, f"{name} imports {sorted(inside - allowed)}"
+
+
+def third_party(prefixes, top_only):
+    return {
+        module.split(".")[0]
+        for name, edges in EDGES.items()
+        if part_of(name) in prefixes
+        for module, top in edges
+        if (top or not top_only) and module.split(".")[0] not in (*sys.stdlib_module_names, "tsattr")
+    }
+
+
+def test_the_core_is_plain_arrays():
+    assert third_party({"core", "methods"}, top_only=True) <= {"torch", "numpy"}
+    assert third_party({"metrics"}, top_only=True) <= {"torch", "numpy"}
+    assert third_party({"core", "methods", "metrics"}, top_only=False) <= {"torch", "numpy", "scipy", "sklearn"}
+
+
+def test_the_edge_imports_what_importing_tsattr_may_load():
+    assert third_party({"explain", "labels", "models"}, top_only=True) <= {"torch", "numpy", "pandas", "xarray"}
+
+
+def test_only_the_core_knows_no_labels():
+    assert not {"xarray", "pandas"} & third_party({"core", "methods"}, top_only=False)
+
+
+IMPORT = """
+import sys, time
+import torch, xarray
+before = set(sys.modules)
+start = time.perf_counter()
+import tsattr
+print(time.perf_counter() - start, *sorted(set(sys.modules) - before))
+"""
+
+
+def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
+    runs = [
+        subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True) for _ in range(2)
+    ]
+    took, *added = min((r.stdout.split() for r in runs), key=lambda words: float(words[0]))
+    assert "tsattr.core.engine" in added
+    heavy = {"matplotlib", "wfdb", "dask", "sklearn", "scipy", "captum", "tqdm", "zarr", "h5py", "h5netcdf", "netCDF4"}
+    assert not heavy & {module.split(".")[0] for module in added}
+    assert float(took) < 0.5
+
+
+@pytest.mark.parametrize("name", ["datasets", "ecg", "io", "metrics", "plot", "report", "read_wfdb"])
+def test_lazy_names_are_listed_and_found(name):
+    assert name in dir(tsattr)
+    assert getattr(tsattr, name) is not None
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="module 'tsattr' has no attribute 'explian'"):
+        tsattr.explian  # noqa: B018

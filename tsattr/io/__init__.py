@@ -1,0 +1,39 @@
+"""Read labelled signals from files, cut them into samples, write results: WFDB, NetCDF, Zarr, NumPy, CSV.
+
+What needs the `wfdb` package is loaded when first used.
+"""
+
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from .files import CannotWrite, MissingFile, check_writable, read_input, write_netcdf, write_text
+from .samples import split
+
+if _TYPE_CHECKING:
+    from .wfdb_read import read_wfdb
+    from .wfdb_write import write_wfdb
+
+__all__ = [
+    "CannotWrite",
+    "MissingFile",
+    "check_writable",
+    "read_input",
+    "read_wfdb",
+    "split",
+    "write_netcdf",
+    "write_text",
+    "write_wfdb",
+]
+
+_LATER = {"read_wfdb": "wfdb_read", "write_wfdb": "wfdb_write"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        return getattr(_importlib.import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module 'tsattr.io' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,254 @@
+"""Inputs of any known kind, told by their names; results that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+
+class MissingFile(FileNotFoundError, ValueError):
+    """A file or folder that should be there is not."""
+
+
+class CannotWrite(OSError, ValueError):
+    """A result cannot be written; nothing was left behind."""
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+def read_input(
+    path: str | os.PathLike[str],
+    *,
+    leads: str | Sequence[str] | None = None,
+    dims: Sequence[str] | None = None,
+    variable: str | Sequence[str] | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    annotator: str | None = None,
+    resample: float | None = None,
+    band: tuple[float | None, float | None] | None = None,
+) -> xr.DataArray | xr.Dataset | pd.DataFrame:
+    """Read a file of any known kind, told by its name.
+
+    Parameters
+    ----------
+    path
+        A WFDB record (`.hea`, or a path that becomes a header when `.hea` is added); NetCDF (`.nc`) or Zarr (`.zarr`);
+        NumPy (`.npy`, `.npz`; pickled objects are refused); CSV (`.csv`), where a first column without name, or named
+        sample, id or index, becomes the index.
+    dims
+        Names of the axes of a NumPy array.
+    variable
+        Which variable of a NetCDF, Zarr or npz file, where there are several; a list of names gives a Dataset.
+    leads, start, stop, annotator, resample, band
+        For WFDB records, see `read_wfdb`.
+
+    Raises
+    ------
+    ValueError
+        File missing (`MissingFile`) or of unknown kind; variable or dims needed or not fitting; options that do not
+        apply.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "table.csv")
+    ...     _ = file.write_text("id,age,hr\\na,60,71\\nb,55,90\\n")
+    ...     read_input(file)
+        age  hr
+    id
+    a    60  71
+    b    55  90
+    """
+    path = Path(path)
+    kind = path.suffix
+    if kind not in READERS and (kind == ".hea" or wfdb_stem(path)):
+        kind = "WFDB"
+    elif not path.exists():
+        raise MissingFile(f"no file {path}, and no WFDB header {path}.hea")
+    elif kind not in READERS:
+        known = [x for x in READERS if x != "WFDB"]
+        raise ValueError(f"cannot tell what {path} is: a WFDB record needs its .hea file, other kinds end in {known}")
+    read, options = READERS[kind]
+    given = {
+        "leads": leads,
+        "dims": dims,
+        "variable": variable,
+        "start": start,
+        "stop": stop,
+        "annotator": annotator,
+        "resample": resample,
+        "band": band,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if useless := [name for name in given if name not in options]:
+        raise ValueError(f"{', '.join(useless)} cannot be used with {path}, which is read as {kind}")
+    return read(path, **given)
+
+
+def wfdb_stem(path: Path) -> Path | None:
+    """Give the path without extension of the WFDB header that `path` points at, None without one."""
+    if path.name and path.suffix != ".hea" and path.with_name(path.name + ".hea").is_file():
+        return path
+    return path.with_suffix("") if path.name and path.with_suffix(".hea").is_file() else None
+
+
+def _read_record(path: Path, **options: Any) -> xr.DataArray:
+    from .wfdb_read import read_wfdb
+
+    return read_wfdb(path, **options)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file in the errors of a library that reads it."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        pickles = " (it holds pickled objects, which can run code and are not read: save numbers)"
+        hint = pickles if "pickle" in str(error) else ""
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}{hint}") from error
+
+
+def _read_dataset(path: Path, variable: str | Sequence[str] | None = None) -> xr.DataArray | xr.Dataset:
+    try:
+        with _reading(path):
+            data = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
+    except ImportError as error:
+        raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
+    with data:
+        names = list(map(str, data.data_vars))
+        if variable is None or isinstance(variable, str):
+            return data[_choose(names, variable, path)].load()
+        return data[[_choose(names, x, path) for x in variable]].load()
+
+
+def _read_numpy(path: Path, dims: Sequence[str] | None = None, variable: str | None = None) -> xr.DataArray:
+    with _reading(path):
+        file = path.open("rb")  # np.load would leave a broken archive open
+    with file:
+        with _reading(path):
+            data = np.load(file, allow_pickle=False)
+        if isinstance(data, np.lib.npyio.NpzFile):
+            variable = _choose(data.files, variable, path)
+            with _reading(path):
+                data = data[variable]
+    if dims is None or len(dims) != data.ndim:
+        raise ValueError(f"name the {data.ndim} axes of {path}, of sizes {data.shape}, with dims=; got {dims}")
+    return xr.DataArray(data, dims=tuple(dims), name=variable)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with _reading(path):
+        frame = pd.read_csv(path)
+    first = str(frame.columns[0])
+    return frame.set_index(first) if first.casefold() in ("sample", "id", "index", "unnamed: 0") else frame
+
+
+READERS: dict[str, tuple[Callable[..., Any], set[str]]] = {
+    ".nc": (_read_dataset, {"variable"}),
+    ".zarr": (_read_dataset, {"variable"}),
+    ".npy": (_read_numpy, {"dims"}),
+    ".npz": (_read_numpy, {"dims", "variable"}),
+    ".csv": (_read_csv, set()),
+    "WFDB": (_read_record, {"leads", "start", "stop", "annotator", "resample", "band"}),
+}  # with the options that apply to each
+
+
+def _choose(names: list[str], variable: str | None, path: Path) -> str:
+    if variable is None and len(names) == 1:
+        return names[0]
+    if variable not in names:
+        raise ValueError(f"{path} holds the variables {sorted(names)}: choose one with variable=, got {variable!r}")
+    return variable
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
+    """Write NetCDF-4, whole or not at all: a file of that name stays as it is if anything fails.
+
+    Raises
+    ------
+    ValueError
+        As `check_writable`, and where writing fails (`CannotWrite`).
+    TypeError
+        Attrs that NetCDF cannot hold.
+
+    Examples
+    --------
+    >>> import tempfile, xarray as xr
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_netcdf(xr.Dataset({"a": ("lead", [1.0, 2.0])}, {"lead": ["I", "II"]}), folder + "/a.nc")
+    ...     read_input(folder + "/a.nc").sel(lead="II").item()
+    2.0
+    """
+    with file_to_fill(path) as temporary:
+        # The encoding of the file that data came from need not fit this one.
+        data.drop_encoding().to_netcdf(temporary, engine="h5netcdf")
+
+
+def write_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Write text in UTF-8, whole or not at all; raises as `write_netcdf` does.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text("0.5 ≤ p", folder + "/note.txt")
+    ...     pathlib.Path(folder, "note.txt").read_text("utf-8")
+    '0.5 ≤ p'
+    """
+    with file_to_fill(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise now what writing `path` would raise: before long work whose result it is to hold.
+
+    Nothing is left behind, and a file that is there already is left alone.
+
+    Raises
+    ------
+    ValueError
+        The folder is missing (`MissingFile`) or cannot be written, or `path` is itself a folder (`CannotWrite`).
+
+    Examples
+    --------
+    >>> check_writable("no/such/folder/result.nc")
+    Traceback (most recent call last):
+    ...
+    tsattr.io.files.MissingFile: no folder no/such/folder to write into: make it first
+    """
+    with file_to_fill(path):
+        pass  # all of a write but the file
+
+
+@contextmanager
+def file_to_fill(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path; if all goes well, what was written there, or beside it, is moved to `path`, or beside it."""
+    path = Path(path)
+    if not os.path.isdir(path.parent):  # unlike Path.is_dir, False where one may not look
+        raise MissingFile(f"no folder {path.parent} to write into: make it first")
+    if os.path.isdir(path):
+        raise CannotWrite(f"cannot write {path}: it is a folder")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tsattr-", dir=path.parent) as folder:
+            yield Path(folder, path.name)
+            # `path` last: a WFDB record is not seen without its header.
+            for file in sorted(Path(folder).iterdir(), key=lambda x: x.name == path.name):
+                os.replace(file, path.with_name(file.name))
+    except OSError as error:
+        raise CannotWrite(f"cannot write into {path.parent}: {error.strerror or error}") from error
