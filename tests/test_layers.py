@@ -19,7 +19,7 @@ FILES = {
 LAYERS = [
     {"core"},
     {"methods", "metrics"},
-    {"explain", "labels", "models"},
+    {"explain", "labels", "models", "tables"},
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
     {"cli", "demo", "__main__"},
 ]
@@ -97,7 +97,12 @@ def test_the_core_is_plain_arrays():
 
 
 def test_the_edge_imports_what_importing_tsattr_may_load():
-    assert third_party({"explain", "labels", "models"}, top_only=True) <= {"torch", "numpy", "pandas", "xarray"}
+    assert third_party({"explain", "labels", "models", "tables"}, top_only=True) <= {
+        "torch",
+        "numpy",
+        "pandas",
+        "xarray",
+    }
 
 
 def test_only_the_core_knows_no_labels():

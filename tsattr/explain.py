@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 
 from . import labels, models
-from .core import baselines as core_baselines
+from .core import references
 from .core import targets as core_targets
 from .core.axes import Axes
 from .core.baselines import Constant, Jitter
@@ -275,8 +275,8 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
             continue
         seen = np.where((loaded := v.load(slice(0, n)))[1], loaded[0], np.nan)
         if reference is not None and (r := reference if v.name is None else reference.get(v.name)) is not None:
-            seen = core_baselines.observed(r, v.axes)
-        if out := core_baselines.outside_range(constant, v.axes, seen):
+            seen = references.observed(r, v.axes)
+        if out := references.outside_range(constant.values(v.axes), v.axes, seen):
             warnings.warn(
                 f"the constant baseline {constant!r} lies outside the observed range of {'x' if v.name is None else v.name}: "
                 f"{', '.join(out[:4])}{', ...' if len(out) > 4 else ''}; an absent value would be one that never occurs. Give a "

@@ -407,6 +407,22 @@ def test_each_sample_draws_for_itself(ecg, train):
     assert len(orders) > 6
 
 
+def test_path_points_are_independent_of_every_variables_fill():
+    x = xr.Dataset({name: (("sample", "cell"), np.ones((1, 1))) for name in "abc"})
+    starts, path = [], []
+
+    def model(**variables):
+        row = torch.cat([variables[name] for name in "abc"], 1)
+        (path if row.requires_grad else starts).append(row.detach())
+        return row.sum(1)
+
+    ta.explain(model, x, IG(b.Uniform(0.0, 1.0), steps=1, draws=20))
+    start, point = torch.cat(starts).numpy(), torch.cat(path).numpy()[1:]
+    place = 20 * ((point - start) / (1 - start)).mean(1) % 1  # in its stratum
+    numbers = np.concatenate([place, start.reshape(-1)])
+    assert len(np.unique(numbers.round(9))) == 20 * 4
+
+
 def test_several_baselines_give_the_mean_of_their_maps(conv, ecg, train):
     method = IG(b.Samples.fit(train), steps=7, rule="midpoint", draws=5, per_draw=True)
     ds = ta.explain(conv, ecg, method, target=1)

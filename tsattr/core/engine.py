@@ -203,7 +203,8 @@ class Engine:
         def run(at: slice) -> tuple[Tensor, list[Tensor]]:
             rows = make(at).detach().requires_grad_(True)
             with torch.enable_grad(), _backward_flags(self.module, self.device):
-                v = self._values(self._outputs(rows, position[at]), y0(at))
+                # A copy, as the model may write into its input, which a leaf of the graph forbids.
+                v = self._values(self._outputs(rows.clone(), position[at]), y0(at))
                 if not v.requires_grad:
                     raise NoGradient(
                         "the model's output has no gradient with respect to its input (detached, or computed outside torch); "
@@ -269,7 +270,7 @@ class Samples:
 
     def key(self, i: Tensor, draw: Tensor) -> Key:
         """The random key of rows of sample `i` and number `draw`."""
-        return Key(self.engine.seed, self.ids[i.cpu().numpy()], self.position[i], draw)
+        return Key(self.engine.seed, self.ids[i.cpu().numpy()], self.position[i], draw.cpu().numpy())
 
     def items(self, draws: int = 1, copies: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Blocks of (sample, draw) pairs, sample by sample, large enough that `copies` rows of each fill a few batches."""

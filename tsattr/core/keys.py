@@ -45,7 +45,7 @@ class Key:
     seed: int
     sample: np.ndarray
     position: Tensor
-    draw: Tensor
+    draw: np.ndarray
     stream: int = 0
 
     def fork(self, stream: int) -> Key:

@@ -15,6 +15,8 @@ from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
 from ..core.results import EVENT, Field, check_count
 
+_PATH = 2**32  # the stream of random path points, far from those of an input's variables
+
 
 def _gradients_at_x(samples: Samples) -> Tensor:
     """(n, targets, *event) in float64."""
@@ -273,7 +275,7 @@ class IntegratedGradients:
             nodes, weights = (gauss_legendre if rule == "gauss-legendre" else midpoint)(self.steps)
             points = torch.as_tensor(nodes, device=device).expand(m, -1)
             if self.steps == 1 and self.draws > 1:  # one point for each draw, in a stratum of its own
-                key = samples.key(i, draw).fork(1)
+                key = samples.key(i, draw).fork(_PATH)
                 shift = key.each(lambda row: key.rng(row).random(), points)
                 points = ((draw + shift) / self.draws)[:, None]
             self._add(samples, i, start, torch.arange(m, device=device), points, weights, total)
@@ -318,8 +320,9 @@ class IntegratedGradients:
 
         for at, grads in samples.gradients(i[j], points_at):
             for k, g in enumerate(grads):
-                # Converted first: a product of two dtypes is many times slower than of one.
-                total[:, k].index_add_(0, j[at], g.to(total.dtype, memory_format=torch.contiguous_format).mul_(w[at]))
+                # Laid out and converted first: strides and a product of two dtypes cost several times as much.
+                own = g.to(total.dtype, copy=True, memory_format=torch.contiguous_format)
+                total[:, k].index_add_(0, j[at], own.mul_(w[at]))
 
     def rows(self, groups: Any, cells: int) -> tuple[int, int]:
         """The intact sample, the end point of each draw, and the path points."""

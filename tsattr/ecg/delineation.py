@@ -1,9 +1,4 @@
-"""What an electrocardiogram needs on top: lead names, R peaks, beats, waves, and exact sums of a map over them.
-
-Times are seconds and come from the `time` coordinate; nothing here guesses a sampling rate. Labels (`r_peaks`, `beats`,
-`waves`, `lead_groups`) are DataArrays, so `tsattr.groups.Labelled` can remove what they name and `by_wave`, `by_beat`
-and `by_lead` can sum an attribution over them.
-"""
+"""R peaks, and the beats and waves round them."""
 
 from __future__ import annotations
 
@@ -13,17 +8,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-
-LIMB_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF")
-CHEST_LEADS = ("V1", "V2", "V3", "V4", "V5", "V6")
-LEADS = LIMB_LEADS + CHEST_LEADS
-"""The twelve standard leads in their usual order."""
-
-LEAD_GROUPS: Mapping[str, str] = MappingProxyType({**dict.fromkeys(LIMB_LEADS, "limb"), **{v: v for v in CHEST_LEADS}})
-"""The group of each standard lead: the six limb leads carry two independent signals, so they go absent together."""
-
-LIMB_FROM_I_II = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
-"""The six limb leads (rows, in the order of `LIMB_LEADS`) from I and II (columns)."""
 
 WAVES = ("none", "P", "QRS", "ST", "T")
 """The meaning of the wave codes 0 to 4."""
@@ -38,90 +22,6 @@ WAVE_PRIORITY = ("ST", "T", "P", "QRS")
 
 # The beat codes of the WFDB annotation standard; everything else marks rhythm, noise or comments.
 _BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
-
-_CANONICAL = {name.lower(): name for name in LEADS}
-
-
-def canonical_lead(name: str) -> str:
-    """Give the usual spelling of a standard lead; any other name comes back unchanged.
-
-    A modified lead stays what it is: MLII is recorded from the chest and is not II.
-
-    Examples
-    --------
-    >>> [canonical_lead(name) for name in ("avr", " ii", "v5", "MLII")]
-    ['aVR', 'II', 'V5', 'MLII']
-    """
-    stripped = str(name).strip()
-    return _CANONICAL.get(stripped.lower(), stripped)
-
-
-def limb_leads(ecg: xr.DataArray) -> xr.DataArray:
-    """Give the six limb leads, computed from I and II.
-
-    III = II - I, aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2 (Einthoven, Goldberger).
-
-    Parameters
-    ----------
-    ecg : DataArray
-        Any dims, one of them ``lead``, whose coordinate names I and II in any case. Other leads are not used.
-
-    Returns
-    -------
-    DataArray
-        The dims, dtype, attributes and units of `ecg`; ``lead`` is I, II, III, aVR, aVL, aVF.
-
-    Examples
-    --------
-    >>> two = xr.DataArray([[1.0, 0.5], [3.0, 1.0]], dims=("lead", "time"), coords={"lead": ["I", "II"]})
-    >>> limb_leads(two).sel(lead="aVF").values
-    array([2.5 , 0.75])
-    """
-    names = [canonical_lead(name) for name in _lead_names(ecg)]
-    missing = [name for name in ("I", "II") if names.count(name) != 1]
-    if missing:
-        raise ValueError(
-            f"limb leads are computed from one lead I and one lead II; missing or double {missing} in {names}"
-        )
-    axis = ecg.dims.index("lead")
-    pair = np.take(ecg.values, [names.index("I"), names.index("II")], axis=axis)
-    matrix = LIMB_FROM_I_II.astype(np.result_type(pair.dtype, np.float32))
-    values = np.moveaxis(np.tensordot(matrix, pair, axes=(1, axis)), 0, axis)
-    coords = {k: v for k, v in ecg.coords.items() if "lead" not in v.dims}
-    return xr.DataArray(
-        values, dims=ecg.dims, coords={**coords, "lead": list(LIMB_LEADS)}, attrs=ecg.attrs, name=ecg.name
-    )
-
-
-def lead_groups(leads: xr.DataArray | Iterable[str]) -> xr.DataArray:
-    """Label leads for joint removal: dependent limb leads are ``"limb"``, every other lead is itself.
-
-    Of the six limb leads any two determine the rest, so credit among three or more of them is not identifiable, and
-    taking one away alone makes an input that no heart can produce. One or two limb leads are independent and keep their
-    names.
-
-    Parameters
-    ----------
-    leads : DataArray or iterable of str
-        The lead names, or an array that has a ``lead`` coordinate.
-
-    Returns
-    -------
-    DataArray of str
-        Dim ``lead``; for ``tsattr.groups.Labelled``.
-
-    Examples
-    --------
-    >>> lead_groups(["I", "II", "aVF", "V1"]).values.tolist()
-    ['limb', 'limb', 'limb', 'V1']
-    >>> lead_groups(["I", "II", "V1"]).values.tolist()
-    ['I', 'II', 'V1']
-    """
-    names = _lead_names(leads) if isinstance(leads, xr.DataArray) else [str(name) for name in leads]
-    groups = [canonical_lead(name) for name in names]
-    if len(set(groups) & set(LIMB_LEADS)) > 2:
-        groups = [LEAD_GROUPS.get(name, name) for name in groups]
-    return xr.DataArray(groups, dims="lead", coords={"lead": names}, name="lead_group")
 
 
 def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
@@ -255,117 +155,6 @@ def waves(r_peak: xr.DataArray, *, absent: Iterable[str] = ()) -> xr.DataArray:
     return coded.astype(np.int8)
 
 
-def by_lead(attribution: xr.DataArray) -> xr.Dataset:
-    """Sum an attribution over time, lead by lead.
-
-    Parameters
-    ----------
-    attribution : DataArray
-        Dims ``lead``, ``time`` and any others, which are kept. NaN cells are skipped.
-
-    Returns
-    -------
-    Dataset
-        ``signed`` (sums of the values), ``absolute`` (sums of their sizes) and ``cells`` (number of cells summed). The
-        QRS complex is biphasic, so that its signed credit may cancel where the absolute does not: read both.
-
-    Examples
-    --------
-    >>> a = xr.DataArray([[1.0, -2.0], [3.0, np.nan]], dims=("lead", "time"), coords={"lead": ["I", "II"]})
-    >>> by_lead(a).absolute.values
-    array([3., 3.])
-    """
-    _lead_names(attribution)
-    everything = xr.zeros_like(attribution.isel({d: 0 for d in attribution.dims if d != "time"}, drop=True), dtype=int)
-    return _sums(attribution, everything, "all", ["all"]).squeeze("all", drop=True)
-
-
-def by_wave(attribution: xr.DataArray, wave: xr.DataArray) -> xr.Dataset:
-    """Sum an attribution over the waves, ``"other"`` included, so that the sums add up to the total.
-
-    Parameters
-    ----------
-    attribution : DataArray
-        Dims ``time`` and any others, which are kept (``.sum("lead")`` of the result joins the leads). NaN cells are
-        skipped.
-    wave : DataArray of int
-        Codes along ``time`` and optionally ``sample``, as from `waves` or the simulator; ``flag_meanings`` names them.
-
-    Returns
-    -------
-    Dataset
-        ``signed``, ``absolute`` and ``cells`` as in `by_lead`, with the new dim ``wave``.
-
-    Examples
-    --------
-    >>> code = xr.DataArray([0, 1, 2, 2], dims="time", attrs={"flag_meanings": "none P QRS"})
-    >>> by_wave(xr.DataArray([1.0, 2.0, 3.0, -4.0], dims="time"), code).signed.to_series().to_dict()
-    {'other': 1.0, 'P': 2.0, 'QRS': -1.0}
-    """
-    meanings = str(wave.attrs.get("flag_meanings", " ".join(WAVES))).split()
-    values = np.asarray(wave.attrs.get("flag_values", np.arange(len(meanings)))).tolist()
-    if values != list(range(len(meanings))):
-        raise ValueError(f"wave codes count up from 0 (= none); flag_values are {values} for {meanings}")
-    return _sums(attribution, wave, "wave", ["other", *meanings[1:]])
-
-
-def by_beat(attribution: xr.DataArray, beat: xr.DataArray) -> xr.Dataset:
-    """Sum an attribution over the beats; number 0 collects the cells outside all beats, so that the sums add up.
-
-    Parameters
-    ----------
-    attribution : DataArray
-        Dims ``time`` and any others, which are kept. NaN cells are skipped.
-    beat : DataArray of int
-        Numbers from 1 along ``time`` and optionally ``sample``, as from `beats`; 0 for none.
-
-    Returns
-    -------
-    Dataset
-        ``signed``, ``absolute`` and ``cells`` as in `by_lead`, with the new dim ``beat``. Samples with fewer beats than
-        the longest have sums 0 and ``cells`` 0 for those they lack.
-
-    Examples
-    --------
-    >>> number = xr.DataArray([0, 1, 1, 2], dims="time")
-    >>> by_beat(xr.DataArray([1.0, 2.0, 3.0, -4.0], dims="time"), number).absolute.values
-    array([1., 5., 4.])
-    """
-    return _sums(attribution, beat, "beat", list(range(int(beat.max()) + 1)))
-
-
-def _lead_names(array: xr.DataArray) -> list[str]:
-    if "lead" not in array.dims or "lead" not in array.coords:
-        raise ValueError(
-            f"needs a dim 'lead' with the lead names as its coordinate; dims {array.dims}, coords {list(array.coords)}"
-        )
-    return [str(name) for name in array["lead"].values]
-
-
-def _seconds(array: xr.DataArray) -> np.ndarray:
-    """Give the time coordinate as float seconds."""
-    if "time" not in array.dims or "time" not in array.coords:
-        raise ValueError(
-            f"needs a dim 'time' with a coordinate in seconds; dims {array.dims}, coords {list(array.coords)}"
-        )
-    time = array["time"].values
-    if time.dtype.kind in "mM":
-        return (time - time[0]) / np.timedelta64(1, "s")
-    units = str(array["time"].attrs.get("units", "s"))
-    if units not in ("s", "sec", "second", "seconds"):
-        raise ValueError(f"time is needed in seconds, its units attribute says {units!r}; convert the coordinate first")
-    return time.astype(float)
-
-
-def _sampling_rate(array: xr.DataArray) -> float:
-    step = np.diff(_seconds(array))
-    if step.size == 0 or step.min() <= 0 or np.ptp(step) > 0.01 * np.median(step):
-        raise ValueError(
-            "the detector needs an evenly spaced, increasing time coordinate of at least two cells; resample first"
-        )
-    return 1 / float(np.mean(step))
-
-
 def _rows(mark: xr.DataArray) -> np.ndarray:
     """Give boolean marks as (rows, time)."""
     if mark.dtype != bool:
@@ -418,6 +207,30 @@ def _annotated_beats(annotation: xr.DataArray) -> xr.DataArray:
     return annotation.isin(codes)
 
 
+def _seconds(array: xr.DataArray) -> np.ndarray:
+    """Give the time coordinate as float seconds."""
+    if "time" not in array.dims or "time" not in array.coords:
+        raise ValueError(
+            f"needs a dim 'time' with a coordinate in seconds; dims {array.dims}, coords {list(array.coords)}"
+        )
+    time = array["time"].values
+    if time.dtype.kind in "mM":
+        return (time - time[0]) / np.timedelta64(1, "s")
+    units = str(array["time"].attrs.get("units", "s"))
+    if units not in ("s", "sec", "second", "seconds"):
+        raise ValueError(f"time is needed in seconds, its units attribute says {units!r}; convert the coordinate first")
+    return time.astype(float)
+
+
+def _sampling_rate(array: xr.DataArray) -> float:
+    step = np.diff(_seconds(array))
+    if step.size == 0 or step.min() <= 0 or np.ptp(step) > 0.01 * np.median(step):
+        raise ValueError(
+            "the detector needs an evenly spaced, increasing time coordinate of at least two cells; resample first"
+        )
+    return 1 / float(np.mean(step))
+
+
 def _detect(signal: np.ndarray, rate: float) -> np.ndarray:
     """Find R peaks in one record (lead, time)."""
     from scipy import ndimage
@@ -460,51 +273,3 @@ def _alternates(r: np.ndarray) -> bool:
         return False
     in_turn = np.mean(change[1:] * change[:-1] < 0)
     return bool(in_turn > 0.8 and np.median(np.abs(change)) > 0.2 * np.mean(np.diff(r)))
-
-
-def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list[Any]) -> xr.Dataset:
-    """Sum over time by label; codes index `names`."""
-    if "time" not in attribution.dims or "time" not in labels.dims or not set(labels.dims) <= set(attribution.dims):
-        raise ValueError(
-            f"labels lie along 'time' and dims of the attribution {attribution.dims}; these have {labels.dims}"
-        )
-    if dim in attribution.dims:
-        raise ValueError(f"the attribution already has a dim {dim!r}")
-    for shared in labels.dims:
-        if labels.sizes[shared] != attribution.sizes[shared]:
-            raise ValueError(
-                f"labels and attribution differ along {shared!r}: "
-                f"{labels.sizes[shared]} and {attribution.sizes[shared]} cells"
-            )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(names):
-        raise ValueError(
-            f"{dim} labels are integers from 0 to {len(names) - 1}, "
-            f"not {labels.dtype} from {labels.min().item()} to {labels.max().item()}"
-        )
-
-    def total(values: xr.DataArray) -> xr.DataArray:
-        summed = xr.apply_ufunc(
-            _sum_by_code,
-            values,
-            labels.reset_coords(drop=True),
-            input_core_dims=[["time"], ["time"]],
-            output_core_dims=[[dim]],
-            kwargs={"size": len(names)},
-            join="exact",
-        )
-        return summed.assign_coords({dim: names})
-
-    known = attribution.notnull()
-    values = attribution.fillna(0).astype(float)
-    result = xr.Dataset({"signed": total(values), "absolute": total(abs(values)), "cells": total(known).astype(int)})
-    for name in ("signed", "absolute"):
-        result[name].attrs = {k: v for k, v in attribution.attrs.items() if k == "units"}
-    return result
-
-
-def _sum_by_code(values: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
-    """Sum the last axis of `values` by code, every row by itself."""
-    values, codes = np.broadcast_arrays(values, codes)
-    rows = np.arange(values[..., 0].size)[:, None] * size
-    cells = (rows + codes.reshape(-1, codes.shape[-1])).ravel()
-    return np.bincount(cells, weights=values.ravel(), minlength=rows.size * size).reshape(*values.shape[:-1], size)

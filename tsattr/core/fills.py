@@ -1,0 +1,172 @@
+"""What a bound baseline is made of: the two kinds of fill, and the array work behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .axes import Axes
+from .keys import Key
+
+
+@dataclass(frozen=True)
+class Full:
+    """A bound baseline that knows a value for every cell, whatever else is absent.
+
+    ``full(x, key)`` gives those values, of the shape of `x` or broadcasting to it; the engine computes them once for
+    each (sample, draw) and not once for each group.
+    """
+
+    full: Callable[[Tensor, Key], Tensor]
+    causal: bool = False
+    conditional: ClassVar[bool] = False
+
+    def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        """`x` with the absent cells replaced."""
+        return torch.where(absent, self.full(x, key), x)
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """A bound baseline whose values depend on what is still present."""
+
+    fill: Callable[[Tensor, Tensor, Key], Tensor]
+    causal: bool = False
+    conditional: ClassVar[bool] = True
+
+
+class Baseline:
+    """Base of the baselines here: binding refuses arithmetic on categories."""
+
+    arithmetic: ClassVar[bool] = True
+
+    def bind(self, axes: Axes) -> Any:
+        """Turn units, coordinates and references into plain arrays for an input with these axes."""
+        if self.arithmetic and axes.nominal is not None and axes.nominal.any():
+            names = axes.coords[axes.dims[-1]][axes.nominal.reshape(-1, axes.shape[-1]).any(0)].tolist()
+            raise TypeError(
+                f"{type(self).__name__} does arithmetic, but columns {names} hold categories; use Samples.fit(reference), "
+                "Mode.fit(reference) or Constant({column: category, ...})"
+            )
+        return self._bind(axes)
+
+    def _bind(self, axes: Axes) -> Any:
+        raise NotImplementedError
+
+
+def tensor_like(values: np.ndarray, like: Tensor) -> Tensor:
+    """An array on the device and in the dtype of `like`."""
+    return torch.as_tensor(values).to(like.device, like.dtype)
+
+
+def per_row(values: np.ndarray, x: Tensor, key: Key) -> Tensor:
+    """Values of shape (samples or 1, *event) as rows that match `x`."""
+    rows = values if len(values) == 1 else values[key.position.cpu().numpy()]
+    return tensor_like(rows, x)
+
+
+def draw_by_name(numbers: Callable[[Tensor], Tensor], x: Tensor, axes: Axes) -> Tensor:
+    """Random numbers of the shape of `x`, drawn by the names of its dims, so that transposing `x` only transposes them."""
+    order = [0, *(1 + int(a) for a in np.argsort(axes.dims))]
+    return numbers(x.permute(order)).permute(np.argsort(order).tolist())
+
+
+def nan_mean(x: Tensor, axes: list[int]) -> Tensor:
+    """Mean over axes, which are kept with size 1, without the missing cells."""
+    return x.to(torch.float64).nanmean(axes, keepdim=True).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Gaussian convolution along one axis, as scipy.ndimage.gaussian_filter1d does it."""
+
+    axis: int
+    taps: np.ndarray
+    source: np.ndarray
+
+    @classmethod
+    def of(cls, axes: Axes, dim: str, size: float | str) -> Kernel:
+        """The kernel of a standard deviation in cells or with a unit."""
+        sigma = axes.cells(dim, size)
+        if not sigma > 0:
+            raise ValueError(f"Blur needs a standard deviation > 0 along dim {dim!r}, got {size!r}")
+        if math.isinf(sigma):
+            raise ValueError(f"Blur along dim {dim!r}, which has one cell: {size!r} has no meaning there; leave it out")
+        radius = int(4 * sigma + 0.5)
+        taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        n = axes.shape[axes.axis(dim)]
+        source = np.pad(np.arange(n), radius, mode="wrap" if dim in axes.periodic else "symmetric")
+        return cls(1 + axes.axis(dim), taps / taps.sum(), source)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`x` (rows, *event) smoothed along the axis."""
+        padded = x.index_select(self.axis, torch.as_tensor(self.source, device=x.device)).movedim(self.axis, -1)
+        taps = tensor_like(self.taps, x)[None, None]
+        out = torch.nn.functional.conv1d(padded.reshape(-1, 1, padded.shape[-1]), taps)
+        return out.reshape(*padded.shape[:-1], -1).movedim(-1, self.axis)
+
+
+def fill_lines(x: Tensor, absent: Tensor, axis: int, value: Callable[..., Tensor]) -> Tensor:
+    """Fill each line along `axis` from its nearest present cells; lines and cells that are not absent cost nothing.
+
+    ``value(lines, row, cell, before, after)`` gives the value of each absent cell: `before` and `after` are the cells of
+    its nearest present neighbours, -1 and n where there is none.
+    """
+    n = x.shape[axis]
+    out = x.movedim(axis, -1).reshape(-1, n)
+    if out.data_ptr() == x.data_ptr():
+        out = out.clone()
+    gone = absent.expand_as(x).movedim(axis, -1).reshape(-1, n)
+    touched = gone.any(1).nonzero()[:, 0]
+    lines, gone = out[touched], gone[touched]
+    row, cell = gone.nonzero(as_tuple=True)
+    unknown = gone | torch.isnan(lines)
+    index = torch.arange(n, device=x.device, dtype=torch.int32)
+    before = torch.where(unknown, -1, index).cummax(1).values[row, cell].long()
+    after = torch.where(unknown, n, index).flip(1).cummin(1).values[row, n - 1 - cell].long()
+    out[touched[row], cell] = value(lines, row, cell, before, after)
+    return out.reshape(x.movedim(axis, -1).shape).movedim(-1, axis)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Bound baselines of several variables that lie side by side in one flat event."""
+
+    parts: tuple[tuple[slice, tuple[int, ...], Any], ...]
+    conditional: bool = field(init=False, default=True)
+
+    @property
+    def causal(self) -> bool:
+        """True where every part is causal."""
+        return all(getattr(bound, "causal", False) for *_, bound in self.parts)
+
+    def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        """Fill each variable's own view."""
+        absent = absent.expand_as(x)
+        filled = [
+            bound.fill(x[:, at].reshape(-1, *shape), absent[:, at].reshape(-1, *shape), key.fork(v)).reshape(len(x), -1)
+            for v, (at, shape, bound) in enumerate(self.parts)
+        ]
+        return torch.cat(filled, 1)
+
+
+def bind(baseline: Any, axes: Axes) -> Any:
+    """The bound form of anything that is a baseline: its ``bind(axes)`` if it has one, else itself if it can fill."""
+    if isinstance(baseline, type):
+        raise TypeError(f"a baseline is an object with its settings: {baseline.__name__}(...), not the class")
+    if hasattr(baseline, "bind"):
+        return baseline.bind(axes)
+    if hasattr(baseline, "fill"):
+        return baseline
+    if isinstance(baseline, Mapping):
+        raise TypeError("a mapping of baselines is for an input of several variables (an xarray.Dataset)")
+    raise TypeError(
+        f"a baseline is an object of tsattr.baselines, or anything with fill(x, absent, key), got {baseline!r}; "
+        "a number or an array is Constant(...)"
+    )

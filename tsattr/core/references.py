@@ -1,0 +1,101 @@
+"""Reference data on an input's axes: ranges, tables of samples, and whether a constant lies where values occur."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from .axes import Array, Axes
+
+
+def checked(reference: Any, sample_dim: str) -> Array:
+    """A reference that has samples, and a sample dim where it has dims."""
+    r = Array.of(reference)
+    if r.dims is not None and sample_dim not in r.dims:
+        raise ValueError(
+            f"the reference has dims {r.dims}, none of them {sample_dim!r}; say which holds its samples: sample_dim=..."
+        )
+    if len(r.values) == 0:
+        raise ValueError("the reference has no samples")
+    return r
+
+
+def fitted_range(reference: Any, quantiles: tuple[float, float], over: Any, sample_dim: str) -> tuple[Array, Array]:
+    """Quantiles of a reference over its samples and `over` (by default time, else every dim that is no channel)."""
+    r = checked(reference, sample_dim)
+    if r.dims is None:
+        r = Array(r.values, (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim))))
+    assert r.dims is not None
+    rest = [d for d in r.dims if d != sample_dim]
+    if over is None:
+        over = ("time",) if "time" in rest else [d for d in rest if d not in Axes(tuple(rest), ()).channels]
+    drop = {sample_dim, *((over,) if isinstance(over, str) else over)}
+    axis = tuple(i for i, d in enumerate(r.dims) if d in drop)
+    low, high = np.nanquantile(r.values.astype(np.float64), quantiles, axis=axis)
+    kept = tuple(d for d in r.dims if d not in drop)
+    coords = {d: c for d, c in r.coords.items() if d in kept}
+    return Array(np.asarray(low), kept, coords), Array(np.asarray(high), kept, coords)
+
+
+def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) -> np.ndarray:
+    """A reference as float64 (samples, *event) on these axes, categories coded and missing cells filled."""
+    values, dims = reference.values, reference.dims
+    if dims is not None and sample_dim in dims:
+        values = np.moveaxis(values, dims.index(sample_dim), 0)
+        dims = tuple(d for d in dims if d != sample_dim)
+    coords = {d: c for d, c in reference.coords.items() if d != sample_dim}
+    # One sample stands for all: they share their dims and coordinates.
+    flat = np.arange(values[0].size).reshape(values[0].shape)
+    order = axes.align(Array(flat, dims, coords), f"the reference of {what}")
+    if order.shape[1:] != axes.shape:
+        raise ValueError(f"the reference of {what} has shape {values.shape[1:]} per sample, the input {axes.shape}")
+    out = axes.coded(values.reshape(len(values), -1)[:, order.reshape(-1)])
+    nominal = np.zeros(out.shape[1], bool) if axes.nominal is None else axes.nominal.reshape(-1)
+    for i in np.flatnonzero(np.isnan(out).any(0)):
+        known = out[~np.isnan(out[:, i]), i]
+        if len(known):
+            out[np.isnan(out[:, i]), i] = most_frequent(known) if nominal[i] else known.mean()
+    return out.reshape(len(values), *axes.shape)
+
+
+def most_frequent(values: np.ndarray) -> float:
+    """The most frequent value, the smallest of them at a tie."""
+    levels, counts = np.unique(values, return_counts=True)
+    return float(levels[counts.argmax()])
+
+
+def observed(reference: Any, axes: Axes) -> np.ndarray:
+    """A reference that holds its samples along the input's sample dim, on the input's axes."""
+    return reference_table(checked(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
+
+
+def outside_range(values: np.ndarray, axes: Axes, x: np.ndarray) -> list[str]:
+    """The channels in which constants (samples or 1, *event) lie outside the observed range, widened by a tenth, each with that range.
+
+    With fewer than 32 observed values a range says little, and nothing is reported.
+    """
+    values = np.broadcast_to(values, (len(values), *axes.shape))
+    keep = [1 + axes.axis(d) for d in axes.channels]
+    rest = tuple(a for a in range(x.ndim) if a not in keep)
+    known = ~np.isnan(x)
+    low = np.where(known, x, np.inf).min(rest)
+    high = np.where(known, x, -np.inf).max(rest)
+    margin = 0.1 * (high - low)
+    inner = tuple(a for a in range(values.ndim) if a not in keep)
+    bad = (known.sum(rest) >= 32) & ((values.max(inner) < low - margin) | (values.min(inner) > high + margin))
+    if axes.nominal is not None:
+        bad = bad & ~axes.nominal
+    names = ["all"] if not keep else ["/".join(map(str, p)) for p in _labels(axes)]
+    return [
+        f"{name} [{lo:.4g}, {hi:.4g}]"
+        for name, lo, hi, b in zip(names, low.reshape(-1), high.reshape(-1), np.asarray(bad).reshape(-1))
+        if b
+    ]
+
+
+def _labels(axes: Axes) -> list[tuple[Any, ...]]:
+    return list(
+        itertools.product(*(axes.coords.get(d, np.arange(axes.shape[axes.axis(d)])).tolist() for d in axes.channels))
+    )
