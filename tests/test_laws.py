@@ -225,6 +225,18 @@ def test_several_targets_equal_single_runs(name):
         assert_same(together.isel(target=at, drop=True).transpose(..., *X.dims[1:], missing_dims="ignore"), alone)
 
 
+@pytest.mark.parametrize("name", ["saliency", "smoothgrad", "ig, uniform", "occlusion, cells, samples"])
+def test_the_predicted_class_is_that_of_the_intact_sample(name):
+    usual = NET(torch.as_tensor(X.values)).mean(0).detach()
+    contrast = lambda x: NET(x) - usual  # noqa: E731 - so that the samples are of several classes
+    found = ta.explain(contrast, X, METHODS[name])
+    predicted = contrast(torch.as_tensor(X.values)).argmax(1).tolist()
+    assert len(set(predicted)) > 1
+    for at, target in enumerate(predicted):
+        alone = ta.explain(contrast, X.isel(sample=[at]), METHODS[name], target=target)
+        assert_same(found.isel(sample=[at]), alone)
+
+
 @every
 def test_model_evaluations_are_the_rows_the_model_saw(name):
     spy = Spy(NET)
@@ -324,6 +336,16 @@ def test_the_input_is_not_modified(name):
     x.values.setflags(write=False)
     explain(NET, x, METHODS[name])
     xr.testing.assert_identical(x, X)
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if not m.gradient])
+def test_a_model_may_write_into_its_input(name):
+    def careless(x):
+        y = NET(x)
+        x.fill_(torch.nan)
+        return y
+
+    assert_same(explain(careless, X, METHODS[name], batch_size=3), answer(name))
 
 
 @pytest.mark.parametrize("name", ["ig, constant", "smoothgrad", "occlusion, windows, samples"])

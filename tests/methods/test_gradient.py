@@ -223,6 +223,23 @@ def test_missing_cells_take_no_part(conv, ecg):
         assert_close(ds.completeness_gap[at], abs(expected.sum() - ds.prediction[at] + reference.value(model, start)))
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (IG(), [1, 9]),
+        (IG(b.Mean(), draws=2), [1 - 4, 9 - 4]),
+        (ta.Saliency(), [2, 6]),
+        (ta.InputXGradient(), [2, 18]),
+        (ta.SmoothGrad(1e-13, draws=3), [2, 6]),
+    ],
+)
+def test_a_gradient_that_is_nan_at_a_missing_cell_does_no_harm(method, expected):
+    # in torch the branch of where that is not taken gives 0 * nan
+    found = explain(lambda x: torch.where(torch.isnan(x), 0, x**2).sum(1), [1.0, np.nan, 3.0], method)
+    assert found.status.item() == "ok"
+    assert_close(found.attribution[0], [expected[0], np.nan, expected[1]])
+
+
 def test_smoothgrad_of_known_functions():
     w = torch.tensor([2.0, -3.0], dtype=torch.float64)
     ds = explain(lambda x: x @ w, [1.0, 4.0], ta.SmoothGrad(draws=5))
