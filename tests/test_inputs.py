@@ -553,3 +553,18 @@ def test_three_dims_into_a_numpy_model_and_a_pipeline_that_flattens():
     pipeline.fit(train, (train * w).sum((1, 2)))
     ds = ta.explain(pipeline, x, ta.Occlusion(ta.groups.Along("lead")))
     np.testing.assert_allclose(ds.group_value, (x * w).sum("time"), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [ta.IntegratedGradients(), ta.Occlusion(ta.groups.Cells()), ta.SmoothGrad(draws=2)])
+def test_padding_may_hold_infinities(method):
+    x = np.array([[1.0, 2.0, np.inf], [3.0, 4.0, -np.inf]])
+    seen = []
+
+    def model(rows):
+        seen.append(rows.detach()[:, 2])
+        return rows[:, :2].prod(1)
+
+    ds = ta.explain(model, x, method, valid=np.array([[True, True, False]] * 2))
+    assert np.isfinite(ds.attribution[:, :2]).all()
+    assert np.isnan(ds.attribution[:, 2]).all()
+    assert torch.isinf(torch.cat(seen)).all()

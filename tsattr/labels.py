@@ -104,8 +104,9 @@ class Inputs:
         else:
             x = np.concatenate([p.reshape(len(p), -1).astype(self.dtype) for p, _ in parts], 1)
             ok = np.concatenate([o.reshape(len(o), -1) for _, o in parts], 1)
-        if np.isinf(x).any():
-            rows = np.flatnonzero(np.isinf(x).reshape(len(x), -1).any(1)) + samples.start
+        infinite = (np.isinf(x) & ok).reshape(len(x), -1).any(1)
+        if infinite.any():
+            rows = np.flatnonzero(infinite) + samples.start
             raise ValueError(
                 f"the input has infinite values, in {self.sample_dim} {', '.join(self.names(rows[:10].tolist()))}; replace "
                 "them, or make them NaN if they are missing: x.where(np.isfinite(x))"

@@ -52,6 +52,16 @@ def parse_extent(size: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
+def with_unit_of(value: float, example: str) -> str:
+    """A number in a kind's own unit (s, deg, m, month), written in the unit of `example`.
+
+    >>> with_unit_of(0.25, "100ms")
+    '250 ms'
+    """
+    unit = parse_extent(example)[1]
+    return f"{value / _UNITS[unit][1]:.6g} {unit}"
+
+
 def column_labels(columns: Any) -> np.ndarray:
     """A table's column names as labels of a dim: integers as they are, anything else as text."""
     names = list(columns)
@@ -286,8 +296,12 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _match(have: np.ndarray, want: np.ndarray, dim: str, what: str) -> np.ndarray:
     if want.dtype.kind == "f":
-        at = np.abs(have.astype(float)[None] - want[:, None]).argmin(1)
-        lost = ~np.isclose(have.astype(float)[at], want, rtol=1e-6, atol=1e-9)
+        numbers = have.astype(float)
+        order = numbers.argsort()
+        right = np.searchsorted(numbers[order], want).clip(max=len(have) - 1)
+        sides = order[np.stack([(right - 1).clip(min=0), right])]
+        at = np.take_along_axis(sides, np.abs(numbers[sides] - want).argmin(0)[None], 0)[0]
+        lost = ~np.isclose(numbers[at], want, rtol=1e-6, atol=1e-9)
     else:
         where = {v: i for i, v in enumerate(have.tolist())}
         lost = np.array([v not in where for v in want.tolist()], dtype=bool)

@@ -312,12 +312,21 @@ class Samples(Baseline):
         table = reference_table(self.reference, self.sample_dim, axes, type(self).__name__)
         n = len(table)
 
-        def pick(key: Key, row: int) -> np.ndarray:
-            lap, at = divmod(int(key.draw[row]), n)
-            order = replace(key, stream=lap).rng(row, per_sample=True).permutation(n)
-            return table[order[at]]
+        def full(x: Tensor, key: Key) -> Tensor:
+            last: tuple[int, int] | None = None
+            order: np.ndarray = np.empty(0)
 
-        return Full(lambda x, key: key.each(lambda row: pick(key, row), x), causal=True)
+            def pick(row: int) -> np.ndarray:
+                nonlocal last, order
+                lap, at = divmod(int(key.draw[row]), n)
+                # Rows come sample by sample, and an order is as long as the reference: one for all draws of a sample.
+                if last != (mine := (int(key.sample[row]), lap)):
+                    last, order = mine, replace(key, stream=lap).rng(row, per_sample=True).permutation(n)
+                return table[order[at]]
+
+            return key.each(pick, x)
+
+        return Full(full, causal=True)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -31,24 +32,32 @@ class NoGradient(TypeError):
 
 
 def smooth(y: Tensor) -> bool:
-    """True where no node of the autograd graph behind `y` has a kink."""
+    """True where no node of the autograd graph behind `y` has a kink, or hides what it computes."""
     todo, seen = [y.grad_fn], set()
     while todo:
         node = todo.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.name().startswith(_KINKS):
+        # A function written in Python, or a compiled model, is one node and may hold any number of kinks.
+        if isinstance(node, torch.autograd.function.BackwardCFunction) or node.name().startswith(_KINKS):
             return False
         todo.extend(parent for parent, _ in node.next_functions)
     return True
+
+
+def home_of(module: torch.nn.Module | None) -> torch.device | None:
+    """Where a module's first parameter (or buffer, in one without parameters) is."""
+    if module is None:
+        return None
+    return next((t.device for t in itertools.chain(module.parameters(), module.buffers())), None)
 
 
 @contextlib.contextmanager
 def untouched(module: torch.nn.Module | None, device: torch.device | None) -> Iterator[None]:
     """Explain `module` in eval mode on `device`, and leave it, random states and backend flags exactly as they were."""
     modes = [] if module is None else [(m, m.training) for m in module.modules()]
-    home = next((p.device for p in module.parameters()), None) if module is not None else None
+    home = home_of(module)
     moved = home is not None and device is not None and home != device
     state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - kept, not used
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -81,7 +90,8 @@ def _backward_flags(module: torch.nn.Module | None, device: torch.device) -> con
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in ("can't allocate memory", "ALLOC_FAILED"))
     )
 
 
@@ -287,9 +297,10 @@ class Samples:
         if getattr(baseline, "conditional", True):
             rows = baseline.fill(known, gone.expand_as(known), self.key(i, draw))
         else:
-            # The same values serve every group of one (sample, draw).
-            pairs, back = torch.unique_consecutive(torch.stack([i, draw]), dim=1, return_inverse=True)
-            full = baseline.full(self.known[pairs[0]], self.key(pairs[0], pairs[1]))
+            # The same values serve every group of one (sample, draw). As one number, as unique pairs are slow to find.
+            pairs, back = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
+            sample, number = pairs >> 32, pairs & (2**32 - 1)
+            full = baseline.full(self.known[sample], self.key(sample, number))
             rows = torch.where(gone, full if len(full) == 1 else full[back], known)
         if rows.shape != known.shape:
             raise ValueError(
@@ -328,7 +339,7 @@ class Samples:
         return self.position[i]
 
     def _note(self, i: Tensor, finite: Tensor) -> None:
-        self.evaluations += torch.bincount(i, minlength=self.n)
+        self.evaluations.index_add_(0, i, torch.ones_like(i))
         self.failed[i[~finite]] = True
 
 
@@ -344,6 +355,7 @@ class Moments:
     def add(self, i: Tensor, draw: Tensor, values: Tensor) -> None:
         """Take one block; the first draw of a sample must not come after another of its draws."""
         first = draw == 0
+        values = values.to(torch.float64)
         self.pivot[i[first]] = values[first]
         if self.sum is not None and self.square is not None:
             apart = values - self.pivot[i]  # differences from the first draw: no digits are lost in the squares

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -139,12 +139,20 @@ class Joined:
     """Bound baselines of several variables that lie side by side in one flat event."""
 
     parts: tuple[tuple[slice, tuple[int, ...], Any], ...]
-    conditional: bool = field(init=False, default=True)
+
+    @property
+    def conditional(self) -> bool:
+        """True where any part is conditional."""
+        return any(getattr(bound, "conditional", True) for *_, bound in self.parts)
 
     @property
     def causal(self) -> bool:
         """True where every part is causal."""
         return all(getattr(bound, "causal", False) for *_, bound in self.parts)
+
+    def full(self, x: Tensor, key: Key) -> Tensor:
+        """A value for every cell; asked for where no part is conditional."""
+        return self.fill(x, torch.ones((), dtype=torch.bool, device=x.device), key)
 
     def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
         """Fill each variable's own view."""

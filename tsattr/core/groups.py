@@ -8,148 +8,18 @@ group) and ``spread`` (from a value for each group to the mean over the groups t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .axes import Array, Axes, parse_extent
-
-
-class Bound(Protocol):
-    """Groups as plain arrays for one input's axes."""
-
-    names: list[str]
-
-    def mask(self, position: Tensor, k: Tensor) -> Tensor:
-        """Bool (rows, *event) or broadcasting to it: True in group ``k[r]`` of the sample at ``position[r]``."""
-        ...
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups): how many of the True cells (rows, *event) lie in each group."""
-        ...
-
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """(rows, ..., groups) -> (rows, ..., *event): each cell's mean over the groups that cover it, NaN for none."""
-        ...
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Windows along one dim: sorted starts and stops that leave no cell out; `whole` where there is only one."""
-
-    start: np.ndarray
-    stop: np.ndarray
-    size: int
-
-    @property
-    def whole(self) -> bool:
-        """True where one window covers the dim."""
-        return len(self.start) == 1
-
-    def first_last(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first and the last window that covers each cell."""
-        cells = np.arange(self.size)
-        first = np.searchsorted(self.stop, cells, side="right")
-        return first, np.searchsorted(self.start, cells, side="right") - 1
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """The product of windows along each dim, numbered in the order of the dims, the last one fastest."""
-
-    dims: tuple[str, ...]
-    along: tuple[Intervals, ...]
-    names: list[str] = field(compare=False)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of windows along each dim."""
-        return tuple(len(a.start) for a in self.along)
-
-    def box(self, k: int) -> dict[str, tuple[int, int]]:
-        """Start and size of group k along each dim."""
-        at = np.unravel_index(k, self.shape)
-        return {
-            d: (int(a.start[j]), int(a.stop[j] - a.start[j])) for d, a, j in zip(self.dims, self.along, at, strict=True)
-        }
-
-    def mask(self, position: Tensor, k: Tensor) -> Tensor:
-        """Bool (rows, *event), of size 1 along dims that are taken whole."""
-        out = torch.ones((len(k),) + (1,) * len(self.along), dtype=torch.bool, device=k.device)
-        for axis, (a, j) in enumerate(zip(self.along, _unravel(k, self.shape))):
-            if not a.whole:
-                cells = torch.arange(a.size, device=k.device)
-                start, stop = (torch.as_tensor(v, device=k.device)[j, None] for v in (a.start, a.stop))
-                inside = (cells >= start) & (cells < stop)
-                out = out & inside.reshape([len(k)] + [a.size if b == axis else 1 for b in range(len(self.along))])
-        return out
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups), by differences of running sums."""
-        total = cells.to(torch.int64)
-        for axis, a in enumerate(self.along, start=1):
-            running = torch.nn.functional.pad(total.movedim(axis, -1).cumsum(-1), (1, 0))
-            start, stop = (torch.as_tensor(v, device=cells.device) for v in (a.start, a.stop))
-            total = (running[..., stop] - running[..., start]).movedim(-1, axis)
-        return total.reshape(len(total), -1)
-
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """Means over covering windows, dim by dim: a window's cover is a product too."""
-        lead = values.ndim - 1
-        out = values.reshape(*values.shape[:-1], *self.shape)
-        for axis, a in enumerate(self.along, start=lead):
-            first, last = (torch.as_tensor(v, device=values.device) for v in a.first_last())
-            depth = int((last - first).max()) + 1
-            total = out.index_select(axis, first)
-            for more in range(1, depth):
-                covered = (first + more <= last).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
-                total = total + torch.where(covered, out.index_select(axis, torch.minimum(first + more, last)), 0)
-            cover = (last - first + 1).to(out.dtype).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
-            out = total / cover if depth > 1 else total
-        return out
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Groups given by an integer label for each cell, -1 for a cell in no group; shared or one array per sample."""
-
-    label: np.ndarray  # (samples or 1, *event), 1 along dims the labels do not vary with
-    names: list[str] = field(compare=False)
-
-    def _of(self, position: Tensor) -> Tensor:
-        rows = self.label if len(self.label) == 1 else self.label[position.cpu().numpy()]
-        return torch.as_tensor(rows, device=position.device)
-
-    def mask(self, position: Tensor, k: Tensor) -> Tensor:
-        """Bool (rows, *event), of size 1 along dims the labels do not vary with."""
-        label = self._of(position)
-        return label == k.reshape([-1] + [1] * (label.ndim - 1))
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups)."""
-        label = self._of(position).expand_as(cells).reshape(len(cells), -1)
-        out = torch.zeros(len(cells), len(self.names) + 1, dtype=torch.int64, device=cells.device)
-        return out.scatter_add_(1, label + 1, cells.reshape(len(cells), -1).to(torch.int64))[:, 1:]
-
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """Each cell its group's value; NaN for a cell in no group."""
-        label = self._of(position)
-        label = label.expand(len(values), *label.shape[1:])
-        inner = (1,) * (values.ndim - 2)
-        index = (label + 1).reshape(len(values), *inner, -1).expand(*values.shape[:-1], -1)
-        out = torch.nn.functional.pad(values, (1, 0), value=float("nan")).gather(-1, index)
-        return out.reshape(*values.shape[:-1], *label.shape[1:])
-
-
-def _unravel(k: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
-    out = []
-    for n in reversed(shape):
-        out.append(k % n)
-        k = torch.div(k, n, rounding_mode="floor")
-    return out[::-1]
+from .axes import Array, Axes, parse_extent, with_unit_of
+from .masks import Bound as Bound
+from .masks import Boxes as Boxes
+from .masks import Intervals as Intervals
+from .masks import Joined as Joined
+from .masks import Parts as Parts
+from .masks import boxes
 
 
 @dataclass(frozen=True, init=False)
@@ -267,9 +137,11 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
     gap = float(np.median(np.diff(p))) if n > 1 else width
     end, eps = float(p[-1] - p[0]) + gap, 1e-6 * gap
     if width > end + eps:
-        raise ValueError(f"a window of {size!r} is longer than dim {dim!r}, which spans {_like(end, str(size))}")
+        raise ValueError(f"a window of {size!r} is longer than dim {dim!r}, which spans {with_unit_of(end, str(size))}")
     if width < gap - eps:
-        raise ValueError(f"a window of {size!r} is shorter than the spacing of dim {dim!r}, {_like(gap, str(size))}")
+        raise ValueError(
+            f"a window of {size!r} is shorter than the spacing of dim {dim!r}, {with_unit_of(gap, str(size))}"
+        )
     if hop > width + eps:
         raise ValueError(
             f"step {step!r} along {dim!r} is longer than the window {size!r}: cells between would stay unseen"
@@ -281,39 +153,6 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
     start, stop = start[keep], stop[keep]
     distinct = np.r_[True, (np.diff(start) > 0) | (np.diff(stop) > 0)]
     return Intervals(start[distinct], stop[distinct], n)
-
-
-def _like(value: float, example: str) -> str:
-    """A number in a kind's own unit, written in the unit of `example`."""
-    from .axes import _UNITS
-
-    unit = parse_extent(example)[1]
-    return f"{value / _UNITS[unit][1]:.6g} {unit}"
-
-
-def boxes(axes: Axes, along: tuple[Intervals, ...]) -> Boxes:
-    """Boxes with a readable name for each: 'lead=V2, time=0.2..0.39'."""
-    parts: list[list[str]] = [[]]
-    labels = []
-    for d, a in zip(axes.dims, along):
-        if not a.whole or a.size == 1:
-            c = axes.coords.get(d, np.arange(a.size))
-            labels.append([_name(d, c, int(s), int(e)) for s, e in zip(a.start, a.stop)])
-    if len(labels) == 1:
-        names = [label.split("=", 1)[1] if ".." not in label else label for label in labels[0]]
-    else:
-        for column in labels:
-            parts = [[*row, label] for row in parts for label in column]
-        names = [", ".join(row) or "all" for row in parts]
-    return Boxes(axes.dims, along, names)
-
-
-def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
-    def text(v: Any) -> str:
-        return f"{v:.6g}" if isinstance(v, float | np.floating) else str(v)
-
-    first = text(coord[start])
-    return f"{dim}={first}" if stop - start == 1 else f"{dim}={first}..{text(coord[stop - 1])}"
 
 
 @dataclass(frozen=True)
@@ -389,53 +228,17 @@ class Labelled:
         kept = v[~none]
         if kept.size == 0:
             raise ValueError("no cell has a label: nothing to remove")
-        levels = sorted(set(kept.tolist()))
-        number = {level: i for i, level in enumerate(levels)}
+        levels, number = np.unique(kept, return_inverse=True)
         label = np.full(v.shape, -1, np.int64)
-        label[~none] = [number[u] for u in kept.tolist()]
+        label[~none] = number
         meanings = dict(self.meanings)
-        return Parts(label, [_text(u, meanings) for u in levels])
+        return Parts(label, [_text(u, meanings) for u in levels.tolist()])
 
 
 def _text(level: Any, meanings: dict[int, str]) -> str:
     if isinstance(level, float):
         level = int(level)
     return meanings.get(level, str(level)) if isinstance(level, int) else str(level)
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Bound groups of several variables that lie side by side in one flat event, numbered one after another."""
-
-    parts: tuple[tuple[slice, tuple[int, ...], Any], ...]
-    names: list[str] = field(compare=False)
-
-    @property
-    def _offsets(self) -> list[int]:
-        return np.cumsum([0] + [len(g.names) for *_, g in self.parts]).tolist()
-
-    def mask(self, position: Tensor, k: Tensor) -> Tensor:
-        """Bool (rows, cells)."""
-        out = torch.zeros(len(k), self.parts[-1][0].stop, dtype=torch.bool, device=k.device)
-        for (at, shape, g), first in zip(self.parts, self._offsets):
-            mine = (k >= first) & (k < first + len(g.names))
-            if mine.any():
-                m = g.mask(position[mine], k[mine] - first)
-                out[mine, at] = m.expand(-1, *shape).reshape(len(m), -1)
-        return out
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups)."""
-        return torch.cat([g.count(cells[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
-
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """(rows, ..., groups) -> (rows, ..., cells)."""
-        out = []
-        for (_, shape, g), first in zip(self.parts, self._offsets):
-            part = g.spread(values[..., first : first + len(g.names)], position)
-            lead = values.shape[:-1]
-            out.append(part.expand(*lead, *shape).reshape(*lead, -1))
-        return torch.cat(out, -1)
 
 
 def bind(groups: Any, axes: Axes) -> Any:
