@@ -202,6 +202,10 @@ KNOWN_BEFORE = {
     "no rows": ({"batch_size": 0}, ValueError, "batch_size is 'auto' or a number of rows of at least 1, got 0"),
     "half a row": ({"batch_size": 2.5}, ValueError, "batch_size is 'auto' or .* got 2.5"),
     "an unknown autocast": ({"autocast": "float8"}, ValueError, "autocast is 'bfloat16', 'float16' or None, got 'float8'"),
+    "half a seed": ({"seed": 0.5}, TypeError, "seed is a whole number, got 0.5"),
+    "an unknown device": ({"device": "gpu"}, ValueError, "device 'gpu' cannot be used: .*; give device='cpu'"),
+    "a device that holds nothing": ({"device": "meta"}, ValueError, "device 'meta' cannot be used"),
+    "a dtype torch lacks": ({"x": X.astype(np.longdouble)}, TypeError, r"which torch does not have; give x.astype\('float64'\)"),
     "context of another length": (
         {"context": {"age": [1.0]}},
         ValueError,

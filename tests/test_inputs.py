@@ -33,6 +33,14 @@ def test_numpy_and_torch_input(kind):
     assert moved.prediction.sizes == {"sample": 4}
 
 
+def test_another_byte_order_as_netcdf_3_files_have():
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for dtype in (">f4", ">f8"):
+        ds = ta.explain(lambda v: v[:, 0] * v[:, 1], x.astype(dtype), ta.InputXGradient())
+        np.testing.assert_array_equal(ds.attribution, [[2.0, 2.0], [12.0, 12.0]])
+        assert ds.attribution.dtype == np.dtype(dtype).newbyteorder("=")
+
+
 def test_a_table_as_dataarray_for_an_estimator():
     x = RNG.normal(size=(40, 3))
     model = LinearRegression().fit(x, x @ [1.0, -2.0, 3.0])

@@ -57,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError) as error:
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        text = ". ".join([text, *getattr(error, "__notes__", [])])
         print(textwrap.fill(f"tsattr: {text}", 100, break_on_hyphens=False, break_long_words=False), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -189,7 +190,7 @@ def _explain(args: argparse.Namespace) -> None:
         "target": target,
         "outputs": outputs,
         "sample_dim": args.sample_dim,
-        "batch_size": args.batch_size or "auto",
+        "batch_size": "auto" if args.batch_size is None else args.batch_size,
         "device": args.device,
         "seed": args.seed,
     }
@@ -294,7 +295,9 @@ def _method(args: argparse.Namespace, x: Any) -> Any:
     if args.baseline is not None:
         settings["baseline"] = _object(args.baseline, BASELINES, "--baseline", reference)
     name = args.method.split("(")[0].strip()
-    if name == "Occlusion" or args.groups is not None:
+    if args.groups is not None and name != "Occlusion":
+        raise UsageError(f"--groups says what Occlusion removes; --method is {args.method}")
+    if name == "Occlusion":
         settings["groups"] = _object(args.groups or _default_windows(x), GROUPS, "--groups")
     return _object(args.method, METHODS, "--method", **settings)
 
@@ -380,7 +383,10 @@ def _model(args: argparse.Namespace) -> Any:
     make = getattr(found, factory, None)
     if not callable(make):
         raise UsageError(f"module {module!r} has no function {factory!r} that makes the model")
-    model = make()
+    try:
+        model = make()
+    except Exception as error:
+        raise UsageError(f"{args.model}() gave no model: {type(error).__name__}: {error}") from error
     if args.weights is not None:
         model.load_state_dict(_weights(args.weights))
     return model

@@ -57,7 +57,8 @@ def explain(
     model
         A torch module; a callable on tensors; ``ta.models.on_arrays(f)`` or ``on_frames(f)``; a fitted scikit-learn
         estimator or pipeline (``predict_proba``, else ``predict``). It gets tensors in `x`'s order of dims with the sample
-        dim first, and is left exactly as it was, also after an error. Modules are explained in eval mode.
+        dim first, and is left exactly as it was, also after an error. A module, or its bound method, is explained in
+        eval mode; put one that hides in a lambda into it yourself: ``model.eval()``.
     x
         A DataArray in any order of dims; a Dataset of variables that share the sample dim (the model is called with one
         tensor a variable, by keyword); a DataFrame (dims sample, feature); a numpy array or torch tensor (samples first).
@@ -130,23 +131,23 @@ def explain(
     about = labels.read_context(context, inputs)
     wrapped = models.read(model, inputs)
     several = core_targets.is_many(target)
-    wanted = [core_targets.resolve(t) for t in (target if several else [target])]
-    if not wanted:
-        raise ValueError("target is an empty list: nothing to explain")
-    axes = core_targets.outputs_axes(outputs, None, wrapped.labels)
-    if axes is not None and axes.shape:
-        for t in wanted:
-            t.bind(axes)  # an unknown label is raised before any work
-    bound = _bound(method, inputs)
+    wanted = _wanted(target, core_targets.outputs_axes(outputs, None, wrapped.labels))
     if method.gradient and not wrapped.differentiable:
         raise NoGradient(f"{type(method).__name__} needs gradients, and {wrapped.name} has none; use Occlusion instead")
-    place = _device(device, wrapped.module, inputs)
-    _check_dtype(wrapped.module, inputs, autocast)
-    rows = _batch_size(batch_size, inputs, place)
-    least, most = bound.rows(getattr(bound, "groups", None), inputs.cells)
+    bound = _bound(method, inputs)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed is a whole number, got {seed!r}")
+    seed = int(seed)
+    place = models.place(device, wrapped.module, inputs)
+    mixed = _autocast(autocast)
+    if mixed is None:
+        models.check_dtype(wrapped.module, inputs)
+    rows = _batch_size(batch_size, inputs, place, wrapped.differentiable)
+    least, most = bound.rows()
     if dry_run:
         return _cost(inputs, least, most, rows, place)
-    chunk = max(rows, _CHUNK // (inputs.cells * inputs.dtype.itemsize))
+    # Several times as much is held beside the input for each target, in float64.
+    chunk = max(rows, _CHUNK // (inputs.cells * inputs.dtype.itemsize * len(wanted)))
     _check_constants(method, inputs, reference, min(chunk, inputs.n))
     names: list[str] = []
 
@@ -167,14 +168,14 @@ def explain(
             forward,
             bind_targets,
             place,
-            int(seed),
-            wrapped.module,
-            wrapped.differentiable,
-            rows,
-            batch_size == "auto",
-            _autocast(autocast),
-            advance,
-            expect,
+            seed=seed,
+            module=wrapped.module,
+            differentiable=wrapped.differentiable,
+            batch_size=rows,
+            adapt=batch_size == "auto",
+            autocast=mixed,
+            advance=advance,
+            expect=expect,
         )
         table = _Table(inputs, getattr(bound, "groups", None))
         ids = sample_ids(inputs.sample_coord, inputs.n)
@@ -273,9 +274,12 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
         constant = baseline.get(v.name) if isinstance(baseline, Mapping) else baseline
         if not isinstance(constant, Constant):
             continue
-        seen = np.where((loaded := v.load(slice(0, n)))[1], loaded[0], np.nan)
-        if reference is not None and (r := reference if v.name is None else reference.get(v.name)) is not None:
-            seen = references.observed(r, v.axes)
+        given = reference if reference is None or v.name is None else reference.get(v.name)
+        if given is None:
+            x, known = v.load(slice(0, n))
+            seen = np.where(known, x, np.nan)
+        else:
+            seen = references.observed(given, v.axes)
         if out := references.outside_range(constant.values(v.axes), v.axes, seen):
             warnings.warn(
                 f"the constant baseline {constant!r} lies outside the observed range of {'x' if v.name is None else v.name}: "
@@ -286,35 +290,23 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
             )
 
 
+def _wanted(target: Any, axes: Axes | None) -> list[Any]:
+    """The targets as objects; what does not fit the output axes, where they are known, is raised before any work."""
+    wanted = [core_targets.resolve(t) for t in (target if core_targets.is_many(target) else [target])]
+    if not wanted:
+        raise ValueError("target is an empty list: nothing to explain")
+    if axes is not None and axes.shape:
+        for t in wanted:
+            t.bind(axes)
+    return wanted
+
+
 def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:
     names = []
     for t in wanted:
         t = t.choose(outputs) if isinstance(t, core_targets.Default) else t
         names.append(core_targets.label(t))
     return names
-
-
-def _device(device: Any, module: torch.nn.Module | None, inputs: labels.Inputs) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    parameter = next(module.parameters(), None) if module is not None else None
-    if parameter is not None:
-        return parameter.device
-    return inputs.device or torch.device("cpu")
-
-
-def _check_dtype(module: torch.nn.Module | None, inputs: labels.Inputs, autocast: Any) -> None:
-    if module is None or autocast is not None:
-        return
-    theirs = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
-    for v in inputs.variables:
-        mine = getattr(torch, str(v.array.dtype))
-        if theirs and mine not in theirs:
-            name = str(next(iter(theirs))).removeprefix("torch.")
-            what = "x" if v.name is None else f"variable {v.name!r}"
-            raise TypeError(
-                f"{what} is {v.array.dtype}, the model's parameters are {name}; give x.astype({name!r}), or convert the model"
-            )
 
 
 def _autocast(dtype: Any) -> torch.dtype | None:
@@ -326,10 +318,12 @@ def _autocast(dtype: Any) -> torch.dtype | None:
     return found
 
 
-def _batch_size(batch_size: int | str, inputs: labels.Inputs, place: torch.device) -> int:
+def _batch_size(batch_size: int | str, inputs: labels.Inputs, place: torch.device, differentiable: bool) -> int:
     if batch_size == "auto":
         # Enough rows to keep the processor busy, few enough that a batch of inputs stays small beside the activations.
         budget, most = (2**22, 1024) if place.type == "cpu" else (2**26, 8192)
+        if not differentiable:  # no activations are kept, and a call of a pipeline costs as much as many rows
+            most = 2**15
         return min(most, max(8, 2 ** int(math.log2(max(1, budget // (inputs.cells * inputs.dtype.itemsize))))))
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size is 'auto' or a number of rows of at least 1, got {batch_size!r}")
@@ -354,7 +348,7 @@ def _cost(inputs: labels.Inputs, least: int, most: int, rows: int, place: torch.
 def _provenance(method: Any, model: str, names: list[str], seed: int) -> dict[str, Any]:
     from . import __version__
 
-    attrs = {"method": repr(method), "model": model, "target": ", ".join(names), "seed": int(seed)}
+    attrs = {"method": repr(method), "model": model, "target": ", ".join(names), "seed": seed}
     for name in (*_BASELINES, "groups"):
         if hasattr(method, name):
             attrs["baseline" if name == "noise" else name] = repr(getattr(method, name))

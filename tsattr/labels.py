@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,9 @@ class Inputs:
                 # One object for all: what lacks its dim (an age) goes as a whole, but something must have it.
                 if isinstance(setting, Mapping) or (v is self.variables[-1] and not found):
                     raise
-        parts = tuple((v.at, v.axes.shape, found.get(v.name) or groups.whole(v.axes)) for v in self.variables)
+        parts = tuple(
+            (v.at, v.axes.shape, found[v.name] if v.name in found else groups.whole(v.axes)) for v in self.variables
+        )
         titles = [f"{v.name}: {name}" for v, (*_, g) in zip(self.variables, parts) for name in g.names]
         return groups.Joined(parts, titles)
 
@@ -215,20 +217,34 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
     ValueError, KeyError
         No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
     """
-    codes, device = None, None
-    if isinstance(x, pd.DataFrame):
-        codes = Codes.of(x)
-        index = [str(v) for v in x.index] if isinstance(x.index, pd.MultiIndex) else x.index.to_numpy()
-        x = xr.DataArray(
-            codes.encode(x),
-            dims=("sample", "feature"),
-            coords={"sample": index, "feature": column_labels(x.columns)},
+    device = x.device if isinstance(x, Tensor) else None
+    codes = Codes.of(x) if isinstance(x, pd.DataFrame) else None
+    x = _labelled(x, dims, codes)
+    if codes is not None and isinstance(valid, pd.DataFrame):
+        valid = valid.to_numpy()
+    name = _sample_dim(x, sample_dim)
+    if isinstance(x, xr.Dataset):
+        return Inputs(name, _variables(x, name, valid), device=device)
+    if x.ndim == 1:
+        raise ValueError(
+            f"x has no dim besides its sample dim {name!r}: nothing to divide an attribution among; for one number a "
+            "sample use x.expand_dims('feature', axis=1)"
         )
-        if isinstance(valid, pd.DataFrame):
-            valid = valid.to_numpy()
+    only = _variable(None, x, name, slice(None), valid)
+    if codes is not None:
+        nominal = np.array([u is not None for u in codes.levels])
+        only.axes = replace(only.axes, nominal=nominal, code=codes.code)
+    return Inputs(name, [only], codes, device)
+
+
+def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.DataArray | xr.Dataset:
+    """Any accepted input as a DataArray or a Dataset."""
+    if codes is not None:
+        index = [str(v) for v in x.index] if isinstance(x.index, pd.MultiIndex) else x.index.to_numpy()
+        coords = {"sample": index, "feature": column_labels(x.columns)}
+        x = xr.DataArray(codes.encode(x), dims=("sample", "feature"), coords=coords)
     elif isinstance(x, np.ndarray | Tensor):
         if isinstance(x, Tensor):
-            device = x.device
             if x.dtype == torch.bfloat16:
                 raise TypeError("bfloat16 input: give float32 and autocast='bfloat16'")
             x = x.detach().cpu().numpy()
@@ -242,38 +258,28 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
         )
     if dims is not None and isinstance(x, xr.DataArray) and tuple(x.dims) != tuple(dims):
         raise ValueError(f"x already has dims {list(x.dims)}; dims={tuple(dims)} is for bare arrays")
-    name = _sample_dim(x, sample_dim)
-    if isinstance(x, xr.Dataset):
-        given = {str(k): v for k, v in x.data_vars.items()}
-        if not given:
-            raise ValueError("the Dataset has no variables to explain")
-        lacking = [k for k, v in given.items() if name not in v.dims]
-        if lacking:
-            raise ValueError(
-                f"variables {lacking} lack the sample dim {name!r}; give what is not explained in context="
-            )
-        masks = valid if isinstance(valid, Mapping | xr.Dataset) else {}
-        if valid is not None and not isinstance(valid, Mapping | xr.Dataset):
-            raise TypeError("valid for several variables is a Dataset or a mapping by variable")
-        if unknown := [k for k in masks if k not in given]:
-            raise KeyError(f"valid names {unknown[0]!r}, which is none of the variables {list(given)}")
-        variables, first = [], 0
-        for k, v in given.items():
-            size = math.prod(n for d, n in v.sizes.items() if d != name)
-            variables.append(_variable(k, v, name, slice(first, first + size), masks.get(k)))
-            first += size
-    else:
-        if x.ndim == 1:
-            raise ValueError(
-                f"x has no dim besides its sample dim {name!r}: nothing to divide an attribution among; for one number a "
-                "sample use x.expand_dims('feature', axis=1)"
-            )
-        variables = [_variable(None, x, name, slice(None), valid)]
-    if codes is not None:
-        axes = variables[0].axes
-        nominal = np.array([u is not None for u in codes.levels])
-        variables[0].axes = Axes(**{**axes.__dict__, "nominal": nominal, "code": codes.code})
-    return Inputs(name, variables, codes, device)
+    return x
+
+
+def _variables(x: xr.Dataset, sample: str, valid: Any) -> list[Variable]:
+    """The variables of a Dataset, side by side in one flat event."""
+    given = {str(k): v for k, v in x.data_vars.items()}
+    if not given:
+        raise ValueError("the Dataset has no variables to explain")
+    lacking = [k for k, v in given.items() if sample not in v.dims]
+    if lacking:
+        raise ValueError(f"variables {lacking} lack the sample dim {sample!r}; give what is not explained in context=")
+    if valid is not None and not isinstance(valid, Mapping | xr.Dataset):
+        raise TypeError("valid for several variables is a Dataset or a mapping by variable")
+    masks = {} if valid is None else valid
+    if unknown := [k for k in masks if k not in given]:
+        raise KeyError(f"valid names {unknown[0]!r}, which is none of the variables {list(given)}")
+    variables, first = [], 0
+    for k, v in given.items():
+        size = math.prod(n for d, n in v.sizes.items() if d != sample)
+        variables.append(_variable(k, v, sample, slice(first, first + size), masks.get(k)))
+        first += size
+    return variables
 
 
 def _sample_dim(x: xr.DataArray | xr.Dataset, wanted: str | None) -> str:
@@ -292,6 +298,9 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
     if array.dtype.kind != "f":
         fix = "x.astype('float32')" if array.dtype.kind in "biu" else "numbers, or a DataFrame for categories"
         raise TypeError(f"{what} has dtype {array.dtype}; attribution needs floating-point cells: give {fix}")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch knows the machine's own byte order only
+    if array.dtype.itemsize > 8:
+        raise TypeError(f"{what} has dtype {array.dtype}, which torch does not have; give x.astype('float64')")
     empty = [str(d) for d, n in array.sizes.items() if n == 0]
     if empty:
         raise ValueError(f"{what} has no {'samples' if sample in empty else 'cells'}: dim {empty[0]!r} is empty")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .core.engine import home_of
 from .labels import Inputs
 
 
@@ -105,9 +106,17 @@ def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[st
 
     def call(rows: Tensor, context: dict[str, Tensor]) -> Any:
         parts = inputs.restore(rows)
-        if inputs.single:
-            return f(parts[None], **context)
-        return f(**{str(k): v for k, v in parts.items()}, **context)
+        try:
+            if inputs.single:
+                return f(parts[None], **context)
+            return f(**{str(k): v for k, v in parts.items()}, **context)
+        except Exception as error:
+            shapes = [
+                f"{v.name or ''}({', '.join(f'{d} {n}' for d, n in zip((inputs.sample_dim, *v.axes.dims), parts[v.name].shape))})"
+                for v in inputs.variables
+            ]
+            error.add_note(f"The model was called with {', '.join(shapes)}.")
+            raise
 
     return call
 
@@ -151,3 +160,35 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
     call = (_frames if by_name else _arrays)(f, inputs)
     labels = np.asarray(classes) if classes is not None and not isinstance(classes, list) else None
     return Model(call, type(model).__name__, differentiable=False, labels=labels)
+
+
+def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:
+    """Where to run: as asked, else where the module is, else where the input is; ValueError if that cannot be."""
+    wanted = device if device is not None else home_of(module) or inputs.device or "cpu"
+    try:
+        torch.zeros((), dtype=torch.float64, device=wanted).item()
+        return torch.device(wanted)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device {str(wanted)!r} cannot be used: it must be there and hold float64, in which sums are kept ({reason}); "
+            "give device='cpu' or 'cuda', or move the model there"
+        ) from error
+
+
+def check_dtype(module: nn.Module | None, inputs: Inputs) -> None:
+    """TypeError where an input's dtype is not that of the module's parameters."""
+    if module is None:
+        return
+    theirs = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
+    for v in inputs.variables:
+        mine = getattr(torch, str(v.array.dtype))
+        if theirs and mine not in theirs:
+            name = str(next(iter(theirs))).removeprefix("torch.")
+            what = "x" if v.name is None else f"variable {v.name!r}"
+            fix = f"x.astype({name!r})"
+            if inputs.codes is not None:  # whatever its columns are
+                what, fix = "a DataFrame", f"x.to_numpy({name!r})"
+            raise TypeError(
+                f"{what} is {v.array.dtype}, the model's parameters are {name}; give {fix}, or convert the model"
+            )

@@ -127,6 +127,16 @@ def test_align_takes_a_subset_of_dims_and_of_labels():
     np.testing.assert_array_equal(per_sample, [[[5.0]], [[6.0]]])
 
 
+def test_align_a_long_axis_by_nearest_values_in_any_order():
+    n = 100_000  # all against all would be 80 GB
+    time = np.arange(n) / 360
+    shuffled = np.random.default_rng(0).permutation(n + 2)
+    array = Array(shuffled - 1.0, ("time",), {"time": (shuffled - 1) / 360 * (1 + 1e-9)})
+    np.testing.assert_array_equal(along(time).align(array, "it")[0], np.arange(n))
+    with pytest.raises(ValueError, match=r"it lacks 1 of the input's labels along dim 'time', such as \[0.5\]"):
+        along(np.array([0.0, 0.5])).align(Array(np.zeros(3), ("time",), {"time": np.array([0.0, 1.0, 0.4])}), "it")
+
+
 def test_align_samples_by_label():
     axes = Axes((), (), samples=2, sample_coord=np.array(["p7", "p3"]))
     assert axes.align(labelled([3.0, 7.0], sample=["p3", "p7"]), "it").tolist() == [7.0, 3.0]

@@ -141,6 +141,19 @@ def ds_of(**variables):
 # ---- kinks
 
 
+class Opaque(torch.autograd.Function):
+    """A ReLU that the graph does not show."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (ctx.saved_tensors[0] > 0)
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -152,6 +165,7 @@ def ds_of(**variables):
         (lambda x: x.clamp(-1, 1).sum(1), False),
         (lambda x: torch.where(x > 0, x, 0).sum(1), False),
         (lambda x: (x**3).logsumexp(1), True),
+        (lambda x: Opaque.apply(x).sum(1), False),
     ],
 )
 def test_kinks_are_seen_in_the_graph(model, expected):

@@ -45,7 +45,7 @@ def parse_extent(size: str) -> tuple[float, str]:
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)\s*", size)
     if match is None or match[2] not in _UNITS:
-        known = ", ".join(sorted(u for u in _UNITS if u.isascii()))
+        known = "; ".join(", ".join(names[0] for names in table) for table in _TABLES.values())
         raise ValueError(
             f"an extent is a number with a unit, like '200ms' or '5deg', got {size!r}; known units: {known}"
         )

@@ -133,7 +133,10 @@ class Engine:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             y = self.forward(rows, position)
         if not isinstance(y, Tensor):
-            raise TypeError(f"the model must return one tensor, got {type(y).__name__}; wrap it: lambda x: model(x)[0]")
+            which = "[0]" if isinstance(y, tuple | list) else "['logits']"
+            raise TypeError(
+                f"the model must return one tensor, got {type(y).__name__}; wrap it: lambda x: model(x){which}, after model.eval()"
+            )
         if y.ndim == 0 or len(y) != len(rows):
             raise ValueError(
                 f"the model returned shape {tuple(y.shape)} for {len(rows)} rows; it must give one output for each row, rows first"
@@ -184,7 +187,8 @@ class Engine:
                 torch.set_grad_enabled(look),
                 _backward_flags(self.module, self.device) if look else contextlib.nullcontext(),
             ):
-                y = self._outputs(rows, position[at])
+                # A copy where there is a graph, as the model may write into its input, which a leaf forbids.
+                y = self._outputs(rows.clone() if look else rows, position[at])
                 if look:
                     self.smooth = smooth(self._values(y, None))
                     look = False

@@ -228,9 +228,9 @@ class Labelled:
         kept = v[~none]
         if kept.size == 0:
             raise ValueError("no cell has a label: nothing to remove")
-        levels, number = np.unique(kept, return_inverse=True)
+        levels = np.unique(kept)
         label = np.full(v.shape, -1, np.int64)
-        label[~none] = number
+        label[~none] = np.searchsorted(levels, kept)
         meanings = dict(self.meanings)
         return Parts(label, [_text(u, meanings) for u in levels.tolist()])
 

@@ -32,8 +32,8 @@ class Method(Protocol):
         """Explain some samples. The keys are those of DESIGN's result table; ``"converged"`` is folded into `status`."""
         ...
 
-    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
-        """The fewest and the most rows it asks of the model for each sample, the intact one included."""
+    def rows(self) -> tuple[int, int]:
+        """The fewest and the most rows it asks of the model for each sample, the intact one included; its groups are bound."""
         ...
 
 

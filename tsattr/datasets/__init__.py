@@ -1,5 +1,5 @@
 """Simulators and loaders of labelled data; nothing is downloaded."""
 
-from tsattr.datasets.ecg import simulate_ecg
+from .ecg import simulate_ecg
 
 __all__ = ["simulate_ecg"]

@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from tsattr.datasets.ecg_waves import (
+from ..ecg import LEADS, WAVE_PRIORITY, WAVES
+from .ecg_waves import (
     ALL_FROM_INDEPENDENT,
     AMPLITUDE,
     CENTRE,
@@ -30,7 +31,6 @@ from tsattr.datasets.ecg_waves import (
     P,
     T,
 )
-from tsattr.ecg import LEADS, WAVE_PRIORITY, WAVES
 
 RHYTHM_LESIONS = ("pvc", "af")
 

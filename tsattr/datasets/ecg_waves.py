@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsattr.ecg import CHEST_LEADS, LIMB_FROM_I_II, WAVES
+from ..ecg import CHEST_LEADS, LIMB_FROM_I_II, WAVES
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..ecg import canonical_lead
 from . import filters
 from .annotations import annotation_coordinates
-from .wfdb_record import Record, canonical, open_record
+from .wfdb_record import Record, open_record
 
 
 def read_wfdb(
@@ -133,7 +134,7 @@ def read_wfdb(
 def _choose_leads(record: Record, leads: str | Sequence[str] | None) -> list[str]:
     if leads is None:
         return record.names
-    chosen = [canonical(x) for x in ([leads] if isinstance(leads, str) else leads)]
+    chosen = [canonical_lead(x) for x in ([leads] if isinstance(leads, str) else leads)]
     unknown = [x for x in chosen if x not in record.names]
     if unknown or not chosen or len(set(chosen)) < len(chosen):
         confused = "II" in unknown and "MLII" in record.names

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import wfdb
 
+from ..ecg import canonical_lead
 from .files import MissingFile, wfdb_stem
 
-LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 BAD_FILE = (ValueError, TypeError, IndexError, KeyError, RuntimeError)  # what wfdb raises at files it cannot read
 BYTES_PER_SAMPLE: dict[str, Fraction | int] = {
     **{"8": 1, "80": 1, "16": 2, "61": 2, "160": 2, "24": 3, "32": 4},
@@ -212,16 +212,10 @@ def _infer_frames(stem: str, remote_dir: str | None, header: Any) -> int:
     return int((_signal_file(stem, name).stat().st_size - offset) / per_frame)
 
 
-def canonical(name: str) -> str:
-    """Give a standard lead's name in its standard case, any other as it is."""
-    name = name.strip()
-    return next((lead for lead in LEADS if lead.casefold() == name.casefold()), name)
-
-
 def _lead_names(names: Sequence[str | None]) -> list[str]:
     """Name each signal; a repeated name gets its number, so that labels are unique."""
     result: list[str] = []
     for k, name in enumerate(names):
-        label = canonical(name or f"signal_{k}")
+        label = canonical_lead(name or f"signal_{k}")
         result.append(f"{label}_{k}" if label in result else label)
     return result

@@ -54,7 +54,7 @@ class Saliency:
         g = _gradients_at_x(samples)
         return {"attribution": Field(("target", EVENT), g.abs() if self.absolute else g)}
 
-    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+    def rows(self) -> tuple[int, int]:
         """The intact sample, and once more with its gradient."""
         return 2, 2
 
@@ -81,7 +81,7 @@ class InputXGradient:
         x = samples.known.to(torch.float64)[:, None]
         return {"attribution": Field(("target", EVENT), _gradients_at_x(samples) * x)}
 
-    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+    def rows(self) -> tuple[int, int]:
         """The intact sample, and once more with its gradient."""
         return 2, 2
 
@@ -129,7 +129,7 @@ class SmoothGrad:
             out["standard_error"] = Field(("target", EVENT), moments.standard_error())
         return out
 
-    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+    def rows(self) -> tuple[int, int]:
         """The intact sample and the noisy copies."""
         return 1 + self.draws, 1 + self.draws
 
@@ -326,7 +326,7 @@ class IntegratedGradients:
                 own = g.to(total.dtype, copy=True, memory_format=torch.contiguous_format)
                 total[:, k].index_add_(0, j[at], own.mul_(w[at]))
 
-    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+    def rows(self) -> tuple[int, int]:
         """The intact sample, the end point of each draw, and the path points."""
         if self.steps is not None:
             return 1 + self.draws * (1 + self.steps), 1 + self.draws * (1 + self.steps)

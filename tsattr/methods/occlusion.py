@@ -84,6 +84,6 @@ class Occlusion:
             out["group_standard_error"] = Field(("target", "group"), groups.standard_error())
         return out
 
-    def rows(self, groups: Any, cells: int) -> tuple[int, int]:
+    def rows(self) -> tuple[int, int]:
         """The intact sample, and each group for each draw."""
-        return 1, 1 + self.draws * len(groups.names)
+        return 1, 1 + self.draws * len(self.groups.names)

@@ -1,6 +1,6 @@
 """Measures of an attribution: plain functions of plain arrays."""
 
-from tsattr.metrics.localisation import (
+from .localisation import (
     auroc,
     average_precision,
     chance,

@@ -5,9 +5,9 @@ that figure. None uses pyplot: nothing is shown, left open or changed for other 
 itself; elsewhere, `figure.savefig("name.png")`.
 """
 
-from tsattr.plot.checks import completeness, convergence
-from tsattr.plot.comparison import agreement, baselines, scores
-from tsattr.plot.maps import bars, field, trace
-from tsattr.plot.paper import ecg
+from .checks import completeness, convergence
+from .comparison import agreement, baselines, scores
+from .maps import bars, field, trace
+from .paper import ecg
 
 __all__ = ["agreement", "bars", "baselines", "completeness", "convergence", "ecg", "field", "scores", "trace"]

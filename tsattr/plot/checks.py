@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from tsattr.plot import shade
+from . import shade
 
 
 def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | None = None) -> Figure:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
-from tsattr.plot import shade
-from tsattr.plot.maps import map_dims
+from . import shade
+from .maps import map_dims
 
 
 def agreement(attribution: xr.DataArray, dim: str | None = None, *, signed: bool | None = None) -> xr.DataArray:

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsattr.plot import shade
+from . import shade
 
 LATITUDE, LONGITUDE = ("lat", "latitude", "y"), ("lon", "longitude", "x")
 

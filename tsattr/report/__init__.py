@@ -1,5 +1,5 @@
 """One explanation as one HTML file that anyone can open, print and send on."""
 
-from tsattr.report.page import report
+from .page import report
 
 __all__ = ["report"]

@@ -10,7 +10,7 @@ from string import Template
 
 from matplotlib.figure import Figure
 
-from tsattr.plot.shade import png
+from ..plot.shade import png
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

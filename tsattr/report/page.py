@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from tsattr import ecg
-from tsattr.plot.checks import status_of
-from tsattr.plot.comparison import chance_level, score_names
-from tsattr.report import markup, sections, words
-from tsattr.report.markup import number, percent
-from tsattr.report.material import (
+from .. import ecg
+from ..plot.checks import status_of
+from ..plot.comparison import chance_level, score_names
+from . import markup, sections, words
+from .markup import number, percent
+from .material import (
     Input,
     all_inputs,
     cell_dims,
@@ -120,7 +120,7 @@ def report(
     made = f"Made by tsattr on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. This page loads nothing from the network."
     page = markup.page(title, "\n".join(part for part in pages if part), made)
     if out is not None:
-        from tsattr.io import write_text  # brings the readers of all file formats with it
+        from ..io import write_text  # brings the readers of all file formats with it
 
         write_text(page, out)
     return page

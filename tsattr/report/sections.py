@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from tsattr import ecg, plot
-from tsattr.plot.checks import status_of, total_attribution
-from tsattr.plot.comparison import chance_level, score_names
-from tsattr.plot.shade import axis_units
-from tsattr.report import markup, words
-from tsattr.report.markup import number, percent
-from tsattr.report.material import Input, cell_dims, sample_name
+from .. import ecg, plot
+from ..plot.checks import status_of, total_attribution
+from ..plot.comparison import chance_level, score_names
+from ..plot.shade import axis_units
+from . import markup, words
+from .markup import number, percent
+from .material import Input, cell_dims, sample_name
 
 MOST_TARGETS, MOST_ROWS, MOST_TRACES = 6, 50, 16
 
