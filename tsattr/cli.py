@@ -179,6 +179,8 @@ def _explain(args: argparse.Namespace) -> None:
     from .io import check_writable, write_netcdf
 
     x = _input(args.input, args)
+    if args.plot is not None and not isinstance(x, xr.DataArray):
+        raise UsageError("--plot draws an array; for a table use --report")
     method = _method(args, x)
     model = _model(args)
     outputs = _outputs(args.outputs)
@@ -235,7 +237,8 @@ def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:
             if a.notnull().any():
                 at = {str(d): int(k) for d, k in a.argmax(...).items()}
                 places.append(", ".join(f"{d} {_label(a, d, k)}" for d, k in at.items()))
-        rows.append(f"{sample} {label}: prediction {value}, {one.status.item()}{error}; largest at {'; '.join(places)}")
+        where = f"; largest at {'; '.join(places)}" if places else ""
+        rows.append(f"{sample} {label}: prediction {value}, {one.status.item()}{error}{where}")
     if ds.sizes[sample] > most:
         rows.append(f"... {ds.sizes[sample] - most} more")
     return "\n".join([f"target {ds.attrs['target']}, {ds.attrs['method']}", *rows])
@@ -251,8 +254,6 @@ def _label(a: xr.DataArray, dim: str, k: int) -> str:
 def _plot(ds: xr.Dataset, x: Any, path: Path) -> None:
     from .report.sections import one_picture
 
-    if not isinstance(x, xr.DataArray):
-        raise UsageError("--plot draws an array; for a table use --report")
     first = {ds.prediction.dims[0]: 0} | ({"target": 0} if "target" in ds.dims else {})
     figure, _ = one_picture(ds.attribution.isel(first), x.isel({ds.prediction.dims[0]: 0}), None)
     figure.savefig(path)

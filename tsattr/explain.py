@@ -321,7 +321,7 @@ def _autocast(dtype: Any) -> torch.dtype | None:
 def _batch_size(batch_size: int | str, inputs: labels.Inputs, place: torch.device, differentiable: bool) -> int:
     if batch_size == "auto":
         # Enough rows to keep the processor busy, few enough that a batch of inputs stays small beside the activations.
-        budget, most = (2**22, 1024) if place.type == "cpu" else (2**26, 8192)
+        budget, most = (2**22, 4096) if place.type == "cpu" else (2**26, 8192)
         if not differentiable:  # no activations are kept, and a call of a pipeline costs as much as many rows
             most = 2**15
         return min(most, max(8, 2 ** int(math.log2(max(1, budget // (inputs.cells * inputs.dtype.itemsize))))))

@@ -140,13 +140,13 @@ def occlusion(name: str, n: int, windows: int, batch: int) -> dict[str, Run]:
     step = -(-1000 // (windows + 1))
     size = 2 * step
     method = ta.Occlusion(ta.groups.Windows(time=size, step=step))
-    count = len(method.groups.bind(_axes(name)).names)
+    asked = int(ta.explain(model, x, method, dims=DIMS[name], dry_run=True)["model_evaluations"][0])
     window = tuple(size if d == "time" else 12 for d in DIMS[name][1:])
     stride = tuple(step if d == "time" else 12 for d in DIMS[name][1:])
 
     def bare() -> None:
         forward_loop(model, rows, n)  # the prediction
-        forward_loop(model, rows, n * count)
+        forward_loop(model, rows, n * (asked - 1))
 
     def ours() -> Tensor:
         ds = ta.explain(model, x, method, target=0, dims=DIMS[name], batch_size=batch)
@@ -158,12 +158,6 @@ def occlusion(name: str, n: int, windows: int, batch: int) -> dict[str, Run]:
         return Occlusion(model).attribute(x, window, stride, target=0, perturbations_per_eval=each)
 
     return {"bare": bare, "tsattr": ours, "captum": lambda: captum(max(1, batch // n))}
-
-
-def _axes(name: str) -> Any:
-    from tsattr.core.axes import Axes
-
-    return Axes(DIMS[name][1:], SHAPES[name])
 
 
 METHODS = {"integrated gradients": gradients, "occlusion": occlusion}
@@ -247,17 +241,14 @@ def _status(key: str) -> int:
 
 def throughput(repeats: int) -> None:
     """Rows per second by rows per batch, and the size that "auto" takes."""
-    from tsattr.explain import _batch_size
-    from tsattr.labels import read
-
     lines = []
     for name, total, sizes in (
         ("resnet", 512, (8, 16, 32, 64, 128, 256)),
         ("gru", 512, (8, 16, 32, 64, 128, 256, 512)),
-        ("table", 2**16, (8, 64, 256, 1024, 4096, 16384, 65536)),
+        ("table", 2**16, (64, 256, 1024, 4096, 16384, 65536)),
     ):
         model, x = problem(name, 64)
-        auto = _batch_size("auto", read(x, DIMS[name], None, None), torch.device("cpu"))
+        auto = ta.explain(model, x, ta.Saliency(), dims=DIMS[name], dry_run=True).attrs["batch_size"]
         for what, loop in (("forward", forward_loop), ("forward and gradient", gradient_loop)):
             spent: dict[int, list[float]] = {rows: [] for rows in sizes}
             for _ in range(repeats):
