@@ -75,6 +75,10 @@ for name in ("constant", "maximum distance", "uniform", "samples", "bridge"):
     )
 for name in ("uniform", "gaussian", "samples"):
     METHODS[f"expected gradients, {name}"] = ta.IntegratedGradients(BASELINES[name][0], steps=1, draws=8)
+for name, runs in (("windows", 2), ("beats of each sample", 1)):  # three beats: exact, whatever the seed
+    METHODS[f"shapley, {name}, samples"] = ta.ShapleySampling(GROUPS[name], BASELINES["samples"][0], draws=4)
+    METHODS[f"kernel shap, {name}, bridge"] = ta.KernelShap(GROUPS[name], BASELINES["bridge"][0], 30, runs)
+METHODS["shapley to a tolerance"] = ta.ShapleySampling(GROUPS["overlapping, ragged"], draws=64, tolerance=0.3)
 
 GRADIENT = [name for name, m in METHODS.items() if m.gradient]
 FIXED = [name for name, m in METHODS.items() if getattr(m, "steps", 1) is not None]

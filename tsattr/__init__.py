@@ -18,6 +18,8 @@ from .methods.gradient import IntegratedGradients as IntegratedGradients
 from .methods.gradient import Saliency as Saliency
 from .methods.gradient import SmoothGrad as SmoothGrad
 from .methods.occlusion import Occlusion as Occlusion
+from .methods.shapley import KernelShap as KernelShap
+from .methods.shapley import ShapleySampling as ShapleySampling
 
 __version__ = "0.1.0"
 

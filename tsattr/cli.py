@@ -17,7 +17,7 @@ import xarray as xr
 
 from . import __version__, baselines, groups
 from .explain import explain
-from .methods import gradient, occlusion
+from .methods import gradient, occlusion, shapley
 
 METHODS = {
     c.__name__: c
@@ -27,6 +27,8 @@ METHODS = {
         gradient.Saliency,
         gradient.InputXGradient,
         gradient.SmoothGrad,
+        shapley.ShapleySampling,
+        shapley.KernelShap,
     )
 }
 BASELINES = {
@@ -118,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     ex.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
     ex.add_argument("--method", default="IntegratedGradients")
     ex.add_argument("--baseline", help="default: the method's own, Constant(0.0)")
-    ex.add_argument("--groups", help="for Occlusion; default: Windows of a tenth of the last dim")
+    ex.add_argument("--groups", help="for methods on groups; default: Windows of a tenth of the last dim")
     ex.add_argument("--reference", help="a file of training-like samples, for baselines that are fitted")
     ex.add_argument("--target", help="an output's index or label; default: the only output, or the predicted class")
     ex.add_argument("--outputs", help="name and labels of the output axis: class=N,S,V")
@@ -296,9 +298,10 @@ def _method(args: argparse.Namespace, x: Any) -> Any:
     if args.baseline is not None:
         settings["baseline"] = _object(args.baseline, BASELINES, "--baseline", reference)
     name = args.method.split("(")[0].strip()
-    if args.groups is not None and name != "Occlusion":
-        raise UsageError(f"--groups says what Occlusion removes; --method is {args.method}")
-    if name == "Occlusion":
+    on_groups = "groups" in getattr(METHODS.get(name), "__dataclass_fields__", {})
+    if args.groups is not None and not on_groups:
+        raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
+    if on_groups:
         settings["groups"] = _object(args.groups or _default_windows(x), GROUPS, "--groups")
     return _object(args.method, METHODS, "--method", **settings)
 

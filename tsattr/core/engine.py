@@ -286,13 +286,19 @@ class Samples:
         """The random key of rows of sample `i` and number `draw`."""
         return Key(self.engine.seed, self.ids[i.cpu().numpy()], self.position[i], draw.cpu().numpy())
 
-    def items(self, draws: int = 1, copies: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """Blocks of (sample, draw) pairs, sample by sample, large enough that `copies` rows of each fill a few batches."""
-        total = self.n * draws
+    def items(
+        self, draws: int = 1, copies: int = 1, *, among: Tensor | None = None, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Blocks of (sample, draw) pairs, sample by sample, large enough that `copies` rows of each fill a few batches.
+
+        `among` keeps to some samples; the draws are numbered from `first`.
+        """
+        who = torch.arange(self.n, device=self.x.device) if among is None else among
+        total = len(who) * draws
         block = max(1, math.ceil(4 * self.engine.batch_size / copies), min(self.engine.batch_size, 64))
         for start in range(0, total, block):
             pair = torch.arange(start, min(start + block, total), device=self.x.device)
-            yield torch.div(pair, draws, rounding_mode="floor"), pair % draws
+            yield who[torch.div(pair, draws, rounding_mode="floor")], first + pair % draws
 
     def fill(self, baseline: Any, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
         """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values."""
@@ -348,10 +354,14 @@ class Samples:
 
 
 class Moments:
-    """Mean and standard error over the draws of each sample, as they come; equal draws give a standard error of 0."""
+    """Mean and standard error over the draws of each sample, as they come; equal draws give a standard error of 0.
+
+    `draws` is the largest number of draws of a sample; with one, no room is made for squares.
+    """
 
     def __init__(self, n: int, shape: tuple[int, ...], draws: int, device: torch.device) -> None:
         self.draws = draws
+        self.count = torch.zeros((n, *[1] * len(shape)), dtype=torch.float64, device=device)
         self.pivot = torch.zeros((n, *shape), dtype=torch.float64, device=device)
         self.sum = torch.zeros_like(self.pivot) if draws > 1 else None
         self.square = torch.zeros_like(self.pivot) if draws > 1 else None
@@ -361,6 +371,7 @@ class Moments:
         first = draw == 0
         values = values.to(torch.float64)
         self.pivot[i[first]] = values[first]
+        self.count.index_add_(0, i, torch.ones((len(i), *self.count.shape[1:]), dtype=torch.float64, device=i.device))
         if self.sum is not None and self.square is not None:
             apart = values - self.pivot[i]  # differences from the first draw: no digits are lost in the squares
             self.sum.index_add_(0, i, apart)
@@ -368,11 +379,11 @@ class Moments:
 
     def mean(self) -> Tensor:
         """Mean over the draws."""
-        return self.pivot if self.sum is None else self.pivot + self.sum / self.draws
+        return self.pivot if self.sum is None else self.pivot + self.sum / self.count
 
     def standard_error(self) -> Tensor:
         """Standard deviation over the draws (n - 1) over the square root of their number."""
         if self.sum is None or self.square is None:
             raise ValueError("a standard error needs at least two draws")
-        variance = (self.square - self.sum**2 / self.draws) / (self.draws - 1)
-        return (variance.clamp(min=0) / self.draws).sqrt()
+        variance = (self.square - self.sum**2 / self.count) / (self.count - 1)
+        return (variance.clamp(min=0) / self.count).sqrt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +18,11 @@ class Bound(Protocol):
 
     names: list[str]
 
+    @property
+    def order(self) -> np.ndarray:
+        """The groups in an order that does not depend on the order of the dims: for random numbers."""
+        ...
+
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
         """Bool (rows, *event) or broadcasting to it: True in group ``k[r]`` of the sample at ``position[r]``."""
         ...
@@ -25,8 +31,8 @@ class Bound(Protocol):
         """Int (rows, groups): how many of the True cells (rows, *event) lie in each group."""
         ...
 
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """(rows, ..., groups) -> (rows, ..., *event): each cell's mean over the groups that cover it, NaN for none."""
+    def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
+        """(rows, ..., groups) -> (rows, ..., *event): each cell's mean (or sum) over its groups, NaN where it has none."""
         ...
 
 
@@ -63,6 +69,12 @@ class Boxes:
         """Number of windows along each dim."""
         return tuple(len(a.start) for a in self.along)
 
+    @property
+    def order(self) -> np.ndarray:
+        """The groups in an order that does not depend on the order of the dims."""
+        by_name = np.argsort(self.dims)
+        return np.arange(math.prod(self.shape)).reshape(self.shape).transpose(by_name).reshape(-1)
+
     def box(self, k: int) -> dict[str, tuple[int, int]]:
         """Start and size of group k along each dim."""
         at = np.unravel_index(k, self.shape)
@@ -90,8 +102,8 @@ class Boxes:
             total = (running[..., stop] - running[..., start]).movedim(-1, axis)
         return total.reshape(len(total), -1)
 
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """Means over covering windows, dim by dim: a window's cover is a product too."""
+    def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
+        """Means or sums over covering windows, dim by dim: a window's cover is a product too."""
         lead = values.ndim - 1
         out = values.reshape(*values.shape[:-1], *self.shape)
         for axis, a in enumerate(self.along, start=lead):
@@ -102,7 +114,7 @@ class Boxes:
                 covered = (first + more <= last).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
                 total = total + torch.where(covered, out.index_select(axis, torch.minimum(first + more, last)), 0)
             cover = (last - first + 1).to(out.dtype).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
-            out = total / cover if depth > 1 else total
+            out = total / cover if mean and depth > 1 else total
         return out
 
 
@@ -112,6 +124,11 @@ class Parts:
 
     label: np.ndarray  # (samples or 1, *event), 1 along dims the labels do not vary with
     names: list[str] = field(compare=False)
+
+    @property
+    def order(self) -> np.ndarray:
+        """The groups in an order that does not depend on the order of the dims: that of their labels."""
+        return np.arange(len(self.names))
 
     def _of(self, position: Tensor) -> Tensor:
         rows = self.label if len(self.label) == 1 else self.label[position.cpu().numpy()]
@@ -128,8 +145,8 @@ class Parts:
         out = torch.zeros(len(cells), len(self.names) + 1, dtype=torch.int64, device=cells.device)
         return out.scatter_add_(1, label + 1, cells.reshape(len(cells), -1).to(torch.int64))[:, 1:]
 
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
-        """Each cell its group's value; NaN for a cell in no group."""
+    def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
+        """Each cell its group's value, which is its mean and its sum; NaN for a cell in no group."""
         label = self._of(position)
         label = label.expand(len(values), *label.shape[1:])
         inner = (1,) * (values.ndim - 2)
@@ -149,6 +166,11 @@ class Joined:
     def _offsets(self) -> list[int]:
         return np.cumsum([0] + [len(g.names) for *_, g in self.parts]).tolist()
 
+    @property
+    def order(self) -> np.ndarray:
+        """The groups in an order that does not depend on the order of the dims, variable by variable."""
+        return np.concatenate([first + g.order for (*_, g), first in zip(self.parts, self._offsets)])
+
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
         """Bool (rows, cells)."""
         out = torch.zeros(len(k), self.parts[-1][0].stop, dtype=torch.bool, device=k.device)
@@ -163,11 +185,11 @@ class Joined:
         """Int (rows, groups)."""
         return torch.cat([g.count(cells[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
 
-    def spread(self, values: Tensor, position: Tensor) -> Tensor:
+    def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
         """(rows, ..., groups) -> (rows, ..., cells)."""
         out = []
         for (_, shape, g), first in zip(self.parts, self._offsets):
-            part = g.spread(values[..., first : first + len(g.names)], position)
+            part = g.spread(values[..., first : first + len(g.names)], position, mean=mean)
             lead = values.shape[:-1]
             out.append(part.expand(*lead, *shape).reshape(*lead, -1))
         return torch.cat(out, -1)
@@ -196,3 +218,8 @@ def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
 
     first = text(coord[start])
     return f"{dim}={first}" if stop - start == 1 else f"{dim}={first}..{text(coord[stop - 1])}"
+
+
+def union(groups: Bound, absent: Tensor, position: Tensor) -> Tensor:
+    """Bool (rows, *event) or broadcasting to it: True in any of the absent groups, given as bool (rows, groups)."""
+    return groups.spread(absent.to(torch.float64), position) > 0
