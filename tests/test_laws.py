@@ -44,6 +44,7 @@ BASELINES = {
     "mode": (b.Mode.fit(TRAIN), 1),
     "hold": (b.Hold(), 1),
     "bridge": (b.Bridge(), 1),
+    "mixture": (b.Mixture(b.Mean(), b.Uniform.fit(TRAIN)), 4),
 }
 GROUPS = {
     "cells": g.Cells(),
