@@ -168,6 +168,7 @@ def explain(
             forward,
             bind_targets,
             place,
+            compares=any(getattr(t, "compares", True) for t in wanted),
             seed=seed,
             module=wrapped.module,
             differentiable=wrapped.differentiable,

@@ -79,6 +79,16 @@ def test_batches_halve_when_memory_runs_out(method, memory, error):
     assert max(map(len, spy.batches)) <= memory
 
 
+def test_a_model_may_write_into_its_input(method):
+    def writes(x):
+        x *= 1.0
+        return f(x)
+
+    before = X.copy()
+    same(ta.explain(writes, X, method), ta.explain(f, X, method))
+    assert (X == before).all()
+
+
 def test_a_batch_size_that_was_given_is_kept_and_the_error_says_what_to_do(method):
     with pytest.raises(MemoryError, match="no memory for a batch of 5 rows; give a smaller batch_size"):
         ta.explain(Spy(memory=4), X, method, batch_size=5)
@@ -325,3 +335,15 @@ def test_equal_draws_have_no_standard_error():
 def test_cut_covers_every_row_once():
     engine = Engine(lambda x, p: x, lambda shape: [], CPU, batch_size=4)
     assert [(at.start, at.stop) for at, _ in engine.cut(10, lambda at: at)] == [(0, 4), (4, 8), (8, 10)]
+
+
+@pytest.mark.parametrize("compares", [True, False])
+def test_outputs_are_kept_only_where_a_target_compares_with_them(compares):
+    x = torch.as_tensor(X)
+    engine = Engine(lambda rows, at: rows**2, lambda shape: [lambda y, y0: y[:, 3]], CPU, compares, batch_size=2)
+    values, outputs = engine.predict(x, torch.arange(5), graph=False)
+    torch.testing.assert_close(values, x[:, 3:4] ** 2)
+    if compares:
+        torch.testing.assert_close(outputs, x**2)
+    else:
+        assert outputs is None

@@ -18,6 +18,7 @@ from .keys import Key
 from .targets import Value
 
 Rows = Callable[[slice], Tensor]
+Intact = Callable[[slice], Tensor | None]
 Forward = Callable[[Tensor, Tensor], Tensor]  # (rows, positions of their samples) -> outputs
 
 # Autograd nodes of functions with kinks: quadrature converges like 1/n whatever the rule.
@@ -105,6 +106,8 @@ class Engine:
         ``forward(rows, position) -> outputs``: rows (r, *event) and the position of each row's sample in the input.
     bind
         Called once with the shape of one sample's output; returns the target functions.
+    compares
+        False if no target uses the outputs at the intact samples, which are then not kept.
     module
         The torch module behind `forward`, if there is one.
     differentiable
@@ -118,6 +121,7 @@ class Engine:
     forward: Forward
     bind: Callable[[tuple[int, ...]], list[Value]]
     device: torch.device
+    compares: bool = True
     seed: int = 0
     module: torch.nn.Module | None = None
     differentiable: bool = True
@@ -175,12 +179,15 @@ class Engine:
             yield at, result
             start = at.stop
 
-    def predict(self, x: Tensor, position: Tensor, *, graph: bool) -> Tensor:
-        """Outputs (n, *out) at the intact samples; with `graph`, the first batch's graph tells whether it is smooth."""
+    def predict(self, x: Tensor, position: Tensor, *, graph: bool) -> tuple[Tensor, Tensor | None]:
+        """Target values (n, targets) at the intact samples, and the outputs (n, *out) if a target compares with them.
+
+        With `graph`, the first batch's graph tells whether the model is smooth.
+        """
         look = graph and self.smooth is None and self.differentiable
         self.expect(len(x))
 
-        def run(at: slice) -> Tensor:
+        def run(at: slice) -> tuple[Tensor, Tensor | None]:
             nonlocal look
             rows = x[at].detach().clone().requires_grad_(look)
             with (
@@ -189,14 +196,16 @@ class Engine:
             ):
                 # A copy where there is a graph, as the model may write into its input, which a leaf forbids.
                 y = self._outputs(rows.clone() if look else rows, position[at])
+                v = self._values(y, None)
                 if look:
-                    self.smooth = smooth(self._values(y, None))
+                    self.smooth = smooth(v)
                     look = False
-            return y.detach()
+            return v.detach(), y.detach() if self.compares else None
 
-        return torch.cat([y for _, y in self.cut(len(x), run)])
+        values, outputs = zip(*(both for _, both in self.cut(len(x), run)))
+        return torch.cat(values), torch.cat(outputs) if self.compares else None
 
-    def values(self, position: Tensor, y0: Callable[[slice], Tensor], make: Rows) -> Iterator[tuple[slice, Tensor]]:
+    def values(self, position: Tensor, y0: Intact, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) batch by batch; ``make(slice)`` builds the rows."""
 
         def run(at: slice) -> Tensor:
@@ -206,7 +215,7 @@ class Engine:
         return self.cut(len(position), run)
 
     def gradients(
-        self, position: Tensor, y0: Callable[[slice], Tensor], make: Rows
+        self, position: Tensor, y0: Intact, make: Rows
     ) -> Iterator[tuple[slice, tuple[Tensor, list[Tensor]]]]:
         """As :meth:`values`, with d target / d rows (r, *event) for each target beside the values."""
         if not self.differentiable:
@@ -263,8 +272,7 @@ class Samples:
         n, device = len(self.x), self.x.device
         self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
-        self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
-        self.prediction = self.engine._values(self.y0, None)
+        self.prediction, self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
         self.failed = ~torch.isfinite(self.prediction).all(1)
 
     @property
@@ -329,13 +337,13 @@ class Samples:
 
     def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
-        for at, v in self.engine.values(self._position(i), lambda at: self.y0[i[at]], make):
+        for at, v in self.engine.values(self._position(i), self._intact(i), make):
             self._note(i[at], torch.isfinite(v).all(1))
             yield at, v
 
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
         """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""
-        for at, (v, grads) in self.engine.gradients(self._position(i), lambda at: self.y0[i[at]], make):
+        for at, (v, grads) in self.engine.gradients(self._position(i), self._intact(i), make):
             if self.valid is not None:
                 grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
             finite = torch.isfinite(v).all(1)
@@ -343,6 +351,10 @@ class Samples:
                 finite &= torch.isfinite(g.sum(list(range(1, g.ndim))))
             self._note(i[at], finite)
             yield at, grads
+
+    def _intact(self, i: Tensor) -> Intact:
+        y0 = self.y0
+        return lambda at: None if y0 is None else y0[i[at]]
 
     def _position(self, i: Tensor) -> Tensor:
         self.engine.expect(len(i))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,10 @@ Value = Callable[[Tensor, Tensor], Tensor]
 
 
 class Target(Protocol):
-    """What :func:`resolve` returns."""
+    """What :func:`resolve` returns.
+
+    A target with an attribute ``compares = False`` promises to make no use of `y0`, so that outputs need not be kept.
+    """
 
     def bind(self, outputs: Axes) -> Value:
         """The function ``(y, y0) -> (rows,)`` for a model with these output axes."""
@@ -101,6 +104,8 @@ def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: st
 @dataclass(frozen=True, init=False)
 class _Entry:
     """One entry of the output: by index or label on the one axis, or by name on several."""
+
+    compares: ClassVar[bool] = False
 
     where: Any
     axes: tuple[tuple[str, Any], ...]
@@ -214,6 +219,7 @@ class Region:
     ``sum(w y) / sum(w)``.
     """
 
+    compares: ClassVar[bool] = False
     box: tuple[tuple[str, Any], ...]
     weights: Any
 
@@ -272,6 +278,7 @@ class Region:
 class Function:
     """A number of your own: ``f(y) -> (rows,)``, differentiable where a gradient method is to use it."""
 
+    compares: ClassVar[bool] = False
     f: Callable[[Tensor], Tensor] = field(repr=False)
     name: str = ""
 

@@ -19,6 +19,7 @@ MINOR, MAJOR, PAPER = "#f6dcd8", "#e9b5ae", "#fffdfc"
 MM_PER_INCH = 25.4
 NAME_BOX = {"facecolor": PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
 MARGIN, HEADER, PLAIN_FOOTER, FOOTER, BAR = 4.0, 8.0, 14.0, 19.0, 15.0  # mm; BAR: a colour bar and its label
+LEAST = 90.0  # mm; the texts below the paper need as much
 NARROW = 190.0  # mm; below this the colour bar has no room beside the footer's text and goes under it
 TALLEST = 30.0  # mm above and below its zero that a row makes room for; what is larger runs over, as on paper
 
@@ -108,7 +109,7 @@ def ecg(
 
     width = (time[cells][-1] - time[cells][0] + _step(time)) * speed
     first = 5.0 * np.ceil((0.2 * speed + 7) / 5)  # room for the pulse
-    paper_width = 5.0 * np.ceil((first + width + 2) / 5)
+    paper_width = max(LEAST, 5.0 * np.ceil((first + width + 2) / 5))
     tops, centres, bottoms, paper_height = _heights(rows, values * gain, gain)
     footer = FOOTER + BAR * (paper_width < NARROW) if attribution is not None else PLAIN_FOOTER
     figure, ax = _sheet(figure, paper_width, paper_height, footer, HEADER if title else 0.0)

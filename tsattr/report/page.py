@@ -154,6 +154,8 @@ def _in_short(ds, inputs, compared, scores) -> str:
 def _strongest(inputs: list[Input]) -> str:
     """Return a sentence on the lead, column or other entry with the most absolute attribution."""
     part = inputs[0]
+    if not bool(part.attribution.notnull().any()):
+        return "There is no attribution to read: no sample could be explained; see Checks."
     dims = [d for d in cell_dims(part.attribution) if d != "time" and part.attribution.sizes[d] > 1]
     if len(dims) != 1:
         return ""

@@ -53,6 +53,8 @@ def _prediction(here: xr.Dataset) -> str:
     if "prediction" not in here:
         return ""
     y = float(here["prediction"])
+    if not np.isfinite(y):
+        return "The model gives no finite number for this input: there is nothing to explain."
     if "reference" not in here:
         return f"The target is {number(y, 4)} for this input."
     y0 = float(here["reference"])
