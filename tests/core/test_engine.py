@@ -86,7 +86,7 @@ def test_a_model_may_write_into_its_input(method):
 
     before = X.copy()
     same(ta.explain(writes, X, method), ta.explain(f, X, method))
-    assert (X == before).all()
+    assert (before == X).all()
 
 
 def test_a_batch_size_that_was_given_is_kept_and_the_error_says_what_to_do(method):
