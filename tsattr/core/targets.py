@@ -252,6 +252,11 @@ class Region:
                     inside = (labels >= low) & (labels.astype(high.dtype) <= high)  # '2001-05' ends with the month
                 else:
                     inside = (labels >= low) & (labels <= high)
+                if low > high:
+                    raise ValueError(
+                        f"{d}=({low}, {high}) of {self!r} runs backwards; give (low, high), and a box over the seam of a "
+                        "circle as weights: Region(mask)"
+                    )
                 if not inside.any():
                     raise ValueError(
                         f"no entry of output axis {d!r} lies in [{low}, {high}]; it runs {labels[0]} to {labels[-1]}"
