@@ -331,3 +331,12 @@ def test_a_short_input_or_an_event_of_zeros_says_little_of_a_range(recwarn):
     ta.explain(lambda r: r.sum((1, 2)), long()[:1, :, :5], ta.IntegratedGradients())
     ta.explain(lambda r: r.sum((1, 2)), long(np.zeros((3, 2, 20))), ta.IntegratedGradients())
     assert not recwarn.list
+
+
+def test_the_predicted_class_is_named_where_the_target_depends_on_it():
+    x, outputs = np.array([[1.0, 0.0], [0.0, 1.0]]), {"class": ["N", "V"]}
+    ds = ta.explain(lambda r: r * 2, x, ta.Saliency(), outputs=outputs)
+    assert ds.predicted.values.tolist() == ["N", "V"]
+    assert ds.predicted.dims == ("sample",)
+    assert ta.explain(lambda r: r * 2, x, ta.Saliency()).predicted.values.tolist() == [0, 1]
+    assert "predicted" not in ta.explain(lambda r: r * 2, x, ta.Saliency(), target="V", outputs=outputs)

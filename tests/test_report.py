@@ -211,7 +211,7 @@ def test_lags_and_methods_are_reduced():
 def test_completeness_is_judged():
     x = ecg_input(2, ("I", "V1"))
     assert "The maps add up: for all of 2 samples" in text(explained(x, 0.002), x)
-    assert "add up roughly in all of 2" in text(explained(x, 0.03), x)
+    assert "add up roughly for all of 2" in text(explained(x, 0.03), x)
     bad = report(explained(x, 0.3), x)
     assert "do not add up to prediction − reference: 2 of 2" in Page(bad).text
     assert 'class="bad"' in bad

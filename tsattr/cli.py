@@ -240,7 +240,8 @@ def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:
                 at = {str(d): int(k) for d, k in a.argmax(...).items()}
                 places.append(", ".join(f"{d} {_label(a, d, k)}" for d, k in at.items()))
         where = f"; largest at {'; '.join(places)}" if places else ""
-        rows.append(f"{sample} {label}: prediction {value}, {one.status.item()}{error}{where}")
+        said = f"{one.predicted.item()}, " if "predicted" in one else ""
+        rows.append(f"{sample} {label}: {said}prediction {value}, {one.status.item()}{error}{where}")
     if ds.sizes[sample] > most:
         rows.append(f"... {ds.sizes[sample] - most} more")
     return "\n".join([f"target {ds.attrs['target']}, {ds.attrs['method']}", *rows])

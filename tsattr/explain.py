@@ -101,7 +101,8 @@ def explain(
     xr.Dataset
         ``attribution`` with the dims, order and coordinates of `x` (and `target`, for several), in `x`'s dtype and the
         target's units; ``prediction``; ``reference``, ``completeness_gap``, ``completeness_error``, ``standard_error``,
-        ``group_value``, ``steps`` where the method has them; ``model_evaluations``; ``status`` of each sample ("ok", "not
+        ``group_value``, ``steps`` where the method has them; ``predicted``, the class with the largest output, where the
+        target depends on it; ``model_evaluations``; ``status`` of each sample ("ok", "not
         converged", "non-finite output", "all missing"). The attrs say how it was made.
 
     Raises
@@ -150,11 +151,13 @@ def explain(
     chunk = max(rows, _CHUNK // (inputs.cells * inputs.dtype.itemsize * len(wanted)))
     _check_constants(method, inputs, reference, min(chunk, inputs.n))
     names: list[str] = []
+    classes: list[Any] = []
 
     def bind_targets(shape: tuple[int, ...]) -> list[Value]:
         found = core_targets.outputs_axes(outputs, shape, wrapped.labels)
         assert found is not None
         names[:] = _target_names(wanted, found)
+        classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
         return [t.bind(found) for t in wanted]
 
     about = {k: v.to(place) for k, v in about.items()}
@@ -183,7 +186,7 @@ def explain(
         for start in range(0, inputs.n, chunk):
             at = slice(start, min(start + chunk, inputs.n))
             table.put(at, *_run(engine, bound, inputs, ids, at))
-    ds = table.dataset(several, names)
+    ds = table.dataset(several, names, np.array(classes))
     ds.attrs = _provenance(method, wrapped.name, names, seed)
     for name in ("attribution", "standard_error"):
         for v in inputs.variables:
@@ -204,6 +207,8 @@ def _run(
     found = bound(samples)
     converged = found.pop("converged", None)
     found["prediction"] = Field(("target",), samples.prediction)
+    if samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
+        found["predicted"] = Field((), samples.y0.argmax(1))
     found["model_evaluations"] = Field((), samples.evaluations)
     # A later rule overrides an earlier one: the gravest trouble is the one to report.
     state = torch.zeros(samples.n, dtype=torch.int64, device=place)
@@ -242,10 +247,11 @@ class _Table:
                 self.fields[name] = f.dims, np.empty((self.inputs.n, *values.shape[1:]), dtype)
             self.fields[name][1][at] = values.cpu().numpy()
 
-    def dataset(self, several: bool, names: list[str]) -> xr.Dataset:
+    def dataset(self, several: bool, names: list[str], classes: np.ndarray) -> xr.Dataset:
         out: dict[str, xr.DataArray] = {}
         for name, (dims, values) in self.fields.items():
-            values = _STATUS[values] if name == "status" else values
+            if name == "status" or (name == "predicted" and len(classes)):
+                values = (_STATUS if name == "status" else classes)[values]
             out.update(self.inputs.label(name, dims, values, not several))
         order = [k for k in out if k.startswith("attribution")] + ["prediction"]
         ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})

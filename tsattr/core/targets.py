@@ -191,6 +191,11 @@ class Margin:
     a: Any = None
     b: Any = None
 
+    @property
+    def compares(self) -> bool:
+        """True where the predicted class of the intact sample is asked for."""
+        return self.a is None
+
     def bind(self, outputs: Axes) -> Value:
         """Differences along the one output axis."""
         dim = _one_axis(outputs, repr(self))

@@ -55,11 +55,12 @@ def _prediction(here: xr.Dataset) -> str:
     y = float(here["prediction"])
     if not np.isfinite(y):
         return "The model gives no finite number for this input: there is nothing to explain."
+    said = f"The model predicts {here['predicted'].item()}. " if "predicted" in here else ""
     if "reference" not in here:
-        return f"The target is {number(y, 4)} for this input."
+        return f"{said}The target is {number(y, 4)} for this input."
     y0 = float(here["reference"])
     return (
-        f"The target is {number(y, 4)} for this input and {number(y0, 4)} at the baseline; "
+        f"{said}The target is {number(y, 4)} for this input and {number(y0, 4)} at the baseline; "
         f"the difference to be explained is {number(y - y0, 4)}."
     )
 

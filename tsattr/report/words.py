@@ -149,6 +149,11 @@ def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
     if "completeness_error" not in ds:
         return "", False
     errors = ds["completeness_error"]
+    if "status" in ds and "sample" in ds["status"].dims:  # what has no map has nothing to add up; the statuses say so
+        has_map = ~ds["status"].isin(["all missing", "non-finite output"])
+        if not has_map.any():
+            return "", False
+        errors = errors.isel(sample=np.flatnonzero(has_map.values))
     error = errors.max([d for d in errors.dims if d != "sample"], skipna=False).values.astype(float)
     n, known = len(error), error[np.isfinite(error)]
     if not known.size:
@@ -156,9 +161,9 @@ def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
     worst = f"the worst error is {100 * known.max():.2g} %"
     bad = int((known > FAIR).sum()) + n - known.size
     if not bad and known.max() <= GOOD:
-        return f"The maps add up: for all of {n} samples the sum equals prediction − reference; {worst}.", False
+        return f"The maps add up: for {_all(n)} the sum equals prediction − reference; {worst}.", False
     if not bad:
-        return f"The maps add up roughly in all of {n} samples; {worst}. More steps would settle it.", False
+        return f"The maps add up roughly for {_all(n)}; {worst}. More steps would settle it.", False
     return (
         f"Maps that do not add up to prediction − reference: {bad} of {n} ({worst}, where above {100 * FAIR:.0f} % "
         "is too "
@@ -166,6 +171,10 @@ def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
         "do not trust them; raise the number of steps and explain again.",
         True,
     )
+
+
+def _all(n: int) -> str:
+    return f"all of {n} samples" if n > 1 else "the sample"
 
 
 def sample_verdict(error: float, status: str) -> str:
