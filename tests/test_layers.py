@@ -21,7 +21,7 @@ LAYERS = [
     {"methods", "metrics"},
     {"explain", "labels", "models", "tables"},
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
-    {"cli", "demo", "__main__"},
+    {"cli", "notation", "demo", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

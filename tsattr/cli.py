@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import sys
 import textwrap
@@ -15,42 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import __version__, baselines, groups
+from . import __version__
 from .explain import explain
-from .methods import gradient, occlusion, shapley
-
-METHODS = {
-    c.__name__: c
-    for c in (
-        gradient.IntegratedGradients,
-        occlusion.Occlusion,
-        gradient.Saliency,
-        gradient.InputXGradient,
-        gradient.SmoothGrad,
-        shapley.ShapleySampling,
-        shapley.KernelShap,
-    )
-}
-BASELINES = {
-    c.__name__: c
-    for c in (
-        baselines.Constant,
-        baselines.Mean,
-        baselines.MaximumDistance,
-        baselines.Blur,
-        baselines.Uniform,
-        baselines.Gaussian,
-        baselines.Samples,
-        baselines.Mode,
-        baselines.Bridge,
-        baselines.Hold,
-    )
-}
-GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}
-
-
-class UsageError(ValueError):
-    """Wrong usage: one paragraph on stderr and exit code 2."""
+from .notation import BASELINES, GROUPS, METHODS, UsageError, object_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -297,14 +263,14 @@ def _method(args: argparse.Namespace, x: Any) -> Any:
     reference = None if args.reference is None else _input(args.reference, args)
     settings: dict[str, Any] = {}
     if args.baseline is not None:
-        settings["baseline"] = _object(args.baseline, BASELINES, "--baseline", reference)
+        settings["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
     name = args.method.split("(")[0].strip()
     on_groups = "groups" in getattr(METHODS.get(name), "__dataclass_fields__", {})
     if args.groups is not None and not on_groups:
         raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
     if on_groups:
-        settings["groups"] = _object(args.groups or _default_windows(x), GROUPS, "--groups")
-    return _object(args.method, METHODS, "--method", **settings)
+        settings["groups"] = object_of(args.groups or _default_windows(x), GROUPS, "--groups")
+    return object_of(args.method, METHODS, "--method", **settings)
 
 
 def _default_windows(x: Any) -> str:
@@ -312,35 +278,6 @@ def _default_windows(x: Any) -> str:
         return "Cells()"
     last = str(x.dims[-1])
     return f"Windows({last}={max(1, x.sizes[last] // 10)})"
-
-
-def _object(text: str, known: dict[str, Any], option: str, reference: Any = None, **more: Any) -> Any:
-    """The object that ``Name(key=value, ...)`` stands for: names from `known`, literal values only, nothing is evaluated."""
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        if not isinstance(call.func, ast.Name):
-            raise ValueError
-        name = call.func.id
-        args = [ast.literal_eval(a) for a in call.args]
-        kwargs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        raise UsageError(
-            f"{option} is a name with plain values, such as {next(iter(known))}() or \"Blur(time='50ms')\"; got {text!r}"
-        ) from None
-    if name not in known:
-        raise UsageError(f"{option} knows {', '.join(known)}; got {name!r}")
-    kind = known[name]
-    if hasattr(kind, "fit") and not args and not set(kwargs) & {"low", "high"}:
-        if reference is None:
-            raise UsageError(
-                f"{option} {name} is fitted to data: name a file of training-like samples with --reference"
-            )
-        return kind.fit(reference, **kwargs)
-    try:
-        return kind(*args, **kwargs, **more)
-    except TypeError as error:
-        raise UsageError(f"{option} {text!r}: {str(error).replace('.__init__()', '')}") from error
 
 
 def _outputs(text: str | None) -> Any:
