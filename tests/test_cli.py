@@ -100,6 +100,40 @@ def test_a_record_is_read_cut_and_explained(here, capsys):
         np.testing.assert_allclose(ds.sample, [0, 2.5, 5, 7.5])
 
 
+TABLE_MODULE = """
+import tsattr as ta
+
+def make():
+    return ta.models.on_frames(lambda df: df["age"] / 10 + (df["ward"] == "icu"))
+"""
+
+
+def test_a_csv_is_a_table_and_an_npy_an_array(here):
+    (here / "table_model.py").write_text(TABLE_MODULE)
+    (here / "t.csv").write_text("id,age,ward\na,60,icu\nb,50,general\nc,70,general\n")
+    base = ["explain", "--input", "t.csv", "--model", "table_model:make", "--method", "Occlusion(draws=3)"]
+    assert main([*base, "--baseline", "Samples", "--reference", "t.csv", "--report", "t.html"]) == 0
+    with xr.open_dataset("attribution.nc") as ds:
+        np.testing.assert_allclose(ds.attribution.sel(sample="a", feature="ward"), 2 / 3)
+        np.testing.assert_allclose(ds.attribution.sel(feature="age"), [0, -1, 1], atol=1e-12)
+    with xr.open_dataarray("x.nc") as x:
+        np.save("x.npy", x.values)
+        argv = [
+            "explain",
+            "--input",
+            "x.npy",
+            "--dims",
+            "sample,lead,time",
+            "--model",
+            "own_model:make",
+            "--target",
+            "0",
+        ]
+        assert main(argv) == 0
+        with xr.open_dataset("attribution.nc") as ds:
+            np.testing.assert_allclose(ds.attribution, x.values, rtol=1e-6)
+
+
 def test_dry_run_writes_nothing(here, capsys):
     assert run("--dry-run") == 0
     assert "model_evaluations" in capsys.readouterr().out

@@ -576,3 +576,18 @@ def test_padding_may_hold_infinities(method):
     assert np.isfinite(ds.attribution[:, :2]).all()
     assert np.isnan(ds.attribution[:, 2]).all()
     assert torch.isinf(torch.cat(seen)).all()
+
+
+def test_an_estimator_of_signals_is_given_them_whole():
+    class Estimator:  # as time series classifiers take them: (case, channel, time)
+        classes_ = np.array(["flat", "steep"])
+
+        def predict_proba(self, x):
+            assert x.shape[1:] == (2, 4)
+            p = 1 / (1 + np.exp(-x[:, 0].sum(1)))
+            return np.stack([1 - p, p], 1)
+
+    x = np.random.default_rng(0).normal(size=(3, 2, 4))
+    ds = ta.explain(Estimator(), x, ta.Occlusion(ta.groups.Along("dim_1")), target="steep")
+    np.testing.assert_allclose(ds.group_value[:, 0], 1 / (1 + np.exp(-x[:, 0].sum(1))) - 0.5)
+    assert (ds.group_value[:, 1] == 0).all()

@@ -81,16 +81,18 @@ def read(model: Any, inputs: Inputs) -> Model:
         return Model(_arrays(model.f, inputs), _name(model.f), differentiable=False)
     if isinstance(model, OnFrames):
         return Model(_frames(model.f, inputs), _name(model.f), differentiable=False)
-    if isinstance(model, nn.Module) or (
-        callable(model) and not isinstance(model, type) and not hasattr(model, "predict")
-    ):
+    if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not _predicts(model)):
         module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
         return Model(_tensors(model, inputs), _name(model), module if isinstance(module, nn.Module) else None)
-    if hasattr(model, "predict") and not isinstance(model, type):
+    if _predicts(model) and not isinstance(model, type):
         return _estimator(model, inputs)
     raise TypeError(
         f"the model is a torch module, a callable on tensors, on_arrays(f), on_frames(f) or a fitted scikit-learn estimator, got {model!r}"
     )
+
+
+def _predicts(model: Any) -> bool:
+    return hasattr(model, "predict_proba") or hasattr(model, "predict")
 
 
 def _name(f: Any) -> str:
