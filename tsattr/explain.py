@@ -203,7 +203,7 @@ def _run(
     place = engine.device
     position = torch.arange(at.start, at.stop, device=place)
     valid = None if valid is None else valid.to(place)
-    samples = Samples(engine, x.to(place), valid, ids[at], position, graph=bound.gradient)
+    samples = Samples(engine, x.to(place), valid, ids[at], position, graph=getattr(bound, "looks", False))
     found = bound(samples)
     converged = found.pop("converged", None)
     found["prediction"] = Field(("target",), samples.prediction)

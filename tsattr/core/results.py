@@ -23,13 +23,16 @@ class Field:
 
 
 class Method(Protocol):
-    """Frozen settings and one verb."""
+    """Frozen settings and one verb.
+
+    One that asks ``samples.engine.smooth`` says so by an attribute ``looks = True``.
+    """
 
     gradient: bool
     """True if it needs the model's gradients."""
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
-        """Explain some samples. The keys are those of DESIGN's result table; ``"converged"`` is folded into `status`."""
+        """Explain some samples. The keys are the result's variables; ``"converged"`` is folded into `status`."""
         ...
 
     def rows(self) -> tuple[int, int]:

@@ -218,6 +218,11 @@ class IntegratedGradients:
     per_draw: bool = False
     gradient: ClassVar[bool] = True
 
+    @property
+    def looks(self) -> bool:
+        """True if the model's graph must be looked at for kinks."""
+        return self.rule == "auto"
+
     def __post_init__(self) -> None:
         for name in ("max_steps", "draws") + (() if self.steps is None else ("steps",)):
             check_count(name, getattr(self, name))
