@@ -1,4 +1,4 @@
-"""Who may import whom: DESIGN's rule, read from the source, and what `import tsattr` costs."""
+"""Who may import whom: the rule of CONTRIBUTING.md, read from the source, and what `import tsattr` costs."""
 
 import ast
 import subprocess
@@ -63,7 +63,7 @@ def test_the_reader_of_imports_sees_what_is_there():
 
 @pytest.mark.parametrize("name", [n for n in FILES if n != "tsattr"])
 def test_every_module_has_a_layer_and_imports_none_above_it(name):
-    assert part_of(name) in LEVEL, f"{name} is in no layer: add it to DESIGN section 6 and to this test"
+    assert part_of(name) in LEVEL, f"{name} is in no layer: add it to this test and, if it is new, to CONTRIBUTING.md"
     inside = {m for m, _ in EDGES[name] if m.split(".")[0] == "tsattr"}
     above = {m for m in inside if part_of(m) and LEVEL[part_of(m)] > LEVEL[part_of(name)]}
     assert not above, f"{name} imports {sorted(above)}, of a layer above its own"
