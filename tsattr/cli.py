@@ -16,6 +16,7 @@ import xarray as xr
 
 from . import __version__
 from .explain import explain
+from .labels import plain
 from .notation import BASELINES, GROUPS, METHODS, UsageError, object_of
 
 
@@ -173,11 +174,9 @@ def _explain(args: argparse.Namespace) -> None:
     for w in caught:
         print(textwrap.fill(f"note: {w.message}", 100, break_on_hyphens=False), file=sys.stderr)
     name = args.sample_dim or "sample"
-    saved = (
-        ds
-        if isinstance(x, xr.Dataset) or not isinstance(x, xr.DataArray)
-        else ds.assign(input=x.reset_coords(drop=True).drop_attrs())
-    )
+    saved = ds
+    if isinstance(x, xr.DataArray):  # with its units, which a later report needs
+        saved = ds.assign(input=x.reset_coords(drop=True).assign_attrs(plain(x.attrs)))
     write_netcdf(saved, args.out)
     print(_summary(ds, name))
     print(f"wrote {args.out}")

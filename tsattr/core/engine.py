@@ -286,6 +286,12 @@ class Samples:
         return tuple(self.x.shape[1:])
 
     @property
+    def cells(self) -> Tensor:
+        """Bool (n, *event): True where a cell is valid."""
+        whole = torch.ones((), dtype=torch.bool, device=self.x.device)
+        return whole.expand(self.x.shape) if self.valid is None else self.valid
+
+    @property
     def targets(self) -> int:
         """Number of targets."""
         return self.prediction.shape[1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .engine import Samples
@@ -38,6 +39,18 @@ class Method(Protocol):
     def rows(self) -> tuple[int, int]:
         """The fewest and the most rows it asks of the model for each sample, the intact one included; its groups are bound."""
         ...
+
+
+def completeness(samples: Samples, maps: Tensor, total: Tensor, reference: Tensor) -> dict[str, Field]:
+    """How far sums `total` (n, targets) of `maps` are from the change of the target since the baseline's `reference`."""
+    difference = samples.prediction - reference
+    gap = (total - difference).abs()
+    scale = torch.maximum(difference.abs(), torch.nan_to_num(maps).flatten(2).norm(dim=2))
+    return {
+        "reference": Field(("target",), reference),
+        "completeness_gap": Field(("target",), gap),
+        "completeness_error": Field(("target",), torch.where(gap == 0, 0, gap / scale)),
+    }
 
 
 def check_count(name: str, value: Any) -> None:

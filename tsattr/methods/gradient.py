@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
-from ..core.results import EVENT, Field, check_count
+from ..core.results import EVENT, Field, check_count, completeness
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
 
@@ -250,13 +250,9 @@ class IntegratedGradients:
             if self.per_draw:
                 kept.append(maps)
         mean = moments.mean()
-        gap = mean.flatten(2).sum(2) - (samples.prediction - reference)
-        scale = torch.maximum((samples.prediction - reference).abs(), mean.flatten(2).norm(dim=2))
         out = {
             "attribution": Field(("target", EVENT), mean),
-            "reference": Field(("target",), reference),
-            "completeness_gap": Field(("target",), gap.abs()),
-            "completeness_error": Field(("target",), torch.where(gap == 0, 0, gap.abs() / scale)),
+            **completeness(samples, mean, mean.flatten(2).sum(2), reference),
             "steps": Field((), steps),
             "converged": Field((), converged),
         }

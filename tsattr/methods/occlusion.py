@@ -54,12 +54,7 @@ class Occlusion:
         """Explain some samples."""
         n, targets, device = samples.n, samples.targets, samples.x.device
         size = len(self.groups.names)
-        cells = (
-            torch.ones((), dtype=torch.bool, device=device).expand(samples.x.shape)
-            if samples.valid is None
-            else samples.valid
-        )
-        filled = self.groups.count(cells, samples.position) > 0
+        filled = self.groups.count(samples.cells, samples.position) > 0
         maps = Moments(n, (targets, *samples.event), self.draws, device)
         groups = Moments(n, (targets, size), self.draws, device)
         for i, draw in samples.items(self.draws, copies=size):

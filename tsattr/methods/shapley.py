@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
 from ..core.masks import union
-from ..core.results import EVENT, Field, check_count
+from ..core.results import EVENT, Field, check_count, completeness
 
 _ORDER = 2**33  # the stream of random orders and coalitions, apart from those of an input's variables
 
@@ -30,9 +30,7 @@ class _Game:
 
     @classmethod
     def of(cls, samples: Samples, groups: Any, baseline: Any) -> _Game:
-        valid = samples.valid
-        cells = torch.ones_like(samples.x, dtype=torch.bool) if valid is None else valid
-        return cls(samples, groups, baseline, groups.count(cells, samples.position))
+        return cls(samples, groups, baseline, groups.count(samples.cells, samples.position))
 
     def players(self, i: Tensor) -> list[np.ndarray]:
         """The groups that play in each row, in an order that depends on neither the dims' order nor the company."""
@@ -61,15 +59,10 @@ class _Game:
     def result(self, maps: Moments, values: Moments, reference: Tensor) -> dict[str, Field]:
         """The fields of a complete method on groups."""
         mean, total = maps.mean(), values.mean()
-        difference = self.samples.prediction - reference
-        gap = (total.nansum(2) - difference).abs()
-        scale = torch.maximum(difference.abs(), torch.nan_to_num(mean).flatten(2).norm(dim=2))
         out = {
             "attribution": Field(("target", EVENT), mean),
             "group_value": Field(("target", "group"), total),
-            "reference": Field(("target",), reference),
-            "completeness_gap": Field(("target",), gap),
-            "completeness_error": Field(("target",), torch.where(gap == 0, 0, gap / scale)),
+            **completeness(self.samples, mean, total.nansum(2), reference),
         }
         if values.draws > 1:
             out["standard_error"] = Field(("target", EVENT), maps.standard_error())
