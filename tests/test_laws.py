@@ -148,7 +148,7 @@ def test_order_and_company_change_nothing(name):
 def test_chunks_change_nothing(name, monkeypatch):
     x = X.drop_vars("sample") if "sample" not in repr(METHODS[name]) else X  # draws are then known by position
     whole = explain(NET, x, METHODS[name])
-    monkeypatch.setattr(sys.modules["tsattr.explain"], "_CHUNK", 1)
+    monkeypatch.setattr(sys.modules["tsattr.edge"], "_CHUNK", 1)
     assert_same(explain(NET, x, METHODS[name], batch_size=3), whole)
 
 

@@ -19,7 +19,7 @@ FILES = {
 LAYERS = [
     {"core"},
     {"methods", "metrics"},
-    {"explain", "labels", "models", "tables"},
+    {"explain", "evaluate", "compare", "edge", "labels", "models", "ensemble", "tables"},
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
     {"cli", "notation", "demo", "__main__"},
 ]
@@ -55,10 +55,10 @@ EDGES = {name: list(imports(name, path)) for name, path in FILES.items()}
 
 def test_the_reader_of_imports_sees_what_is_there():
     assert ("tsattr.core.engine", True) in EDGES["tsattr.methods.gradient"]
-    assert ("tsattr.core.targets", True) in EDGES["tsattr.explain"]
+    assert ("tsattr.core.targets", True) in EDGES["tsattr.edge"]
     assert ("tsattr.core.axes", True) in EDGES["tsattr.core.groups"]
     assert ("torch", True) in EDGES["tsattr.core.engine"]
-    assert any(module == "tqdm.auto" and not top for module, top in EDGES["tsattr.explain"])
+    assert any(module == "tqdm.auto" and not top for module, top in EDGES["tsattr.edge"])
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if n != "tsattr"])
@@ -97,7 +97,7 @@ def test_the_core_is_plain_arrays():
 
 
 def test_the_edge_imports_what_importing_tsattr_may_load():
-    assert third_party({"explain", "labels", "models", "tables"}, top_only=True) <= {
+    assert third_party({"explain", "evaluate", "compare", "edge", "labels", "models", "ensemble", "tables"}, top_only=True) <= {
         "torch",
         "numpy",
         "pandas",

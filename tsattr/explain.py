@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
-from . import labels, models
+from . import labels
 from .core import references
-from .core import targets as core_targets
-from .core.axes import Axes
 from .core.baselines import Constant, Jitter
-from .core.engine import Engine, NoGradient, Samples, untouched
-from .core.keys import sample_ids
+from .core.engine import NoGradient, Samples
 from .core.results import Field
-from .core.targets import Value
+from .edge import STATUS, Call, Table
+from .edge import ExplanationWarning as ExplanationWarning
 
 _BASELINES = ("baseline", "noise")
-_CHUNK = 2**26  # bytes of input in memory as tensors at once
-
-
-class ExplanationWarning(UserWarning):
-    """Something about an explanation that its reader must know: samples that did not converge, a doubtful baseline."""
 
 
 def explain(
@@ -128,138 +120,60 @@ def explain(
         raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
     if not (callable(method) and hasattr(method, "gradient")):
         raise TypeError(f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}")
-    inputs = labels.read(x, dims, sample_dim, valid)
-    about = labels.read_context(context, inputs)
-    wrapped = models.read(model, inputs)
-    several = core_targets.is_many(target)
-    wanted = _wanted(target, core_targets.outputs_axes(outputs, None, wrapped.labels))
-    if method.gradient and not wrapped.differentiable:
-        raise NoGradient(f"{type(method).__name__} needs gradients, and {wrapped.name} has none; use Occlusion instead")
+    call = Call.of(
+        model,
+        x,
+        target=target,
+        outputs=outputs,
+        dims=dims,
+        sample_dim=sample_dim,
+        valid=valid,
+        context=context,
+        batch_size=batch_size,
+        device=device,
+        autocast=autocast,
+        seed=seed,
+    )
+    inputs = call.inputs
+    if method.gradient and not call.model.differentiable:
+        raise NoGradient(
+            f"{type(method).__name__} needs gradients, and {call.model.name} has none; use Occlusion instead"
+        )
     bound = _bound(method, inputs)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed is a whole number, got {seed!r}")
-    seed = int(seed)
-    place = models.place(device, wrapped.module, inputs)
-    mixed = _autocast(autocast)
-    if mixed is None:
-        models.check_dtype(wrapped.module, inputs)
-    rows = _batch_size(batch_size, inputs, place, wrapped.differentiable)
     least, most = bound.rows()
     if dry_run:
-        return _cost(inputs, least, most, rows, place)
-    # Several times as much is held beside the input for each target, in float64.
-    chunk = max(rows, _CHUNK // (inputs.cells * inputs.dtype.itemsize * len(wanted)))
-    _check_constants(method, inputs, reference, min(chunk, inputs.n))
-    names: list[str] = []
-    classes: list[Any] = []
-
-    def bind_targets(shape: tuple[int, ...]) -> list[Value]:
-        found = core_targets.outputs_axes(outputs, shape, wrapped.labels)
-        assert found is not None
-        names[:] = _target_names(wanted, found)
-        classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
-        return [t.bind(found) for t in wanted]
-
-    about = {k: v.to(place) for k, v in about.items()}
-
-    def forward(batch: torch.Tensor, position: torch.Tensor) -> Any:
-        y = wrapped.call(batch, {k: v[position] for k, v in about.items()})
-        return y.to(place) if isinstance(y, torch.Tensor) and not wrapped.differentiable else y
-
-    with _progress(progress, inputs.n * least) as (advance, expect), untouched(wrapped.module, place):
-        engine = Engine(
-            forward,
-            bind_targets,
-            place,
-            compares=any(getattr(t, "compares", True) for t in wanted),
-            seed=seed,
-            module=wrapped.module,
-            differentiable=wrapped.differentiable,
-            batch_size=rows,
-            adapt=batch_size == "auto",
-            autocast=mixed,
-            advance=advance,
-            expect=expect,
-        )
-        table = _Table(inputs, getattr(bound, "groups", None))
-        ids = sample_ids(inputs.sample_coord, inputs.n)
-        for start in range(0, inputs.n, chunk):
-            at = slice(start, min(start + chunk, inputs.n))
-            table.put(at, *_run(engine, bound, inputs, ids, at))
-    ds = table.dataset(several, names, np.array(classes))
-    ds.attrs = _provenance(method, wrapped.name, names, seed)
+        return _cost(inputs, least, most, call.rows, call.place)
+    _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
+    table = Table(inputs, getattr(bound, "groups", None))
+    with call.running(progress, inputs.n * least) as engine:
+        for at, samples in call.chunks(engine, graph=getattr(bound, "looks", False)):
+            table.put(at, _run(bound, samples), samples.valid)
+    ds = table.dataset(call.several, call.names, np.array(call.classes))
+    ds.attrs = _provenance(method, call.model.name, call.names, call.seed)
     for name in ("attribution", "standard_error"):
         for v in inputs.variables:
             if name + v.suffix in ds:
-                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(names)}"
+                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(call.names)}"
     _report_trouble(ds, inputs)
     return ds
 
 
-def _run(
-    engine: Engine, bound: Any, inputs: labels.Inputs, ids: np.ndarray, at: slice
-) -> tuple[dict[str, Field], torch.Tensor | None]:
-    x, valid = inputs.load(at)
-    place = engine.device
-    position = torch.arange(at.start, at.stop, device=place)
-    valid = None if valid is None else valid.to(place)
-    samples = Samples(engine, x.to(place), valid, ids[at], position, graph=getattr(bound, "looks", False))
-    found = bound(samples)
+def _run(bound: Any, samples: Samples) -> dict[str, Field]:
+    found: dict[str, Field] = bound(samples)
     converged = found.pop("converged", None)
     found["prediction"] = Field(("target",), samples.prediction)
     if samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
         found["predicted"] = Field((), samples.y0.argmax(1))
     found["model_evaluations"] = Field((), samples.evaluations)
     # A later rule overrides an earlier one: the gravest trouble is the one to report.
-    state = torch.zeros(samples.n, dtype=torch.int64, device=place)
+    state = torch.zeros(samples.n, dtype=torch.int64, device=samples.x.device)
     if converged is not None:
         state[~converged.values] = 1
     state[samples.failed] = 2
-    if valid is not None:
-        state[~valid.flatten(1).any(1)] = 3
+    if samples.valid is not None:
+        state[~samples.valid.flatten(1).any(1)] = 3
     found["status"] = Field((), state)
-    return found, valid
-
-
-_STATUS = np.array(["ok", "not converged", "non-finite output", "all missing"])
-
-
-class _Table:
-    """The result's arrays, filled chunk by chunk."""
-
-    def __init__(self, inputs: labels.Inputs, groups: Any) -> None:
-        self.inputs = inputs
-        self.fields: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-        self.groups = groups
-
-    def put(self, at: slice, found: dict[str, Field], valid: torch.Tensor | None) -> None:
-        bad = found["status"].values >= 2
-        for name, f in found.items():
-            values = f.values
-            event = "..." in f.dims
-            if event and valid is not None:
-                where = valid.reshape(len(valid), *[1] * f.dims.index("..."), *valid.shape[1:])
-                values = torch.where(where, values, torch.nan)
-            if event and bad.any():  # half a map is no map: the status says why there is none
-                values = torch.where(bad.reshape(-1, *[1] * (values.ndim - 1)), torch.nan, values)
-            if name not in self.fields:
-                dtype = self.inputs.dtype if event else np.dtype(str(values.dtype).removeprefix("torch."))
-                self.fields[name] = f.dims, np.empty((self.inputs.n, *values.shape[1:]), dtype)
-            self.fields[name][1][at] = values.cpu().numpy()
-
-    def dataset(self, several: bool, names: list[str], classes: np.ndarray) -> xr.Dataset:
-        out: dict[str, xr.DataArray] = {}
-        for name, (dims, values) in self.fields.items():
-            if name == "status" or (name == "predicted" and len(classes)):
-                values = (_STATUS if name == "status" else classes)[values]
-            out.update(self.inputs.label(name, dims, values, not several))
-        order = [k for k in out if k.startswith("attribution")] + ["prediction"]
-        ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})
-        for k in ds.variables:
-            ds[k].attrs = labels.plain(ds[k].attrs)
-        if "group" in ds.dims:
-            ds = ds.assign_coords(group=self.groups.names)
-        return ds.assign_coords(target=names) if several else ds
+    return found
 
 
 def _bound(method: Any, inputs: labels.Inputs) -> Any:
@@ -297,46 +211,6 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
             )
 
 
-def _wanted(target: Any, axes: Axes | None) -> list[Any]:
-    """The targets as objects; what does not fit the output axes, where they are known, is raised before any work."""
-    wanted = [core_targets.resolve(t) for t in (target if core_targets.is_many(target) else [target])]
-    if not wanted:
-        raise ValueError("target is an empty list: nothing to explain")
-    if axes is not None and axes.shape:
-        for t in wanted:
-            t.bind(axes)
-    return wanted
-
-
-def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:
-    names = []
-    for t in wanted:
-        t = t.choose(outputs) if isinstance(t, core_targets.Default) else t
-        names.append(core_targets.label(t))
-    return names
-
-
-def _autocast(dtype: Any) -> torch.dtype | None:
-    if dtype is None or dtype is False:
-        return None
-    found = torch.bfloat16 if dtype is True else getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if found not in (torch.bfloat16, torch.float16):
-        raise ValueError(f"autocast is 'bfloat16', 'float16' or None, got {dtype!r}")
-    return found
-
-
-def _batch_size(batch_size: int | str, inputs: labels.Inputs, place: torch.device, differentiable: bool) -> int:
-    if batch_size == "auto":
-        # Enough rows to keep the processor busy, few enough that a batch of inputs stays small beside the activations.
-        budget, most = (2**22, 4096) if place.type == "cpu" else (2**26, 8192)
-        if not differentiable:  # no activations are kept, and a call of a pipeline costs as much as many rows
-            most = 2**15
-        return min(most, max(8, 2 ** int(math.log2(max(1, budget // (inputs.cells * inputs.dtype.itemsize))))))
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size is 'auto' or a number of rows of at least 1, got {batch_size!r}")
-    return int(batch_size)
-
-
 def _cost(inputs: labels.Inputs, least: int, most: int, rows: int, place: torch.device) -> xr.Dataset:
     ds = xr.Dataset()
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
@@ -366,47 +240,10 @@ def _provenance(method: Any, model: str, names: list[str], seed: int) -> dict[st
 def _report_trouble(ds: xr.Dataset, inputs: labels.Inputs) -> None:
     status = ds["status"].values
     parts = []
-    for kind in _STATUS[1:]:
+    for kind in STATUS[1:]:
         who = np.flatnonzero(status == kind)
         if len(who):
             shown = ", ".join(inputs.names(who[:10].tolist())) + (f", ... ({len(who)} in all)" if len(who) > 10 else "")
             parts.append(f"{kind}: {inputs.sample_dim} {shown}")
     if parts:
         warnings.warn("; ".join(parts) + " (see the variable `status`)", ExplanationWarning, stacklevel=3)
-
-
-@contextlib.contextmanager
-def _progress(
-    progress: bool | Callable[[int, int], None], total: int
-) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """Two callbacks: rows done, and rows to come. The total grows as a refining method learns what it needs."""
-    known = done = 0
-
-    def expect(rows: int) -> None:
-        nonlocal known
-        known += rows
-
-    if progress is False or progress is None:
-        yield (lambda rows: None), expect
-        return
-    bar = None
-    if progress is True:
-        from tqdm.auto import tqdm
-
-        bar = tqdm(total=total, unit="row", unit_scale=True, desc="explain")
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if bar is not None:
-            bar.total = max(total, known)
-            bar.update(rows)
-        elif callable(progress):
-            progress(done, max(total, known))
-
-    try:
-        yield advance, expect
-    finally:
-        if bar is not None:
-            bar.total = max(done, 1)
-            bar.close()

@@ -1,0 +1,260 @@
+"""One call on labelled data: what was given, checked and made one tensor; how it runs; and the table of what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from . import labels, models
+from .core import targets as core_targets
+from .core.axes import Axes
+from .core.engine import Engine, Samples, untouched
+from .core.keys import sample_ids
+from .core.results import Field
+from .core.targets import Value
+
+_CHUNK = 2**26  # bytes of input in memory as tensors at once
+
+
+class ExplanationWarning(UserWarning):
+    """Something about an explanation that its reader must know: samples that did not converge, a doubtful baseline."""
+
+
+@dataclass
+class Call:
+    """A model and its input, checked, and how to run the one on the other.
+
+    `names` and `classes`, of the targets and of the output axis, are known once the model has been asked.
+    """
+
+    inputs: labels.Inputs
+    model: models.Model
+    several: bool
+    wanted: list[Any]
+    outputs: Any
+    about: dict[str, torch.Tensor]
+    place: torch.device
+    rows: int
+    adapt: bool
+    autocast: torch.dtype | None
+    seed: int
+    names: list[str] = field(default_factory=list)
+    classes: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        x: Any,
+        *,
+        target: Any = None,
+        outputs: Any = None,
+        dims: Sequence[str] | None = None,
+        sample_dim: str | None = None,
+        valid: Any = None,
+        context: Mapping[str, Any] | None = None,
+        batch_size: int | str = "auto",
+        device: Any = None,
+        autocast: Any = None,
+        seed: int = 0,
+    ) -> Call:
+        """Check everything that labels and shapes tell, before any work."""
+        inputs = labels.read(x, dims, sample_dim, valid)
+        about = labels.read_context(context, inputs)
+        wrapped = models.read(model, inputs)
+        wanted = _wanted(target, core_targets.outputs_axes(outputs, None, wrapped.labels))
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise TypeError(f"seed is a whole number, got {seed!r}")
+        place = models.place(device, wrapped.module, inputs)
+        mixed = _autocast(autocast)
+        if mixed is None:
+            models.check_dtype(wrapped.module, inputs)
+        return cls(
+            inputs,
+            wrapped,
+            core_targets.is_many(target),
+            wanted,
+            outputs,
+            about,
+            place,
+            _batch_size(batch_size, inputs, place, wrapped.differentiable),
+            batch_size == "auto",
+            mixed,
+            int(seed),
+        )
+
+    @property
+    def chunk(self) -> int:
+        """Samples in memory at once. Several times as much is held beside the input for each target, in float64."""
+        return max(self.rows, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * len(self.wanted)))
+
+    def _bind_targets(self, shape: tuple[int, ...]) -> list[Value]:
+        found = core_targets.outputs_axes(self.outputs, shape, self.model.labels)
+        assert found is not None
+        self.names[:] = _target_names(self.wanted, found)
+        self.classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
+        return [t.bind(found) for t in self.wanted]
+
+    @contextlib.contextmanager
+    def running(
+        self, progress: bool | Callable[[int, int], None], total: int, what: str = "explain"
+    ) -> Iterator[Engine]:
+        """The engine, with the model in eval mode on its device and a progress bar of `total` rows; then all as before."""
+        about = {k: v.to(self.place) for k, v in self.about.items()}
+
+        def forward(batch: torch.Tensor, position: torch.Tensor) -> Any:
+            y = self.model.call(batch, {k: v[position] for k, v in about.items()})
+            return y.to(self.place) if isinstance(y, torch.Tensor) and not self.model.differentiable else y
+
+        with _progress(progress, total, what) as (advance, expect), untouched(self.model.module, self.place):
+            yield Engine(
+                forward,
+                self._bind_targets,
+                self.place,
+                compares=any(getattr(t, "compares", True) for t in self.wanted),
+                seed=self.seed,
+                module=self.model.module,
+                differentiable=self.model.differentiable,
+                batch_size=self.rows,
+                adapt=self.adapt,
+                autocast=self.autocast,
+                advance=advance,
+                expect=expect,
+            )
+
+    def chunks(self, engine: Engine, *, graph: bool = False) -> Iterator[tuple[slice, Samples]]:
+        """The input's samples, a chunk at a time."""
+        ids = sample_ids(self.inputs.sample_coord, self.inputs.n)
+        for start in range(0, self.inputs.n, self.chunk):
+            at = slice(start, min(start + self.chunk, self.inputs.n))
+            x, valid = self.inputs.load(at)
+            position = torch.arange(at.start, at.stop, device=self.place)
+            valid = None if valid is None else valid.to(self.place)
+            yield at, Samples(engine, x.to(self.place), valid, ids[at], position, graph=graph)
+
+
+STATUS = np.array(["ok", "not converged", "non-finite output", "all missing"])
+
+
+class Table:
+    """The result's arrays, filled chunk by chunk."""
+
+    def __init__(self, inputs: labels.Inputs, groups: Any) -> None:
+        self.inputs = inputs
+        self.fields: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+        self.groups = groups
+
+    def put(self, at: slice, found: dict[str, Field], valid: torch.Tensor | None) -> None:
+        """Take one chunk."""
+        bad = found["status"].values >= 2
+        for name, f in found.items():
+            values = f.values
+            event = "..." in f.dims
+            if event and valid is not None:
+                where = valid.reshape(len(valid), *[1] * f.dims.index("..."), *valid.shape[1:])
+                values = torch.where(where, values, torch.nan)
+            if event and bad.any():  # half a map is no map: the status says why there is none
+                values = torch.where(bad.reshape(-1, *[1] * (values.ndim - 1)), torch.nan, values)
+            if name not in self.fields:
+                dtype = self.inputs.dtype if event else np.dtype(str(values.dtype).removeprefix("torch."))
+                self.fields[name] = f.dims, np.empty((self.inputs.n, *values.shape[1:]), dtype)
+            self.fields[name][1][at] = values.cpu().numpy()
+
+    def dataset(self, several: bool, names: list[str], classes: np.ndarray) -> xr.Dataset:
+        """The fields as labelled variables."""
+        out: dict[str, xr.DataArray] = {}
+        for name, (dims, values) in self.fields.items():
+            if name == "status" or (name == "predicted" and len(classes)):
+                values = (STATUS if name == "status" else classes)[values]
+            out.update(self.inputs.label(name, dims, values, not several))
+        order = [k for k in out if k.startswith("attribution")] + ["prediction"]
+        ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})
+        for k in ds.variables:
+            ds[k].attrs = labels.plain(ds[k].attrs)
+        if "group" in ds.dims:
+            ds = ds.assign_coords(group=self.groups.names)
+        return ds.assign_coords(target=names) if several else ds
+
+
+def _wanted(target: Any, axes: Axes | None) -> list[Any]:
+    """The targets as objects; what does not fit the output axes, where they are known, is raised before any work."""
+    wanted = [core_targets.resolve(t) for t in (target if core_targets.is_many(target) else [target])]
+    if not wanted:
+        raise ValueError("target is an empty list: nothing to explain")
+    if axes is not None and axes.shape:
+        for t in wanted:
+            t.bind(axes)
+    return wanted
+
+
+def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:
+    names = []
+    for t in wanted:
+        t = t.choose(outputs) if isinstance(t, core_targets.Default) else t
+        names.append(core_targets.label(t))
+    return names
+
+
+def _autocast(dtype: Any) -> torch.dtype | None:
+    if dtype is None or dtype is False:
+        return None
+    found = torch.bfloat16 if dtype is True else getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (torch.bfloat16, torch.float16):
+        raise ValueError(f"autocast is 'bfloat16', 'float16' or None, got {dtype!r}")
+    return found
+
+
+def _batch_size(batch_size: int | str, inputs: labels.Inputs, place: torch.device, differentiable: bool) -> int:
+    if batch_size == "auto":
+        # Enough rows to keep the processor busy, few enough that a batch of inputs stays small beside the activations.
+        budget, most = (2**22, 4096) if place.type == "cpu" else (2**26, 8192)
+        if not differentiable:  # no activations are kept, and a call of a pipeline costs as much as many rows
+            most = 2**15
+        return min(most, max(8, 2 ** int(math.log2(max(1, budget // (inputs.cells * inputs.dtype.itemsize))))))
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size is 'auto' or a number of rows of at least 1, got {batch_size!r}")
+    return int(batch_size)
+
+
+@contextlib.contextmanager
+def _progress(
+    progress: bool | Callable[[int, int], None], total: int, what: str
+) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Two callbacks: rows done, and rows to come. The total grows as a refining method learns what it needs."""
+    known = done = 0
+
+    def expect(rows: int) -> None:
+        nonlocal known
+        known += rows
+
+    if progress is False or progress is None:
+        yield (lambda rows: None), expect
+        return
+    bar = None
+    if progress is True:
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=total, unit="row", unit_scale=True, desc=what)
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if bar is not None:
+            bar.total = max(total, known)
+            bar.update(rows)
+        elif callable(progress):
+            progress(done, max(total, known))
+
+    try:
+        yield advance, expect
+    finally:
+        if bar is not None:
+            bar.total = max(done, 1)
+            bar.close()
