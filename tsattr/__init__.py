@@ -11,6 +11,7 @@ from . import models as models
 from .core import baselines as baselines
 from .core import groups as groups
 from .core import targets as targets
+from .evaluate import evaluate as evaluate
 from .explain import ExplanationWarning as ExplanationWarning
 from .explain import explain as explain
 from .methods.gradient import InputXGradient as InputXGradient

@@ -129,11 +129,12 @@ class Call:
                 expect=expect,
             )
 
-    def chunks(self, engine: Engine, *, graph: bool = False) -> Iterator[tuple[slice, Samples]]:
-        """The input's samples, a chunk at a time."""
+    def chunks(self, engine: Engine, *, graph: bool = False, held: int = 1) -> Iterator[tuple[slice, Samples]]:
+        """The input's samples, a chunk at a time, smaller where `held` arrays of the size of the input are kept beside it."""
         ids = sample_ids(self.inputs.sample_coord, self.inputs.n)
-        for start in range(0, self.inputs.n, self.chunk):
-            at = slice(start, min(start + self.chunk, self.inputs.n))
+        size = max(min(self.rows, self.chunk), self.chunk // held)
+        for start in range(0, self.inputs.n, size):
+            at = slice(start, min(start + size, self.inputs.n))
             x, valid = self.inputs.load(at)
             position = torch.arange(at.start, at.stop, device=self.place)
             valid = None if valid is None else valid.to(self.place)

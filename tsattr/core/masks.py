@@ -31,6 +31,10 @@ class Bound(Protocol):
         """Int (rows, groups): how many of the True cells (rows, *event) lie in each group."""
         ...
 
+    def total(self, values: Tensor, position: Tensor) -> Tensor:
+        """(rows, *event) -> (rows, groups): the sum over each group."""
+        ...
+
     def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
         """(rows, ..., groups) -> (rows, ..., *event): each cell's mean (or sum) over its groups, NaN where it has none."""
         ...
@@ -93,12 +97,23 @@ class Boxes:
                 out = out & inside.reshape([len(k)] + [a.size if b == axis else 1 for b in range(len(self.along))])
         return out
 
+    @property
+    def cells(self) -> bool:
+        """True where every cell is a group by itself."""
+        return self.shape == tuple(a.size for a in self.along)
+
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups), by differences of running sums."""
-        total = cells.to(torch.int64)
+        """Int (rows, groups)."""
+        return self.total(cells.to(torch.int64), position)
+
+    def total(self, values: Tensor, position: Tensor) -> Tensor:
+        """(rows, groups), by differences of running sums."""
+        if self.cells:
+            return values.reshape(len(values), -1)
+        total = values
         for axis, a in enumerate(self.along, start=1):
             running = torch.nn.functional.pad(total.movedim(axis, -1).cumsum(-1), (1, 0))
-            start, stop = (torch.as_tensor(v, device=cells.device) for v in (a.start, a.stop))
+            start, stop = (torch.as_tensor(v, device=values.device) for v in (a.start, a.stop))
             total = (running[..., stop] - running[..., start]).movedim(-1, axis)
         return total.reshape(len(total), -1)
 
@@ -141,9 +156,13 @@ class Parts:
 
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
         """Int (rows, groups)."""
-        label = self._of(position).expand_as(cells).reshape(len(cells), -1)
-        out = torch.zeros(len(cells), len(self.names) + 1, dtype=torch.int64, device=cells.device)
-        return out.scatter_add_(1, label + 1, cells.reshape(len(cells), -1).to(torch.int64))[:, 1:]
+        return self.total(cells.to(torch.int64), position)
+
+    def total(self, values: Tensor, position: Tensor) -> Tensor:
+        """(rows, groups)."""
+        label = self._of(position).expand_as(values).reshape(len(values), -1)
+        out = torch.zeros(len(values), len(self.names) + 1, dtype=values.dtype, device=values.device)
+        return out.scatter_add_(1, label + 1, values.reshape(len(values), -1))[:, 1:]
 
     def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
         """Each cell its group's value, which is its mean and its sum; NaN for a cell in no group."""
@@ -183,7 +202,11 @@ class Joined:
 
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
         """Int (rows, groups)."""
-        return torch.cat([g.count(cells[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
+        return self.total(cells.to(torch.int64), position)
+
+    def total(self, values: Tensor, position: Tensor) -> Tensor:
+        """(rows, groups)."""
+        return torch.cat([g.total(values[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
 
     def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
         """(rows, ..., groups) -> (rows, ..., cells)."""
@@ -222,4 +245,6 @@ def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
 
 def union(groups: Bound, absent: Tensor, position: Tensor) -> Tensor:
     """Bool (rows, *event) or broadcasting to it: True in any of the absent groups, given as bool (rows, groups)."""
+    if isinstance(groups, Boxes) and groups.cells:
+        return absent.reshape(-1, *groups.shape)
     return groups.spread(absent.to(torch.float64), position) > 0

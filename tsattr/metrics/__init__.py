@@ -1,5 +1,6 @@
 """Measures of an attribution: plain functions of plain arrays."""
 
+from .curves import area, cumulative_change, drop, infidelity, sensitivity_n
 from .localisation import (
     auroc,
     average_precision,

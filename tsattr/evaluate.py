@@ -1,0 +1,429 @@
+"""`evaluate`: how well an explanation says what the model does when cells are taken away, sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from . import metrics as measures
+from .core import baselines, groups
+from .core.engine import Samples
+from .core.masks import union
+from .core.results import check_count
+from .edge import Call
+from .labels import Inputs
+from .metrics import removal
+
+# name: (better, meaning, from which rows)
+MEASURES = {
+    "gap": ("higher", "area between the insertion and the deletion curve", "both"),
+    "deletion": ("lower", "area under the target while the most important go first", "first"),
+    "insertion": ("higher", "area under the target while the most important come first", "last"),
+    "comprehensiveness": ("higher", "loss of the target without the most important", "first"),
+    "sufficiency": ("lower", "loss of the target with the most important alone", "last"),
+    "cumulative_deletion": ("higher", "summed steps of the target, the most important first", "first"),
+    "cumulative_preservation": ("lower", "summed steps of the target, the least important first", "last"),
+    "sensitivity_n": ("higher", "correlation of credit and loss over random subsets", "subsets"),
+    "infidelity": ("lower", "mean squared misfit of credit and loss over random subsets", "subsets"),
+    "completeness": ("lower", "gap between the map's sum and the loss of everything", "all"),
+}
+RANKINGS = ("signed", "absolute")
+
+
+def evaluate(
+    model: Any,
+    x: Any,
+    ds: xr.Dataset | xr.DataArray,
+    *,
+    target: Any = None,
+    outputs: Any = None,
+    metrics: Sequence[str] | None = None,
+    fills: Mapping[str, Any] | None = None,
+    groups: Any = None,
+    rankings: Sequence[str] = RANKINGS,
+    truth: Any = None,
+    steps: int = 10,
+    top: float = 0.2,
+    subsets: int = 32,
+    sizes: Sequence[float] = (0.1, 0.3),
+    draws: int = 1,
+    dims: Sequence[str] | None = None,
+    sample_dim: str | None = None,
+    valid: Any = None,
+    context: Mapping[str, Any] | None = None,
+    reference: Any = None,
+    batch_size: int | str = "auto",
+    device: Any = None,
+    autocast: Any = None,
+    seed: int = 0,
+    progress: bool | Callable[[int, int], None] = False,
+) -> xr.Dataset:
+    """Test an explanation on the model: take cells away in its order, in several ways, and watch the target.
+
+    The groups of cells are ranked by the credit that the map gives them. With the share q of the most important taken
+    away the target is the *deletion curve*; with only the share q of the most important kept, the *insertion curve*.
+    What takes the place of what is gone is the fill; as no fill is innocent, several are used. Sturmfels, Lundberg and
+    Lee, Distill 2020; Petsiuk et al., BMVC 2018.
+
+    Parameters
+    ----------
+    model, x, target, outputs, dims, sample_dim, valid, context, batch_size, device, autocast, seed, progress
+        As in :func:`tsattr.explain`, and as `ds` was made.
+    ds
+        What `explain` returned for `x`, or any attribution as a DataArray like `x`.
+    metrics
+        Which measures; by default all: gap, deletion, insertion, comprehensiveness, sufficiency, cumulative_deletion,
+        cumulative_preservation, sensitivity_n, infidelity, completeness (see `tsattr.metrics` for their formulas).
+    fills
+        Baselines by name, what takes the place of what is removed. By default the mean over time and the straight line
+        across the gap (where `x` has a time dim), and values of other samples: of `reference`, else of `x`.
+    groups
+        What is removed together. By default windows of a fiftieth of the time dim, every channel by itself: single cells
+        can be told from their neighbours. Without a time dim, cells.
+    rankings
+        "signed" (what pushes the target up goes first) and "absolute" (what matters either way goes first).
+    truth
+        Boolean like `x`, True where attribution is known to belong; adds the measures of localisation (`average_precision`,
+        `auroc`, ...), each with its level of chance beside it.
+    steps
+        Number of equal steps of a curve.
+    top
+        The share at which comprehensiveness and sufficiency are read.
+    subsets, sizes
+        Number of random subsets of each size (a share), for sensitivity_n and infidelity.
+    draws
+        Draws of each fill that draws.
+    reference
+        Training-like data with the sample dim, from which the default fills draw.
+
+    Returns
+    -------
+    xr.Dataset
+        For each sample (and target) ``deletion_curve`` and ``insertion_curve`` (fill, ranking, share) in units of the
+        target, and each measure, with ``attrs["better"]``; `prediction`; `model_evaluations`.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError, IndexError
+        As `explain`, and where the explanation does not fit `x`.
+
+    Examples
+    --------
+    >>> import numpy as np, torch, tsattr as ta
+    >>> f = lambda x: x @ torch.tensor([3.0, 2.0, 1.0, 0.0], dtype=torch.float64)
+    >>> x = np.ones((1, 4))
+    >>> ds = ta.explain(f, x, ta.IntegratedGradients())
+    >>> sc = ta.evaluate(f, x, ds, fills={"zero": ta.baselines.Constant(0.0)}, steps=4)
+    >>> sc.deletion_curve.sel(ranking="signed").values.ravel().tolist()
+    [6.0, 3.0, 1.0, 0.0, 0.0]
+    >>> sc.sensitivity_n.values.round(6).tolist(), sc.infidelity.values.round(6).tolist()
+    ([[1.0]], [[0.0]])
+    """
+    call = Call.of(
+        model,
+        x,
+        target=target,
+        outputs=outputs,
+        dims=dims,
+        sample_dim=sample_dim,
+        valid=valid,
+        context=context,
+        batch_size=batch_size,
+        device=device,
+        autocast=autocast,
+        seed=seed,
+    )
+    test = Test.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
+    found = test.run({"": call.inputs.read_maps(ds, len(call.wanted))}, progress=progress)
+    return found.isel(method=0, drop=True)
+
+
+@dataclass
+class Test:
+    """What is measured, on which groups and with which fills; everything bound to one input."""
+
+    __test__ = False  # no case for pytest
+
+    call: Call
+    names: tuple[str, ...]
+    fills: dict[str, Any]
+    given: dict[str, Any]
+    groups: Any
+    rankings: tuple[str, ...]
+    truth: np.ndarray | None
+    share: np.ndarray
+    top: float
+    subsets: int
+    sizes: tuple[float, ...]
+    draws: int
+
+    @classmethod
+    def of(
+        cls,
+        call: Call,
+        names: Sequence[str] | None,
+        fills: Mapping[str, Any] | None,
+        units: Any,
+        rankings: Sequence[str],
+        truth: Any,
+        steps: int,
+        top: float,
+        subsets: int,
+        sizes: Sequence[float],
+        draws: int,
+        reference: Any,
+    ) -> Test:
+        """Check and bind the settings of `evaluate`."""
+        inputs = call.inputs
+        names = tuple(MEASURES if names is None else [names] if isinstance(names, str) else names)
+        for what, wanted, known in (("metrics", names, tuple(MEASURES)), ("rankings", rankings, RANKINGS)):
+            if unknown := [k for k in wanted if k not in known]:
+                raise ValueError(f"{what} knows {', '.join(known)}; got {unknown[0]!r}")
+        for what, number in (("steps", steps), ("subsets", subsets), ("draws", draws)):
+            check_count(what, number)
+        if subsets < 3:
+            raise ValueError(f"a correlation needs at least 3 subsets, got subsets={subsets}")
+        for value in (top, *sizes):
+            if not 0 < value < 1:
+                raise ValueError(f"top and sizes are shares between 0 and 1, got {value}")
+        given = default_fills(inputs, reference) if fills is None else dict(fills)
+        if not given:
+            raise ValueError("fills is empty: nothing can take the place of what is removed")
+        return cls(
+            call,
+            names,
+            {name: inputs.bind(fill, "baseline") for name, fill in given.items()},
+            given,
+            inputs.bind(default_groups(inputs) if units is None else units, "groups"),
+            tuple(rankings),
+            None if truth is None else inputs.read_mask(truth, "truth"),
+            np.linspace(0, 1, steps + 1),
+            top,
+            subsets,
+            tuple(sizes),
+            draws,
+        )
+
+    def asks(self, *kinds: str) -> bool:
+        """True where a measure needs such rows."""
+        return any(MEASURES[name][2] in kinds for name in self.names)
+
+    def run(
+        self,
+        maps: Mapping[str, np.ndarray],
+        *,
+        controls: Callable[[Samples, Tensor], Mapping[str, Tensor]] | None = None,
+        progress: bool | Callable[[int, int], None] = False,
+    ) -> xr.Dataset:
+        """Measure maps (samples, targets, *event) by name, and those that `controls` makes of them, on the same rows."""
+        call, inputs = self.call, self.call.inputs
+        targets = len(call.wanted)
+        each = 2 * len(self.rankings) * targets
+        held = each * (len(maps) + 2) + len(self.sizes) * self.subsets
+        total = inputs.n * len(self.fills) * each * len(maps) * len(self.share) // 2
+        parts: list[xr.Dataset] = []
+        names: list[str] = []
+        with call.running(progress, total, "evaluate") as engine:
+            for at, samples in call.chunks(engine, held=held):
+                several = torch.stack([torch.as_tensor(m[at]).to(samples.x.device) for m in maps.values()])
+                extra = {} if controls is None else controls(samples, several)
+                names = [*maps, *extra]
+                parts.append(self._measure(samples, torch.cat([several, *(e[None] for e in extra.values())])))
+        ds = xr.concat(parts, "sample", join="exact")
+        if not call.several:
+            ds = ds.isel(target=0, drop=True)
+        elif "target" in ds.dims:
+            ds = ds.assign_coords(target=call.names)
+        ds = ds.assign_coords(method=names, fill=list(self.fills), ranking=list(self.rankings), share=self.share)
+        ds = ds.rename(sample=inputs.sample_dim).assign_coords(inputs.sample_coords())
+        for name, variable in ds.items():
+            if name in MEASURES:
+                variable.attrs = {"better": MEASURES[str(name)][0], "long_name": MEASURES[str(name)][1]}
+        ds.attrs = {
+            "target": ", ".join(call.names),
+            "fills": "; ".join(f"{k}={v!r}" for k, v in self.given.items()),
+            "seed": call.seed,
+            "top": self.top,
+        }
+        return ds
+
+    def _measure(self, samples: Samples, maps: Tensor) -> xr.Dataset:
+        """Every measure of maps (methods, n, targets, *event) on some samples."""
+        before = samples.evaluations.clone()
+        playing = self.groups.count(samples.cells, samples.position) > 0
+        number = playing.sum(1)[:, None]
+        counts = (torch.as_tensor(self.share, device=number.device) * number).round().to(torch.int64)
+        shape = (len(maps), samples.targets)
+        credit = torch.stack(
+            [removal.credit(self.groups, m, samples.position) for m in maps.transpose(1, 2).flatten(0, 1)]
+        )
+        orders = []
+        if self.asks("first", "last", "both"):
+            for one in credit:
+                for ranking in self.rankings:
+                    score = one.abs() if ranking == "absolute" else one
+                    orders.append(removal.Order(removal.by_score(samples, self.groups, score, playing), counts))
+        first = orders if self.asks("first", "both") else []
+        last = [order.kept(playing) for order in orders] if self.asks("last", "both") else []
+        random = self._subsets(samples, playing) if self.asks("subsets") else []
+        everything = [removal.Order(torch.zeros_like(playing, dtype=torch.int32), number)] if self.asks("all") else []
+        maps_known = torch.nan_to_num(maps.to(torch.float64))
+        sums = self._sums(samples, maps_known, random)
+        fields: dict[str, list[np.ndarray]] = {}
+        for name, fill in self.fills.items():
+            draws = self.draws if draws_differ(self.given[name]) else 1
+            values = removal.removed(samples, self.groups, fill, [*first, *last, *random, *everything], draws)
+            curves = {
+                "deletion_curve": self._curves(values[: len(first)], shape),
+                "insertion_curve": self._curves(values[len(first) :][: len(last)], shape),
+            }
+            found = {k: v for k, v in curves.items() if v.size} | self._areas(curves)
+            rest = values[len(first) + len(last) :]
+            y = samples.prediction[:, None]
+            if random:
+                change = torch.stack([(y - v)[:, 0] for v in rest[: len(random)]], 2).cpu().numpy()
+                found |= self._subset_scores(sums, change)
+            if everything:
+                found["completeness"] = _gap(maps_known, (y - rest[-1])[:, 0]).cpu().numpy()
+            for key, block in found.items():
+                fields.setdefault(key, []).append(block)
+        lost = self._lost(samples, maps)
+        ds = xr.Dataset()
+        for key, blocks in fields.items():
+            curve = key.endswith("_curve")
+            dims = (
+                "method",
+                "target",
+                "sample",
+                *(["ranking"] if blocks[0].ndim > 3 else []),
+                *(["share"] if curve else []),
+            )
+            whole = np.stack(blocks, 3)
+            whole[lost] = np.nan
+            ds[key] = (*dims[:3], "fill", *dims[3:]), whole
+        if self.truth is not None:
+            ds.update(self._against_truth(samples, maps))
+        ds["prediction"] = ("sample", "target"), samples.prediction.cpu().numpy()
+        ds["model_evaluations"] = "sample", (samples.evaluations - before + 1).cpu().numpy()
+        return ds.transpose("method", "sample", "fill", "ranking", "share", "target", missing_dims="ignore")
+
+    def _subsets(self, samples: Samples, playing: Tensor) -> list[removal.Order]:
+        """Random subsets of each size, at least one group gone and one left."""
+        number = playing.sum(1)[:, None]
+        out = []
+        for s, size in enumerate(self.sizes):
+            count = (size * number).round().to(torch.int64).clamp(min=1).minimum((number - 1).clamp(min=0))
+            for k in range(self.subsets):
+                place = removal.subset(samples, self.groups, playing, s * self.subsets + k)
+                out.append(removal.Order(place, count))
+        return out
+
+    def _sums(self, samples: Samples, maps: Tensor, random: list[removal.Order]) -> np.ndarray:
+        """What the maps credit the cells of each random subset with: (methods, targets, n, subsets)."""
+        if not random:
+            return np.empty(0)
+        sums = []
+        for order in random:
+            gone = union(self.groups, order.place < order.counts, samples.position).expand_as(samples.x)
+            gone = gone & samples.cells
+            sums.append((maps * gone[:, None]).flatten(3).sum(3).transpose(1, 2))
+        return torch.stack(sums, 3).cpu().numpy()
+
+    def _curves(self, values: list[Tensor], shape: tuple[int, int]) -> np.ndarray:
+        """Curves (methods, targets, n, rankings, shares) from values (n, shares, targets) of each order."""
+        if not values:
+            return np.empty(0)
+        every = torch.stack(values).unflatten(0, (*shape, len(self.rankings)))  # each order's own target
+        own = torch.stack([every[:, t, ..., t] for t in range(shape[1])], 1)
+        return own.transpose(2, 3).cpu().numpy()
+
+    def _areas(self, curves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        q, down, up = self.share, curves["deletion_curve"], curves["insertion_curve"]
+        out = {}
+        if down.size:
+            out["deletion"] = measures.area(down, q)
+            out["comprehensiveness"] = measures.drop(down, q, self.top)
+            out["cumulative_deletion"] = measures.cumulative_change(down, q)
+        if up.size:
+            out["insertion"] = measures.area(up, q)
+            out["sufficiency"] = measures.drop(up[..., ::-1], q, 1 - self.top)
+            out["cumulative_preservation"] = measures.cumulative_change(up[..., ::-1], q)
+        if down.size and up.size:
+            out["gap"] = out["insertion"] - out["deletion"]
+        return {name: v for name, v in out.items() if name in self.names}
+
+    def _subset_scores(self, sums: np.ndarray, change: np.ndarray) -> dict[str, np.ndarray]:
+        """Means over the sizes, from credit (methods, targets, n, subsets) and change (n, targets, subsets)."""
+        a = sums.reshape(*sums.shape[:3], len(self.sizes), self.subsets)
+        b = change.swapaxes(0, 1).reshape(*change.shape[1::-1], len(self.sizes), self.subsets)
+        out = {"sensitivity_n": measures.sensitivity_n(a, b), "infidelity": measures.infidelity(a, b)}
+        return {name: v.mean(-1) for name, v in out.items() if name in self.names}
+
+    @staticmethod
+    def _lost(samples: Samples, maps: Tensor) -> np.ndarray:
+        """(methods, targets, n): True where there is no map, or the model gave no finite value."""
+        known = ~torch.isnan(maps) if samples.valid is None else ~torch.isnan(maps) & samples.valid[:, None]
+        lost = ~known.flatten(3).any(3) | samples.failed[:, None]
+        return lost.transpose(1, 2).cpu().numpy()
+
+    def _against_truth(self, samples: Samples, maps: Tensor) -> dict[str, Any]:
+        """Measures of localisation of the signed and the absolute map, with their levels of chance."""
+        assert self.truth is not None
+        truth = self.truth[samples.position.cpu().numpy()].reshape(samples.n, -1)
+        found: dict[str, list[np.ndarray]] = {}
+        for m in maps.transpose(1, 2).flatten(0, 1).flatten(2):
+            m = m.to(torch.float64)
+            m = m if samples.valid is None else torch.where(samples.valid.flatten(1), m, torch.nan)
+            for ranking in self.rankings:
+                score = (m.abs() if ranking == "absolute" else m).cpu().numpy()
+                for key, v in measures.against_truth(score, truth).items():
+                    found.setdefault(key, []).append(v)
+        shape = (len(maps), samples.targets, len(self.rankings), samples.n)
+        dims = ("method", "target", "ranking", "sample")
+        about = {"uses_truth": 1, "better": "higher"}
+        return {k: (dims, np.stack(v).reshape(shape), about) for k, v in found.items()}
+
+
+def _gap(maps: Tensor, change: Tensor) -> Tensor:
+    """|sum - change| over the larger of |change| and the map's root-sum-square: (methods, targets, n)."""
+    off = (maps.flatten(3).sum(3) - change).abs()
+    scale = torch.maximum(change.abs(), maps.flatten(3).norm(dim=3))
+    return torch.where(off == 0, 0, off / scale).transpose(1, 2)
+
+
+def draws_differ(fill: Any) -> bool:
+    """True where a fill draws; a mapping by variable, where any of them does."""
+    several = fill.values() if isinstance(fill, Mapping) else [fill]
+    return any(getattr(f, "random", True) for f in several)
+
+
+def default_fills(inputs: Inputs, reference: Any) -> dict[str, Any]:
+    """The mean over time, the bridge (for series), and values of other samples."""
+    fills: dict[str, Any] = {}
+    if all("time" in v.axes.dims for v in inputs.variables):
+        fills = {"mean": baselines.Mean("time"), "bridge": baselines.Bridge("time")}
+    name = inputs.sample_dim
+    if inputs.single:
+        given = inputs.variables[0].array if reference is None else reference
+        given = inputs.frame(given.values) if inputs.codes is not None and reference is None else given
+        return fills | {"samples": baselines.Samples.fit(given, sample_dim=name)}
+    given = {v.name: v.array if reference is None else reference[v.name] for v in inputs.variables}
+    return fills | {"samples": {k: baselines.Samples.fit(v, sample_dim=name) for k, v in given.items()}}
+
+
+def default_groups(inputs: Inputs) -> Any:
+    """Windows of a fiftieth of the time dim for every channel, cells where there is no time."""
+    each = {v.name: _windows(v.axes) for v in inputs.variables}
+    return each[None] if inputs.single else each
+
+
+def _windows(axes: Any) -> Any:
+    if "time" not in axes.dims or (size := axes.shape[axes.axis("time")] // 50) < 2:
+        return groups.Cells()
+    return groups.Windows(step=None, **{d: 1 for d in axes.dims if d != "time"}, time=size)

@@ -1,0 +1,115 @@
+"""What the target says when cells are taken away in some order: the rows behind every measure by ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.engine import Samples
+from ..core.masks import union
+
+_TIES, _SUBSETS = 2**34, 2**35  # streams of random numbers, apart from those of baselines and methods
+
+
+@dataclass(frozen=True)
+class Order:
+    """In which order the groups of each sample go, and after how many of them the target is asked for.
+
+    Attributes
+    ----------
+    place
+        Int32 (n, groups): 0 for the group that goes first; groups that do not play come last.
+    counts
+        Int64 (n, s): how many groups are gone at each step.
+    """
+
+    place: Tensor
+    counts: Tensor
+
+    def kept(self, playing: Tensor) -> Order:
+        """The same counts of groups *kept*: the last ones go, until only those are left."""
+        number = playing.sum(1)[:, None]
+        place = torch.where(playing, number.to(torch.int32) - 1 - self.place, self.place)
+        return Order(place, number - self.counts)
+
+
+def credit(groups: Any, maps: Tensor, position: Tensor) -> Tensor:
+    """Sums of maps (n, *event) over the groups, float64 (n, groups), NaN cells left out."""
+    return torch.as_tensor(groups.total(torch.nan_to_num(maps.to(torch.float64)), position))
+
+
+def by_score(samples: Samples, groups: Any, score: Tensor, playing: Tensor) -> Tensor:
+    """The place of each group (n, groups) by falling score; ties in a random order that is the same for every score."""
+    chance = torch.as_tensor(_numbers(samples, groups, _TIES), device=score.device)
+    # Compared in float32, so that sums which are equal but for the rounding of their terms stay ties.
+    score = torch.where(playing, score, -torch.inf).to(torch.float32)
+    first = chance.argsort(1)
+    order = first.gather(1, score.gather(1, first).argsort(dim=1, descending=True, stable=True))
+    # Groups that do not play are at -inf; a group that does may be there too, and must come before them.
+    order = order.gather(1, playing.gather(1, order).to(torch.int8).argsort(dim=1, descending=True, stable=True))
+    return order.argsort(1).to(torch.int32)
+
+
+def subset(samples: Samples, groups: Any, playing: Tensor, number: int) -> Tensor:
+    """A random order of the groups that play, the `number`-th of each sample."""
+    chance = torch.as_tensor(_numbers(samples, groups, _SUBSETS + number), device=playing.device)
+    return torch.where(playing, chance, 2.0).argsort(1).argsort(1).to(torch.int32)
+
+
+def _numbers(samples: Samples, groups: Any, stream: int) -> np.ndarray:
+    """U(0, 1) (n, groups), keyed by the sample and by the groups' order, which does not depend on that of the dims."""
+    every = torch.arange(samples.n, device=samples.x.device)
+    key = samples.key(every, torch.zeros_like(every)).fork(stream)
+    out = np.empty((samples.n, len(groups.names)))
+    for row in range(samples.n):
+        out[row, groups.order] = key.rng(row).random(out.shape[1])
+    return out
+
+
+def removed(samples: Samples, groups: Any, fill: Any, orders: Sequence[Order], draws: int = 1) -> list[Tensor]:
+    """Target values (n, s, targets) for each order, the mean over the fill's draws.
+
+    What has been taken away is what counts: steps of different orders that have taken the same groups of a sample are
+    asked of the model once.
+    """
+    n, device = samples.n, samples.x.device
+    # A set of groups is known by the sum of their random numbers: one number instead of a mask.
+    names = np.random.default_rng(0).integers(-(2**63), 2**63, len(groups.names), dtype=np.int64)
+    tag = torch.as_tensor(names, device=device)
+    known = []
+    for order in orders:
+        running = torch.nn.functional.pad(tag[order.place.argsort(1)].cumsum(1), (1, 0))
+        known.append(running.gather(1, order.counts))
+    sample = torch.arange(n, device=device)
+    steps = [order.counts.shape[1] for order in orders]
+    flat = torch.cat([k + (sample * 0x1E3779B97F4A7C15)[:, None] for k in known], 1).reshape(-1)  # sample by sample
+    which = torch.repeat_interleave(torch.arange(len(orders), device=device), torch.tensor(steps, device=device))
+    counts = torch.cat([order.counts for order in orders], 1).reshape(-1)
+    _, inverse = torch.unique(flat, return_inverse=True)
+    first = torch.full((int(inverse.max()) + 1,), len(flat), device=device)
+    first.scatter_reduce_(0, inverse, torch.arange(len(flat), device=device), "amin")
+    order_of_first = first.argsort()  # sample by sample again, so that a fill is made once for each
+    first = first[order_of_first]
+    i, r, k = first // sum(steps), which.repeat(n)[first], counts[first]
+    values = samples.prediction[i].clone()  # where nothing is gone
+    ask = k.nonzero()[:, 0]
+    values[ask] = 0
+    places = torch.stack([order.place for order in orders])
+    j, draw = ask.repeat_interleave(draws), torch.arange(draws, device=device).repeat(len(ask))
+
+    def rows(at: slice) -> Tensor:
+        u = j[at]
+        absent = places[r[u], i[u]] < k[u, None]
+        return samples.fill(fill, i[u], draw[at], union(groups, absent, samples.position[i[u]]))
+
+    for at, v in samples.values(i[j], rows):
+        values.index_add_(0, j[at], v / draws)
+    back = torch.empty_like(order_of_first)
+    back[order_of_first] = torch.arange(len(first), device=device)
+    found = values[back[inverse]].reshape(n, sum(steps), -1)
+    return list(found.split(steps, 1))
