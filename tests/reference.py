@@ -115,3 +115,95 @@ def standard_error(draws: np.ndarray) -> np.ndarray:
     n = len(draws)
     mean = sum(draws) / n
     return np.sqrt(sum((d - mean) ** 2 for d in draws) / (n - 1) / n)
+
+
+# ---- what is fitted
+
+
+def conditional(x: np.ndarray, absent: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> tuple:
+    """Mean of `x` with the absent cells given the present ones, and the covariance of the absent (cells in C order)."""
+    unknown = absent.ravel() | np.isnan(x.ravel())
+    mu, away = np.broadcast_to(mean, x.shape).ravel(), (x - mean).ravel()
+    gain = covariance[np.ix_(unknown, ~unknown)] @ np.linalg.inv(covariance[np.ix_(~unknown, ~unknown)])
+    out = x.ravel().copy()
+    out[unknown] = mu[unknown] + gain @ away[~unknown]
+    left = covariance[np.ix_(unknown, unknown)] - gain @ covariance[np.ix_(~unknown, unknown)]
+    return np.where(absent, out.reshape(x.shape), x), left
+
+
+def burg(series: Sequence[np.ndarray], order: int) -> tuple[float, float, list[float]]:
+    """Mean, variance and coefficients of one channel from several complete series: Burg 1975, with sums over all."""
+    every = np.concatenate(series)
+    mean, variance = every.mean(), every.var()
+    forward = [list(s - mean) for s in series]
+    backward = [list(s - mean) for s in series]
+    phi: list[float] = []
+    for m in range(1, order + 1):
+        top = bottom = 0.0
+        for f, b in zip(forward, backward):
+            for t in range(m, len(f)):
+                top += 2 * f[t] * b[t - 1]
+                bottom += f[t] ** 2 + b[t - 1] ** 2
+        k = top / bottom
+        phi = [phi[j] - k * phi[m - 2 - j] for j in range(m - 1)] + [k]
+        for s in range(len(series)):
+            f, b = forward[s][:], backward[s][:]
+            for t in range(m, len(f)):
+                forward[s][t] = f[t] - k * b[t - 1]
+                backward[s][t] = b[t - 1] - k * f[t]
+    return mean, variance, phi
+
+
+def autoregressive_covariance(phi: Sequence[float], variance: float, n: int, terms: int = 1000) -> np.ndarray:
+    """Of n cells of a stationary process, from its response to one shock."""
+    response = [1.0]
+    for t in range(1, terms):
+        response.append(sum(p * response[t - j - 1] for j, p in enumerate(phi) if t - j - 1 >= 0))
+    at = np.array([np.dot(response[: terms - k], response[k:]) for k in range(n)])
+    return np.array([[variance * at[abs(i - j)] / at[0] for j in range(n)] for i in range(n)])
+
+
+def forecast(x: np.ndarray, absent: np.ndarray, mean: float, covariance: np.ndarray) -> np.ndarray:
+    """One series whose absent cells are each expected from those before, with the values put there for absent ones."""
+    out = np.where(absent, np.nan, x)
+    for t in range(len(x)):
+        if np.isnan(out[t]):
+            weights = np.linalg.solve(covariance[:t, :t], covariance[:t, t])
+            out[t] = mean + weights @ (out[:t] - mean)
+    return np.where(absent, out, x)
+
+
+def band_stop(x: np.ndarray, low: float, high: float, rate: float) -> np.ndarray:
+    """Less the part of x (..., time) along each cosine k / (2n) cycles per cell whose frequency lies in the band."""
+    n, out = x.shape[-1], x.copy()
+    for k in range(n):
+        if low <= k * rate / (2 * n) <= high:
+            wave = np.array([np.cos(np.pi * k * (t + 0.5) / n) for t in range(n)])
+            out = out - (x @ wave)[..., None] * wave / (wave @ wave)
+    return out
+
+
+def road(x: np.ndarray, absent: np.ndarray, wraps: tuple[bool, ...] = (), otherwise: float = 0.0) -> np.ndarray:
+    """Rong et al. 2022 on one grid, of one or two dims: the weighted means by repetition until nothing moves."""
+    weights = {(1,): 1 / 2} if x.ndim == 1 else {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}
+    wraps = wraps or (False,) * x.ndim
+    absent = absent & ~np.isnan(x)
+    out = np.where(absent, 0.0, x)
+    reached = ~absent & ~np.isnan(x)
+    for step in range(20000):
+        before = out.copy()
+        for cell in zip(*np.nonzero(absent)):
+            total = weight_sum = 0.0
+            for offset, weight in weights.items():
+                for sign in (1, -1):
+                    near = [c + sign * o for c, o in zip(cell, offset)]
+                    if all(w or 0 <= i < n for i, n, w in zip(near, x.shape, wraps)):
+                        near = tuple(i % n for i, n in zip(near, x.shape))
+                        if not np.isnan(x[near]) and near != tuple(cell):
+                            total += weight * out[near]
+                            weight_sum += weight
+                            reached[cell] |= step < 200 and reached[near]
+            out[cell] = total / weight_sum if weight_sum else 0.0
+        if np.abs(out - before).max(where=~np.isnan(out), initial=0) < 1e-16:
+            break
+    return np.where(absent & ~reached, otherwise, out)

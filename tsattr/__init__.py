@@ -8,17 +8,21 @@ import importlib as _importlib
 from typing import Any as _Any
 
 from . import models as models
+from .compare import compare as compare
 from .core import baselines as baselines
 from .core import groups as groups
 from .core import targets as targets
 from .evaluate import evaluate as evaluate
 from .explain import ExplanationWarning as ExplanationWarning
 from .explain import explain as explain
+from .methods.backprop import GradCAM as GradCAM
+from .methods.backprop import GuidedBackprop as GuidedBackprop
 from .methods.gradient import InputXGradient as InputXGradient
 from .methods.gradient import IntegratedGradients as IntegratedGradients
 from .methods.gradient import Saliency as Saliency
 from .methods.gradient import SmoothGrad as SmoothGrad
 from .methods.occlusion import Occlusion as Occlusion
+from .methods.rescaling import TemporalRescaling as TemporalRescaling
 from .methods.shapley import KernelShap as KernelShap
 from .methods.shapley import ShapleySampling as ShapleySampling
 

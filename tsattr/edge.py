@@ -91,6 +91,11 @@ class Call:
         )
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the model's rows are made of, before a Dataset's variables are told apart."""
+        return getattr(torch, str(self.inputs.dtype))
+
+    @property
     def chunk(self) -> int:
         """Samples in memory at once. Several times as much is held beside the input for each target, in float64."""
         return max(self.rows, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * len(self.wanted)))
@@ -179,7 +184,7 @@ class Table:
         ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})
         for k in ds.variables:
             ds[k].attrs = labels.plain(ds[k].attrs)
-        if "group" in ds.dims:
+        if "group" in ds.dims and self.groups is not None:
             ds = ds.assign_coords(group=self.groups.names)
         return ds.assign_coords(target=names) if several else ds
 

@@ -11,11 +11,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from . import matching
 from . import metrics as measures
 from .core import baselines, groups
+from .core.detector import Detector
 from .core.engine import Samples
 from .core.masks import union
 from .core.results import check_count
+from .core.shift import Shifts
 from .edge import Call
 from .labels import Inputs
 from .metrics import removal
@@ -140,7 +143,7 @@ def evaluate(
         seed=seed,
     )
     test = Test.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
-    found = test.run({"": call.inputs.read_maps(ds, len(call.wanted))}, progress=progress)
+    found = test.run({"": matching.read_maps(call.inputs, ds, len(call.wanted))}, progress=progress)
     return found.isel(method=0, drop=True)
 
 
@@ -193,7 +196,7 @@ class Test:
             if not 0 < value < 1:
                 raise ValueError(f"top and sizes are shares between 0 and 1, got {value}")
         given = default_fills(inputs, reference) if fills is None else dict(fills)
-        if not given:
+        if not given and names:
             raise ValueError("fills is empty: nothing can take the place of what is removed")
         return cls(
             call,
@@ -202,7 +205,7 @@ class Test:
             given,
             inputs.bind(default_groups(inputs) if units is None else units, "groups"),
             tuple(rankings),
-            None if truth is None else inputs.read_mask(truth, "truth"),
+            None if truth is None else matching.read_mask(inputs, truth, "truth"),
             np.linspace(0, 1, steps + 1),
             top,
             subsets,
@@ -253,6 +256,33 @@ class Test:
         }
         return ds
 
+    def off_data(self, clean: np.ndarray, most: int = 200) -> xr.Dataset:
+        """How far off clean data (samples, *event) each fill leaves the first samples with half of their groups gone.
+
+        ``fill_shift`` (fill): the share beyond the 99th percentile of clean data; ``fill_auc``: how well a classifier tells
+        them from the intact samples. Half of the groups, drawn at random: about the middle of every curve.
+        """
+        inputs, found = self.call.inputs, {}
+        with self.call.running(False, 0) as engine:
+            detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
+            shifts = {name: Shifts(detector, fill, _Half()) for name, fill in self.fills.items()}
+            for at, samples in self.call.chunks(engine, held=4):
+                playing = self.groups.count(samples.cells, samples.position) > 0
+                gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
+                half = union(self.groups, gone & playing, samples.position).expand_as(samples.x)
+                for shift in shifts.values():
+                    shift.groups = _Half(half, at.start)
+                    shift(samples)
+                if at.stop >= most:
+                    break
+            found = {name: shift.summary() for name, shift in shifts.items()}
+        return xr.Dataset(
+            {
+                "fill_shift": ("fill", [float(f["shift_beyond"][0]) for f in found.values()]),
+                "fill_auc": ("fill", [float(f["detector_auc"]) for f in found.values()]),
+            }
+        )
+
     def _measure(self, samples: Samples, maps: Tensor) -> xr.Dataset:
         """Every measure of maps (methods, n, targets, *event) on some samples."""
         before = samples.evaluations.clone()
@@ -276,7 +306,7 @@ class Test:
         maps_known = torch.nan_to_num(maps.to(torch.float64))
         sums = self._sums(samples, maps_known, random)
         fields: dict[str, list[np.ndarray]] = {}
-        for name, fill in self.fills.items():
+        for name, fill in self.fills.items() if self.names else ():
             draws = self.draws if draws_differ(self.given[name]) else 1
             values = removal.removed(samples, self.groups, fill, [*first, *last, *random, *everything], draws)
             curves = {
@@ -388,6 +418,22 @@ class Test:
         dims = ("method", "target", "ranking", "sample")
         about = {"uses_truth": 1, "better": "higher"}
         return {k: (dims, np.stack(v).reshape(shape), about) for k, v in found.items()}
+
+
+@dataclass(frozen=True)
+class _Half:
+    """One group: the cells (n, *event) that are gone of some samples, the first of which is at a position in the input."""
+
+    cells: Any = None
+    first: int = 0
+    names: tuple[str, ...] = ("half",)
+    order: Any = (0,)
+
+    def mask(self, position: Tensor, k: Tensor) -> Tensor:
+        return torch.as_tensor(self.cells[position - self.first])
+
+    def count(self, cells: Tensor, position: Tensor) -> Tensor:
+        return (cells & self.cells[position - self.first]).flatten(1).sum(1, keepdim=True)
 
 
 def _gap(maps: Tensor, change: Tensor) -> Tensor:

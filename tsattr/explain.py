@@ -12,11 +12,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from . import labels
+from . import ensemble, labels, matching
 from .core import references
 from .core.baselines import Constant, Jitter
+from .core.detector import FEWEST
 from .core.engine import NoGradient, Samples
 from .core.results import Field
+from .core.shift import Shifts
 from .edge import STATUS, Call, Table
 from .edge import ExplanationWarning as ExplanationWarning
 
@@ -38,7 +40,7 @@ def explain(
     batch_size: int | str = "auto",
     device: Any = None,
     autocast: Any = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     progress: bool | Callable[[int, int], None] = False,
     dry_run: bool = False,
 ) -> xr.Dataset:
@@ -48,7 +50,7 @@ def explain(
     ----------
     model
         A torch module; a callable on tensors; ``ta.models.on_arrays(f)`` or ``on_frames(f)``; a fitted scikit-learn
-        estimator or pipeline (``predict_proba``, else ``predict``). It gets tensors in `x`'s order of dims with the sample
+        estimator or pipeline (``predict_proba``, else ``predict``); or several, ``ta.models.Ensemble([...])``. It gets tensors in `x`'s order of dims with the sample
         dim first, and is left exactly as it was, also after an error. A module, or its bound method, is explained in
         eval mode; put one that hides in a lambda into it yourself: ``model.eval()``.
     x
@@ -74,7 +76,8 @@ def explain(
         Arrays by name, one entry a sample, that the model needs and that are not explained:
         ``model(rows, lengths=...)``.
     reference
-        Training-like data; here, the range that a constant baseline is checked against (by default `x`'s own).
+        Training-like data with the sample dim: what clean data look like. Given at least 20 samples, the result says of each
+        removal how far off the data it is. The range of a constant baseline is checked against it, else against `x`.
     batch_size
         Rows of one model call; "auto" takes a size by the input's size and halves it when memory runs out.
     device
@@ -82,7 +85,8 @@ def explain(
     autocast
         "bfloat16", "float16" or a torch dtype for mixed precision; None for none.
     seed
-        Seed of all draws; they depend on it and on the sample (by coordinate value, else position) alone.
+        Seed of all draws; they depend on it and on the sample (by coordinate value, else position) alone. Several seeds
+        give the mean of as many runs and their agreement, as the members of an ensemble do.
     progress
         True for a bar with rate and remaining time, or a callable given (rows done, rows known of).
     dry_run
@@ -96,6 +100,15 @@ def explain(
         ``group_value``, ``steps`` where the method has them; ``predicted``, the class with the largest output, where the
         target depends on it; ``model_evaluations``; ``status`` of each sample ("ok", "not
         converged", "non-finite output", "all missing"). The attrs say how it was made.
+
+        With a `reference`, for a method that removes: ``shift`` (sample, group), how far off clean data the input without
+        that group is, 1 being the 99th percentile of clean data; ``shift_diagnostic``, the same by distance (Mahalanobis in a
+        principal subspace, residual outside it, nearest neighbour, spectrum, jump at the join, the model's penultimate
+        features); ``shift_intact`` (sample); ``shift_beyond`` (diagnostic), the share of removals beyond 1; and
+        ``detector_auc``, how well a classifier tells removals from clean data (0.5: not at all). Blurred and constant fills
+        look unsuspicious to distances from the mean: look at the spectrum and the classifier.
+
+        Of several members or seeds: means, ``standard_error`` between them, ``prediction_sd``, ``agreement``.
 
     Raises
     ------
@@ -120,35 +133,49 @@ def explain(
         raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
     if not (callable(method) and hasattr(method, "gradient")):
         raise TypeError(f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}")
-    call = Call.of(
-        model,
-        x,
-        target=target,
-        outputs=outputs,
-        dims=dims,
-        sample_dim=sample_dim,
-        valid=valid,
-        context=context,
-        batch_size=batch_size,
-        device=device,
-        autocast=autocast,
-        seed=seed,
-    )
+    settings: dict[str, Any] = {
+        "target": target,
+        "outputs": outputs,
+        "dims": dims,
+        "sample_dim": sample_dim,
+        "valid": valid,
+        "context": context,
+        "batch_size": batch_size,
+        "device": device,
+        "autocast": autocast,
+    }
+    runs = ensemble.runs(model, seed)
+    if len(runs) > 1:
+        settings |= {"reference": reference, "progress": progress, "dry_run": dry_run}
+        results = {name: explain(m, x, method, seed=s, **settings) for name, (m, s) in runs.items()}
+        return ensemble.total_cost(results) if dry_run else ensemble.combine(results)
+    ((model, one),) = runs.values()
+    call = Call.of(model, x, seed=one, **settings)
     inputs = call.inputs
     if method.gradient and not call.model.differentiable:
         raise NoGradient(
             f"{type(method).__name__} needs gradients, and {call.model.name} has none; use Occlusion instead"
         )
-    bound = _bound(method, inputs)
+    if hasattr(method, "prepared"):
+        method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
+    bound = bound_method(method, inputs)
     least, most = bound.rows()
     if dry_run:
         return _cost(inputs, least, most, call.rows, call.place)
+    if caution := getattr(method, "caution", None):
+        warnings.warn(caution, ExplanationWarning, stacklevel=2)
     _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
+    clean = matching.read_reference(inputs, reference) if reference is not None and hasattr(bound, "baseline") else None
     table = Table(inputs, getattr(bound, "groups", None))
+    shifts = None
     with call.running(progress, inputs.n * least) as engine:
+        if clean is not None and len(clean) >= FEWEST:
+            shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.about)
         for at, samples in call.chunks(engine, graph=getattr(bound, "looks", False)):
-            table.put(at, _run(bound, samples), samples.valid)
+            table.put(at, _run(bound, samples, shifts), samples.valid)
     ds = table.dataset(call.several, call.names, np.array(call.classes))
+    if shifts is not None:
+        ds = _with_shifts(ds, shifts)
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed)
     for name in ("attribution", "standard_error"):
         for v in inputs.variables:
@@ -158,8 +185,18 @@ def explain(
     return ds
 
 
-def _run(bound: Any, samples: Samples) -> dict[str, Field]:
+def _with_shifts(ds: xr.Dataset, shifts: Shifts) -> xr.Dataset:
+    ds = ds.assign_coords(diagnostic=list(shifts.detector.names))
+    if shifts.groups is None:
+        ds = ds.assign_coords(group=shifts.names)
+    found = shifts.summary()
+    return ds.assign(shift_beyond=("diagnostic", found["shift_beyond"]), detector_auc=((), found["detector_auc"]))
+
+
+def _run(bound: Any, samples: Samples, shifts: Shifts | None) -> dict[str, Field]:
     found: dict[str, Field] = bound(samples)
+    if shifts is not None:
+        found |= shifts(samples)
     converged = found.pop("converged", None)
     found["prediction"] = Field(("target",), samples.prediction)
     if samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
@@ -176,13 +213,15 @@ def _run(bound: Any, samples: Samples) -> dict[str, Field]:
     return found
 
 
-def _bound(method: Any, inputs: labels.Inputs) -> Any:
+def bound_method(method: Any, inputs: labels.Inputs) -> Any:
     """The method with its baseline and groups as plain arrays."""
     changes = {}
     for f in dataclasses.fields(method):
         value = getattr(method, f.name)
-        if f.name == "groups":
+        if f.name in ("groups", "features"):
             changes[f.name] = inputs.bind(value, "groups")
+        elif f.name == "method":
+            changes[f.name] = bound_method(value, inputs)
         elif f.name in _BASELINES:
             share = f.name == "noise" and isinstance(value, int | float)
             changes[f.name] = inputs.bind(Jitter(value) if share else value, "baseline")

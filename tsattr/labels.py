@@ -197,61 +197,10 @@ class Inputs:
             out[name + v.suffix] = data
         return out
 
-    def read_maps(self, ds: Any, targets: int) -> np.ndarray:
-        """The attributions of a result (or of one DataArray) as (samples, targets, *event): the inverse of :meth:`label`.
-
-        Raises
-        ------
-        KeyError, ValueError
-            For a result without attributions of these variables, of other samples, dims or labels.
-        """
-        parts = []
-        for v in self.variables:
-            name = "attribution" + v.suffix
-            if isinstance(ds, xr.DataArray) and self.single:
-                a = ds
-            elif name in ds:
-                a = ds[name]
-            else:
-                raise KeyError(f"the explanation has no variable {name!r}; give what ta.explain returned for this x")
-            many = "target" in a.dims
-            extra = [str(d) for d in a.dims if d not in (*v.dims, "target")]
-            if extra:
-                raise ValueError(
-                    f"the attribution has a dim {extra[0]!r} beside those of x; choose one or sum: a.sum({extra[0]!r})"
-                )
-            if (a.sizes["target"] if many else 1) != targets:
-                raise ValueError(
-                    f"the attribution is of {a.sizes['target'] if many else 1} targets, the call of {targets}; give the "
-                    "target that was explained: target=..."
-                )
-            a = a.transpose(v.axes.sample_dim, *(["target"] if many else []), *v.axes.dims)
-            coords = {d: c for d, c in Array.of(a).coords.items() if d != "target"}
-            order = np.arange(math.prod(n for d, n in a.sizes.items() if d != "target"))
-            own = tuple(str(d) for d in a.dims if d != "target")
-            sizes = [a.sizes[d] for d in own]
-            at = v.axes.align(
-                Array(order.reshape(sizes), own, coords), f"the attribution{' of ' + str(v.name) if v.name else ''}"
-            )
-            flat = np.moveaxis(a.values.reshape(a.shape[0], targets, -1), 1, 0).reshape(targets, -1)
-            parts.append(np.moveaxis(flat[:, at.reshape(-1)].reshape(targets, *at.shape), 0, 1))
-        if self.single:
-            return parts[0]
-        return np.concatenate([p.reshape(self.n, targets, -1).astype(self.dtype) for p in parts], 2)
-
-    def read_mask(self, mask: Any, what: str) -> np.ndarray:
-        """A boolean array like the input (a mapping by variable, for several) as (samples or 1, *event)."""
-        parts = []
-        for v in self.variables:
-            given = mask if self.single else mask[v.name]
-            array = Array.of(given)
-            if array.values.dtype != bool:
-                raise TypeError(f"{what} is boolean, True where attribution belongs, got {array.values.dtype}")
-            if array.dims is None and array.values.shape == (v.axes.samples, *v.axes.shape):
-                array = Array(array.values, (v.axes.sample_dim, *v.axes.dims))
-            aligned = v.axes.align(array, what)
-            parts.append(np.broadcast_to(aligned, (self.n, *v.axes.shape)))
-        return parts[0] if self.single else np.concatenate([p.reshape(self.n, -1) for p in parts], 1)
+    @property
+    def parts(self) -> list[tuple[slice, Axes]]:
+        """Where each variable lies in the flat event, and its axes."""
+        return [(v.at, v.axes) for v in self.variables]
 
     def sample_coords(self) -> dict[str, Any]:
         """The coordinates along the sample dim alone."""

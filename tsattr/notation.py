@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 from . import baselines, groups
-from .methods import gradient, occlusion, shapley
+from .methods import backprop, gradient, occlusion, shapley
 
 METHODS = {
     c.__name__: c
@@ -16,6 +16,8 @@ METHODS = {
         gradient.Saliency,
         gradient.InputXGradient,
         gradient.SmoothGrad,
+        backprop.GuidedBackprop,
+        backprop.GradCAM,
         shapley.ShapleySampling,
         shapley.KernelShap,
     )
@@ -33,6 +35,12 @@ BASELINES = {
         baselines.Mode,
         baselines.Bridge,
         baselines.Hold,
+        baselines.Inpaint,
+        baselines.BandStop,
+        baselines.PhaseRandomised,
+        baselines.ConditionalGaussian,
+        baselines.AutoRegressive,
+        baselines.Climatology,
     )
 }
 GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}

@@ -16,17 +16,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .autoregressive import AutoRegressive as AutoRegressive
 from .axes import Array, Axes
+from .boundary import Boundary as Boundary
 from .fills import Baseline as Baseline
 from .fills import Conditional as Conditional
 from .fills import Full as Full
 from .fills import Joined as Joined
 from .fills import Kernel, draw_by_name, fill_lines, nan_mean, per_row
 from .fills import bind as bind
+from .gaussian import ConditionalGaussian as ConditionalGaussian
+from .inpaint import Inpaint as Inpaint
 from .keys import Key
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
 from .references import checked, fitted_range, most_frequent, reference_table
+from .spectral import BandStop as BandStop
+from .spectral import PhaseRandomised as PhaseRandomised
+from .templates import Climatology as Climatology
+from .templates import MedianBeat as MedianBeat
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,8 @@ class Uniform(_Range):
         As in :class:`MaximumDistance`; :meth:`fit` takes quantiles per channel.
     """
 
+    random: ClassVar[bool] = True
+
     def _bind(self, axes: Axes) -> Full:
         low, high = self._bounds(axes)
 
@@ -227,6 +237,7 @@ class Samples(Baseline):
     reference: Array
     sample_dim: str = "sample"
     arithmetic: ClassVar[bool] = False
+    random: ClassVar[bool] = True
 
     @classmethod
     def fit(cls, reference: Any, *, sample_dim: str = "sample") -> Samples:
@@ -349,6 +360,7 @@ class Mixture(Baseline):
 
     members: tuple[Any, ...]
     arithmetic: ClassVar[bool] = False  # each member says for itself
+    random: ClassVar[bool] = True
 
     def __init__(self, *members: Any) -> None:
         if len(members) < 2:

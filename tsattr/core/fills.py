@@ -42,9 +42,10 @@ class Conditional:
 
 
 class Baseline:
-    """Base of the baselines here: binding refuses arithmetic on categories."""
+    """Base of the baselines here: binding refuses arithmetic on categories. `random` is True where draws differ."""
 
     arithmetic: ClassVar[bool] = True
+    random: ClassVar[bool] = False
 
     def bind(self, axes: Axes) -> Any:
         """Turn units, coordinates and references into plain arrays for an input with these axes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class Gaussian(Baseline):
     sigma: Any
     low: Any = None
     high: Any = None
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("sigma", "low", "high"):
@@ -76,6 +77,7 @@ class Jitter(Baseline):
     """
 
     share: float
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.share > 0:

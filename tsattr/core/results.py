@@ -26,7 +26,8 @@ class Field:
 class Method(Protocol):
     """Frozen settings and one verb.
 
-    One that asks ``samples.engine.smooth`` says so by an attribute ``looks = True``.
+    One that asks ``samples.engine.smooth`` says so by an attribute ``looks = True``. One that can do with fewer or make use
+    of more rows has ``within(rows)``, the same method with settings for a budget.
     """
 
     gradient: bool
@@ -57,3 +58,12 @@ def check_count(name: str, value: Any) -> None:
     """ValueError unless `value` is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
+
+
+def affordable(name: str, number: int, method: Any, rows: int) -> int:
+    """`number` of steps, draws or the like that a budget of `rows` allows; ValueError where it allows none."""
+    if number < 1:
+        raise ValueError(
+            f"a budget of {rows} rows a sample allows no {name} of {type(method).__name__}; give more rows"
+        )
+    return number

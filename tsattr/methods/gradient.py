@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
-from ..core.results import EVENT, Field, check_count, completeness
+from ..core.results import EVENT, Field, affordable, check_count, completeness
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
 
@@ -132,6 +132,10 @@ class SmoothGrad:
     def rows(self) -> tuple[int, int]:
         """The intact sample and the noisy copies."""
         return 1 + self.draws, 1 + self.draws
+
+    def within(self, rows: int) -> SmoothGrad:
+        """As many draws as `rows` rows a sample allow."""
+        return replace(self, draws=affordable("draws", rows - 1, self, rows))
 
 
 @cache
@@ -337,3 +341,9 @@ class IntegratedGradients:
             low, most = sum(new[:2]), max(most, sum(new))
             least = min(least, low) if least else low
         return 1 + self.draws * (1 + least), 1 + self.draws * (1 + most)
+
+    def within(self, rows: int) -> IntegratedGradients:
+        """As many points of each path as `rows` rows a sample allow; of expected gradients, as many draws."""
+        if self.steps == 1:
+            return replace(self, draws=affordable("draws", (rows - 1) // 2, self, rows))
+        return replace(self, steps=affordable("steps", (rows - 1) // self.draws - 1, self, rows))

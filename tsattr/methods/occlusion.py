@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
-from ..core.results import EVENT, Field, check_count
+from ..core.results import EVENT, Field, affordable, check_count
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,8 @@ class Occlusion:
     def rows(self) -> tuple[int, int]:
         """The intact sample, and each group for each draw."""
         return 1, 1 + self.draws * len(self.groups.names)
+
+    def within(self, rows: int) -> Occlusion:
+        """As many of its draws as `rows` rows a sample allow."""
+        most = affordable("draws", (rows - 1) // len(self.groups.names), self, rows)
+        return replace(self, draws=min(self.draws, most))

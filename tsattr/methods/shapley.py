@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
 from ..core.masks import union
-from ..core.results import EVENT, Field, check_count, completeness
+from ..core.results import EVENT, Field, affordable, check_count, completeness
 
 _ORDER = 2**33  # the stream of random orders and coalitions, apart from those of an input's variables
 
@@ -178,6 +178,11 @@ class ShapleySampling:
         least = most if self.tolerance is None else min(most, max(2, most // 16))
         return 1 + self._pair * least * players, 1 + self.draws * players
 
+    def within(self, rows: int) -> ShapleySampling:
+        """As many orders as `rows` rows a sample allow, in pairs."""
+        most = affordable("orders", (rows - 1) // len(self.groups.names), self, rows)
+        return replace(self, draws=most if most == 1 else most - most % 2)
+
 
 @dataclass(frozen=True)
 class KernelShap:
@@ -230,7 +235,10 @@ class KernelShap:
             check_count("coalitions", self.coalitions)
 
     def _budget(self, players: int) -> int:
-        budget = 2 * players + 2048 if self.coalitions is None else self.coalitions
+        return self._budget_of(2 * players + 2048 if self.coalitions is None else self.coalitions, players)
+
+    @staticmethod
+    def _budget_of(budget: int, players: int) -> int:
         if budget < min(2 * players, 2**players - 2):
             raise ValueError(
                 f"KernelShap needs at least two coalitions a group, {2 * players} for {players} groups, got coalitions={budget}"
@@ -278,6 +286,12 @@ class KernelShap:
         players = len(self.groups.names)
         number = min(self._budget(players), 2**players - 2)
         return 1 + self.draws * (1 + number), 1 + self.draws * (1 + number)
+
+    def within(self, rows: int) -> KernelShap:
+        """As many coalitions as `rows` rows a sample allow."""
+        most = affordable("coalitions", (rows - 1) // self.draws - 1, self, rows)
+        self._budget_of(most, len(self.groups.names))
+        return replace(self, coalitions=most)
 
 
 def coalitions(players: int, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

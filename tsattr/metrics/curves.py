@@ -103,7 +103,7 @@ def infidelity(credit: ArrayLike, change: ArrayLike, *, scaled: bool = True) -> 
     """
     a, b = (np.asarray(v, np.float64) for v in (credit, change))
     with np.errstate(invalid="ignore", divide="ignore"):
-        c = np.nan_to_num((a * b).mean(-1) / (a**2).mean(-1)) if scaled else np.float64(1.0)
+        c = np.asarray(np.nan_to_num((a * b).mean(-1) / (a**2).mean(-1)) if scaled else 1.0)
         return np.asarray(((c[..., None] * a - b) ** 2).mean(-1) / (b**2).mean(-1))
 
 

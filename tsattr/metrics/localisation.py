@@ -114,6 +114,63 @@ def relevance_rank(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     return _per_sample(_top_share, score, truth)
 
 
+def aup(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
+    """Area under precision: the mean over thresholds of the share of the cells above them that lie in the truth.
+
+    ``AUP = Integral_0^1 P(tau) d tau``, P(tau) the precision of ``score >= tau``, with scores scaled by
+    ``(s - min) / (max - min)`` within each sample. Crabbé and van der Schaar, ICML 2021 (Dynamask). Unlike the measures by
+    rank it depends on how the scores are spread. Chance: the share of the truth among the scored cells, whatever the
+    spread; a constant map, which picks out nothing, scores just that.
+
+    Notes
+    -----
+    P is a step function and is integrated as one, so that the truth as a map scores 1. The authors' code joins the steps'
+    ends by straight lines (scikit-learn's ``auc(thresholds, precision[:-1])``): it differs by at most half the sum over
+    neighbouring scores of their distance times their difference in precision, little where scores are many and evenly
+    spread, much where they are few (the truth as a map gets (1 + share) / 2) or where one lies far above the others.
+
+    Examples
+    --------
+    >>> aup([[4.0, 3.0, 0.0, 0.0]], [[True, False, True, False]])  # P = 1/2 up to tau = 3/4, then 1
+    array([0.625])
+    """
+    return _per_sample(_mean_precision, score, truth)
+
+
+def aur(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
+    """Area under recall: the mean over thresholds of the share of the truth that lies above them.
+
+    ``AUR = Integral_0^1 R(tau) d tau`` with scores scaled as in `aup`, which is the mean scaled score in the truth.
+    Crabbé and van der Schaar, ICML 2021. Chance is the mean scaled score of *all* cells, so it is the map's own: a map
+    that is high everywhere has a high AUR and knows nothing. A constant map picks out nothing: 0, by chance too.
+
+    Examples
+    --------
+    >>> aur([[4.0, 3.0, 0.0, 0.0]], [[True, False, True, False]])
+    array([0.5])
+    >>> chance(aur, [[4.0, 3.0, 0.0, 0.0]], [[True, False, True, False]])
+    array([0.4375])
+    """
+    return _per_sample(lambda s, t: _scaled(s)[t].mean(), score, truth)
+
+
+def mean_rank(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
+    """Mean place of the truth's cells among the scored ones, from 0 for the lowest to 1 for the highest: higher is better.
+
+    The mean over the truth of ``(r - 1/2) / n``, r the rank from below with average ties, n the number of scored cells.
+    Chance: 0.5. With a share p of truth it lies between p / 2 and 1 - p / 2 and equals ``p / 2 + (1 - p) auroc``. (WinIT,
+    Leung et al., ICLR 2023, reports r counted from above, not divided by n, lower better.)
+
+    Examples
+    --------
+    >>> mean_rank([[4.0, 3.0, 0.0, 0.0]], [[True, False, True, False]])
+    array([0.5625])
+    """
+    from scipy.stats import rankdata
+
+    return _per_sample(lambda s, t: (rankdata(s)[t].mean() - 0.5) / len(s), score, truth)
+
+
 def top1(group_scores: ArrayLike, group_truth: ArrayLike) -> NDArray[np.float64]:
     """Whether the group (lead, wave, window) with the largest score is one that matters; ties count by share.
 
@@ -135,15 +192,16 @@ def chance(
 ) -> NDArray[np.float64]:
     """Score of a map that knows nothing: the metric of a constant on the same scored cells.
 
-    It is the share of the truth among the scored cells, and 0.5 for `auroc`; to be printed beside every score. (The
-    mean average precision of a *random order* lies a little above the share where cells are few.)
+    It is the share of the truth among the scored cells, and 0.5 for `auroc` and `mean_rank`; to be printed beside every
+    score. (The mean average precision of a *random order* lies a little above the share where cells are few.) For `aur`,
+    which depends on how scores are spread, it is the mean over all orders of the map's own scores.
 
     Parameters
     ----------
     metric : callable
         A function of this module, ``metric(score, truth, **kwargs) -> array (n,)``.
     score, truth : array (n, ...)
-        See the module; of the score only its NaN cells are used.
+        See the module; of the score only its NaN cells are used, except for `aur`.
 
     Examples
     --------
@@ -151,7 +209,39 @@ def chance(
     array([0.33333333])
     """
     score, truth = _checked(score, truth)
+    if metric is aur:
+        return _per_sample(lambda s, t: _scaled(s).mean(), score, truth)
     return metric(np.where(np.isnan(score), np.nan, 1.0), truth, **kwargs)
+
+
+def against_truth(score: ArrayLike, truth: ArrayLike, *, tolerance: int = 0) -> dict[str, NDArray[np.float64]]:
+    """Every measure of cells at once, each followed by its chance level ``<name>_chance``; higher is better in all.
+
+    Parameters
+    ----------
+    score, truth : array (n, ...)
+        See the module. Of scores with both signs, the relevance mass is that of the positive part.
+    tolerance : int
+        For `pointing_game`.
+
+    Returns
+    -------
+    dict
+        Arrays (n,) of average_precision, auroc, aup, aur, mean_rank, pointing_game, relevance_mass, relevance_rank.
+
+    Examples
+    --------
+    >>> found = against_truth([[3.0, 1.0, 0.0, 0.0]], [[True, False, False, False]])
+    >>> found["relevance_mass"].item(), found["relevance_mass_chance"].item()
+    (0.75, 0.25)
+    """
+    plain = (average_precision, auroc, aup, aur, mean_rank, relevance_mass, relevance_rank)
+    found: dict[str, NDArray[np.float64]] = {}
+    for metric, kwargs in [*((m, {}) for m in plain), (pointing_game, {"tolerance": tolerance})]:
+        values = np.maximum(score, 0) if metric is relevance_mass else score
+        found[metric.__name__] = metric(values, truth, **kwargs)
+        found[f"{metric.__name__}_chance"] = chance(metric, values, truth, **kwargs)
+    return found
 
 
 def _per_sample(
@@ -193,3 +283,17 @@ def _top_share(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     last = np.partition(score, -k)[-k]
     above, tied = score > last, score == last
     return float((truth[above].sum() + (k - above.sum()) * truth[tied].mean()) / k)
+
+
+def _scaled(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores on [0, 1]; all 0 where they are equal."""
+    span = np.ptp(score)
+    return (score - score.min()) / span if span > 0 else np.zeros_like(score)
+
+
+def _mean_precision(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    level, at = np.unique(_scaled(score), return_inverse=True)
+    if len(level) == 1:
+        return float(truth.mean())
+    above, hits = (np.bincount(at, weights)[::-1].cumsum()[::-1] for weights in (None, truth))
+    return float((np.diff(level) * (hits / above)[1:]).sum())

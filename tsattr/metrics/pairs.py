@@ -102,7 +102,8 @@ def bootstrap(
     Interval
         Arrays (...): `mean`; `low`, `high`; and `apart`: True where 0 lies outside an interval that covers all the rows
         *together* with probability `level` (``mean +- c se``, c the quantile over resamples of the largest
-        ``|mean* - mean| / se`` of any row). With a single block the interval is NaN and nothing is apart.
+        ``|mean* - mean| / se*`` of any row: the bootstrap-t, which allows for few blocks). With a single block the interval
+        is NaN and nothing is apart.
 
     Examples
     --------
@@ -119,26 +120,33 @@ def bootstrap(
     member = np.zeros((v.shape[-1], number))
     member[np.arange(len(block)), block] = 1
     total, count = np.nan_to_num(rows) @ member, (~np.isnan(rows)).astype(float) @ member
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total.sum(1) / count.sum(1)
-        weight = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples).astype(float)
-        again = (total @ weight.T) / (count @ weight.T)
+    weight = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples).astype(float)
+    mean, error = _mean_and_error(total, count, np.ones((1, number)))
+    again, errors = _mean_and_error(total, count, weight)
     shape = v.shape[:-1]
-    if number < 2:
-        nan = np.full(shape, np.nan)
-        return Interval(mean.reshape(shape), nan, nan, np.zeros(shape, bool))
-    tail = (1 - level) / 2
-    seen = np.isfinite(again).any(1)
-    low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    error = np.full(len(rows), np.nan)
-    if seen.any():
-        low[seen], high[seen] = np.nanquantile(again[seen], [tail, 1 - tail], axis=1)
-        error[seen] = np.nanstd(again[seen], axis=1, ddof=1)
-    # A row whose every resample is the same has no spread to be judged by: rounding is not evidence.
-    spread = error > 1e-12 * np.maximum(np.abs(mean), 1e-300)
-    apart = np.zeros(len(rows), bool)
-    if spread.any():
-        reach = np.nanmax(np.abs(again[spread] - mean[spread, None]) / error[spread, None], 0)
-        apart[spread] = np.abs(mean[spread]) > np.nanquantile(reach, level) * error[spread]
-    apart[seen & ~spread] = np.abs(mean[seen & ~spread]) > 0
-    return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), apart.reshape(shape))
+    low, high, apart = (np.full(len(rows), fill) for fill in (np.nan, np.nan, 0.0))
+    known = np.isfinite(mean[:, 0]) & (number > 1)
+    if known.any():
+        tail = (1 - level) / 2
+        low[known], high[known] = np.nanquantile(again[known], [tail, 1 - tail], axis=1)
+        # Equal blocks have no spread to be judged by: what is left of it is rounding.
+        spread = known & (error[:, 0] > 1e-12 * np.abs(mean[:, 0]))
+        apart[known & ~spread] = mean[known & ~spread, 0] != 0
+        if spread.any():
+            with np.errstate(invalid="ignore", divide="ignore"):
+                reach = np.abs(again[spread] - mean[spread]) / errors[spread]
+            reach = np.where(np.isnan(reach), 0, reach).max(0)  # 0 / 0: a resample of equal blocks at the mean
+            apart[spread] = np.abs(mean[spread, 0]) > np.quantile(reach, level, method="higher") * error[spread, 0]
+    return Interval(mean[:, 0].reshape(shape), low.reshape(shape), high.reshape(shape), apart.reshape(shape) > 0)
+
+
+def _mean_and_error(
+    total: NDArray[np.float64], count: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means (rows, resamples) of blocks with sums and counts (rows, blocks), and the standard errors of such ratios."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n = count @ weight.T
+        mean = (total @ weight.T) / n
+        square = total**2 @ weight.T - 2 * mean * ((total * count) @ weight.T) + mean**2 * (count**2 @ weight.T)
+        blocks = weight.sum(1)
+        return mean, np.sqrt(np.maximum(square, 0) * blocks / np.maximum(blocks - 1, 1)) / n

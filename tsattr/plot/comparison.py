@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
 
+from ..metrics import spearman
 from . import shade
 from .maps import map_dims
 
@@ -42,8 +42,8 @@ def agreement(attribution: xr.DataArray, dim: str | None = None, *, signed: bool
     maps = attribution.transpose(dim, ...).values.reshape(attribution.sizes[dim], -1).astype(float)
     if signed is None:
         signed = bool(all((row[np.isfinite(row)] < 0).any() for row in maps))
-    maps = maps if signed else np.abs(maps)
-    matrix = np.array([[_spearman(a, b) for b in maps] for a in maps])
+    maps = np.where(np.isfinite(maps), maps, np.nan)
+    matrix = np.array([spearman(np.broadcast_to(a, maps.shape), maps, signed=signed) for a in maps])
     labels = {dim: attribution[dim].values, f"{dim}_other": attribution[dim].values}
     return xr.DataArray(matrix, dims=tuple(labels), coords=labels, attrs={"signed": int(signed)}, name="agreement")
 
@@ -220,14 +220,6 @@ def _compared(attribution: xr.DataArray, dim: str | None) -> str:
             f"a comparison needs a dim {wanted}, attribution has {attribution.dims}; join maps by xr.concat"
         )
     return found[0]
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    both = np.isfinite(a) & np.isfinite(b)
-    ranks = rankdata(a[both]), rankdata(b[both])
-    if both.sum() < 2 or any(np.ptp(r) == 0 for r in ranks):
-        return np.nan
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _one_row(attribution, signal, truth, lead):

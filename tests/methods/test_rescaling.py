@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import tsattr as ta
+
+from ..conftest import Spy, recurrent_net, relu_net, signals
+
+X = signals(2)
+b, g = ta.baselines, ta.groups
+
+
+def by_loops(method, model, x, fill, threshold, **settings):
+    """(relevance of each time, map) of one sample (lead, time), removing one time or one cell at a time.
+
+    `fill(x, absent)` gives the sample without its absent cells.
+    """
+
+    def map_of(values):
+        one = xr.DataArray(values[None], dims=("sample", "lead", "time"))
+        return ta.explain(model, one, method, **settings).attribution.values[0]
+
+    intact, known = map_of(x), ~np.isnan(x)
+
+    def relevance(absent):
+        return np.abs(intact - map_of(fill(x, absent & known)))[known].sum()
+
+    when = np.full(x.shape[1], np.nan)
+    for t in range(x.shape[1]):
+        if known[:, t].any():
+            absent = np.zeros(x.shape, bool)
+            absent[:, t] = True
+            when[t] = relevance(absent)
+    level = np.nanquantile(when, threshold)
+    out = np.where(known, 0.0, np.nan)
+    for t, lead in np.ndindex(x.shape[::-1]):
+        if known[lead, t] and when[t] >= level and when[t] > 0:
+            absent = np.zeros(x.shape, bool)
+            absent[lead, t] = True
+            out[lead, t] = when[t] * relevance(absent)
+    return when, out
+
+
+def zeros(x, absent):
+    return np.where(absent, 0.0, x)
+
+
+def lead_means(x, absent):
+    return np.where(absent, np.nanmean(x, 1, keepdims=True), x)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.55, 1.0])
+@pytest.mark.parametrize(
+    ("method", "net"),
+    [
+        (ta.Saliency(), recurrent_net()),
+        (ta.InputXGradient(), relu_net()),
+        (ta.IntegratedGradients(steps=3), relu_net()),
+        (ta.Occlusion(g.Along("lead")), recurrent_net()),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_any_method_is_rescaled_as_by_loops(method, net, threshold):
+    for baseline, fill in ((b.Constant(0.0), zeros), (b.Mean(), lead_means)):
+        found = ta.explain(net, X, ta.TemporalRescaling(method, baseline=baseline, threshold=threshold), target=1)
+        for s, x in enumerate(X.values):
+            when, expected = by_loops(method, net, x, fill, threshold, target=1)
+            np.testing.assert_allclose(found.group_value[s], when, rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(found.attribution[s], expected, rtol=1e-10, atol=1e-12)
+        assert (found.attribution > 0).any("lead").sum("time").values.tolist() == [
+            {0.0: 12, 0.55: 5, 1.0: 1}[threshold]
+        ] * 2
+
+
+def test_missing_cells_are_neither_removed_nor_counted():
+    holes = X.copy(deep=True)
+    holes[0, 1, 3] = holes[1, 2, 5:9] = np.nan
+    holes[1, :, 10] = np.nan
+    net = relu_net()
+    model = lambda x: net(torch.nan_to_num(x, nan=0.7))  # noqa: E731
+    spy = Spy(model)
+    found = ta.explain(spy, holes, ta.TemporalRescaling(ta.Saliency(), baseline=b.Mean()), target=0)
+    asked = torch.cat([rows for _, rows in spy.rows]).numpy()
+    for s, x in enumerate(holes.values):
+        when, expected = by_loops(ta.Saliency(), model, x, lead_means, 0.55, target=0)
+        np.testing.assert_allclose(found.group_value[s], when, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(found.attribution[s], expected, rtol=1e-10, atol=1e-12)
+    lacking = {np.isnan(row).tobytes() for row in asked}
+    assert lacking == {np.isnan(x).tobytes() for x in holes.values}
+
+
+def test_the_class_stays_that_of_the_intact_sample():
+    w = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 2.5]], dtype=torch.float64)
+    model = lambda x: (x**2)[:, 0] @ w.T  # noqa: E731 - without the last time the other class wins
+    x = xr.DataArray([[[0.0, 1.0, 1.0, 2.0]]], dims=("sample", "lead", "time"))
+    found = ta.explain(model, x, ta.TemporalRescaling(ta.Saliency(), threshold=0.0))
+    assert found.predicted.item() == 1
+    assert found.group_value.values.tolist() == [[0, 0, 0, 10]]
+    assert found.attribution.values.tolist() == [[[0, 0, 0, 100]]]
+
+
+def test_several_targets_look_where_any_of_them_has_a_reason_to():
+    together = ta.explain(relu_net(), X, ta.TemporalRescaling(ta.Saliency()), target=[0, 2])
+    for at, target in enumerate([0, 2]):
+        alone = ta.explain(relu_net(), X, ta.TemporalRescaling(ta.Saliency()), target=target)
+        for name in ("attribution", "group_value"):
+            np.testing.assert_allclose(together[name].isel(target=at), alone[name], rtol=0, atol=1e-13)
+        assert (together.model_evaluations >= alone.model_evaluations).all()
+
+
+def test_windows_of_another_dim_and_features_of_them():
+    x = X.rename(time="day")
+    weight = torch.zeros(3, 12, dtype=torch.float64)
+    weight[1, 4:8] = 3.0
+    model = lambda x: (weight * x**2).sum((1, 2)) / 2  # noqa: E731
+    method = ta.TemporalRescaling(ta.Saliency(), g.Windows(day=4), g.Windows(day=4, lead=1), threshold=1.0)
+    found = ta.explain(model, x, method)
+    size = 3 * abs(x.sel(lead="II").isel(day=slice(4, 8))).sum("day")  # the gradients 3 |x| that vanish
+    np.testing.assert_allclose(found.group_value, np.stack([0 * size, size, 0 * size], 1), rtol=1e-12)
+    assert found.group.values.tolist() == ["day=0..0.03", "day=0.04..0.07", "day=0.08..0.11"]
+    expected = xr.zeros_like(x)
+    expected.loc[{"lead": "II"}] = (size**2).expand_dims(day=12).T.values * (np.arange(12) // 4 == 1)
+    np.testing.assert_allclose(found.attribution, expected, rtol=1e-12, atol=0)
+
+
+def test_settings():
+    with pytest.raises(TypeError, match=r"rescales a method such as Saliency\(\), got <class"):
+        ta.TemporalRescaling(ta.Saliency)
+    with pytest.raises(ValueError, match="threshold is a quantile between 0 and 1, got 55"):
+        ta.TemporalRescaling(ta.Saliency(), threshold=55)
+    with pytest.raises(KeyError, match="no dim 'time' to work along"):
+        ta.explain(relu_net(), X.rename(time="day"), ta.TemporalRescaling(ta.Saliency()), target=0)
+    with pytest.raises(TypeError, match="TemporalRescaling needs gradients"):
+        ta.explain(ta.models.on_arrays(lambda x: x.sum((1, 2))), X, ta.TemporalRescaling(ta.Saliency()))
+    occlusion = ta.TemporalRescaling(ta.Occlusion(g.Along("lead")))
+    assert ta.explain(ta.models.on_arrays(lambda x: (x**2).sum((1, 2))), X, occlusion).attribution.notnull().all()
+
+
+def test_what_the_method_prepares_and_warns_of_is_kept():
+    found = ta.explain(relu_net(), X, ta.TemporalRescaling(ta.GradCAM()), target=0)
+    assert "GradCAM(layer='0', relu=True)" in found.attrs["method"]
+    with pytest.warns(ta.ExplanationWarning, match="GuidedBackprop fails"):
+        ta.explain(relu_net(), X, ta.TemporalRescaling(ta.GuidedBackprop()), target=0)
+
+
+def test_trouble_with_a_removal_is_that_of_its_sample():
+    model = lambda x: torch.log(x.sum((1, 2)).abs())  # noqa: E731 - nothing left: log 0
+    x = np.array([[[1.0, 2.0]], [[4.0, 0.0]]])
+    with pytest.warns(ta.ExplanationWarning, match="non-finite output: sample 1"):
+        found = ta.explain(model, x, ta.TemporalRescaling(ta.Saliency(), g.Along("dim_2")))
+    assert found.status.values.tolist() == ["ok", "non-finite output"]
+    assert found.attribution[1].isnull().all()
+    short = ta.IntegratedGradients(max_steps=3, tolerance=1e-9)
+    with pytest.warns(ta.ExplanationWarning, match="not converged"):
+        found = ta.explain(relu_net(), X, ta.TemporalRescaling(short), target=0)
+    assert (found.status == "not converged").all()

@@ -1,0 +1,249 @@
+"""`compare`: the same numbers as `evaluate`, nothing claimed that cannot be told, and no look at the truth."""
+
+import functools
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import tsattr as ta
+from tsattr.compare import CONTROLS
+
+from .conftest import Spy, linear_net, relu_net, signals
+from .test_laws import METHODS
+
+X, TRAIN = signals(24, seed=5), signals(5, seed=2)
+b, g = ta.baselines, ta.groups
+NET = relu_net()
+FILLS = {"zero": b.Constant(0.0), "mean": b.Mean(), "bridge": b.Bridge()}
+METHODS_HERE = {
+    "IG zero": ta.IntegratedGradients(steps=9, rule="midpoint"),
+    "IG mean": ta.IntegratedGradients(b.Mean(), steps=9, rule="midpoint"),
+    "EG": ta.IntegratedGradients(b.Samples.fit(TRAIN), steps=1, draws=5),
+    "saliency": ta.Saliency(),
+    "occlusion": ta.Occlusion(g.Windows(time=4, lead=1), b.Bridge()),
+}
+settings = {"target": 1, "fills": FILLS, "groups": g.Windows(time=2, lead=1), "steps": 6, "subsets": 8}
+compare = functools.partial(ta.compare, **settings)
+
+
+@functools.cache
+def table() -> xr.Dataset:
+    return compare(NET, X, METHODS_HERE)
+
+
+def test_scores_are_those_of_evaluate():
+    for name, method in METHODS_HERE.items():
+        ds = ta.explain(NET, X, method, target=1)
+        alone = ta.evaluate(NET, X, ds, **settings)
+        here = table().sel({"method": name})
+        for k in (
+            "deletion_curve",
+            "insertion_curve",
+            "gap",
+            "sufficiency",
+            "sensitivity_n",
+            "infidelity",
+            "completeness",
+        ):
+            np.testing.assert_allclose(here[k], alone[k], rtol=0, atol=1e-12, err_msg=f"{name} {k}")
+        np.testing.assert_array_equal(here.model_evaluations, ds.model_evaluations)
+
+
+def test_rows_are_shared_between_methods():
+    once, twice = Spy(NET), Spy(NET)
+    maps = {"a": ta.explain(NET, X, METHODS_HERE["IG zero"], target=1)}
+    alone = compare(once, X, maps, controls=False)
+    double = compare(twice, X, maps | {"b": maps["a"]}, controls=False)
+    assert twice.count == once.count == int(alone.test_evaluations.sum())
+    np.testing.assert_array_equal(double.gap.sel({"method": "b"}), alone.gap.sel({"method": "a"}))
+
+
+def test_no_baseline_takes_its_own_test():
+    own = table().own_fill.to_series().unstack()
+    assert own.loc["IG zero"].to_dict() == {"zero": True, "mean": False, "bridge": False}
+    assert own.loc["IG mean"].to_dict() == {"zero": False, "mean": True, "bridge": False}
+    assert own.loc["occlusion"].to_dict() == {"zero": False, "mean": False, "bridge": True}
+    assert not own.loc[["EG", "saliency", *CONTROLS]].to_numpy().any()
+    mixed = {"m": ta.IntegratedGradients(b.Mixture(b.Mean(), b.Constant(0.0)), steps=2, draws=2)}
+    assert compare(NET, X, mixed, metrics="gap").own_fill.sel({"method": "m"}).values.tolist() == [True, True, False]
+    # The score is fitted without those cells: whatever stands there changes nothing.
+    expected = ta.metrics.adjusted(
+        table()
+        .gap.sel(ranking="signed")
+        .mean("sample")
+        .where(~table().own_fill, 1e6)
+        .transpose("method", "fill")
+        .values,
+        table().own_fill.values,
+    )
+    np.testing.assert_allclose(table().score.sel(measure="gap", ranking="signed"), expected, atol=1e-9)
+
+
+def test_differences_are_paired_and_turned_so_that_more_is_better():
+    here = table().sel(ranking="signed")
+    for measure in ("gap", "deletion", "infidelity"):
+        one = here.sel(measure=measure)
+        sign = -1 if table()[measure].attrs["better"] == "lower" else 1
+        expected = sign * (one.score - one.score.rename(method="method_other"))
+        filled = one.difference.where(~np.eye(one.sizes["method"], dtype=bool))
+        np.testing.assert_allclose(filled, expected.where(~np.eye(one.sizes["method"], dtype=bool)), atol=1e-12)
+        assert ((one.difference_low <= filled) & (filled <= one.difference_high)).where(filled.notnull(), True).all()
+        np.testing.assert_allclose(
+            one.difference_low.transpose("method_other", "method").values, -one.difference_high.values
+        )
+        assert (one.distinguishable.values == one.distinguishable.values.T).all()
+
+
+def test_the_true_map_of_an_additive_model_is_found_and_equals_are_not_told_apart():
+    net = linear_net()
+    same = ta.IntegratedGradients(steps=1)
+    methods = {
+        "one": same,
+        "other": ta.IntegratedGradients(steps=3),
+        "reversed": -ta.explain(net, X, same, target=1).attribution,
+    }
+    found = compare(net, X, methods, fills={"mean": b.Mean(), "bridge": b.Bridge(), "samples": b.Samples.fit(TRAIN)})
+    here = found.sel(measure="gap", ranking="signed")
+    assert bool(here.distinguishable.sel({"method": "one", "method_other": "reversed"}))
+    assert bool(here.distinguishable.sel({"method": "one", "method_other": "random"}))
+    assert not bool(here.distinguishable.sel({"method": "one", "method_other": "other"}))
+    assert abs(float(here.difference.sel({"method": "one", "method_other": "other"}))) < 1e-12
+    words = found.attrs["recommendation"]
+    assert words.startswith("one comes first")
+    assert "other cannot be told from it" in words
+    assert "reversed (random and smooth random)" in words
+
+
+def test_the_controls_stand_at_their_expectation():
+    many = signals(200, seed=9)
+    found = compare(linear_net(), many, {"IG": ta.IntegratedGradients(steps=1)}, metrics=["gap", "sensitivity_n"])
+    for control in CONTROLS:
+        for measure in ("gap", "sensitivity_n"):
+            one = found.sel({"measure": measure, "ranking": "signed", "method": control})
+            error = float(one.score_high - one.score_low) / 4
+            assert abs(float(one.score)) < 4 * error
+    assert found.control.values.tolist() == [False, True, True]
+
+
+def test_noise_is_not_recommended():
+    rng = np.random.default_rng(0)
+    noise = {name: xr.DataArray(rng.normal(size=X.shape), dims=X.dims, coords=X.coords) for name in "ab"}
+    words = compare(NET, X, noise).attrs["recommendation"]
+    assert words.startswith("No map can be recommended")
+
+
+def test_the_recommendation_does_not_look_at_the_truth():
+    truth = xr.zeros_like(X, dtype=bool)
+    truth[:, 0, :3] = True
+    found = compare(NET, X, METHODS_HERE, truth=truth)
+    assert found.attrs["recommendation"] == table().attrs["recommendation"]
+    assert "average_precision" in found.measure
+    assert found.average_precision_chance.notnull().all()
+    only = compare(NET, X, METHODS_HERE, truth=truth, metrics=[])
+    assert "without looking at the truth" in only.attrs["recommendation"]
+
+
+@pytest.mark.parametrize("budget", [30, 64])
+def test_one_budget_for_all(budget):
+    methods = METHODS_HERE | {
+        "shapley": ta.ShapleySampling(g.Along("lead"), draws=3),
+        "kernel": ta.KernelShap(g.Windows(time=6, lead=1), draws=2),
+        "smooth": ta.SmoothGrad(draws=3),
+    }
+    found = compare(NET, X, methods, budget=budget, metrics="gap")
+    rows = found.model_evaluations.isel(method=~found.control)
+    assert (rows <= budget).all()
+    for name in ("IG zero", "EG", "shapley", "kernel", "smooth"):  # what can use it does
+        assert (rows.sel({"method": name}) > 0.75 * budget).all(), name
+    assert "same budget" not in found.attrs["recommendation"]
+    assert "same budget" in table().attrs["recommendation"]
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if hasattr(m, "within")])
+def test_within_keeps_to_the_budget(name):
+    x, method = signals(), METHODS[name]
+    rows = ta.explain(NET, x, method, target=1, dry_run=True).attrs["rows"] // len(x)
+    for budget in (rows, 2 * rows):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ta.ExplanationWarning)
+            found = ta.compare(NET, x, {"m": method}, target=1, budget=budget, metrics="completeness", controls=False)
+        assert (found.model_evaluations <= budget).all()
+
+
+def test_a_budget_that_allows_nothing():
+    with pytest.raises(ValueError, match="a budget of 5 rows a sample allows no draws of Occlusion"):
+        compare(NET, X, {"o": METHODS_HERE["occlusion"]}, budget=5)
+
+
+def test_blocks_by_name_or_array():
+    patient = np.repeat(np.arange(6), 4)
+    named = X.assign_coords(patient=("sample", patient))
+    one, other = compare(NET, named, METHODS_HERE, blocks="patient"), compare(NET, X, METHODS_HERE, blocks=patient)
+    np.testing.assert_array_equal(one.score_low, other.score_low)
+    assert one.attrs["blocks"] == 6
+    assert (one.score_low != table().score_low).any()
+    assert "fewer than 20 blocks" in one.attrs["recommendation"]
+
+
+def test_labels_netcdf_and_one_seed_one_answer(tmp_path):
+    table().to_netcdf(tmp_path / "t.nc")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "t.nc"), table())
+    again = compare(NET, X, METHODS_HERE)
+    left = [k for k in again if k != "seconds"]
+    xr.testing.assert_identical(again[left], table()[left])
+    assert table().sample.equals(X.sample)
+    assert table().method.values.tolist() == [*METHODS_HERE, *CONTROLS]
+
+
+def test_agreement_of_the_maps():
+    a = table().agreement.sel({"method": "IG zero"})
+    assert float(a.sel(method_other="IG zero")) == pytest.approx(1)
+    maps = [ta.explain(NET, X, METHODS_HERE[k], target=1).attribution.values.reshape(24, -1) for k in ("IG zero", "EG")]
+    from scipy.stats import spearmanr
+
+    expected = np.mean([spearmanr(p, q).statistic for p, q in zip(*maps)])
+    assert float(a.sel(method_other="EG")) == pytest.approx(expected)
+
+
+def test_several_targets():
+    found = ta.compare(NET, X, {"IG": ta.IntegratedGradients(steps=4)}, target=[0, 1], fills=FILLS, metrics="gap")
+    assert found.gap.dims == ("method", "sample", "fill", "ranking", "target")
+    assert found.score.notnull().all()
+
+
+def test_a_table_of_categories():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=30), "b": rng.choice(["x", "y"], 30), "c": rng.normal(size=30)})
+    model = ta.models.on_frames(lambda f: 3 * f["a"] * (f["b"] == "x") - f["c"])
+    methods = {
+        "mode": ta.Occlusion(g.Cells(), b.Mode.fit(frame)),
+        "shapley": ta.ShapleySampling(g.Cells(), b.Samples.fit(frame), draws=4),
+    }
+    found = ta.compare(model, frame, methods, fills={"mode": b.Mode.fit(frame), "samples": b.Samples.fit(frame)})
+    assert found.score.sel(measure="gap", ranking="signed").notnull().all()
+
+
+@pytest.mark.parametrize(
+    ("methods", "more", "error", "words"),
+    [
+        ({}, {}, TypeError, "a mapping from names to methods"),
+        (ta.Saliency(), {}, TypeError, "a mapping from names to methods"),
+        ({"random": ta.Saliency()}, {}, ValueError, "'random' is the name of a control"),
+        ({"s": ta.Saliency()}, {"blocks": "patient"}, KeyError, "no coordinate 'patient' along its samples"),
+        ({"s": ta.Saliency()}, {"blocks": [1, 2]}, ValueError, "one label for each of the 24 samples"),
+        ({"s": ta.Saliency()}, {"budget": 0}, ValueError, "budget is a whole number"),
+        ({"s": ta.Saliency}, {}, TypeError, "not the class"),
+    ],
+)
+def test_bad_settings(methods, more, error, words):
+    with pytest.raises(error, match=words):
+        compare(NET, X, methods, **more)
+
+
+def test_trouble_names_the_method():
+    method = ta.IntegratedGradients(tolerance=1e-9, max_steps=9)
+    with pytest.warns(ta.ExplanationWarning, match="IG: not converged"):
+        ta.compare(NET, X, {"IG": method}, target=1, fills=FILLS, metrics="gap")

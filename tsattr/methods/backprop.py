@@ -1,0 +1,311 @@
+"""Methods that look inside a torch module: guided backpropagation and Grad-CAM."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..core.engine import Engine, Samples
+from ..core.receptive import Leaky, Line, lines
+from ..core.results import EVENT, Field
+
+
+def _module_of(method: Any, module: nn.Module | None) -> nn.Module:
+    if module is None:
+        raise TypeError(
+            f"{type(method).__name__} looks inside a torch module, and the model is a plain callable; give the module "
+            "itself, or one whose forward does what the callable does"
+        )
+    return module
+
+
+@dataclass(frozen=True)
+class GuidedBackprop:
+    """The gradient at the input with negative parts stopped at every ReLU on the way back.
+
+    A ReLU at z lets the gradient g through as ``g * 1[z > 0] * 1[g > 0]``. The maps are sharp, but they show little of what
+    the model has learnt: they hardly change when its weights are replaced by random ones (Adebayo et al., NeurIPS 2018).
+    Each call warns of it. Springenberg et al., 2015.
+
+    Parameters
+    ----------
+    absolute
+        True for the size of the map.
+
+    Returns
+    -------
+    attribution, in the target's units per unit of `x`.
+
+    Raises
+    ------
+    TypeError
+        The model is not a torch module.
+    ValueError
+        The model has no ``nn.ReLU`` module, or applies ReLU outside of one (``torch.relu``, ``F.relu``), which cannot be
+        guided.
+
+    Examples
+    --------
+    >>> import torch, warnings, tsattr as ta
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU(), torch.nn.Linear(2, 1, bias=False))
+    >>> _ = net[0].weight.data.copy_(torch.eye(2)), net[2].weight.data.copy_(torch.tensor([[3.0, -2.0]]))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     ta.explain(net, torch.ones(1, 2), ta.GuidedBackprop()).attribution.values.tolist()
+    [[3.0, 0.0]]
+    """
+
+    absolute: bool = False
+    gradient: ClassVar[bool] = True
+    caution: ClassVar[str] = (
+        "GuidedBackprop fails weight-randomisation tests (Adebayo et al., 2018): its map hardly depends on what the model "
+        "has learnt; do not take it as evidence of what the model uses"
+    )
+
+    def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> GuidedBackprop:
+        """Itself, for a model that it can explain."""
+        _relus(_module_of(self, module))
+        return self
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
+        with _guided(samples.engine, _relus(_module_of(self, samples.engine.module))):
+            for at, grads in samples.gradients(torch.arange(samples.n, device=out.device), lambda at: samples.x[at]):
+                out[at] = torch.stack(grads, 1).to(out.dtype)
+        return {"attribution": Field(("target", EVENT), out.abs() if self.absolute else out)}
+
+    def rows(self) -> tuple[int, int]:
+        """The intact sample, and once more with its gradient."""
+        return 2, 2
+
+
+def _relus(module: nn.Module) -> list[nn.ReLU]:
+    found = [m for m in module.modules() if isinstance(m, nn.ReLU)]
+    if not found:
+        raise ValueError(
+            f"GuidedBackprop finds no nn.ReLU module in {type(module).__name__}; where the model calls torch.relu or F.relu, "
+            "use nn.ReLU modules instead; a model without ReLU has nothing to guide: use Saliency(absolute=False)"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _guided(engine: Engine, relus: Sequence[nn.Module]) -> Iterator[None]:
+    """Stop negative gradients at the outputs of `relus`, and refuse a forward pass with any other ReLU in it."""
+    forward, nodes = engine.forward, set()
+
+    def guide(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        # On the tensor and not by a backward hook of the module, which fails for ReLU in place and for modules used twice.
+        if output.requires_grad:
+            output.register_hook(lambda g: g.clamp(min=0))
+            nodes.add(output.grad_fn)
+
+    def watched(rows: Tensor, position: Tensor) -> Tensor:
+        y = forward(rows, position)
+        missed = _relu_nodes(y) - nodes if isinstance(y, Tensor) else set()
+        nodes.clear()
+        if missed:
+            raise ValueError(
+                f"the model applies ReLU {len(missed)} times outside of nn.ReLU modules (torch.relu, F.relu), where "
+                "GuidedBackprop cannot guide it; use nn.ReLU modules for all of them"
+            )
+        return y
+
+    hooks = [m.register_forward_hook(guide) for m in relus]
+    engine.forward = watched
+    try:
+        yield
+    finally:
+        engine.forward = forward
+        for hook in hooks:
+            hook.remove()
+
+
+def _relu_nodes(y: Tensor) -> set[Any]:
+    """The ReLU nodes of the autograd graph behind `y`."""
+    todo, seen = [y.grad_fn], set()
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo.extend(parent for parent, _ in node.next_functions)
+    return {node for node in seen if node.name().startswith("ReluBackward")}
+
+
+@dataclass(frozen=True)
+class GradCAM:
+    """Where a layer's channels speak for the target: ``L = ReLU(sum_k w_k A_k)``, ``w_k = mean_t dy/dA_kt``.
+
+    A (K, T') is the layer's output for one sample, with one or more axes after its channels; w_k is the mean gradient of the
+    target y over them. L is brought to the input's cells by linear interpolation: each of its cells lies at the centre of
+    its receptive field, which is found from the model itself (the reach of the gradients of the layer's cells at a few
+    random inputs), so that strides, padding, dilation and pooling shift nothing. Where a cell sees the whole input, the
+    layer's cells divide the input's last axes evenly. The map does not tell leads apart: each gets the same values. It has
+    the target's units. Selvaraju et al., ICCV 2017.
+
+    Parameters
+    ----------
+    layer
+        Name of a module in ``model.named_modules()`` whose output is (rows, channels, *positions). None takes the
+        convolution that was registered last; the result's ``attrs["method"]`` names it.
+    relu
+        False keeps what speaks against the target, as negative values.
+
+    Returns
+    -------
+    attribution. The `probes` rows that find the receptive fields are asked of the model once for each chunk of samples, and
+    are of no sample: they are not in ``model_evaluations``.
+
+    Raises
+    ------
+    TypeError
+        The model is not a torch module, or the input has several variables.
+    KeyError
+        There is no such layer, or no convolution to take.
+    ValueError
+        The layer's output has no positions, the layer is used several times, or the target does not depend on it.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> net = torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1, bias=False), torch.nn.AvgPool1d(4), torch.nn.Flatten())
+    >>> _ = net[0].weight.data.fill_(2.0)
+    >>> ta.explain(net, torch.tensor([[[0.0, 0.0, 3.0, -1.0]]]), ta.GradCAM()).attribution.values.tolist()
+    [[[0.0, 0.0, 1.5, 0.0]]]
+    """
+
+    layer: str | None = None
+    relu: bool = True
+    gradient: ClassVar[bool] = True
+    probes: ClassVar[int] = 8
+
+    def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> GradCAM:
+        """With its layer by name."""
+        if len(axes) > 1:
+            raise TypeError(f"GradCAM explains an input of one variable, got {len(axes)}; give the others in context=")
+        return replace(self, layer=self._named(_module_of(self, module)))
+
+    def _named(self, module: nn.Module) -> str:
+        known = dict(module.named_modules())
+        convolutions = [name for name, m in known.items() if isinstance(m, nn.modules.conv._ConvNd)]
+        name = self.layer
+        if name is None and convolutions:
+            return convolutions[-1]
+        if name is None or name not in known:
+            what = "finds no convolution in" if name is None else f"finds no layer {name!r} in"
+            choice = convolutions or [n for n in known if n]
+            raise KeyError(f"GradCAM {what} {type(module).__name__}; name one with layer=..., such as {choice[-5:]}")
+        return name
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        module = _module_of(self, samples.engine.module)
+        name = self._named(module)
+        tap = _Tap(name, module.get_submodule(name))
+        with tap:
+            places = self._places(samples, tap)
+            coarse = self._class_maps(samples, tap)
+        return {"attribution": Field(("target", EVENT), _at_input(coarse, places, samples.event))}
+
+    def _class_maps(self, samples: Samples, tap: _Tap) -> Tensor:
+        """(n, targets, *grid) in float64."""
+
+        def rows(at: slice) -> Tensor:
+            tap.clear()
+            return samples.x[at]
+
+        maps = []
+        for at, _ in samples.gradients(torch.arange(samples.n, device=samples.x.device), rows):
+            a = tap.output(at.stop - at.start).detach().to(torch.float64)
+            over = list(range(2, a.ndim))
+            maps.append(
+                torch.stack([(g.to(a.dtype).mean(over, keepdim=True) * a).sum(1) for g in tap.back(samples.targets)], 1)
+            )
+        out = torch.cat(maps)
+        return out.clamp(min=0) if self.relu else out
+
+    def _places(self, samples: Samples, tap: _Tap) -> list[Line]:
+        """Where the layer's cells lie in the input; the same for all samples, and so asked with the longest one's context."""
+        longest = samples.cells.flatten(1).sum(1).argmax()
+        numbers = np.random.default_rng(0).standard_normal((self.probes, *samples.event))
+        rows = torch.as_tensor(numbers).to(samples.x).requires_grad_(True)
+        # cuDNN takes no gradient of recurrent layers in eval mode.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            with Leaky():
+                samples.engine.forward(rows.clone(), samples.position[longest].expand(len(rows)))
+            return lines(tap.output(len(rows)), rows)
+
+    def rows(self) -> tuple[int, int]:
+        """The intact sample, and once more with its gradient."""
+        return 2, 2
+
+
+class _Tap:
+    """Keeps what a layer gave in the last forward pass, and the gradients that came back to it, one for each target."""
+
+    def __init__(self, name: str, layer: nn.Module) -> None:
+        self.name, self.layer = name, layer
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the last pass."""
+        self.given: list[Any] = []
+        self.gradients: list[Tensor] = []
+
+    def __enter__(self) -> None:
+        self.hook = self.layer.register_forward_hook(self._keep)
+
+    def __exit__(self, *error: object) -> None:
+        self.hook.remove()
+        self.clear()
+
+    def _keep(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        self.given.append(output)
+        if not (isinstance(output, Tensor) and output.requires_grad):
+            return output
+        output.register_hook(self.gradients.append)
+        return output.clone()  # what follows may write into it
+
+    def output(self, rows: int) -> Tensor:
+        """The layer's output (rows, channels, *positions)."""
+        if len(self.given) != 1:
+            raise ValueError(
+                f"layer {self.name!r} is used {len(self.given)} times for one prediction; name one that is used once"
+            )
+        (a,) = self.given
+        if not isinstance(a, Tensor) or a.ndim < 3 or len(a) != rows:
+            shape = tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__
+            raise ValueError(
+                f"layer {self.name!r} gives {shape} for {rows} rows; GradCAM needs (rows, channels, positions...): name a "
+                "layer before the positions are pooled or flattened"
+            )
+        if not a.requires_grad:
+            raise ValueError(f"layer {self.name!r} does not depend on the input; name one that does")
+        return a
+
+    def back(self, targets: int) -> list[Tensor]:
+        """d target / d output for each target."""
+        if len(self.gradients) != targets:
+            raise ValueError(
+                f"{targets - len(self.gradients)} of {targets} targets do not depend on layer {self.name!r}; name a layer that "
+                "they depend on, or explain each target by itself"
+            )
+        return self.gradients
+
+
+def _at_input(maps: Tensor, places: list[Line], event: tuple[int, ...]) -> Tensor:
+    """Maps (n, targets, *grid) at the input's cells, the same along the axes that the layer does not have."""
+    for axis, line in enumerate(places, start=2):
+        maps = line.interpolate(maps, axis, event[line.axis])
+    order = sorted(range(len(places)), key=lambda a: places[a].axis)
+    maps = maps.permute(0, 1, *(2 + a for a in order))
+    kept = {line.axis for line in places}
+    shape = [n if e in kept else 1 for e, n in enumerate(event)]
+    return maps.reshape(*maps.shape[:2], *shape).expand(*maps.shape[:2], *event)

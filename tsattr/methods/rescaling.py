@@ -1,0 +1,149 @@
+"""Temporal saliency rescaling: any method's map, taken apart into when and what."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.baselines import Constant
+from ..core.engine import Samples
+from ..core.groups import Along, Cells
+from ..core.masks import union
+from ..core.results import EVENT, Field
+
+
+@dataclass(frozen=True)
+class TemporalRescaling:
+    """How much a map changes when a time is taken away, times how much it changes when a feature is.
+
+    With R the map of another method and x without g the input with the cells of g absent,
+    ``relevance(g) = sum_j |R_j(x) - R_j(x without g)|``; a cell i at time t gets ``relevance(t) * relevance(i)``. The
+    features of a time are looked at only if its relevance is not 0 and at least the `threshold` quantile of those of the
+    sample; elsewhere the map is 0. Two-step rescaling of Ismail et al., NeurIPS 2020, who found that maps of recurrent
+    networks mix up times. The result has no sign and does not sum to anything; its units are the square of those of R.
+
+    The class explained is that of the intact sample, draws are the same with and without g, and invalid cells are neither
+    taken away nor counted.
+
+    Parameters
+    ----------
+    method
+        Any method with one map a target; it is asked for a map of x, of each time and of each feature that is looked at.
+    groups
+        The times: ``Along("time")``, or windows of them; an object of `tsattr.groups`.
+    features
+        What is taken away at the relevant times: ``Cells()``, or ``Windows(time=10, lead=1)`` beside
+        ``groups=Windows(time=10)``.
+    baseline
+        What takes their place, one draw of it; an object of `tsattr.baselines`.
+    threshold
+        Quantile of the sample's time relevances, between 0 (all times) and 1 (the most relevant one).
+
+    Returns
+    -------
+    attribution; ``group_value``, the relevance of each time, NaN where it has no valid cells.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: (x**2).sum((1, 2)) / 2
+    >>> x = ta.explain(f, torch.tensor([[[3.0, 0.0, 1.0]]]), ta.TemporalRescaling(ta.Saliency(), ta.groups.Along("dim_2")))
+    >>> x.group_value.values.tolist(), x.attribution.values.tolist()
+    ([[3.0, 0.0, 1.0]], [[[9.0, 0.0, 0.0]]])
+    """
+
+    method: Any
+    groups: Any = Along("time")  # noqa: RUF009 - frozen
+    features: Any = Cells()  # noqa: RUF009 - frozen
+    baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
+    threshold: float = 0.55
+
+    def __post_init__(self) -> None:
+        if isinstance(self.method, type) or not (callable(self.method) and hasattr(self.method, "gradient")):
+            raise TypeError(f"TemporalRescaling rescales a method such as Saliency(), got {self.method!r}")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold is a quantile between 0 and 1, got {self.threshold!r}")
+
+    @property
+    def gradient(self) -> bool:
+        """Whether the method needs gradients."""
+        return bool(self.method.gradient)
+
+    @property
+    def looks(self) -> bool:
+        """Whether the method looks at the model's graph."""
+        return bool(getattr(self.method, "looks", False))
+
+    @property
+    def caution(self) -> str | None:
+        """What the method warns of."""
+        return getattr(self.method, "caution", None)
+
+    def prepared(self, module: nn.Module | None, axes: Any) -> TemporalRescaling:
+        """With the method prepared."""
+        own = self.method
+        return replace(self, method=own.prepared(module, axes)) if hasattr(own, "prepared") else self
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        position = samples.position
+        found = self.method(samples)
+        settled = found["converged"].values.clone() if "converged" in found else None
+        intact = found["attribution"].values
+        when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0, settled)
+        level = when.nanquantile(self.threshold, 2, keepdim=True)
+        high = (when >= level) & (when > 0)
+        cells = union(self.groups, high.any(1), position).expand_as(samples.x) & samples.cells
+        asked = self.features.count(cells, position) > 0
+        what = self._relevance(samples, intact, self.features, asked, settled).nan_to_num()
+        times = self.groups.spread(torch.where(high, when, 0), position)
+        out = {
+            "attribution": Field(("target", EVENT), times * self.features.spread(what, position)),
+            "group_value": Field(("target", "group"), when),
+        }
+        return out if settled is None else out | {"converged": Field((), settled)}
+
+    def _relevance(
+        self, samples: Samples, intact: Tensor, groups: Any, asked: Tensor, settled: Tensor | None
+    ) -> Tensor:
+        """(n, targets, groups): how far the map moves without each group asked for, NaN for the others."""
+        i, k = asked.nonzero(as_tuple=True)
+        out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
+        for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size):
+            who, group = i[pick], k[pick]
+            rows = samples.fill(self.baseline, who, torch.zeros_like(who), groups.mask(samples.position[who], group))
+            without = _moved(samples, who, rows)
+            found = self.method(without)
+            change = (intact[who] - found["attribution"].values).abs()
+            if samples.valid is not None:
+                change = torch.where(samples.valid[who][:, None], change, 0)
+            out[who, :, group] = change.to(torch.float64).flatten(2).nansum(2)
+            samples.evaluations.index_add_(0, who, without.evaluations)
+            samples.failed[who[without.failed]] = True
+            if settled is not None:
+                settled[who[~found["converged"].values]] = False
+        return out
+
+    def rows(self) -> tuple[int, int]:
+        """A map of the sample, of each time and of each feature."""
+        least, most = self.method.rows()
+        return least, most * (1 + len(self.groups.names) + len(self.features.names))
+
+
+def _moved(samples: Samples, i: Tensor, rows: Tensor) -> Samples:
+    """`rows` in the place of sample `i` each: with its draws and context, and targets that compare with its outputs."""
+    out = copy.copy(samples)
+    out.x, out.valid = rows, None if samples.valid is None else samples.valid[i]
+    out.known = rows if out.valid is None else torch.where(out.valid, rows, torch.nan)
+    out.ids, out.position = samples.ids[i.cpu().numpy()], samples.position[i]
+    out.y0 = None if samples.y0 is None else samples.y0[i]
+    out.evaluations = torch.zeros_like(i)
+    out.failed = torch.zeros_like(i, dtype=torch.bool)
+    out.prediction = torch.empty_like(samples.prediction[i])
+    for at, v in out.values(torch.arange(len(i), device=i.device), lambda at: rows[at].clone()):  # the model may write
+        out.prediction[at] = v
+    return out
