@@ -127,6 +127,7 @@ SPECS = {
     "even kernels": [("conv", 4, 2, 1, 1), ("conv", 4, 2, 0, 1), ("conv", 2, 2, 0, 1)],
     "dilated": [("conv", 3, 1, 1, 1), ("conv", 3, 1, 0, 4), ("conv", 3, 1, 16, 8)],
     "max-pooling": [("conv", 3, 1, 1, 1), ("max", 2, 2, 0, 1)] * 3,
+    "deep max-pooling": [("conv", 3, 1, 1, 1), ("max", 2, 2, 0, 1)] * 4,
     "as a residual net begins": [("conv", 15, 2, 7, 1), ("max", 3, 2, 1, 1), ("conv", 7, 2, 3, 1)],
     "mean-pooling": [("conv", 5, 1, 2, 1), ("avg", 4, 4, 0, 1), ("conv", 5, 1, 0, 1)],
 }
@@ -179,6 +180,17 @@ def test_functional_layers_and_inputs_without_channels(dilation):
     with Leaky():
         y = functional.max_pool1d(functional.relu(conv(x[:, None])), 3, dilation=dilation).relu()
     assert lines(y, x) == [Line(0, 1 + 2.0 * dilation, 6.0, y.shape[2])]
+
+
+def test_one_channel_through_much_max_pooling():
+    for seed in range(10):  # of 64 cells in a window the gradient passes one
+        net = seeded(lambda: nn.Sequential(nn.Conv1d(1, 1, 3, padding=1), *[nn.MaxPool1d(4) for _ in range(3)]), seed)
+        x = torch.randn(
+            8, 1, 1600, dtype=torch.float64, generator=torch.Generator().manual_seed(seed), requires_grad=True
+        )
+        with Leaky():
+            y = net(x)
+        assert lines(y, x) == [Line(1, 31.5, 64.0, 25)]
 
 
 def test_a_reversed_axis_runs_backwards():

@@ -89,10 +89,15 @@ def lines(output: Tensor, rows: Tensor) -> list[Line]:
     """The line of each axis of a layer's `output` (rows, channels, *grid), computed from `rows` (rows, *event).
 
     Compute it with :class:`Leaky`. A cell's receptive field reaches from the first to the last input cell with a gradient
-    other than 0 in any row and channel. Both ends move by the same step from cell to cell; those cut off by the edge of the input are left out. A step
-    that a whole number explains to within one cell of the input over the layer is that number. Where no end moves (the
-    field is the whole input: attention, normalisation over time) the layer's axis is the next free one of the input's
-    last axes, and its n' cells divide that axis of n evenly: ``n/n' (i + 1/2) - 1/2``.
+    other than 0 in any row and channel. Both ends move by the same step from cell to cell; those cut off by the edge of
+    the input are left out. A step that a whole number explains to within one cell of the input over the layer is that
+    number. Where no end moves (the field is the whole input: attention, normalisation over time) the layer's axis is the
+    next free one of the input's last axes, and its n' cells divide that axis of n evenly: ``n/n' (i + 1/2) - 1/2``.
+
+    Raises
+    ------
+    ValueError
+        The layer has more axes than the input.
     """
     grid = output.shape[2:]
     found = [_fit(output, rows, axis) for axis in range(len(grid))]

@@ -101,9 +101,10 @@ def bootstrap(
     -------
     Interval
         Arrays (...): `mean`; `low`, `high`; and `apart`: True where 0 lies outside an interval that covers all the rows
-        *together* with probability `level` (``mean +- c se``, c the quantile over resamples of the largest
-        ``|mean* - mean| / se*`` of any row: the bootstrap-t, which allows for few blocks). With a single block the interval
-        is NaN and nothing is apart.
+        *together* with probability `level`: ``mean +- c se``, c the quantile over resamples of the largest
+        ``|mean* - mean| / se`` of any row, carried over to the tails of Student's t with a degree of freedom less than there
+        are blocks, as se is estimated from them. With fewer than ten blocks it covers somewhat less. With a single block
+        the interval is NaN and nothing is apart.
 
     Examples
     --------
@@ -121,8 +122,12 @@ def bootstrap(
     member[np.arange(len(block)), block] = 1
     total, count = np.nan_to_num(rows) @ member, (~np.isnan(rows)).astype(float) @ member
     weight = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples).astype(float)
-    mean, error = _mean_and_error(total, count, np.ones((1, number)))
-    again, errors = _mean_and_error(total, count, weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        number_known = count.sum(1, keepdims=True)
+        mean = total.sum(1, keepdims=True) / number_known
+        again = (total @ weight.T) / (count @ weight.T)
+        # The standard error of a ratio of sums over blocks.
+        error = np.sqrt(((total - mean * count) ** 2).sum(1, keepdims=True)) / number_known
     shape = v.shape[:-1]
     low, high, apart = (np.full(len(rows), fill) for fill in (np.nan, np.nan, 0.0))
     known = np.isfinite(mean[:, 0]) & (number > 1)
@@ -133,20 +138,15 @@ def bootstrap(
         spread = known & (error[:, 0] > 1e-12 * np.abs(mean[:, 0]))
         apart[known & ~spread] = mean[known & ~spread, 0] != 0
         if spread.any():
-            with np.errstate(invalid="ignore", divide="ignore"):
-                reach = np.abs(again[spread] - mean[spread]) / errors[spread]
-            reach = np.where(np.isnan(reach), 0, reach).max(0)  # 0 / 0: a resample of equal blocks at the mean
-            apart[spread] = np.abs(mean[spread, 0]) > np.quantile(reach, level, method="higher") * error[spread, 0]
+            # A resample may hold no value of a row: it says nothing there.
+            reach = np.nan_to_num(np.abs(again[spread] - mean[spread]) / error[spread]).max(0)
+            most = _student(float(np.quantile(reach, level)), number - 1)
+            apart[spread] = np.abs(mean[spread, 0]) > most * np.sqrt(number / (number - 1)) * error[spread, 0]
     return Interval(mean[:, 0].reshape(shape), low.reshape(shape), high.reshape(shape), apart.reshape(shape) > 0)
 
 
-def _mean_and_error(
-    total: NDArray[np.float64], count: NDArray[np.float64], weight: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means (rows, resamples) of blocks with sums and counts (rows, blocks), and the standard errors of such ratios."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        n = count @ weight.T
-        mean = (total @ weight.T) / n
-        square = total**2 @ weight.T - 2 * mean * ((total * count) @ weight.T) + mean**2 * (count**2 @ weight.T)
-        blocks = weight.sum(1)
-        return mean, np.sqrt(np.maximum(square, 0) * blocks / np.maximum(blocks - 1, 1)) / n
+def _student(z: float, freedom: int) -> float:
+    """The point of Student's t with the tails that z has under the normal."""
+    from scipy import stats
+
+    return float(stats.t.isf(stats.norm.sf(z), freedom))
