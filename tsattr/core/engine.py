@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import math
 import random
@@ -357,6 +358,21 @@ class Samples:
                 finite &= torch.isfinite(g.sum(list(range(1, g.ndim))))
             self._note(i[at], finite)
             yield at, grads
+
+    def moved(self, i: Tensor, rows: Tensor) -> Samples:
+        """`rows` in the place of sample `i` each: with its draws and context, and targets that compare with its outputs."""
+        out = copy.copy(self)
+        out.x, out.valid = rows, None if self.valid is None else self.valid[i]
+        out.known = rows if out.valid is None else torch.where(out.valid, rows, torch.nan)
+        out.ids, out.position = self.ids[i.cpu().numpy()], self.position[i]
+        out.y0 = None if self.y0 is None else self.y0[i]
+        out.evaluations = torch.zeros_like(i)
+        out.failed = torch.zeros_like(i, dtype=torch.bool)
+        out.prediction = torch.empty_like(self.prediction[i])
+        every = torch.arange(len(i), device=i.device)
+        for at, v in out.values(every, lambda at: rows[at].clone()):  # the model may write into its input
+            out.prediction[at] = v
+        return out
 
     def _intact(self, i: Tensor) -> Intact:
         y0 = self.y0

@@ -27,7 +27,8 @@ class Method(Protocol):
     """Frozen settings and one verb.
 
     One that asks ``samples.engine.smooth`` says so by an attribute ``looks = True``. One that can do with fewer or make use
-    of more rows has ``within(rows)``, the same method with settings for a budget.
+    of more rows has ``within(rows)``, the same method with settings for a budget; one that must see the model first, to refuse
+    it or to finish its settings, has ``prepared(module, axes)``; one with a `caution` is explained with that warning.
     """
 
     gradient: bool

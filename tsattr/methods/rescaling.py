@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +115,7 @@ class TemporalRescaling:
         for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size):
             who, group = i[pick], k[pick]
             rows = samples.fill(self.baseline, who, torch.zeros_like(who), groups.mask(samples.position[who], group))
-            without = _moved(samples, who, rows)
+            without = samples.moved(who, rows)
             found = self.method(without)
             change = (intact[who] - found["attribution"].values).abs()
             if samples.valid is not None:
@@ -132,18 +131,3 @@ class TemporalRescaling:
         """A map of the sample, of each time and of each feature."""
         least, most = self.method.rows()
         return least, most * (1 + len(self.groups.names) + len(self.features.names))
-
-
-def _moved(samples: Samples, i: Tensor, rows: Tensor) -> Samples:
-    """`rows` in the place of sample `i` each: with its draws and context, and targets that compare with its outputs."""
-    out = copy.copy(samples)
-    out.x, out.valid = rows, None if samples.valid is None else samples.valid[i]
-    out.known = rows if out.valid is None else torch.where(out.valid, rows, torch.nan)
-    out.ids, out.position = samples.ids[i.cpu().numpy()], samples.position[i]
-    out.y0 = None if samples.y0 is None else samples.y0[i]
-    out.evaluations = torch.zeros_like(i)
-    out.failed = torch.zeros_like(i, dtype=torch.bool)
-    out.prediction = torch.empty_like(samples.prediction[i])
-    for at, v in out.values(torch.arange(len(i), device=i.device), lambda at: rows[at].clone()):  # the model may write
-        out.prediction[at] = v
-    return out
