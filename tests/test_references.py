@@ -129,3 +129,14 @@ def test_compare_says_how_far_off_its_fills_are():
     assert far["samples"] < 0.2
     assert "far (100%)" in found.attrs["recommendation"]
     assert "zero (" not in found.attrs["recommendation"]
+
+
+def test_draws_that_are_kept_say_how_far_they_agree():
+    from scipy.stats import spearmanr
+
+    method = ta.IntegratedGradients(b.Mixture(b.Constant(0.0), b.Mean(), b.Bridge()), steps=4, draws=3, per_draw=True)
+    found = ta.explain(NET, X, method, target=1)
+    for sample in (0, 7):
+        maps = found.attribution_draw.isel(sample=sample).transpose("draw", ...).values.reshape(3, -1)
+        expected = np.mean([spearmanr(maps[i], maps[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))])
+        assert float(found.agreement[sample]) == pytest.approx(expected)

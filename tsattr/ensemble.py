@@ -101,6 +101,14 @@ def combine(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return out
 
 
+def agreement_of_draws(ds: xr.Dataset) -> xr.DataArray | None:
+    """Mean Spearman correlation over pairs of the draws' own maps, where a result keeps them; else None."""
+    maps = [v for v in map(str, ds.data_vars) if v.startswith("attribution_draw")]
+    if not maps or ds.sizes["draw"] < 2:
+        return None
+    return _agreement([[ds[v].isel(draw=k) for v in maps] for k in range(ds.sizes["draw"])], str(ds["status"].dims[0]))
+
+
 def total_cost(costs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """What several runs cost together, from the dry run of each."""
     first = next(iter(costs.values()))

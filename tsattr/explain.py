@@ -176,6 +176,8 @@ def explain(
     ds = table.dataset(call.several, call.names, np.array(call.classes))
     if shifts is not None:
         ds = _with_shifts(ds, shifts)
+    if (agreement := ensemble.agreement_of_draws(ds)) is not None:
+        ds["agreement"] = agreement
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed)
     for name in ("attribution", "standard_error"):
         for v in inputs.variables:

@@ -198,7 +198,8 @@ class IntegratedGradients:
     draws
         Number of draws of the baseline.
     per_draw
-        Also return ``attribution_draw`` with a `draw` dim: each baseline's own result.
+        Also return ``attribution_draw`` with a `draw` dim: each baseline's own result; and how far they agree,
+        ``agreement``: the mean Spearman correlation over pairs of draws.
 
     Returns
     -------
