@@ -134,3 +134,93 @@ def logits(model: nn.Module, *inputs: np.ndarray) -> np.ndarray:
 def parameters(model: nn.Module) -> int:
     """Number of trainable numbers."""
     return sum(p.numel() for p in model.parameters())
+
+
+def path_methods(reference: xr.DataArray, *, rows: int, blur: str, noise: float, rank: int) -> dict[str, Any]:
+    """Integrated gradients with nine baselines, each asking for about `rows` rows of the model a sample.
+
+    The seven of Sturmfels, Lundberg and Lee (Distill, 2020), their mean in place of black beside zero, and two that know
+    what the data look like.
+    """
+    b, draws = ta.baselines, 5
+    path = ta.IntegratedGradients
+    methods = {
+        "IG zero": path(b.Constant(0.0)),
+        "IG own mean": path(b.Mean()),
+        "IG blurred": path(b.Blur(time=blur)),
+        "IG maximum distance": path(b.MaximumDistance.fit(reference)),
+        "IG uniform": path(b.Uniform.fit(reference), draws=draws),
+        "IG Gaussian": path(b.Gaussian(noise), draws=draws),
+        "IG training": path(b.Samples.fit(reference), steps=1),
+        "IG phase-randomised": path(b.PhaseRandomised(), draws=draws),
+        "IG normal draws": path(b.ConditionalGaussian.fit(reference, rank=rank, draw=True), steps=1),
+    }
+    return {name: method.within(rows) for name, method in methods.items()}
+
+
+def fills(reference: xr.DataArray, *, blur: str) -> dict[str, Any]:
+    """Four ways to take something away."""
+    b = ta.baselines
+    return {"mean": b.Mean(), "blur": b.Blur(time=blur), "bridge": b.Bridge(), "training": b.Samples.fit(reference)}
+
+
+def scoreboard(table: xr.Dataset, *, measure: str = "gap") -> str:
+    """A measure of each method under each ranking: by fill, over the fills not its own with its interval, best first."""
+    parts = []
+    for ranking in table.ranking.values:
+        here = table.sel(measure=measure, ranking=ranking)
+        by_fill = table[measure].sel(ranking=ranking).mean(table["prediction"].dims[0])
+        frame = by_fill.transpose("method", "fill").to_pandas().round(3).astype(str)
+        frame = frame.mask(table.own_fill.to_pandas(), frame + "*")
+        ends = zip(here.score.values, here.score_low.values, here.score_high.values)
+        frame["score [95 %]"] = [f"{s:.3f} [{low:.3f}, {high:.3f}]" for s, low, high in ends]
+        sign = -1 if str(here.better.values) == "lower" else 1
+        parts.append(
+            f"{measure}, {ranking} ranking ({here.better.item()} is better; * the method's own kind of fill, left out)\n"
+            + frame.iloc[np.argsort(-sign * here.score.values)].rename_axis(None).rename_axis(None, axis=1).to_string()
+        )
+    return "\n\n".join(parts)
+
+
+def curves(table: xr.Dataset, *, measure: str = "gap", ranking: str = "signed") -> Figure:
+    """The scores with their intervals, and the deletion curves under each fill."""
+    order = np.argsort(table.score.sel(measure=measure, ranking=ranking).values)
+    names, sample = table.method.values[order], table["prediction"].dims[0]
+    colours = dict(zip(names, matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))))
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.6))
+    ax = left.subplots()
+    for offset, which in zip((0.15, -0.15), table.ranking.values):
+        s = table[["score", "score_low", "score_high"]].sel(measure=measure, ranking=which).isel(method=order)
+        error = np.stack([s.score - s.score_low, s.score_high - s.score])
+        ax.errorbar(s.score, np.arange(len(names)) + offset, xerr=error, fmt="o", ms=4, label=f"{which} ranking")
+    ax.set_yticks(np.arange(len(names)), names)
+    ax.set_xlabel(f"{measure} ({table[measure].attrs['long_name']}), 95 % interval")
+    ax.legend(frameon=False)
+    mean = table.deletion_curve.sel(ranking=ranking).mean(sample)
+    axes = right.subplots(2, -(-table.sizes["fill"] // 2), sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, fill in zip(axes, table.fill.values):
+        for name in names[::-1]:
+            style = ":" if bool(table.control.sel({"method": name})) else "-"
+            ax.plot(table.share, mean.sel({"method": name, "fill": fill}), style, color=colours[name], label=name)
+        ax.set_title(f"fill: {fill}", loc="left")
+        ax.set_xlabel("share removed, most important first")
+        ax.set_ylabel("target")
+    axes[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def pictured(
+    model: nn.Module, x: xr.DataArray, methods: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """The first method's result, and the maps of all, of a few samples: what a report shows."""
+    results = {name: ta.explain(model, x, method, **settings) for name, method in methods.items()}
+    maps = xr.concat([r.attribution for r in results.values()], "method", coords="minimal", compat="override")
+    return next(iter(results.values())), maps.assign_coords(method=list(results))
+
+
+def save(out: Path, table: xr.Dataset, figure: Figure, **report: Any) -> None:
+    """Write ``table.nc``, ``curves.png`` and ``report.html``."""
+    write_netcdf(table, out / "table.nc")
+    figure.savefig(out / "curves.png", dpi=120)
+    ta.report.report(out=out / "report.html", **report)
