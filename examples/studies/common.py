@@ -196,7 +196,7 @@ def curves(table: xr.Dataset, *, measure: str = "gap", ranking: str = "signed") 
         ax.errorbar(s.score, np.arange(len(names)) + offset, xerr=error, fmt="o", ms=4, label=f"{which} ranking")
     ax.set_yticks(np.arange(len(names)), names)
     ax.set_xlabel(f"{measure} ({table[measure].attrs['long_name']}), 95 % interval")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower right")
     mean = table.deletion_curve.sel(ranking=ranking).mean(sample)
     axes = right.subplots(2, -(-table.sizes["fill"] // 2), sharex=True, sharey=True, squeeze=False).ravel()
     for ax, fill in zip(axes, table.fill.values):
@@ -206,7 +206,7 @@ def curves(table: xr.Dataset, *, measure: str = "gap", ranking: str = "signed") 
         ax.set_title(f"fill: {fill}", loc="left")
         ax.set_xlabel("share removed, most important first")
         ax.set_ylabel("target")
-    axes[0].legend(fontsize=7, frameon=False)
+    right.legend(*axes[0].get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right upper")
     return figure
 
 
