@@ -10,7 +10,7 @@ import xarray as xr
 from torch import nn
 
 import tsattr as ta
-from tsattr.evaluate import MEASURES
+from tsattr.scoring import MEASURES
 
 from .conftest import TIMES, Spy, relu_net, signals
 

@@ -20,10 +20,10 @@ from .core.engine import Samples
 from .core.keys import Key
 from .core.results import check_count
 from .edge import Call
-from .evaluate import MEASURES, RANKINGS, Test
 from .explain import bound_method, explain
 from .labels import Inputs
 from .metrics import pairs
+from .scoring import MEASURES, RANKINGS, Trial
 from .verdict import recommendation
 
 _SOURCE = 2**36  # the stream that chooses whose map a control is made from
@@ -135,7 +135,7 @@ def compare(
         "seed": seed,
     }
     call = Call.of(model, x, **settings)
-    test = Test.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
+    trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
     block = read_blocks(blocks, call.inputs)
     chosen = {name: _within(m, budget, call.inputs) for name, m in methods.items()}
     maps, costs = {}, {}
@@ -151,13 +151,13 @@ def compare(
         costs[name] = _rows(ds, call.inputs.n), time.perf_counter() - began
         maps[name] = matching.read_maps(call.inputs, ds, len(call.wanted))
     make = _Controls(call.inputs) if controls else None
-    table = test.run(maps, controls=make, progress=progress)
+    table = trial.run(maps, controls=make, progress=progress)
     table = table.rename(model_evaluations="test_evaluations")
     names = table.method.values.tolist()
-    clean = None if reference is None or not test.names else matching.read_reference(call.inputs, reference)
+    clean = None if reference is None or not trial.names else matching.read_reference(call.inputs, reference)
     if clean is not None and len(clean) >= FEWEST:
-        table = table.merge(test.off_data(clean))
-    table["own_fill"] = ("method", "fill"), _own(chosen, test.given, names)
+        table = table.merge(trial.off_data(clean))
+    table["own_fill"] = ("method", "fill"), _own(chosen, trial.given, names)
     table["control"] = "method", np.array([n not in methods for n in names])
     rows = np.full((len(names), call.inputs.n), np.nan)
     rows[: len(methods)] = [r for r, _ in costs.values()]

@@ -134,12 +134,15 @@ class Call:
                 expect=expect,
             )
 
-    def chunks(self, engine: Engine, *, graph: bool = False, held: int = 1) -> Iterator[tuple[slice, Samples]]:
-        """The input's samples, a chunk at a time, smaller where `held` arrays of the size of the input are kept beside it."""
+    def chunks(
+        self, engine: Engine, *, graph: bool = False, held: int = 1, most: int | None = None
+    ) -> Iterator[tuple[slice, Samples]]:
+        """The input's samples (the first `most`), a chunk at a time, smaller where `held` arrays of their size are kept."""
+        n = self.inputs.n if most is None else min(most, self.inputs.n)
         ids = sample_ids(self.inputs.sample_coord, self.inputs.n)
         size = max(min(self.rows, self.chunk), self.chunk // held)
-        for start in range(0, self.inputs.n, size):
-            at = slice(start, min(start + size, self.inputs.n))
+        for start in range(0, n, size):
+            at = slice(start, min(start + size, n))
             x, valid = self.inputs.load(at)
             position = torch.arange(at.start, at.stop, device=self.place)
             valid = None if valid is None else valid.to(self.place)

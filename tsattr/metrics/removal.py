@@ -43,13 +43,16 @@ def credit(groups: Any, maps: Tensor, position: Tensor) -> Tensor:
     return torch.as_tensor(groups.total(torch.nan_to_num(maps.to(torch.float64)), position))
 
 
-def by_score(samples: Samples, groups: Any, score: Tensor, playing: Tensor) -> Tensor:
-    """The place of each group (n, groups) by falling score; ties in a random order that is the same for every score."""
-    chance = torch.as_tensor(_numbers(samples, groups, _TIES), device=score.device)
+def ties(samples: Samples, groups: Any) -> Tensor:
+    """The random order (n, groups) in which groups of equal score go, the same for every score."""
+    return torch.as_tensor(_numbers(samples, groups, _TIES), device=samples.x.device).argsort(1)
+
+
+def by_score(score: Tensor, playing: Tensor, ties: Tensor) -> Tensor:
+    """The place of each group (n, groups) by falling score, equal ones in the order of :func:`ties`."""
     # Compared in float32, so that sums which are equal but for the rounding of their terms stay ties.
     score = torch.where(playing, score, -torch.inf).to(torch.float32)
-    first = chance.argsort(1)
-    order = first.gather(1, score.gather(1, first).argsort(dim=1, descending=True, stable=True))
+    order = ties.gather(1, score.gather(1, ties).argsort(dim=1, descending=True, stable=True))
     # Groups that do not play are at -inf; a group that does may be there too, and must come before them.
     order = order.gather(1, playing.gather(1, order).to(torch.int8).argsort(dim=1, descending=True, stable=True))
     return order.argsort(1).to(torch.int32)
