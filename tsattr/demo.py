@@ -156,10 +156,11 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
         tables[name] = score(results[name].attribution, truth, wave)
         rows = int(results[name].model_evaluations.sum())
         say(f"  {name}: {rows} model rows in {time.perf_counter() - began:.1f} s")
-    scores = along_method(tables)
-    scores.attrs["chance"] = "scores of a constant map"
-    say(ranking(scores))
     first = next(iter(results.values()))
+    shown = along_method(tables | controls(first.attribution, truth, wave, seed))
+    shown.attrs["chance"] = "scores of a constant map"
+    say(ranking(shown))
+    scores = along_method(tables)
     ds = first.drop_vars("attribution").assign(
         attribution=along_method({k: r[["attribution"]] for k, r in results.items()})["attribution"],
         truth=truth,
@@ -174,7 +175,7 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
         first,
         chosen.assign_coords(wave=wave),
         title="Demo: which part of an ECG decided?",
-        scores=scores,
+        scores=shown,
         truth=truth,
         comparisons=ds["attribution"],
         samples=[chosen.sample.values[i] for i in range(min(3, len(which)))],
@@ -187,6 +188,17 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
     )
     say(f"wrote {out / 'attribution.nc'} and {out / 'report.html'} after {time.perf_counter() - start:.0f} s")
     return ds
+
+
+def controls(like: xr.DataArray, truth: xr.DataArray, wave: xr.DataArray, seed: int) -> dict[str, xr.Dataset]:
+    """Scores of maps that know nothing: white noise, and noise as smooth as a given map (sample, lead, time)."""
+    like = like.transpose("sample", "lead", "time")
+    key = metrics.sample_key(like.sizes["sample"], labels=like["sample"].values, seed=seed)
+    made = {"random": metrics.white_random, "smooth random": metrics.smooth_random}
+    return {
+        name: score(like.copy(data=make(like.values, key, ("lead", "time"))), truth, wave)
+        for name, make in made.items()
+    }
 
 
 def along_method(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:

@@ -59,6 +59,7 @@ def evaluate(
     fills
         Baselines by name, what takes the place of what is removed. By default the mean over time and the straight line
         across the gap (where `x` has a time dim), and values of other samples: of `reference`, else of `x`.
+        ``Inpaint(dims, noise=0.1)`` is the fill of ROAD (Rong et al., ICML 2022), in one dim or two.
     groups
         What is removed together. By default windows of a fiftieth of the time dim, every channel by itself: single cells
         can be told from their neighbours. Without a time dim, cells.

@@ -170,8 +170,8 @@ def _agreement(table: xr.Dataset, v: _View) -> list[str]:
 
 def _caveats(table: xr.Dataset, v: _View, sample: str) -> str:
     n, blocks = table.sizes[sample], int(table.attrs.get("blocks", table.sizes[sample]))
-    of = f"{n} samples" + (f" in {blocks} blocks" if blocks != n else "")
-    out = [f"This holds for this model and these {of}."]
+    of = f"{n} sample{'s' if n > 1 else ''}" + (f" in {blocks} blocks" if blocks != n else "")
+    out = [f"This holds for this model and {of}."]
     if blocks < _FEW:
         what = "samples" if blocks == n else "blocks"
         out.append(f"With fewer than {_FEW} {what} the intervals are rough; gather more before relying on them.")

@@ -14,13 +14,11 @@ import matplotlib
 import numpy as np
 import torch
 import xarray as xr
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import tsattr as ta
 from tsattr.io import write_netcdf
-
-matplotlib.use("Agg")
-from matplotlib.figure import Figure  # noqa: E402 - after the backend is chosen
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +37,9 @@ def arguments(doc: str, *, study: str) -> argparse.ArgumentParser:
     """The options that every study has."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("studies") / study, help="folder for the results")
-    parser.add_argument("--quick", action="store_true", help="fewer samples and draws, for a look within a minute or two")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer samples and draws, for a look within a minute or two"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     return parser
@@ -164,12 +164,19 @@ def fills(reference: xr.DataArray, *, blur: str) -> dict[str, Any]:
     return {"mean": b.Mean(), "blur": b.Blur(time=blur), "bridge": b.Bridge(), "training": b.Samples.fit(reference)}
 
 
+def by_removal(table: xr.Dataset, measure: str, ranking: str) -> xr.DataArray:
+    """A measure (method, sample) over the fills but those of a method's own kind, turned so that higher is better."""
+    cells = table[measure].sel(ranking=ranking).transpose("method", "fill", "sample")
+    sign = -1 if table[measure].attrs["better"] == "lower" else 1
+    return sign * cells.isel(fill=0, drop=True).copy(data=ta.metrics.adjusted(cells.values, table.own_fill.values))
+
+
 def scoreboard(table: xr.Dataset, *, measure: str = "gap") -> str:
     """A measure of each method under each ranking: by fill, over the fills not its own with its interval, best first."""
     parts = []
     for ranking in table.ranking.values:
         here = table.sel(measure=measure, ranking=ranking)
-        by_fill = table[measure].sel(ranking=ranking).mean(table["prediction"].dims[0])
+        by_fill = table[measure].sel(ranking=ranking).mean("sample")
         frame = by_fill.transpose("method", "fill").to_pandas().round(3).astype(str)
         frame = frame.mask(table.own_fill.to_pandas(), frame + "*")
         ends = zip(here.score.values, here.score_low.values, here.score_high.values)
@@ -185,7 +192,7 @@ def scoreboard(table: xr.Dataset, *, measure: str = "gap") -> str:
 def curves(table: xr.Dataset, *, measure: str = "gap", ranking: str = "signed") -> Figure:
     """The scores with their intervals, and the deletion curves under each fill."""
     order = np.argsort(table.score.sel(measure=measure, ranking=ranking).values)
-    names, sample = table.method.values[order], table["prediction"].dims[0]
+    names = table.method.values[order]
     colours = dict(zip(names, matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))))
     figure = Figure(figsize=(15, 7), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.6))
@@ -197,7 +204,7 @@ def curves(table: xr.Dataset, *, measure: str = "gap", ranking: str = "signed") 
     ax.set_yticks(np.arange(len(names)), names)
     ax.set_xlabel(f"{measure} ({table[measure].attrs['long_name']}), 95 % interval")
     ax.legend(frameon=False, loc="lower right")
-    mean = table.deletion_curve.sel(ranking=ranking).mean(sample)
+    mean = table.deletion_curve.sel(ranking=ranking).mean("sample")
     axes = right.subplots(2, -(-table.sizes["fill"] // 2), sharex=True, sharey=True, squeeze=False).ravel()
     for ax, fill in zip(axes, table.fill.values):
         for name in names[::-1]:
