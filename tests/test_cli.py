@@ -154,6 +154,190 @@ def test_datasets_lists_and_writes(here, capsys):
         assert ds.sizes["sample"] == 2
 
 
+# ---------------------------------------------------------------------------------------------------------- compare
+
+
+COMPARE_MODULE = """
+import torch
+from own_model import Net
+
+def make():                                    # not linear: the methods differ
+    net = Net()
+    return lambda x: torch.tanh(net(x[..., :10]) / 3)
+"""
+FIRST = ("--method", "IG zero=IntegratedGradients(steps=4)")
+FILLS = ("--fill", "mean=Mean()", "--fill", "zero=Constant(0.0)")
+
+
+@pytest.fixture
+def many(here):
+    """Twelve records of three patients, of which the model reads the first ten cells of each lead."""
+    (here / "curved_model.py").write_text(COMPARE_MODULE)
+    x = np.random.default_rng(1).normal(size=(12, 2, 50)).astype("float32")
+    time = ("time", np.arange(50) / 100, {"units": "s"})
+    coords = {"sample": [f"r{i}" for i in range(12)], "lead": ["I", "II"], "time": time}
+    coords |= {"patient": ("sample", np.repeat([0, 1, 2], 4))}
+    array = xr.DataArray(x, coords, ("sample", "lead", "time"))
+    ds = xr.Dataset({"ecg": array, "truth": xr.zeros_like(array, dtype=bool)})
+    ds.truth[..., :10] = True
+    ds.to_netcdf("many.nc")
+    yield ds
+    import sys
+
+    sys.modules.pop("curved_model", None)
+
+
+def compared(*argv):
+    return main(["compare", "--input", "many.nc", "--variable", "ecg", "--model", "curved_model:make", *argv])
+
+
+def test_compare_is_that_of_python(many, capsys):
+    methods = ("--method", "Occlusion(Windows(time=5, lead=1), baseline=Bridge(), draws=1)")
+    fills = (*FILLS, "--fill", "Samples", "--reference", "many.nc")
+    options = ("--target", "0", "--groups", "Windows(time=5, lead=1)", "--blocks", "patient", "--budget", "60")
+    assert compared(*FIRST, *methods, *fills, *options, "--dtype", "float64", "--seed", "3") == 0
+    x = many.ecg.astype(float)
+    b, windows = ta.baselines, ta.groups.Windows(time=5, lead=1)
+    from tsattr.cli.model import _from_factory
+
+    expected = ta.compare(
+        _from_factory("curved_model:make"),
+        x,
+        {"IG zero": ta.IntegratedGradients(steps=4), methods[1]: ta.Occlusion(windows, b.Bridge(), draws=1)},
+        target=0,
+        groups=windows,
+        fills={"mean": b.Mean(), "zero": b.Constant(0.0), "Samples": b.Samples.fit(x)},
+        blocks="patient",
+        budget=60,
+        reference=x,
+        seed=3,
+    )
+    with xr.open_dataset("compare.nc") as found:
+        xr.testing.assert_identical(found.load().drop_vars("seconds"), expected.drop_vars("seconds"))
+    said = capsys.readouterr().out
+    assert " ".join(said.split()).startswith(" ".join(expected.attrs["recommendation"].split()))
+    assert said.rstrip().endswith("wrote compare.nc")
+
+
+def test_compare_prints_the_methods_best_first(many, capsys):
+    argv = ("--method", "again=IntegratedGradients(steps=4)", "--method", "Saliency", "--target", "0", *FILLS)
+    assert compared(*FIRST, *argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("method "))
+    names = [line.split("  ")[0] for line in lines[at + 1 : at + 6]]
+    with xr.open_dataset("compare.nc") as table:
+        score = table.score.sel(measure="gap", ranking="signed").to_series().round(9)
+        one = table.sel(measure="gap", ranking="signed").sel({"method": "IG zero"})
+        shown = f"{float(one.score):.3g} [{float(one.score_low):.3g}, {float(one.score_high):.3g}]"
+        rows = float(table.model_evaluations.sel({"method": "Saliency"}).mean())
+    assert [name.removesuffix(" =").removesuffix(" (control)") for name in names] == list(
+        score.sort_values(ascending=False, kind="stable").index
+    )
+    assert names[:2] == ["IG zero", "again ="]  # the same map cannot be told from itself
+    assert {"random (control)", "smooth random (control)"} <= set(names)
+    assert shown in lines[at + 1]
+    assert lines[at + 1 + names.index(next(n for n in names if n.startswith("Saliency")))].split()[-2] == f"{rows:.3g}"
+
+
+def test_truth_is_read_and_a_part_is_spread_over_the_file(many):
+    argv = ("--target", "0", "--samples", "5", "--truth", "many.nc", "--truth-variable", "truth", *FILLS)
+    assert compared(*FIRST, *argv) == 0
+    with xr.open_dataset("compare.nc") as table:
+        assert table.sample.values.tolist() == ["r0", "r3", "r6", "r8", "r11"]
+        np.testing.assert_allclose(table.average_precision_chance, 0.2)
+        assert float(table.average_precision.sel({"method": "IG zero", "ranking": "absolute"}).min()) == pytest.approx(
+            1
+        )
+    np.save("truth.npy", many.truth.values.astype(int))  # numbers, with the axes of the input
+    assert compared(*FIRST, "--target", "0", "--samples", "5", "--truth", "truth.npy", *FILLS, "--out", "b.nc") == 0
+    with xr.open_dataset("compare.nc") as one, xr.open_dataset("b.nc") as other:
+        np.testing.assert_array_equal(one.average_precision, other.average_precision)
+
+
+def test_a_table_is_compared(here):
+    (here / "table_model.py").write_text(TABLE_MODULE)
+    rows = "".join(f"p{i},{40 + 3 * i},{('icu', 'general')[i % 2]}\n" for i in range(12))
+    (here / "t.csv").write_text("id,age,ward\n" + rows)
+    (here / "truth.csv").write_text("id,age,ward\n" + "".join(f"p{i},1,0\n" for i in range(12)))
+    argv = (
+        "compare",
+        "--input",
+        "t.csv",
+        "--model",
+        "table_model:make",
+        "--reference",
+        "t.csv",
+        "--truth",
+        "truth.csv",
+    )
+    argv += ("--method", "mode=Occlusion(baseline=Mode)", "--method", "Occlusion(baseline=Samples(), draws=3)")
+    assert main([*argv, "--samples", "6"]) == 0
+    with xr.open_dataset("compare.nc") as table:
+        assert table.sample.values.tolist() == ["p0", "p2", "p4", "p7", "p9", "p11"]
+        assert table.method.values.tolist()[:2] == ["mode", "Occlusion(baseline=Samples(), draws=3)"]
+        assert bool(table.average_precision_chance.notnull().all())
+
+
+def test_compare_writes_a_report_that_can_be_written_again(many):
+    assert compared(*FIRST, "--target", "0", *FILLS, "--report", "c.html") == 0
+    assert main(["report", "compare.nc", "--out", "again.html", "--title", "Once more"]) == 0
+    with open("c.html") as first, open("again.html") as again:
+        assert "<h1>Which explanation of curved_model:make to believe</h1>" in first.read()
+        assert "<h1>Once more</h1>" in again.read()
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (FIRST, "every --method has a name of its own"),
+        (("--method", "Saliency(Mean(Meen()))"), "'Meen()'"),
+        (("--method", "IntegratedGradients(Samples)"), "--method Samples is fitted"),
+        (("--method", "IntegratedGradients(baseline=Blur(depth=3))"), "depth"),
+        (("--method", "random=Saliency"), "the name of a control"),
+        (("--fill", "IntegratedGradients()"), "--fill knows Constant"),
+        (("--fill", "=Mean()"), "every --fill has a name"),
+        (("--groups", "Windows(hour=2)"), "hour"),
+        (("--blocks", "ward"), "no coordinate 'ward'"),
+        (("--samples", "13"), "from 1 to the 12 samples"),
+        (("--samples", "0"), "from 1 to the 12 samples"),
+        (("--budget", "0"), "budget is a whole number"),
+        (("--truth", "many.nc"), "choose one"),
+        (("--truth", "x.nc"), "holds other values"),
+        (("--truth", "absent.nc"), "absent.nc"),
+        (("--out", "no_such_folder/a.nc"), "no_such_folder"),
+        (("--report", "no_such_folder/a.html"), "no_such_folder"),
+    ],
+)
+def test_wrong_use_of_compare(many, here, capsys, argv, said):
+    assert compared(*FIRST, "--target", "0", *argv) == 2
+    err = capsys.readouterr().err
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not list(here.glob("*compare.nc"))
+
+
+def test_a_method_may_hold_its_groups_and_its_baseline(here):
+    assert run("--target", "0", "--method", "Occlusion(Windows(time=10, lead=1), Mean())") == 0
+    with xr.open_dataset("attribution.nc") as one:
+        kept = one.attribution.load()
+    options = ("--method", "Occlusion", "--groups", "Windows(time=10, lead=1)", "--baseline", "Mean()")
+    assert run("--target", "0", *options) == 0
+    with xr.open_dataset("attribution.nc") as other:
+        np.testing.assert_array_equal(kept, other.attribution)
+    assert run("--method", "Occlusion(Cells())", "--groups", "Cells()") == 2
+
+
+def test_run_as_a_module(here):
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "tsattr.cli", "datasets"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ecg ")
+
+
+# ------------------------------------------------------------------------------------------------------ wrong use
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -19,7 +19,19 @@ FILES = {
 LAYERS = [
     {"core"},
     {"methods", "metrics"},
-    {"explain", "evaluate", "compare", "scoring", "verdict", "edge", "labels", "matching", "models", "ensemble", "tables"},
+    {
+        "explain",
+        "evaluate",
+        "compare",
+        "scoring",
+        "verdict",
+        "edge",
+        "labels",
+        "matching",
+        "models",
+        "ensemble",
+        "tables",
+    },
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
     {"cli", "notation", "demo", "__main__"},
 ]
@@ -99,7 +111,19 @@ def test_the_core_is_plain_arrays():
 
 def test_the_edge_imports_what_importing_tsattr_may_load():
     assert third_party(
-        {"explain", "evaluate", "compare", "scoring", "verdict", "edge", "labels", "matching", "models", "ensemble", "tables"},
+        {
+            "explain",
+            "evaluate",
+            "compare",
+            "scoring",
+            "verdict",
+            "edge",
+            "labels",
+            "matching",
+            "models",
+            "ensemble",
+            "tables",
+        },
         top_only=True,
     ) <= {
         "torch",

@@ -1,8 +1,10 @@
-"""Objects written as text: ``Blur(time='50ms')``, names that are known here and literal values, nothing evaluated."""
+"""Objects written as text: ``Blur(time='50ms')``, known names and literal values, nothing evaluated."""
 
 from __future__ import annotations
 
 import ast
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import baselines, groups
@@ -50,30 +52,82 @@ class UsageError(ValueError):
     """Wrong usage: one paragraph on stderr and exit code 2."""
 
 
-def object_of(text: str, known: dict[str, Any], option: str, reference: Any = None, **more: Any) -> Any:
-    """The object that ``Name(key=value, ...)`` stands for: names from `known`, literal values only, nothing is evaluated."""
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        if not isinstance(call.func, ast.Name):
-            raise ValueError
-        name = call.func.id
-        args = [ast.literal_eval(a) for a in call.args]
-        kwargs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        raise UsageError(
-            f"{option} is a name with plain values, such as {next(iter(known))}() or \"Blur(time='50ms')\"; got {text!r}"
-        ) from None
+def named(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Objects as text by name: ``name=Object(...)``, or the text itself where it gives no name.
+
+    >>> named(["IG=IntegratedGradients()", "Occlusion(draws=2)"], "--method")
+    {'IG': 'IntegratedGradients()', 'Occlusion(draws=2)': 'Occlusion(draws=2)'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        if not equals or name.count("(") != name.count(")"):  # an equals sign inside the brackets of a call
+            name, rest = text, text
+        name = name.strip()
+        if not name or name in found:
+            raise UsageError(f"every {option} has a name of its own, as in NAME={rest.strip()}; got {text!r}")
+        found[name] = rest.strip()
+    return found
+
+
+def object_of(
+    text: str,
+    known: Mapping[str, Any],
+    option: str,
+    reference: Any = None,
+    default: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Any:
+    """The object that ``Name(key=value, ...)`` stands for; nothing is evaluated.
+
+    Names are from `known`, values are literals, or baselines and groups written in the same way. `more` are settings made
+    elsewhere, `default` those for what the text leaves open, where the object has such a setting.
+
+    >>> object_of("Blur(time='50ms')", BASELINES, "--baseline")
+    Blur(time='50ms')
+    """
+    name, call = _call(text, option)
+    values = [_value(a, option, reference) for a in call.args]
+    settings = {str(k.arg): _value(k.value, option, reference) for k in call.keywords}
     if name not in known:
         raise UsageError(f"{option} knows {', '.join(known)}; got {name!r}")
     kind = known[name]
-    if hasattr(kind, "fit") and not args and not set(kwargs) & {"low", "high"}:
+    if hasattr(kind, "fit") and not values and not set(settings) & {"low", "high"}:
         if reference is None:
             raise UsageError(
                 f"{option} {name} is fitted to data: name a file of training-like samples with --reference"
             )
-        return kind.fit(reference, **kwargs)
+        return kind.fit(reference, **settings)
     try:
-        return kind(*args, **kwargs, **more)
+        given = inspect.signature(kind).bind_partial(*values, **settings, **more).arguments
+        open_ = {k: v for k, v in (default or {}).items() if k in kind.__dataclass_fields__ and k not in given}
+        return kind(*values, **settings, **more, **open_)
     except TypeError as error:
         raise UsageError(f"{option} {text!r}: {str(error).replace('.__init__()', '')}") from error
+
+
+def _call(text: str, option: str) -> tuple[str, ast.Call]:
+    """The name of what is called, and the call; a name alone stands for a call without arguments."""
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        if isinstance(call.func, ast.Name):
+            return call.func.id, call
+    except (SyntaxError, ValueError):
+        pass
+    raise UsageError(
+        f"{option} is a name with plain values, such as Constant(0.0) or \"Blur(time='50ms')\"; got {text!r}"
+    )
+
+
+def _value(node: ast.expr, option: str, reference: Any) -> Any:
+    """A literal, or a baseline or group."""
+    inner, text = BASELINES | GROUPS, ast.unparse(node)
+    if isinstance(node, ast.Name | ast.Call) and text.split("(")[0] in inner:
+        return object_of(text, inner, option, reference)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise UsageError(
+            f"{option} takes plain values and the baselines and groups {', '.join(inner)}; got {text!r}"
+        ) from None

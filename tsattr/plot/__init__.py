@@ -7,7 +7,22 @@ itself; elsewhere, `figure.savefig("name.png")`.
 
 from .checks import completeness, convergence
 from .comparison import agreement, baselines, scores
+from .curves import curves
 from .maps import bars, field, trace
 from .paper import ecg
+from .standing import matrix, ranking
 
-__all__ = ["agreement", "bars", "baselines", "completeness", "convergence", "ecg", "field", "scores", "trace"]
+__all__ = [
+    "agreement",
+    "bars",
+    "baselines",
+    "completeness",
+    "convergence",
+    "curves",
+    "ecg",
+    "field",
+    "matrix",
+    "ranking",
+    "scores",
+    "trace",
+]

@@ -1,5 +1,6 @@
-"""One explanation as one HTML file that anyone can open, print and send on."""
+"""One explanation, or one comparison of methods, as one HTML file that anyone can open, print and send on."""
 
+from .comparison import comparison
 from .page import report
 
-__all__ = ["report"]
+__all__ = ["comparison", "report"]

@@ -1,0 +1,176 @@
+"""``tsattr compare``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ..compare import compare
+from ..notation import BASELINES, GROUPS, METHODS, UsageError, named, object_of
+from . import model, options
+
+SCORE = "gap"  # the measure that the recommendation rests on
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "compare",
+        help="which method and which baseline to believe, tested on your own model and file",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.dedent(
+            """\
+            Explain a file by several methods, and test on the model which of them says what the model does.
+
+            Methods, fills and groups are written as in Python, with plain values, baselines and groups only, and may be
+            given a name:
+              --method "IG zero=IntegratedGradients" --method "IG blurred=IntegratedGradients(Blur(time='100ms'))"
+              --method "Occlusion(Windows(time='200ms', lead=1), Bridge())"
+              --fill "mean=Mean()" --fill Samples --reference train.nc
+            """
+        )
+        + options.NAMES,
+        epilog=options.TRUST,
+    )
+    options.add_model(parser)
+    parser.add_argument("--method", action="append", required=True, metavar="[NAME=]METHOD", help="repeat for each")
+    parser.add_argument(
+        "--fill",
+        action="append",
+        metavar="[NAME=]BASELINE",
+        help="what takes the place of what the test removes; repeat for each (default: the mean, the bridge, other samples)",
+    )
+    parser.add_argument(
+        "--groups",
+        help="what the test removes together (default: windows of a fiftieth of time); a method on groups that names none takes windows of a tenth of the last dim",
+    )
+    parser.add_argument("--reference", help="a file of training-like samples, for what is fitted and for fills")
+    parser.add_argument("--truth", help="a file like the input, 1 where attribution is known to belong and 0 elsewhere")
+    parser.add_argument("--truth-variable", metavar="NAME", help="which variable of a truth file that holds several")
+    parser.add_argument("--blocks", metavar="NAME", help="a coordinate of the samples: those of one patient or year")
+    parser.add_argument("--budget", type=int, metavar="ROWS", help="rows of the model a sample for each method")
+    parser.add_argument("--samples", type=int, metavar="N", help="use N samples, spread evenly over the file")
+    parser.add_argument(
+        "--out", type=Path, default=Path("compare.nc"), help="NetCDF file to write (default: compare.nc)"
+    )
+    parser.add_argument("--report", type=Path, help="also write a self-contained HTML report")
+    options.add_data(parser)
+    options.add_computation(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compare the methods, and write and print what was found."""
+    from ..io import check_writable, write_netcdf
+
+    x = options.read(args.input, args)
+    truth = None if args.truth is None else _truth(args, x)
+    reference = None if args.reference is None else options.read(args.reference, args)
+    default = {"groups": options.default_groups(x)}
+    methods = {
+        name: object_of(text, METHODS, "--method", reference, default)
+        for name, text in named(args.method, "--method").items()
+    }
+    fills = args.fill and {
+        name: object_of(text, BASELINES, "--fill", reference) for name, text in named(args.fill, "--fill").items()
+    }
+    groups = None if args.groups is None else object_of(args.groups, GROUPS, "--groups")
+    if args.samples is not None:
+        x, truth = _spread(x, truth, args.samples, args.sample_dim or "sample")
+    net = model.load(args)
+    for path in (args.out, args.report):
+        if path is not None:
+            check_writable(path)
+    with options.notes():
+        table = compare(
+            net,
+            x,
+            methods,
+            truth=truth,
+            fills=fills,
+            groups=groups,
+            blocks=args.blocks,
+            budget=args.budget,
+            reference=reference,
+            progress=sys.stderr.isatty(),
+            **options.settings(args),
+        )
+    write_netcdf(table, args.out)
+    print(summary(table))
+    print(f"wrote {args.out}")
+    if args.report is not None:
+        from ..report import comparison
+
+        comparison(table, out=args.report, title=f"Which explanation of {args.model} to believe")
+        print(f"wrote {args.report}")
+
+
+def _truth(args: argparse.Namespace, x: Any) -> xr.DataArray:
+    """The truth file as booleans; the axes of a NumPy array are those of the input."""
+    from ..io import read_input
+
+    dims = None
+    if Path(args.truth).suffix in (".npy", ".npz"):
+        dims = args.dims.split(",") if args.dims else list(getattr(x, "dims", []))
+    truth = read_input(args.truth, dims=dims, variable=args.truth_variable)
+    name = args.sample_dim or "sample"
+    labelled = xr.DataArray(truth, dims=(name, "feature")) if isinstance(truth, pd.DataFrame) else truth
+    labelled = options.in_samples(labelled, args)
+    if not np.isin(labelled.values, (0, 1)).all():
+        raise UsageError(f"--truth is 1 where attribution belongs and 0 elsewhere; {args.truth} holds other values")
+    return labelled.astype(bool)
+
+
+def _spread(x: Any, truth: xr.DataArray | None, count: int, dim: str) -> tuple[Any, xr.DataArray | None]:
+    """`count` samples spread evenly over those there are, as files are often sorted, and the truth about them."""
+    n = len(x) if isinstance(x, pd.DataFrame) else x.sizes[dim]
+    if not 1 <= count <= n:
+        raise UsageError(f"--samples is a number from 1 to the {n} samples of the input; got {count}")
+    at = np.linspace(0, n - 1, count).round().astype(int)
+    x = x.iloc[at] if isinstance(x, pd.DataFrame) else x.isel({dim: at})
+    return x, truth if truth is None or truth.sizes[dim] != n else truth.isel({dim: at})
+
+
+def summary(table: xr.Dataset) -> str:
+    """The recommendation, and a table of the methods, best first."""
+    paragraphs = [textwrap.fill(p, 100, break_on_hyphens=False) for p in table.attrs["recommendation"].splitlines()]
+    return "\n\n".join([*paragraphs, _scores(table)])
+
+
+def _scores(table: xr.Dataset) -> str:
+    here = table.sel(measure=SCORE)
+    rankings = [str(r) for r in table.ranking.values]
+    first = here.sel(ranking=rankings[0])
+    score = first.score.values
+    # What differs by rounding stays in the order it was named in; NaN comes last.
+    order = np.argsort(-np.round(score / (np.nanmax(np.abs(score), initial=0) or 1), 9), kind="stable")
+    best = next((k for k in order if not table.control.values[k]), order[0])
+    rows = table.model_evaluations.mean([d for d in table.model_evaluations.dims if d != "method"]).values
+    lines = [["method", *(f"{SCORE}, {r} ranking" for r in rankings), "rows", "seconds"]]
+    for k in order:
+        control = bool(table.control.values[k])
+        tied = k != best and not control and not bool(first.distinguishable.values[best, k])
+        scores = [_interval(here.sel(ranking=r).isel(method=k)) for r in rankings]
+        costs = ["", ""] if control else [_number(rows[k]), _number(table.seconds.values[k])]
+        mark = " (control)" if control else " =" if tied else ""
+        lines.append([f"{table.method.values[k]}{mark}", *scores, *costs])
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    return "\n".join([*text, "[95 % interval]; = cannot be told from the best; rows of the model a sample"])
+
+
+def _interval(one: Mapping[Any, Any]) -> str:
+    score, low, high = (float(one[k]) for k in ("score", "score_low", "score_high"))
+    return f"{score:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3g}"

@@ -1,0 +1,137 @@
+"""``tsattr explain``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..explain import explain
+from ..labels import plain
+from ..notation import BASELINES, GROUPS, METHODS, UsageError, object_of
+from . import model, options
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "explain",
+        help="explain your own model on your own file",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.dedent(
+            """\
+            Explain what a model says of a file.
+
+            Methods, baselines and groups are written as in Python, with plain values only:
+              --method "IntegratedGradients(tolerance=0.005)"
+              --method Occlusion --groups "Windows(time='200ms', lead=1)"
+              --baseline "Blur(time='100ms')"      --baseline Samples --reference train.nc
+            """
+        )
+        + options.NAMES,
+        epilog=options.TRUST,
+    )
+    options.add_model(parser)
+    parser.add_argument("--method", default="IntegratedGradients")
+    parser.add_argument("--baseline", help="default: the method's own, Constant(0.0)")
+    parser.add_argument("--groups", help="for methods on groups; default: Windows of a tenth of the last dim")
+    parser.add_argument("--reference", help="a file of training-like samples, for baselines that are fitted")
+    parser.add_argument(
+        "--out", type=Path, default=Path("attribution.nc"), help="NetCDF file to write (default: attribution.nc)"
+    )
+    parser.add_argument("--report", type=Path, help="also write a self-contained HTML report")
+    parser.add_argument("--plot", type=Path, help="also write the first sample's picture (.png, .pdf, .svg)")
+    options.add_data(parser)
+    group = options.add_computation(parser)
+    group.add_argument("--dry-run", action="store_true", help="say what it would cost and stop")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Explain the file, and write and print what was found."""
+    from ..io import check_writable, write_netcdf
+
+    x = options.read(args.input, args)
+    if args.plot is not None and not isinstance(x, xr.DataArray):
+        raise UsageError("--plot draws an array; for a table use --report")
+    method = _method(args, x)
+    net = model.load(args)
+    settings = options.settings(args)
+    for path in (args.out, args.report, args.plot):
+        if path is not None:
+            check_writable(path)
+    if args.dry_run:
+        print(explain(net, x, method, **settings, dry_run=True))
+        return
+    with options.notes():
+        ds = explain(net, x, method, **settings, progress=sys.stderr.isatty())
+    saved = ds
+    if isinstance(x, xr.DataArray):  # with its units, which a later report needs
+        saved = ds.assign(input=x.reset_coords(drop=True).assign_attrs(plain(x.attrs)))
+    write_netcdf(saved, args.out)
+    print(_summary(ds, args.sample_dim or "sample"))
+    print(f"wrote {args.out}")
+    if args.report is not None:
+        from ..report import report
+
+        report(ds, x, title=f"What {ds.attrs['model']} looked at in {Path(args.input).name}", out=args.report)
+        print(f"wrote {args.report}")
+    if args.plot is not None:
+        _plot(ds, x, args.plot)
+        print(f"wrote {args.plot}")
+
+
+def _method(args: argparse.Namespace, x: Any) -> Any:
+    reference = None if args.reference is None else options.read(args.reference, args)
+    settings: dict[str, Any] = {}
+    if args.baseline is not None:
+        settings["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
+    if args.groups is not None:
+        name = args.method.split("(")[0].strip()
+        if name in METHODS and "groups" not in METHODS[name].__dataclass_fields__:
+            raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
+        settings["groups"] = object_of(args.groups, GROUPS, "--groups")
+    default = {"groups": options.default_groups(x)}
+    return object_of(args.method, METHODS, "--method", reference, default, **settings)
+
+
+def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:
+    """One line a sample: the prediction, the check, and where the attribution is largest."""
+    rows = []
+    for i in range(min(ds.sizes[sample], most)):
+        one = ds.isel({sample: i})
+        error = f", completeness error {float(one.completeness_error.max()):.2g}" if "completeness_error" in one else ""
+        label = ds[sample].values[i] if sample in ds.coords else i
+        value = ", ".join(f"{v:.4g}" for v in np.atleast_1d(one.prediction.values))
+        places = []
+        for name in [str(v) for v in ds if str(v).startswith("attribution") and "draw" not in str(v)]:
+            a = abs(one[name]) if "target" not in one[name].dims else abs(one[name].isel(target=0))
+            if a.notnull().any():
+                at = {str(d): int(k) for d, k in a.argmax(...).items()}
+                places.append(", ".join(f"{d} {_label(a, d, k)}" for d, k in at.items()))
+        where = f"; largest at {'; '.join(places)}" if places else ""
+        said = f"{one.predicted.item()}, " if "predicted" in one else ""
+        rows.append(f"{sample} {label}: {said}prediction {value}, {one.status.item()}{error}{where}")
+    if ds.sizes[sample] > most:
+        rows.append(f"... {ds.sizes[sample] - most} more")
+    return "\n".join([f"target {ds.attrs['target']}, {ds.attrs['method']}", *rows])
+
+
+def _label(a: xr.DataArray, dim: str, k: int) -> str:
+    if dim not in a.coords:
+        return str(k)
+    v = a[dim].values[k]
+    return f"{v:.6g} {a[dim].attrs.get('units', '')}".strip() if isinstance(v, np.floating) else str(v)
+
+
+def _plot(ds: xr.Dataset, x: Any, path: Path) -> None:
+    from ..report.sections import one_picture
+
+    first = {ds.prediction.dims[0]: 0} | ({"target": 0} if "target" in ds.dims else {})
+    figure, _ = one_picture(ds.attribution.isel(first), x.isel({ds.prediction.dims[0]: 0}), None)
+    figure.savefig(path)

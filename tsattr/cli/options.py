@@ -1,0 +1,145 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ..notation import BASELINES, GROUPS, METHODS, UsageError, object_of
+
+TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
+NAMES = "\n".join(
+    textwrap.fill(f"{kind + ':':11}{', '.join(known)}", 100, subsequent_indent=" " * 11)
+    for kind, known in (("Methods", METHODS), ("Baselines", BASELINES), ("Groups", GROUPS))
+)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, on which file, and which of its outputs."""
+    parser.add_argument("--input", required=True, help="WFDB record, .nc, .zarr, .npy, .npz or .csv file")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="MODULE:FACTORY",
+        help="a function without arguments that returns the model, looked for from the working directory; or a TorchScript (.pt, .ts) or pickle (.pkl, .joblib) file with --trust-model",
+    )
+    parser.add_argument(
+        "--weights", type=Path, help="a state_dict (.pt, .pth) or .safetensors file to load into the module"
+    )
+    parser.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
+    parser.add_argument("--target", help="an output's index or label; default: the only output, or the predicted class")
+    parser.add_argument("--outputs", help="name and labels of the output axis: class=N,S,V")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """How files are read."""
+    data = parser.add_argument_group("input")
+    data.add_argument("--leads", help="leads of a WFDB record, comma separated, in the order the model takes them")
+    data.add_argument("--start", type=float, help="seconds")
+    data.add_argument("--stop", type=float, help="seconds")
+    data.add_argument("--resample", type=float, metavar="HZ")
+    data.add_argument("--band", metavar="LOW,HIGH", help="zero-phase band-pass in Hz; either may be empty")
+    data.add_argument("--annotator", help="annotations of a WFDB record, such as atr; kept as a coordinate")
+    data.add_argument("--split", metavar="LENGTH", help="cut time into samples of this length, such as 10s")
+    data.add_argument("--dims", help="names of the axes of a NumPy array: sample,lead,time")
+    data.add_argument("--variable", help="which variable of a file that holds several")
+    data.add_argument("--sample-dim", help="the dim that holds the samples (default: sample)")
+
+
+def add_computation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Where and how to compute; returns the group, for a command's own."""
+    group = parser.add_argument_group("computation")
+    group.add_argument("--batch-size", type=int)
+    group.add_argument("--device")
+    group.add_argument(
+        "--dtype", default="float32", choices=["float32", "float64"], help="dtype of the input (default: float32)"
+    )
+    group.add_argument("--seed", type=int, default=0)
+    return group
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of `explain` and `compare` that the shared options stand for."""
+    index = args.target is not None and args.target.lstrip("-").isdigit()
+    return {
+        "target": int(args.target) if index else args.target,
+        "outputs": _outputs(args.outputs),
+        "sample_dim": args.sample_dim,
+        "batch_size": "auto" if args.batch_size is None else args.batch_size,
+        "device": args.device,
+        "seed": args.seed,
+    }
+
+
+def _outputs(text: str | None) -> Any:
+    if text is None:
+        return None
+    name, _, names = text.partition("=")
+    return {name: names.split(",")} if names else (name,)
+
+
+def read(path: str, args: argparse.Namespace) -> Any:
+    """A file as the options say, with a sample dim."""
+    from ..io import read_input
+
+    x = read_input(
+        path,
+        leads=args.leads.split(",") if args.leads else None,
+        dims=args.dims.split(",") if args.dims else None,
+        variable=args.variable,
+        start=args.start,
+        stop=args.stop,
+        annotator=args.annotator,
+        resample=args.resample,
+        band=_band(args.band),
+    )
+    x = in_samples(x, args)
+    return x.astype(args.dtype) if isinstance(x, xr.DataArray) and x.dtype.kind == "f" else x
+
+
+def _band(text: str | None) -> tuple[float | None, float | None] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(v) if v.strip() else None for v in text.split(","))
+    except ValueError:
+        raise UsageError(f"--band is LOW,HIGH in Hz, such as 0.5,40 or ,40; got {text!r}") from None
+    return low, high
+
+
+def in_samples(x: Any, args: argparse.Namespace) -> Any:
+    """Labelled data cut into samples, or as the one sample that it is; a table as it is."""
+    from ..io import split
+
+    if not isinstance(x, xr.DataArray | xr.Dataset):
+        return x
+    if args.split is not None:
+        x = split(x, args.split)
+    name = args.sample_dim or "sample"
+    return x if name in x.dims else x.expand_dims(name)
+
+
+def default_groups(x: Any) -> Any:
+    """What a method on groups removes where nothing is said: windows of a tenth of the last dim."""
+    if not isinstance(x, xr.DataArray):
+        return object_of("Cells()", GROUPS, "--groups")
+    last = str(x.dims[-1])
+    return object_of(f"Windows({last}={max(1, x.sizes[last] // 10)})", GROUPS, "--groups")
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Print warnings as notes on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for w in caught:
+        print(textwrap.fill(f"note: {w.message}", 100, break_on_hyphens=False), file=sys.stderr)

@@ -1,0 +1,57 @@
+"""``tsattr report``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ..notation import UsageError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("report", help="write the HTML report of a saved result")
+    parser.add_argument("result", type=Path, help="a file that tsattr explain, compare or demo wrote")
+    parser.add_argument("--out", type=Path, default=Path("report.html"))
+    parser.add_argument("--title")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page of an explanation or of a comparison."""
+    if not args.result.exists():
+        raise UsageError(f"no file {args.result}")
+    with xr.open_dataset(args.result) as opened:
+        ds = opened.load()
+    if "recommendation" in ds.attrs:
+        from ..report import comparison
+
+        comparison(ds, out=args.out, **({} if args.title is None else {"title": args.title}))
+    else:
+        _explanation(ds, args)
+    print(f"wrote {args.out}")
+
+
+def _explanation(ds: xr.Dataset, args: argparse.Namespace) -> None:
+    from ..report import report
+
+    if "attribution" not in ds or "input" not in ds:
+        raise UsageError(
+            f"{args.result} lacks the variables attribution and input; give a file that tsattr explain, compare or "
+            "demo wrote"
+        )
+    truth = ds.get("truth")
+    scores = ds[[v for v in ds if str(v).startswith("score_")]].rename(
+        {v: str(v)[6:] for v in ds if str(v).startswith("score_")}
+    )
+    report(
+        ds.drop_vars([v for v in ("input", "truth", *map("score_{}".format, scores)) if v in ds]),
+        ds["input"],
+        title=args.title or "What the model looked at",
+        truth=None if truth is None else truth.astype(bool),
+        scores=scores if len(scores) else None,
+        out=args.out,
+    )
