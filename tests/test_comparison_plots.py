@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 import tsattr as ta
 from tsattr import plot
 from tsattr.plot import shade
-from tsattr.plot.standing import standing
+from tsattr.verdict import Standing
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -67,7 +67,8 @@ def drawn(figure):
 
 
 def test_the_best_and_those_not_told_from_it():
-    order, control, tied = standing(table(), "gap", "signed")
+    found = Standing(table(), "gap", "signed")
+    order, control, tied = found.order, found.control, found.tied
     assert [NAMES[k] for k in order] == ["b", "a", "c", "d"]
     assert control.tolist() == [False, False, True, True]
     assert tied.tolist() == [True, True, False, False]
@@ -76,26 +77,28 @@ def test_the_best_and_those_not_told_from_it():
 def test_lower_may_be_better_and_what_has_no_score_comes_last():
     ds = table().assign_coords(better=("measure", ["lower"]))
     ds["difference"] = -ds.difference
-    assert [NAMES[k] for k in standing(ds, "gap", "signed").order] == ["d", "c", "a", "b"]
+    assert [NAMES[k] for k in Standing(ds, "gap", "signed").order] == ["d", "c", "a", "b"]
     ds = table()
     ds["score"] = ds.score.where(ds.method != "b")
-    order, _, tied = standing(ds, "gap", "signed")
+    found = Standing(ds, "gap", "signed")
+    order, tied = found.order, found.tied
     assert [NAMES[k] for k in order] == ["a", "c", "d", "b"]
     assert tied.tolist() == [True, False, False, False]
     ds["score"] = ds.score * np.nan
-    assert not standing(ds, "gap", "signed").tied.any()
+    assert not Standing(ds, "gap", "signed").tied.any()
 
 
 def test_of_equals_the_first_named_comes_first():
     ds = table()
     ds["score"] = ds.score.copy(data=np.broadcast_to([3.0, 3.0 + 1e-13, 0.0, 0.0], (1, 2, 4)))
-    assert [NAMES[k] for k in standing(ds, "gap", "signed").order] == ["a", "b", "c", "d"]
+    assert [NAMES[k] for k in Standing(ds, "gap", "signed").order] == ["a", "b", "c", "d"]
 
 
 def test_a_control_that_is_best_is_not_called_the_best_method():
     ds = table()
     ds["score"] = ds.score.where(ds.method != "d", 9.0)
-    order, _, tied = standing(ds, "gap", "signed")
+    found = Standing(ds, "gap", "signed")
+    order, tied = found.order, found.tied
     assert NAMES[order[0]] == "d"
     assert tied.tolist() == [True, True, False, False]
 

@@ -20,7 +20,7 @@ def recommendation(table: xr.Dataset, sample: str) -> str:
         return "No measure by removal was asked for, so nothing can be recommended without looking at the truth."
     main = "gap" if "gap" in measures else measures[0]
     ranking = str(table.ranking.values[0])
-    v = _View(table, main, ranking)
+    v = Standing(table, main, ranking)
     words = [v.first(), *v.against_controls()]
     words.append(_fills(table, v))
     words += _rankings(table, v)
@@ -30,33 +30,49 @@ def recommendation(table: xr.Dataset, sample: str) -> str:
     return "\n".join(w for w in words if w)
 
 
-class _View:
-    """One measure under one ranking, turned so that higher is better."""
+class Standing:
+    """How the methods of a comparison stand by one measure under one ranking.
+
+    Parameters
+    ----------
+    table : Dataset
+        What `tsattr.compare` returned.
+    measure, ranking : str
+        Which score.
+
+    Attributes
+    ----------
+    order : array of int
+        Positions of methods and controls, best first; of equals the one named first; what has no score comes last.
+    methods : list of int
+        The methods that have a score, best first, without the controls.
+    best : int
+        The first that is no control.
+    tied : array of bool
+        The best and the methods that cannot be told from it.
+    """
 
     def __init__(self, table: xr.Dataset, measure: str, ranking: str) -> None:
         here = table.sel(measure=measure, ranking=ranking)
         self.table, self.measure, self.ranking = table, measure, ranking
         self.names = [str(n) for n in table.method.values]
-        self.control = table.control.values
+        self.control = table.control.values.astype(bool)
         self.score, self.low, self.high = (here[k].values for k in ("score", "score_low", "score_high"))
-        self.sign = -1.0 if table[measure].attrs["better"] == "lower" else 1.0
+        self.sign = -1.0 if str(here.better.values) == "lower" else 1.0
         self.apart, self.difference = here.distinguishable.values, here.difference.values
-        merit = np.where(self.control | np.isnan(self.score), -np.inf, self.sign * self.score)
-        # Of equals, the first that was named.
-        self.best = int((merit >= merit.max() - 1e-9 * np.abs(merit[np.isfinite(merit)]).max(initial=0)).argmax())
-        self.known = bool(np.isfinite(merit).any())
+        merit: np.ndarray = self.sign * self.score
+        # Scores that differ by rounding are equal.
+        merit = np.round(merit / (np.nanmax(np.abs(merit), initial=0) or 1), 9)
+        self.order = np.argsort(-merit, kind="stable")
+        self.methods = [int(k) for k in self.order if not self.control[k] and np.isfinite(merit[k])]
+        self.best = next(int(k) for k in self.order if not self.control[k])
+        self.tied = np.zeros(len(self.order), bool)
+        for k in self.methods:
+            self.tied[k] = not self.told(self.best, k)
 
     def told(self, i: int, j: int) -> bool:
         """True where i is better than j beyond doubt."""
         return bool(self.apart[i, j] and self.difference[i, j] > 0)
-
-    @property
-    def tied(self) -> list[int]:
-        """The methods that cannot be told from the best, without it."""
-        return [i for i in self._methods() if i != self.best and not self.told(self.best, i)]
-
-    def _methods(self) -> list[int]:
-        return [i for i in np.flatnonzero(~self.control).tolist() if np.isfinite(self.score[i])]
 
     def beaten_by_chance(self, i: int) -> list[str]:
         """The controls that i cannot be told from, or that are better."""
@@ -68,30 +84,33 @@ class _View:
 
     def first(self) -> str:
         """Who to use."""
-        if not self.known:
+        if not self.methods:
             return "No method has a score: the model gave no finite values to compare."
         by = f"by {words_of(self.measure)} ({self.ranking} ranking)"
-        best, tied = self.names[self.best], self.tied
-        if chance := self.beaten_by_chance(self.best):
+        best, tied = self.names[self.best], [i for i in self.methods if self.tied[i] and i != self.best]
+        fair = [i for i in self.methods if self.tied[i] and not self.beaten_by_chance(i)]
+        if not fair:
             return (
                 f"No map can be recommended: {by} even the best, {best} ({self.value(self.best)}), cannot be told from "
-                f"{listing(chance)}."
+                f"{listing(self.beaten_by_chance(self.best))}."
+            )
+        if self.best not in fair:
+            return (
+                f"Use {self.names[fair[0]]} ({self.value(fair[0])}): {by} {best} has the better score "
+                f"({self.value(self.best)}), but cannot be told from {listing(self.beaten_by_chance(self.best))}."
             )
         if not tied:
             return f"Use {best}: {by} it comes first ({self.value(self.best)}), distinguishably before every other."
         text = f"{best} comes first {by} ({self.value(self.best)}), but {listing([self.names[i] for i in tied])} cannot be told from it."
-        fair = [self.best, *(i for i in tied if not self.beaten_by_chance(i))]
         rows = self.table.model_evaluations.mean([d for d in self.table.model_evaluations.dims if d != "method"]).values
-        if len(fair) > 1 and np.isfinite(rows[fair]).all():
-            cheap = min(fair, key=lambda i: rows[i])
-            if rows[cheap] > rows[self.best] / 2:
-                return text
+        cheap = min(fair, key=lambda i: rows[i])
+        if np.isfinite(rows[fair]).all() and rows[cheap] <= rows[self.best] / 2:
             text += f" Of these {self.names[cheap]} asks least of the model ({rows[cheap]:.4g} rows a sample)."
         return text
 
     def against_controls(self) -> list[str]:
         """Which methods are no better than chance."""
-        poor = {self.names[i]: c for i in self._methods() if i != self.best and (c := self.beaten_by_chance(i))}
+        poor = {self.names[i]: c for i in self.methods if i != self.best and (c := self.beaten_by_chance(i))}
         chance = [f"{self.names[c]} {self.value(c)}" for c in np.flatnonzero(self.control).tolist()]
         out = [f"Controls: {listing(chance)}."] if chance else []
         if poor:
@@ -101,7 +120,7 @@ class _View:
         return out
 
 
-def _fills(table: xr.Dataset, v: _View) -> str:
+def _fills(table: xr.Dataset, v: Standing) -> str:
     from scipy.stats import spearmanr
 
     values = table[v.measure]
@@ -117,11 +136,16 @@ def _fills(table: xr.Dataset, v: _View) -> str:
         column = np.where(own[:, f] | v.control | np.isnan(cells[:, f]), -np.inf, cells[:, f])
         leaders[name] = v.names[int(column.argmax())]
     other = {k: w for k, w in leaders.items() if w != v.names[v.best]}
-    text = (
-        f"Every fill ({listing(list(leaders))}) puts {v.names[v.best]} first."
-        if not other
-        else f"The fills do not agree on the first: {listing([f'{w} under {k}' for k, w in other.items()])}."
-    )
+    if not other:
+        text = f"Every fill ({listing(list(leaders))}) puts {v.names[v.best]} first."
+    elif len(set(leaders.values())) == 1:
+        first = leaders.popitem()[1]
+        text = (
+            f"Each fill by itself ({listing(list(other))}) puts {first} before the other methods that are not of its own "
+            f"kind; over all fills {v.names[v.best]} comes first."
+        )
+    else:
+        text = f"The fills do not agree on the first: {listing([f'{w} under {k}' for k, w in other.items()])}."
     rest = np.flatnonzero(~v.control)
     if len(rest) > 2:
         r = [spearmanr(cells[rest, a], cells[rest, b]).statistic for a, b in zip(*np.triu_indices(cells.shape[1], 1))]
@@ -131,25 +155,25 @@ def _fills(table: xr.Dataset, v: _View) -> str:
     return text
 
 
-def _rankings(table: xr.Dataset, v: _View) -> list[str]:
+def _rankings(table: xr.Dataset, v: Standing) -> list[str]:
     out = []
     for ranking in table.ranking.values[1:]:
-        w = _View(table, v.measure, str(ranking))
-        if w.known and w.best != v.best:
+        w = Standing(table, v.measure, str(ranking))
+        if w.methods and w.best != v.best:
             sure = "and can be told from it" if w.told(w.best, v.best) else "but cannot be told from it"
             out.append(f"With {ranking} ranking {w.names[w.best]} comes before {v.names[v.best]}, {sure}.")
     return out
 
 
-def _other_measures(table: xr.Dataset, v: _View, measures: Sequence[str]) -> list[str]:
+def _other_measures(table: xr.Dataset, v: Standing, measures: Sequence[str]) -> list[str]:
     firsts: dict[str, list[str]] = {}
     for measure in measures:
-        w = _View(table, measure, v.ranking)
+        w = Standing(table, measure, v.ranking)
         # Completeness is a property of a method's definition, and no test of which map is right.
         if (
             measure != v.measure
             and measure != "completeness"
-            and w.known
+            and w.methods
             and w.best != v.best
             and w.told(w.best, v.best)
         ):
@@ -157,7 +181,7 @@ def _other_measures(table: xr.Dataset, v: _View, measures: Sequence[str]) -> lis
     return [f"{name} is distinguishably better by {listing(by)}." for name, by in firsts.items()]
 
 
-def _agreement(table: xr.Dataset, v: _View) -> list[str]:
+def _agreement(table: xr.Dataset, v: Standing) -> list[str]:
     rest = np.flatnonzero(~v.control)
     if "agreement" not in table or len(rest) < 2:
         return []
@@ -168,7 +192,7 @@ def _agreement(table: xr.Dataset, v: _View) -> list[str]:
     return [text + (": they are not interchangeable." if np.nanmedian(r) < 0.7 else ".")]
 
 
-def _caveats(table: xr.Dataset, v: _View, sample: str) -> str:
+def _caveats(table: xr.Dataset, v: Standing, sample: str) -> str:
     n, blocks = table.sizes[sample], int(table.attrs.get("blocks", table.sizes[sample]))
     of = f"{n} sample{'s' if n > 1 else ''}" + (f" in {blocks} blocks" if blocks != n else "")
     out = [f"This holds for this model and {of}."]

@@ -15,6 +15,7 @@ import xarray as xr
 
 from ..compare import compare
 from ..notation import BASELINES, GROUPS, METHODS, UsageError, named, object_of
+from ..verdict import Standing
 from . import model, options
 
 SCORE = "gap"  # the measure that the recommendation rests on
@@ -148,16 +149,12 @@ def summary(table: xr.Dataset) -> str:
 def _scores(table: xr.Dataset) -> str:
     here = table.sel(measure=SCORE)
     rankings = [str(r) for r in table.ranking.values]
-    first = here.sel(ranking=rankings[0])
-    score = first.score.values
-    # What differs by rounding stays in the order it was named in; NaN comes last.
-    order = np.argsort(-np.round(score / (np.nanmax(np.abs(score), initial=0) or 1), 9), kind="stable")
-    best = next((k for k in order if not table.control.values[k]), order[0])
+    standing = Standing(table, SCORE, rankings[0])
     rows = table.model_evaluations.mean([d for d in table.model_evaluations.dims if d != "method"]).values
     lines = [["method", *(f"{SCORE}, {r} ranking" for r in rankings), "rows", "seconds"]]
-    for k in order:
-        control = bool(table.control.values[k])
-        tied = k != best and not control and not bool(first.distinguishable.values[best, k])
+    for k in standing.order:
+        control = standing.control[k]
+        tied = standing.tied[k] and k != standing.best
         scores = [_interval(here.sel(ranking=r).isel(method=k)) for r in rankings]
         costs = ["", ""] if control else [_number(rows[k]), _number(table.seconds.values[k])]
         mark = " (control)" if control else " =" if tied else ""

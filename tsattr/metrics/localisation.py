@@ -30,7 +30,8 @@ def average_precision(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]
     """
     from sklearn.metrics import average_precision_score
 
-    return _per_sample(lambda s, t: average_precision_score(t, s), score, truth)
+    # A sum of rounded steps may pass 1 by a bit.
+    return np.minimum(_per_sample(lambda s, t: average_precision_score(t, s), score, truth), 1.0)
 
 
 def auroc(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:

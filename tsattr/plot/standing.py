@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -15,32 +15,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from ..metrics.pairs import left_out
+from ..verdict import Standing
 from . import shade
 
 _BETTER = LinearSegmentedColormap.from_list("tsattr_better", ["#f7f7f7", "#9db8dc", shade.NEGATIVE])
-
-
-class Standing(NamedTuple):
-    """How methods stand by one measure under one ranking."""
-
-    order: np.ndarray  # positions, best first; what has no score comes last
-    control: np.ndarray
-    tied: np.ndarray  # True for the best method and for those that cannot be told from it
-
-
-def standing(table: xr.Dataset, measure: str, ranking: str) -> Standing:
-    """Return who comes first, and who cannot be told from it; of equals, the first that was named comes first."""
-    here = table.sel(measure=measure, ranking=ranking)
-    merit = here["score"].values * (-1.0 if str(here["better"].values) == "lower" else 1.0)
-    # Scores that differ by rounding are equal.
-    order = np.argsort(-np.round(merit / (np.nanmax(np.abs(merit), initial=0) or 1), 9), kind="stable")
-    control = table["control"].values.astype(bool)
-    ranked = [k for k in order if not control[k] and np.isfinite(merit[k])]
-    tied = np.zeros(len(order), bool)
-    if ranked:
-        worse = here["distinguishable"].values[ranked[0]] & (here["difference"].values[ranked[0]] > 0)
-        tied[ranked] = ~worse[ranked]
-    return Standing(order, control, tied)
 
 
 def ranking(
@@ -82,7 +60,8 @@ def ranking(
     'IG'
     """
     check(table, measure, ranking)
-    order, control, tied = standing(table, measure, ranking)
+    standing = Standing(table, measure, ranking)
+    order, control, tied = standing.order, standing.control, standing.tied
     here = table.sel(measure=measure, ranking=ranking)
     n = len(order)
     if ax is None:
@@ -182,7 +161,8 @@ def matrix(
     check(table, measure, ranking)
     if "fill" not in table[measure].dims:
         raise ValueError(f"{measure!r} knows no fills; draw it with tsattr.plot.ranking")
-    order, control, _ = standing(table, measure, ranking)
+    standing = Standing(table, measure, ranking)
+    order, control = standing.order, standing.control
     order = np.concatenate([order[~control[order]], order[control[order]]])
     cells = mean_over(table[measure], ranking, ("method", "fill")).values[order]
     own = table["own_fill"].transpose("method", "fill").values.astype(bool)

@@ -12,8 +12,8 @@ import xarray as xr
 
 from .. import plot
 from ..plot.curves import AXIS
-from ..plot.standing import check, standing
-from ..verdict import listing, words_of
+from ..plot.standing import check
+from ..verdict import Standing, listing, words_of
 from . import markup, sections
 from .markup import number, percent
 
@@ -101,9 +101,8 @@ def _lines(table: xr.Dataset) -> list[str]:
 
 
 def _ranking(table: xr.Dataset, measure: str, ranking: str) -> str:
-    order, _, tied = standing(table, measure, ranking)
-    names = table["method"].values
-    best = [str(names[k]) for k in order if tied[k]]
+    standing = Standing(table, measure, ranking)
+    best = [standing.names[k] for k in standing.methods if standing.tied[k]]
     alt = "No method has a finite score."
     if best:
         alt = f"The best by {words_of(measure)}, {ranking} ranking: {best[0]}"
@@ -162,8 +161,8 @@ def _pairs(table: xr.Dataset, measure: str, ranking: str) -> str:
     """Return the pairs of methods whose difference may be chance, best method first."""
     here = table.sel(measure=measure, ranking=ranking)
     difference, low, high = (here[f"difference{end}"].values for end in ("", "_low", "_high"))
-    order, control, _ = standing(table, measure, ranking)
-    names = [str(v) for v in table["method"].values]
+    standing = Standing(table, measure, ranking)
+    order, control, names = standing.order, standing.control, standing.names
     pairs = [(a, b) for a, b in combinations(order, 2) if not (control[a] and control[b])]
     close = [(a, b) for a, b in pairs if not here["distinguishable"].values[a, b] and np.isfinite(difference[a, b])]
     if not close:
@@ -177,7 +176,7 @@ def _scores(table: xr.Dataset, measures: list[str], ranking: str) -> str:
     if not measures:
         return ""
     measures = sorted(measures, key=lambda name: name != "gap")
-    order = standing(table, measures[0], ranking).order
+    order = Standing(table, measures[0], ranking).order
     rows = [_row(table, measures, ranking, k) for k in order]
     caption = (
         f"{ranking.capitalize()} ranking, best first by {words_of(measures[0])}; ↑ higher is better, ↓ lower is better"
@@ -208,7 +207,7 @@ def _truth(table: xr.Dataset, measures: list[str], rankings: list[str]) -> list[
     alt = f"Scores of each method against the known truth. {caption} The numbers are in the table below."
     parts = [markup.picture(plot.ranking(table, first, shown), alt, caption)]
     for ranking in rankings:
-        rows = [_row(table, measures, ranking, k) for k in standing(table, first, ranking).order]
+        rows = [_row(table, measures, ranking, k) for k in Standing(table, first, ranking).order]
         rows.append(("chance", *[number(_chance(table, name, ranking)) for name in measures]))
         head = ("method", *[_head(table, name) for name in measures])
         parts.append(markup.table(f"{ranking.capitalize()} ranking, best first by {words_of(first)}", head, rows))
