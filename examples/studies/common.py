@@ -6,15 +6,13 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import xarray as xr
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import tsattr as ta
@@ -36,7 +34,7 @@ def data_folder(*parts: str) -> Path:
 def arguments(doc: str, *, study: str) -> argparse.ArgumentParser:
     """The options that every study has."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("studies") / study, help="folder for the results")
+    parser.add_argument("--out", type=Path, default=Path("out") / study, help="folder for the results")
     parser.add_argument(
         "--quick", action="store_true", help="fewer samples and draws, for a look within a minute or two"
     )
@@ -139,8 +137,8 @@ def parameters(model: nn.Module) -> int:
 def path_methods(reference: xr.DataArray, *, rows: int, blur: str, noise: float, rank: int) -> dict[str, Any]:
     """Integrated gradients with nine baselines, each asking for about `rows` rows of the model a sample.
 
-    The seven of Sturmfels, Lundberg and Lee (Distill, 2020), their mean in place of black beside zero, and two that know
-    what the data look like.
+    Those of Sturmfels, Lundberg and Lee (Distill, 2020), with the sample's own mean beside zero for a constant; and two
+    that keep more of what data look like, their spectrum and their covariance.
     """
     b, draws = ta.baselines, 5
     path = ta.IntegratedGradients
@@ -189,45 +187,14 @@ def scoreboard(table: xr.Dataset, *, measure: str = "gap") -> str:
     return "\n\n".join(parts)
 
 
-def curves(table: xr.Dataset, *, measure: str = "gap", ranking: str = "signed") -> Figure:
-    """The scores with their intervals, and the deletion curves under each fill."""
-    order = np.argsort(table.score.sel(measure=measure, ranking=ranking).values)
-    names = table.method.values[order]
-    colours = dict(zip(names, matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(names)))))
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.6))
-    ax = left.subplots()
-    for offset, which in zip((0.15, -0.15), table.ranking.values):
-        s = table[["score", "score_low", "score_high"]].sel(measure=measure, ranking=which).isel(method=order)
-        error = np.stack([s.score - s.score_low, s.score_high - s.score])
-        ax.errorbar(s.score, np.arange(len(names)) + offset, xerr=error, fmt="o", ms=4, label=f"{which} ranking")
-    ax.set_yticks(np.arange(len(names)), names)
-    ax.set_xlabel(f"{measure} ({table[measure].attrs['long_name']}), 95 % interval")
-    ax.legend(frameon=False, loc="lower right")
-    mean = table.deletion_curve.sel(ranking=ranking).mean("sample")
-    axes = right.subplots(2, -(-table.sizes["fill"] // 2), sharex=True, sharey=True, squeeze=False).ravel()
-    for ax, fill in zip(axes, table.fill.values):
-        for name in names[::-1]:
-            style = ":" if bool(table.control.sel({"method": name})) else "-"
-            ax.plot(table.share, mean.sel({"method": name, "fill": fill}), style, color=colours[name], label=name)
-        ax.set_title(f"fill: {fill}", loc="left")
-        ax.set_xlabel("share removed, most important first")
-        ax.set_ylabel("target")
-    right.legend(*axes[0].get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right upper")
-    return figure
+def off_data(table: xr.Dataset) -> str:
+    """How far off clean data half a removal is, by fill."""
+    both = zip(table.fill.values, table.fill_shift.values, table.fill_auc.values)
+    told = (f"{fill} {shift:.0%}, {auc:.2f}" for fill, shift, auc in both)
+    return "half removed: share beyond the 99th percentile of clean data, AUC of a classifier\n" + "; ".join(told)
 
 
-def pictured(
-    model: nn.Module, x: xr.DataArray, methods: Mapping[str, Any], settings: Mapping[str, Any]
-) -> tuple[xr.Dataset, xr.DataArray]:
-    """The first method's result, and the maps of all, of a few samples: what a report shows."""
-    results = {name: ta.explain(model, x, method, **settings) for name, method in methods.items()}
-    maps = xr.concat([r.attribution for r in results.values()], "method", coords="minimal", compat="override")
-    return next(iter(results.values())), maps.assign_coords(method=list(results))
-
-
-def save(out: Path, table: xr.Dataset, figure: Figure, **report: Any) -> None:
-    """Write ``table.nc``, ``curves.png`` and ``report.html``."""
+def save(out: Path, table: xr.Dataset, *, title: str, notes: Sequence[str] = ()) -> None:
+    """Write a comparison as ``table.nc`` and ``report.html``."""
     write_netcdf(table, out / "table.nc")
-    figure.savefig(out / "curves.png", dpi=120)
-    ta.report.report(out=out / "report.html", **report)
+    ta.report.comparison(table, title=title, out=out / "report.html", notes=notes)
