@@ -25,6 +25,10 @@ from .methods.occlusion import Occlusion as Occlusion
 from .methods.rescaling import TemporalRescaling as TemporalRescaling
 from .methods.shapley import KernelShap as KernelShap
 from .methods.shapley import ShapleySampling as ShapleySampling
+from .methods.winit import FIT as FIT
+from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
+from .methods.winit import FeatureOcclusion as FeatureOcclusion
+from .methods.winit import WinIT as WinIT
 
 __version__ = "0.1.0"
 

@@ -31,7 +31,8 @@ class ExplanationWarning(UserWarning):
 class Call:
     """A model and its input, checked, and how to run the one on the other.
 
-    `names` and `classes`, of the targets and of the output axis, are known once the model has been asked.
+    `names` and `classes`, of the targets and of the output axis, are known once the model has been asked. `along` names the
+    dim whose output axis, where there is one, the method tells apart itself: the targets are of one entry of it.
     """
 
     inputs: labels.Inputs
@@ -45,6 +46,7 @@ class Call:
     adapt: bool
     autocast: torch.dtype | None
     seed: int
+    along: str | None = None
     names: list[str] = field(default_factory=list)
     classes: list[Any] = field(default_factory=list)
 
@@ -64,12 +66,13 @@ class Call:
         device: Any = None,
         autocast: Any = None,
         seed: int = 0,
+        along: str | None = None,
     ) -> Call:
         """Check everything that labels and shapes tell, before any work."""
         inputs = labels.read(x, dims, sample_dim, valid)
         about = labels.read_context(context, inputs)
         wrapped = models.read(model, inputs)
-        wanted = _wanted(target, core_targets.outputs_axes(outputs, None, wrapped.labels))
+        wanted = _wanted(target, _apart(core_targets.outputs_axes(outputs, None, wrapped.labels), along))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             raise TypeError(f"seed is a whole number, got {seed!r}")
         place = models.place(device, wrapped.module, inputs)
@@ -88,6 +91,7 @@ class Call:
             batch_size == "auto",
             mixed,
             int(seed),
+            along,
         )
 
     @property
@@ -100,12 +104,25 @@ class Call:
         """Samples in memory at once. Several times as much is held beside the input for each target, in float64."""
         return max(self.rows, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * len(self.wanted)))
 
-    def _bind_targets(self, shape: tuple[int, ...]) -> list[Value]:
-        found = core_targets.outputs_axes(self.outputs, shape, self.model.labels)
+    def _bind_targets(self, shape: tuple[int, ...]) -> tuple[list[Value], int | None]:
+        whole = core_targets.outputs_axes(self.outputs, shape, self.model.labels)
+        found = _apart(whole, self.along)
+        assert whole is not None
         assert found is not None
+        times = whole.dims.index(self.along) if self.along in whole.dims else None
+        if times is not None:
+            self._check_times(whole.shape[times])
         self.names[:] = _target_names(self.wanted, found)
         self.classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
-        return [t.bind(found) for t in self.wanted]
+        return [t.bind(found) for t in self.wanted], times
+
+    def _check_times(self, times: int) -> None:
+        axes = self.inputs.variables[0].axes
+        if self.along in axes.dims and times != (n := axes.shape[axes.axis(self.along)]):
+            raise ValueError(
+                f"the model gives {times} outputs along {self.along!r}, and x has {n} cells there; name an output axis "
+                f"{self.along!r} only where the model gives one output for each cell"
+            )
 
     @contextlib.contextmanager
     def running(
@@ -118,10 +135,14 @@ class Call:
             y = self.model.call(batch, {k: v[position] for k, v in about.items()})
             return y.to(self.place) if isinstance(y, torch.Tensor) and not self.model.differentiable else y
 
+        def bind(shape: tuple[int, ...]) -> list[Value]:
+            values, engine.along = self._bind_targets(shape)
+            return values
+
         with _progress(progress, total, what) as (advance, expect), untouched(self.model.module, self.place):
-            yield Engine(
+            engine = Engine(
                 forward,
-                self._bind_targets,
+                bind,
                 self.place,
                 compares=any(getattr(t, "compares", True) for t in self.wanted),
                 seed=self.seed,
@@ -133,6 +154,7 @@ class Call:
                 advance=advance,
                 expect=expect,
             )
+            yield engine
 
     def chunks(
         self, engine: Engine, *, graph: bool = False, held: int = 1, most: int | None = None
@@ -201,6 +223,16 @@ def _wanted(target: Any, axes: Axes | None) -> list[Any]:
         for t in wanted:
             t.bind(axes)
     return wanted
+
+
+def _apart(axes: Axes | None, dim: str | None) -> Axes | None:
+    """Output axes without that of `dim`."""
+    if axes is None or dim not in axes.dims:
+        return axes
+    kept = [a for a, d in enumerate(axes.dims) if d != dim]
+    names = tuple(axes.dims[a] for a in kept)
+    coords = {d: c for d, c in axes.coords.items() if d != dim}
+    return Axes(names, tuple(axes.shape[a] for a in kept), coords, axes.units)
 
 
 def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:

@@ -133,6 +133,8 @@ def explain(
         raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
     if not (callable(method) and hasattr(method, "gradient")):
         raise TypeError(f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}")
+    if target is None:
+        target = getattr(method, "default_target", None)
     settings: dict[str, Any] = {
         "target": target,
         "outputs": outputs,
@@ -150,7 +152,7 @@ def explain(
         results = {name: explain(m, x, method, seed=s, **settings) for name, (m, s) in runs.items()}
         return ensemble.total_cost(results) if dry_run else ensemble.combine(results)
     ((model, one),) = runs.values()
-    call = Call.of(model, x, seed=one, **settings)
+    call = Call.of(model, x, seed=one, along=getattr(method, "along", None), **settings)
     inputs = call.inputs
     if method.gradient and not call.model.differentiable:
         raise NoGradient(
@@ -171,14 +173,16 @@ def explain(
     with call.running(progress, inputs.n * least) as engine:
         if clean is not None and len(clean) >= FEWEST:
             shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.about)
-        for at, samples in call.chunks(engine, graph=getattr(bound, "looks", False)):
+        for at, samples in call.chunks(engine, graph=getattr(bound, "looks", False), held=getattr(bound, "held", 1)):
             table.put(at, _run(bound, samples, shifts), samples.valid)
     ds = table.dataset(call.several, call.names, np.array(call.classes))
     if shifts is not None:
         ds = _with_shifts(ds, shifts)
     if (agreement := ensemble.agreement_of_draws(ds)) is not None:
         ds["agreement"] = agreement
-    ds.attrs = _provenance(method, call.model.name, call.names, call.seed)
+    if hasattr(bound, "coordinates"):
+        ds = ds.assign_coords(bound.coordinates())
+    ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
     for name in ("attribution", "standard_error"):
         for v in inputs.variables:
             if name + v.suffix in ds:

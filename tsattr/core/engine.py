@@ -29,6 +29,10 @@ _KINKS = ("Relu", "LeakyRelu", "Prelu", "Rrelu", "Threshold", "Hardtanh", "Hards
           "Softshrink")  # fmt: skip
 
 
+# Rows of a batch of pieces of samples: on a processor what they make stays in its cache, about 30 % quicker than 4096 rows.
+_CPU_PIECES, _PIECES = 512, 2**16
+
+
 class NoGradient(TypeError):
     """A gradient method met a model without gradients."""
 
@@ -115,6 +119,12 @@ class Engine:
         False for a model without gradients.
     batch_size
         Rows of a batch; `adapt` lets it halve when memory runs out.
+    along
+        The axis of the outputs (the first after the sample axis is 0) along which the model gives one for each time, for a
+        method that tells times apart; else None. Targets are then those of one time, and the value of a whole sample is
+        that at its last time.
+    notes
+        What a method found out about the model, for the result's attrs.
     advance
         Told the number of rows done, for a progress bar; `expect` is told of rows to come.
     """
@@ -133,8 +143,11 @@ class Engine:
     expect: Callable[[int], None] = lambda rows: None
     targets: list[Value] = field(default_factory=list)
     smooth: bool | None = None
+    along: int | None = None
+    notes: dict[str, str] = field(default_factory=dict)
 
-    def _outputs(self, rows: Tensor, position: Tensor) -> Tensor:
+    def outputs(self, rows: Tensor, position: Tensor) -> Tensor:
+        """The model's outputs (r, *out) in float64 for rows of the samples at `position`."""
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             y = self.forward(rows, position)
         if not isinstance(y, Tensor):
@@ -152,25 +165,34 @@ class Engine:
             self.targets = self.bind(tuple(y.shape[1:]))
         return y.to(torch.float64)
 
-    def _values(self, y: Tensor, y0: Tensor | None) -> Tensor:
-        y0 = y.detach() if y0 is None else y0
+    def value(self, y: Tensor, y0: Tensor) -> Tensor:
+        """Target values (r, targets) of outputs beside those of the same samples intact, both without an axis of time."""
         return torch.stack([t(y, y0) for t in self.targets], 1)
 
-    def cut(self, total: int, run: Callable[[slice], Any]) -> Iterator[tuple[slice, Any]]:
-        """Run ``run(slice)`` over 0..total in batches, in smaller ones when memory runs out."""
+    def _values(self, y: Tensor, y0: Tensor | None) -> Tensor:
+        y0 = y.detach() if y0 is None else y0
+        if self.along is not None:
+            y, y0 = y.select(1 + self.along, -1), y0.select(1 + self.along, -1)
+        return self.value(y, y0)
+
+    def cut(self, total: int, run: Callable[[slice], Any], size: float = 1.0) -> Iterator[tuple[slice, Any]]:
+        """Run ``run(slice)`` over 0..total in batches, in smaller ones when memory runs out.
+
+        `size` is that of a row beside a whole sample: where the size of a batch is not asked for, more of small rows go in.
+        """
         start = 0
         while start < total:
-            at = slice(start, min(start + self.batch_size, total))
+            at = slice(start, min(start + self._rows(size), total))
             try:
                 result = run(at)
             except Exception as error:
                 if not _out_of_memory(error):
                     raise
-                if not self.adapt or self.batch_size == 1:
+                if not self.adapt or at.stop - at.start == 1:
                     raise MemoryError(
                         f"no memory for a batch of {at.stop - at.start} rows; give a smaller batch_size"
                     ) from error
-                self.batch_size = max(1, (at.stop - at.start) // 2)
+                self.batch_size = max(1, min(self.batch_size, int((at.stop - at.start) * size)) // 2)
                 result = None
             if result is None:  # outside the handler, so that the failed batch's tensors are free
                 if self.device.type == "cuda":
@@ -179,6 +201,11 @@ class Engine:
             self.advance(at.stop - at.start)
             yield at, result
             start = at.stop
+
+    def _rows(self, size: float) -> int:
+        if size >= 1 or not self.adapt:
+            return self.batch_size
+        return max(1, min(_CPU_PIECES if self.device.type == "cpu" else _PIECES, int(self.batch_size / size)))
 
     def predict(self, x: Tensor, position: Tensor, *, graph: bool) -> tuple[Tensor, Tensor | None]:
         """Target values (n, targets) at the intact samples, and the outputs (n, *out) if a target compares with them.
@@ -196,7 +223,7 @@ class Engine:
                 _backward_flags(self.module, self.device) if look else contextlib.nullcontext(),
             ):
                 # A copy where there is a graph, as the model may write into its input, which a leaf forbids.
-                y = self._outputs(rows.clone() if look else rows, position[at])
+                y = self.outputs(rows.clone() if look else rows, position[at])
                 v = self._values(y, None)
                 if look:
                     self.smooth = smooth(v)
@@ -211,7 +238,7 @@ class Engine:
 
         def run(at: slice) -> Tensor:
             with torch.no_grad():
-                return self._values(self._outputs(make(at), position[at]), y0(at))
+                return self._values(self.outputs(make(at), position[at]), y0(at))
 
         return self.cut(len(position), run)
 
@@ -228,7 +255,7 @@ class Engine:
             rows = make(at).detach().requires_grad_(True)
             with torch.enable_grad(), _backward_flags(self.module, self.device):
                 # A copy, as the model may write into its input, which a leaf of the graph forbids.
-                v = self._values(self._outputs(rows.clone(), position[at]), y0(at))
+                v = self._values(self.outputs(rows.clone(), position[at]), y0(at))
                 if not v.requires_grad:
                     raise NoGradient(
                         "the model's output has no gradient with respect to its input (detached, or computed outside torch); "

@@ -26,6 +26,7 @@ class Full:
     full: Callable[[Tensor, Key], Tensor]
     causal: bool = False
     conditional: ClassVar[bool] = False
+    nested: ClassVar[bool] = True
 
     def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
         """`x` with the absent cells replaced."""
@@ -39,6 +40,17 @@ class Conditional:
     fill: Callable[[Tensor, Tensor, Key], Tensor]
     causal: bool = False
     conditional: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Causal:
+    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.ahead`."""
+
+    fill: Callable[[Tensor, Tensor, Key], Tensor]
+    ahead: Callable[[Tensor], Any]
+    causal: ClassVar[bool] = True
+    conditional: ClassVar[bool] = True
+    nested: ClassVar[bool] = True
 
 
 class Baseline:

@@ -52,6 +52,11 @@ class Key:
         """The same rows with an independent stream of numbers."""
         return replace(self, stream=self.stream * 64 + stream + 1)
 
+    def at(self, rows: Tensor) -> Key:
+        """The keys of some rows."""
+        where = rows.cpu().numpy()
+        return replace(self, sample=self.sample[where], position=self.position[rows], draw=self.draw[where])
+
     def rng(self, row: int, *, per_sample: bool = False) -> np.random.Generator:
         """The generator of one row; with `per_sample`, the one that all draws of its sample share."""
         draw = 2**63 if per_sample else int(self.draw[row])

@@ -7,7 +7,7 @@ input, values (rows,). Any object with such a ``bind`` is a target; so is a plai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from .axes import Array, Axes
-
-Value = Callable[[Tensor, Tensor], Tensor]
+from .divergence import Divergence as Divergence
+from .outputs import Value as Value
+from .outputs import axis_of, date_of, index_of
+from .outputs import outputs_axes as outputs_axes
 
 
 class Target(Protocol):
@@ -29,52 +31,6 @@ class Target(Protocol):
     def bind(self, outputs: Axes) -> Value:
         """The function ``(y, y0) -> (rows,)`` for a model with these output axes."""
         ...
-
-
-def _axis(outputs: Axes, dim: str) -> int:
-    if dim not in outputs.dims:
-        raise KeyError(f"no output axis {dim!r}; the model's are {list(outputs.dims)}, named by outputs=...")
-    return outputs.dims.index(dim)
-
-
-def index_of(outputs: Axes, dim: str, where: Any) -> int:
-    """The index of one entry of an output axis: an int is an index, anything else a label."""
-    n = outputs.shape[_axis(outputs, dim)]
-    if isinstance(where, bool | np.bool_):
-        raise TypeError(f"a target along {dim!r} is an int (an index) or a label, got {where!r}")
-    if isinstance(where, int | np.integer):
-        if not -n <= where < n:
-            raise IndexError(f"target {int(where)} is out of range: output axis {dim!r} has {n} entries (0 to {n - 1})")
-        return int(where) % n
-    if dim not in outputs.coords:
-        raise KeyError(
-            f"target {where!r} is a label, but output axis {dim!r} has none; name them, e.g. "
-            f"outputs={{{dim!r}: [...]}}, or give an index"
-        )
-    labels = np.asarray(outputs.coords[dim])
-    if labels.dtype.kind in "fiu" and isinstance(where, float | np.floating):
-        at = int(np.abs(labels - where).argmin())
-        if np.isclose(labels[at], where, rtol=1e-6, atol=1e-9):
-            return at
-    elif labels.dtype.kind == "M" and not isinstance(where, float):
-        hit = np.flatnonzero(labels == _date(where, dim))
-        if len(hit):
-            return int(hit[0])
-    else:
-        names = labels.tolist()
-        if where in names or str(where) in map(str, names):
-            return names.index(where) if where in names else list(map(str, names)).index(str(where))
-    shown = ", ".join(map(repr, labels.tolist()[:12])) + (", ..." if n > 12 else "")
-    raise KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}")
-
-
-def _date(where: Any, dim: str) -> np.datetime64:
-    try:
-        return np.datetime64(where)
-    except ValueError:
-        raise KeyError(
-            f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'"
-        ) from None
 
 
 def _one_axis(outputs: Axes, what: str) -> str:
@@ -94,7 +50,7 @@ def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: st
     if where is not None:
         given[_one_axis(outputs, what)] = where
     for d in given:
-        _axis(outputs, d)
+        axis_of(outputs, d)
     open_axes = [d for d, n in zip(outputs.dims, outputs.shape) if d not in given and n > 1]
     if open_axes:
         raise ValueError(f"{what} leaves output axis {open_axes[0]!r} open; say where: {open_axes[0]}=index or label")
@@ -247,13 +203,13 @@ class Region:
             w = w * np.nan_to_num(given)
             named |= set(self.weights.dims or outputs.dims)
         for d, where in self.box:
-            axis = _axis(outputs, d)
+            axis = axis_of(outputs, d)
             inside = np.zeros(outputs.shape[axis], bool)
             if isinstance(where, tuple | slice):
                 low, high = (where.start, where.stop) if isinstance(where, slice) else where
                 labels = np.asarray(outputs.coords.get(d, np.arange(len(inside))))
                 if labels.dtype.kind == "M":
-                    low, high = _date(low, d), _date(high, d)
+                    low, high = date_of(low, d), date_of(high, d)
                     inside = (labels >= low) & (labels.astype(high.dtype) <= high)  # '2001-05' ends with the month
                 else:
                     inside = (labels >= low) & (labels <= high)
@@ -359,56 +315,3 @@ def label(target: Any) -> str:
 def is_many(target: Any) -> bool:
     """True for a list of targets."""
     return isinstance(target, Sequence) and not isinstance(target, str)
-
-
-def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None) -> Axes | None:
-    """The model's output axes from what the user said of them and the shape that came out.
-
-    Parameters
-    ----------
-    outputs
-        None, names (``("time", "class")``), or a mapping from names to labels (or None).
-    shape
-        Shape of one sample's output, or None before it is known.
-    labels
-        Labels of the single axis where the user gave none (a classifier's classes).
-
-    Returns
-    -------
-    Axes or None
-        None while neither says how many entries an axis has.
-    """
-    if isinstance(outputs, str):
-        outputs = (outputs,)
-    if outputs is None:
-        names: tuple[str, ...] = (
-            ("output",) if shape is None or len(shape) < 2 else tuple(f"output_{i}" for i in range(1, len(shape) + 1))
-        )
-        given: dict[str, Any] = {names[0]: labels} if labels is not None and (shape is None or len(shape) == 1) else {}
-    elif isinstance(outputs, Mapping):
-        names, given = tuple(map(str, outputs)), {str(d): v for d, v in outputs.items() if v is not None}
-    else:
-        names, given = tuple(map(str, outputs)), {}
-        if labels is not None and len(names) == 1:
-            given = {names[0]: labels}
-    coords = {d: np.asarray(getattr(v, "values", v)) for d, v in given.items()}
-    units = {d: str(v.attrs.get("units", "")) for d, v in given.items() if hasattr(v, "attrs")}
-    if shape is None:
-        if any(d not in coords for d in names):
-            return None
-        return Axes(names, tuple(len(coords[d]) for d in names), coords, units)
-    if outputs is None and not shape:
-        return Axes((), ())
-    if len(names) != len(shape):
-        raise ValueError(
-            f"outputs names {len(names)} axes {list(names)}, but the model's output has shape {shape} per sample"
-        )
-    for d, n in zip(names, shape):
-        if d in coords and len(coords[d]) != n:
-            if outputs is None:
-                coords.pop(d)
-            else:
-                raise ValueError(
-                    f"outputs gives {len(coords[d])} labels for axis {d!r}, but the model's output has {n} entries there"
-                )
-    return Axes(names, shape, coords, units)

@@ -1,0 +1,113 @@
+"""How a causal baseline goes on from a time: what WinIT and its family put in the place of a feature's recent past.
+
+A bound causal baseline may have, beside ``fill``, a verb ``ahead(known) -> Ahead`` and ``nested = True``, which says that
+what it puts at a time does not depend on how far the gap goes on. Then a window is filled without building the whole row,
+and one draw from a start serves every prediction time after it. One that has only ``fill`` serves as well, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .fills import Full
+from .keys import Key
+
+
+class Ahead(Protocol):
+    """What ``bound.ahead(known)`` returns, `known` being (n, *event) with NaN where a cell is missing."""
+
+    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+        """Values for the window of each row.
+
+        Parameters
+        ----------
+        i, start
+            (r,) each row's sample in `known`, and the first time of its window, at least 1.
+        length
+            Times in a window; times beyond the end of the series may be anything.
+        gone
+            Bool (r, *channels), the event without its time axis: True where a channel is absent over the whole window.
+        key
+            The random draw of each row; rows of one draw and one start share their numbers.
+
+        Returns
+        -------
+        (r, length, *channels); values where `gone` is False are not used.
+        """
+        ...
+
+
+def noise(key: Key, start: Tensor, length: int, times: int, channels: Sequence[tuple[str, int]]) -> Tensor:
+    """N(0, 1) of shape (r, length, \\*channels), which depends on seed, sample, draw and start alone.
+
+    `channels` are names and sizes of the event's dims without time, in their order; numbers are drawn in the order of the
+    names, so that transposing the input only transposes them.
+    """
+    order = sorted(range(len(channels)), key=lambda c: channels[c][0])
+    shape = (times, length, *(channels[c][1] for c in order))
+    # The table of a (sample, draw) holds the numbers of all its starts: making a generator costs more than they do.
+    pairs: dict[tuple[int, int], int] = {}
+    tables: list[np.ndarray] = []
+    index = []
+    for row, pair in enumerate(zip(key.sample.tolist(), key.draw.tolist())):
+        if pair not in pairs:
+            pairs[pair] = len(tables)
+            tables.append(key.rng(row).standard_normal(shape))
+        index.append(pairs[pair])
+    back = [0, *(1 + int(a) for a in np.argsort(order))]
+    values = np.stack(tables)[np.asarray(index), start.cpu().numpy()]
+    return torch.as_tensor(values).permute(0, *(1 + b for b in back)).to(start.device)
+
+
+def window(x: Tensor, i: Tensor, start: Tensor, length: int) -> Tensor:
+    """Cells start .. start + length of sample `i` of `x` (n, times, ...), the last cell repeated beyond the end."""
+    at = start[:, None] + torch.arange(length, device=x.device)
+    return x[i[:, None], at.clamp(max=x.shape[1] - 1)]
+
+
+def ahead_of(bound: Any, known: Tensor, axis: int) -> Ahead:
+    """The verb ``ahead`` of a bound causal baseline: its own, or by what it fills; `axis` is the time axis of `known`."""
+    if hasattr(bound, "ahead"):
+        own: Ahead = bound.ahead(known)
+        return own
+    return _Full(bound, known, axis) if isinstance(bound, Full) else _Fill(bound, known, axis)
+
+
+class _Full:
+    """By a value for every cell, made once for each (sample, draw)."""
+
+    def __init__(self, bound: Full, known: Tensor, axis: int) -> None:
+        self.bound, self.known, self.axis = bound, known, axis
+
+    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+        pairs, first, back = np.unique(
+            np.stack([i.cpu().numpy(), key.draw]), axis=1, return_index=True, return_inverse=True
+        )
+        at = torch.as_tensor(first, device=i.device)
+        full = self.bound.full(self.known[i[at]], key.at(at))
+        full = full.expand(pairs.shape[1], *self.known.shape[1:]).movedim(self.axis, 1)
+        return window(full, torch.as_tensor(back.reshape(-1), device=i.device), start, length)
+
+
+class _Fill:
+    """By filling whole rows."""
+
+    def __init__(self, bound: Any, known: Tensor, axis: int) -> None:
+        self.bound, self.known, self.axis = bound, known, axis
+
+    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+        rows = self.known[i]
+        time = torch.arange(rows.shape[self.axis], device=rows.device)
+        inside = (time >= start[:, None]) & (time < start[:, None] + length)
+        inside = inside.reshape(len(rows), -1, *[1] * (gone.ndim - 1)).movedim(1, self.axis)
+        filled = self.bound.fill(rows, inside & gone.unsqueeze(self.axis), key)
+        if filled.shape != rows.shape:
+            raise ValueError(
+                f"baseline {self.bound!r} gave shape {tuple(filled.shape)} for rows of shape {tuple(rows.shape)}"
+            )
+        return window(filled.movedim(self.axis, 1), torch.arange(len(rows), device=rows.device), start, length)

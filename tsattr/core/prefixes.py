@@ -1,0 +1,417 @@
+"""What a model says at each time of a series from its past, and what it would say had a stretch of time been otherwise.
+
+Which way is the quickest depends on the model, and is found by trial on the samples themselves, never by its name:
+
+* **recurrent state**: a module whose memory of the past is the state of its `nn.RNN`, `nn.GRU` or `nn.LSTM` layers, of
+  whatever depth, is asked about the stretch alone, from the state before it;
+* **one pass**: a causal model that gives one output for each time is asked once up to the end of the stretch, of finite
+  receptive field from where it still sees;
+* **prefixes**: any other model is asked about each prefix by itself, and its last output is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .ahead import window
+from .engine import Samples
+
+_TRIALS = 4  # samples on which a way is tried
+
+
+class Otherwise(Exception):
+    """The model does not work in the way that was tried."""
+
+
+@dataclass
+class Series:
+    """Samples along an axis of time, and the verb that asks the model about stretches of them.
+
+    `x` and `valid` are (n, times, \\*channels); `steps` counts the time steps asked of the model for each sample.
+    """
+
+    samples: Samples
+    axis: int
+    x: Tensor = field(init=False)
+    steps: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.x = self.samples.x.movedim(self.axis, 1)
+        self.steps = torch.zeros_like(self.samples.evaluations)
+
+    @property
+    def times(self) -> int:
+        """Length of a series."""
+        return self.x.shape[1]
+
+    @property
+    def every(self) -> bool:
+        """True where the model gives an output for each time, and not one for the series."""
+        return self.samples.engine.along is not None
+
+    @property
+    def valid(self) -> Tensor | None:
+        """Bool (n, times, \\*channels), or None where all cells are."""
+        return None if self.samples.valid is None else self.samples.valid.movedim(self.axis, 1)
+
+    def ask(self, i: Tensor, rows: Tensor) -> Tensor:
+        """Outputs (r, length or 1, \\*out) of rows (r, length, \\*channels) in the place of sample `i`."""
+        engine = self.samples.engine
+        y = engine.outputs(rows.movedim(1, self.axis).contiguous(), self.samples.position[i])
+        self.steps.index_add_(0, i, torch.full_like(i, rows.shape[1]))
+        self.samples.evaluations.index_add_(0, i, torch.ones_like(i))
+        if engine.along is None:
+            return y[:, None]
+        y = y.movedim(1 + engine.along, 1)
+        if y.shape[1] != rows.shape[1]:
+            raise Otherwise(f"{y.shape[1]} outputs for {rows.shape[1]} times")
+        return y
+
+    def known(self) -> Tensor:
+        """Outputs at the intact samples: (n, times, \\*out), or (n, 1, \\*out) where the model gives one for the series."""
+        y, along = self.samples.y0, self.samples.engine.along
+        if y is not None:
+            return y[:, None] if along is None else y.movedim(1 + along, 1)
+        every = torch.arange(len(self.x), device=self.x.device)
+        return torch.cat(
+            [y for _, y in self.samples.engine.cut(len(every), lambda at: self.ask(every[at], self.x[at]))]
+        )
+
+
+class Way:
+    """One way to read a model at the times of a stretch.
+
+    Parameters
+    ----------
+    series
+        The samples.
+    last
+        Read the model at the last time alone.
+    """
+
+    name = "prefixes"
+
+    def __init__(self, series: Series, last: bool = False) -> None:
+        self.series, self.last = series, last
+        self.times = series.times
+
+    def alike(self, start: Tensor) -> Tensor:
+        """A number for each start; rows of equal numbers can be asked about together."""
+        return start
+
+    def load(self, length: int) -> float:
+        """How large a row of `length` times is beside a whole sample."""
+        return 1.0
+
+    def __call__(self, i: Tensor, start: Tensor, rows: Tensor, every: bool) -> Tensor:
+        """Outputs with ``rows[:, j]`` in the place of time ``start + j`` of sample `i`.
+
+        (r, length, \\*out) for `every` time of the stretch, else (r, 1, \\*out) at the last of them. Rows are `alike`; what
+        lies beyond the end of the series may be anything.
+        """
+        raise NotImplementedError
+
+    def intact(self) -> Tensor:
+        """Outputs (n, times, \\*out) at the intact samples; at the last time alone, (n, 1, \\*out), with `last`."""
+        if self.last:
+            return self.series.known()[:, -1:]
+        return self.series.known() if self.series.every else self._each()
+
+    def _each(self) -> Tensor:
+        """Outputs of all prefixes of the intact samples."""
+        x = self.series.x
+        every = torch.arange(len(x), device=x.device)
+        found = [self._at(every, torch.full_like(every, t)) for t in range(self.times)]
+        return torch.cat(found, 1)
+
+    def _at(self, i: Tensor, time: Tensor) -> Tensor:
+        """Outputs (r, 1, \\*out) of intact samples at one time each, all alike."""
+        rows = self.series.x[i, time][:, None]
+        cut = self.series.samples.engine.cut(len(i), lambda at: self(i[at], time[at], rows[at], False))
+        return torch.cat([y for _, y in cut])
+
+
+class Prefixes(Way):
+    """Each prefix by itself, or what the model sees of it."""
+
+    def __init__(self, series: Series, last: bool = False) -> None:
+        super().__init__(series, last)
+        self.field = series.times
+        if not last:
+            self.field = min(self.times, self._field())
+        if self.field < self.times:
+            self.name = f"prefixes, of which the model sees {self.field} steps"
+
+    def alike(self, start: Tensor) -> Tensor:
+        """Starts from which all that the model sees lies in the series are alike."""
+        return start.clamp(max=self.field)
+
+    def __call__(self, i: Tensor, start: Tensor, rows: Tensor, every: bool) -> Tensor:
+        """From the shortest prefix to the longest."""
+        first = int(start[0])
+        length = min(rows.shape[1], self.times - first) if first < self.field else rows.shape[1]
+        found = [self._ask(i, start, rows[:, : j + 1]) for j in (range(length) if every else [length - 1])]
+        return _padded(torch.cat(found, 1), rows.shape[1] if every else 1)
+
+    def _ask(self, i: Tensor, start: Tensor, rows: Tensor) -> Tensor:
+        """The last output of the prefix that ends with `rows`."""
+        before = min(int(start[0]), self.field - rows.shape[1])
+        past = window(self.series.x, i, start - before, before) if before > 0 else rows[:, :0]
+        return self.series.ask(i, torch.cat([past, rows[:, -self.field :]], 1))[:, -1:]
+
+    def _field(self) -> int:
+        """How many of the last steps the last output depends on, by where a NaN reaches it; all where that is not clear."""
+        i = torch.zeros(1, dtype=torch.int64, device=self.series.x.device)
+        x = self.series.x[:1]
+        if torch.isnan(x).any():
+            return self.times
+
+        def seen(first: int) -> bool:
+            spoilt = x.clone()
+            spoilt[:, :first] = torch.nan
+            return bool(torch.isnan(self.series.ask(i, spoilt)[:, -1]).any())
+
+        try:
+            low, high = 1, self.times  # spoiling all but the last `high` steps does not reach it
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (middle + 1, high) if seen(self.times - middle) else (low, middle)
+            if high == self.times or seen(self.times - high):
+                return self.times
+            whole = self.series.ask(i, x)[:, -1]
+            _same(self.series.ask(i, x[:, -high:])[:, -1], whole)
+        except Exception as error:
+            _pass_on(error)
+            return self.times
+        return high
+
+
+class Passes(Way):
+    """One pass of a causal model that gives an output for each time."""
+
+    name = "one pass"
+
+    def __init__(self, series: Series, last: bool = False) -> None:
+        super().__init__(series, last)
+        self._check()
+        self.field = self._field()
+        if self.field < self.times:
+            self.name = f"one pass of {self.field} steps before"
+
+    def alike(self, start: Tensor) -> Tensor:
+        """Starts from which all that the model sees lies in the series are alike."""
+        return start.clamp(max=self.field)
+
+    def load(self, length: int) -> float:
+        """What it sees before the stretch, and the stretch."""
+        return min(1.0, (self.field + length) / self.times)
+
+    def __call__(self, i: Tensor, start: Tensor, rows: Tensor, every: bool) -> Tensor:
+        """The stretch, and what comes before it."""
+        first = int(start[0])
+        before = min(first, self.field)
+        length = min(rows.shape[1], self.times - first) if first < self.field else rows.shape[1]
+        past = window(self.series.x, i, start - before, before) if before > 0 else rows[:, :0]
+        y = self.series.ask(i, torch.cat([past, rows[:, :length]], 1))[:, before:]
+        return _padded(y, rows.shape[1]) if every else y[:, -1:]
+
+    def _check(self) -> None:
+        """The past must not depend on the future, nor on how much of it there is."""
+        x = self.series.x[:_TRIALS]
+        i = torch.arange(len(x), device=x.device)
+        whole = self.series.known()[:_TRIALS]
+        for time in sorted({1, self.times // 2, self.times - 1} - {self.times}):
+            other = x.clone()
+            other[:, time:] = other[:, time:].flip(1) * 2 + 1
+            _same(self.series.ask(i, other)[:, :time], whole[:, :time])
+            _same(self.series.ask(i, x[:, :time]), whole[:, :time])
+
+    def _field(self) -> int:
+        """How many steps before a time its output depends on, by where a NaN at the first step reaches."""
+        x = self.series.x[:1]
+        i = torch.zeros(1, dtype=torch.int64, device=x.device)
+        spoilt = x.clone()
+        spoilt[:, 0] = torch.nan
+        try:
+            reached = torch.isnan(self.series.ask(i, spoilt)).flatten(2).any(2)[0]
+            found = int(reached.nonzero().max()) if reached.any() else 0
+            if found + 1 >= self.times or torch.isnan(x).any():
+                return self.times
+            cut = self.series.ask(i, x[:, 1:])[:, found:]
+            _same(cut, self.series.known()[:1, 1 + found :])
+        except Exception as error:
+            _pass_on(error)
+            return self.times
+        return found
+
+
+class Recurrent(Way):
+    """From the state of recurrent layers before the stretch."""
+
+    name = "recurrent state"
+
+    def __init__(self, series: Series, layers: list[nn.RNNBase], last: bool = False) -> None:
+        super().__init__(series, last)
+        self.layers = layers
+        self.states = self._walk() if any(_deep(m) for m in layers) else self._at_once()
+        self._check()
+
+    def alike(self, start: Tensor) -> Tensor:
+        """All are."""
+        return torch.zeros_like(start)
+
+    def load(self, length: int) -> float:
+        """The stretch alone, and the state."""
+        return min(1.0, length / self.times)
+
+    def __call__(self, i: Tensor, start: Tensor, rows: Tensor, every: bool) -> Tensor:
+        """The stretch alone, from the state before it."""
+        state = [[part[start - 1, i].transpose(0, 1) for part in parts] for parts in self.states]
+        if not every or self.series.every:
+            y, _ = self._ask(i, rows, state)
+            return y if every else y[:, -1:]
+        found = []
+        for j in range(rows.shape[1]):  # a model of one output for the series is read after each step
+            y, passed = self._ask(i, rows[:, j : j + 1], state)
+            state = [[part.contiguous() for part in parts] for _, parts in passed]
+            found.append(y)
+        return torch.cat(found, 1)
+
+    def _ask(self, i: Tensor, rows: Tensor, state: list[Any] | None) -> tuple[Tensor, list[Any]]:
+        """Outputs, and of each layer what it gave at each time and its last state; from `state`, or the model's own start."""
+        passed: dict[int, Any] = {}
+
+        def begin(number: int) -> Callable[..., Any]:
+            def hook(module: nn.RNNBase, args: Any, kwargs: Any) -> Any:
+                if number in passed:
+                    raise Otherwise("a recurrent layer is used twice")
+                if state is None:
+                    return None
+                given = tuple(part.contiguous() for part in state[number])
+                kwargs = {k: v for k, v in kwargs.items() if k != "hx"}
+                return (*args[:1], given if len(given) > 1 else given[0]), kwargs
+
+            return hook
+
+        def end(number: int) -> Callable[..., Any]:
+            def hook(module: nn.RNNBase, args: Any, output: Any) -> None:
+                if not isinstance(output[0], Tensor) or output[0].ndim != 3:
+                    raise Otherwise("the recurrent layer takes packed or single sequences")
+                parts = output[1] if isinstance(output[1], tuple) else (output[1],)
+                if parts[0].shape[1] != len(rows):
+                    raise Otherwise("the recurrent layer does not run over the rows")
+                passed[number] = output[0] if module.batch_first else output[0].transpose(0, 1), parts
+
+            return hook
+
+        hooks = [m.register_forward_pre_hook(begin(k), with_kwargs=True) for k, m in enumerate(self.layers)]
+        hooks += [m.register_forward_hook(end(k)) for k, m in enumerate(self.layers)]
+        try:
+            y = self.series.ask(i, rows)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if len(passed) < len(self.layers):
+            raise Otherwise("a recurrent layer is not used")
+        return y, [passed[k] for k in range(len(self.layers))]
+
+    def _at_once(self) -> list[list[Tensor]]:
+        """Of each layer of one level its outputs, which are its states: (times, n, 1, hidden)."""
+        x = self.series.x
+        every = torch.arange(len(x), device=x.device)
+        cut = self.series.samples.engine.cut(len(x), lambda at: self._ask(every[at], x[at], None)[1])
+        found = [passed for _, passed in cut]
+        states = [torch.cat([p[k][0] for p in found]).transpose(0, 1)[:, :, None] for k in range(len(self.layers))]
+        if any(len(s) != self.times for s in states):
+            raise Otherwise("the recurrent layer does not take one step a time")
+        return [[s] for s in states]
+
+    def _walk(self) -> list[list[Tensor]]:
+        """Of each layer its states (h, and c) after each step, by taking the steps one by one: (times, n, levels, hidden)."""
+        x = self.series.x
+        every = torch.arange(len(x), device=x.device)
+        state: list[Any] | None = None
+        kept: list[list[list[Tensor]]] = [[] for _ in self.layers]
+        for t in range(self.times):
+            _, passed = self._ask(every, x[:, t : t + 1], state)
+            state = [parts for _, parts in passed]
+            for k, parts in enumerate(state):
+                kept[k].append([part.transpose(0, 1) for part in parts])
+        return [[torch.stack(parts) for parts in zip(*steps)] for steps in kept]
+
+    def _check(self) -> None:
+        """From the state in the middle the model must say what it says of the whole."""
+        x = self.series.x[:_TRIALS]
+        i, whole = torch.arange(len(x), device=x.device), self.series.known()[:_TRIALS]
+        for first in sorted({1, self.times // 2, self.times - 1} - {0}):
+            start = torch.full_like(i, first)
+            y = self(i, start, x[:, first:], self.series.every)
+            _same(y, whole[:, -y.shape[1] :])
+
+    def _each(self) -> Tensor:
+        x = self.series.x
+        every = torch.arange(len(x), device=x.device)
+        begin, _ = self._ask(every, x[:, :1], None)
+        if self.times == 1:
+            return begin
+        pairs = torch.cartesian_prod(every, torch.arange(1, self.times, device=x.device))
+        rest = self._at(pairs[:, 0], pairs[:, 1])
+        return torch.cat([begin, rest.reshape(len(x), self.times - 1, *rest.shape[2:])], 1)
+
+
+def way_of(series: Series, last: bool = False) -> Way:
+    """The quickest way that gives what the model gives; `last` for a model that is read at the last time alone."""
+    if series.times > 1:
+        layers = _layers(series.samples.engine.module)
+        ways: list[Callable[[], Way]] = [lambda: Recurrent(series, layers, last)] if layers else []
+        ways += [lambda: Passes(series, last)] if series.every else []
+        for way in ways:
+            asked = series.samples.evaluations.clone(), series.steps.clone()
+            try:
+                return way()
+            except Exception as error:
+                _pass_on(error)
+                series.samples.evaluations, series.steps = asked  # a trial that failed is not the method's cost
+    return Prefixes(series, last)
+
+
+def _layers(module: nn.Module | None) -> list[nn.RNNBase]:
+    """The recurrent layers of a module, none where one looks into the future."""
+    found = [] if module is None else [m for m in module.modules() if isinstance(m, nn.RNNBase)]
+    return [] if any(m.bidirectional for m in found) else found
+
+
+def _deep(layer: nn.RNNBase) -> bool:
+    """True where a layer's outputs are not all of its state."""
+    return layer.num_layers > 1 or isinstance(layer, nn.LSTM)
+
+
+def _padded(y: Tensor, length: int) -> Tensor:
+    """`y` (r, m, ...) with its last entry repeated up to `length`: times beyond the end, which nobody reads."""
+    return y if y.shape[1] == length else torch.cat([y, y[:, -1:].expand(-1, length - y.shape[1], *y.shape[2:])], 1)
+
+
+def _same(y: Tensor, whole: Tensor) -> None:
+    """Raise `Otherwise` unless outputs agree but for rounding."""
+    if y.shape != whole.shape:
+        raise Otherwise(f"{tuple(y.shape)} outputs instead of {tuple(whole.shape)}")
+    kept = torch.isfinite(whole)
+    scale = 1 + (float(whole[kept].abs().max()) if kept.any() else 0.0)
+    if not torch.allclose(y, whole, rtol=0, atol=1e-4 * scale, equal_nan=True):
+        raise Otherwise("other outputs")
+
+
+def _pass_on(error: Exception) -> None:
+    """Raise again what is no sign that a model works otherwise: a lack of memory."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        raise error
+
+
+def state_size(module: nn.Module | None) -> int:
+    """How many numbers a recurrent module remembers of a sample at a time."""
+    return sum(m.num_layers * m.hidden_size * (1 + isinstance(m, nn.LSTM)) for m in _layers(module))

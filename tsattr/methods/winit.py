@@ -1,0 +1,433 @@
+"""WinIT and its family: what losing the recent past of a feature does to the predictions that follow, by time and lag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.axes import Axes
+from ..core.baselines import Hold, Uniform
+from ..core.engine import Moments, Samples
+from ..core.results import Field, check_count
+from ..core.stretches import Stretches, Timing, each_series
+from ..core.targets import Divergence
+
+AGGREGATES = (None, "mean", "max", "absmax", "sum")
+
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is one of {known}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnPrefixes:
+    """A method that asks what could be said at each time from the past alone."""
+
+    gradient: ClassVar[bool] = False
+    default_target: ClassVar[Any] = Divergence("pd")
+
+    groups: Any = None
+    predictions: str = "every"
+    timing: Timing | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_count("draws", self.draws)  # type: ignore[attr-defined]
+        _one_of("predictions", self.predictions, ("every", "last"))
+
+    @property
+    def along(self) -> str:
+        """The dim of time, whose output axis the method tells apart itself."""
+        return str(self.dim)  # type: ignore[attr-defined]
+
+    @property
+    def bound(self) -> Timing:
+        """The windows on the input."""
+        if self.timing is None:
+            raise ValueError(f"{type(self).__name__} is run by tsattr.explain")
+        return self.timing
+
+    @property
+    def held(self) -> int:
+        """Arrays of the samples' size in memory at once."""
+        return self.bound.held
+
+    def prepared(self, module: Any, axes: Sequence[Axes]) -> Any:
+        """The method with its windows and groups on an input with these axes."""
+        timing = Timing.of(axes, self.along, getattr(self, "window", 1), module)
+        return replace(self, timing=timing, groups=self.groups or each_series(axes[0], self.along))
+
+    def _stretches(self, samples: Samples, baseline: Any) -> Stretches:
+        last = self.predictions == "last"
+        return Stretches.of(samples, self.bound, baseline, self.groups, last=last, who=type(self).__name__)
+
+
+@dataclass(frozen=True)
+class WinIT(_OnPrefixes):
+    """Windowed feature importance in time: what losing a feature's recent past does to each prediction, by lag.
+
+    For the prediction at t, with feature i absent over ``a .. t`` in ``x~``,
+
+        ``D(i, a, t) = g(f(x_0..t), f(x~_0..t))``, the mean over the baseline's draws, and
+        ``I(i, a, t) = D(i, a, t) - D(i, a + 1, t)``; ``I(i, t, t) = D(i, t, t)``,
+
+    with the target's loss for g: by default the shift of the predictive distribution, ``Divergence("pd")``. Over a window the
+    I telescope to D of the whole of it, so they are its share by one order of removal, the latest first; a single I may be
+    negative. ``order="symmetric"`` is the mean with the earliest first, a two-permutation Shapley value over the window.
+    Before the first observation nothing is known: it is never removed, and has importance 0.
+
+    A draw from a start to the end of the window serves every prediction in it where the baseline allows: T N model steps a
+    feature and draw in place of T N^2 / 2 for draws of their own, and T^2 N / 2 for prefixes run from their beginning. The
+    values have the same expectation; errors of one start at several predictions are correlated.
+
+    How the model is read is found by trial, and said in ``attrs["reading"]``: from the cached state of recurrent layers, in
+    one pass of a causal model that gives an output for each time, or prefix by prefix. A model that gives one output for a
+    series is asked about its prefixes, and should have seen such in training; ``predictions="last"`` explains its one
+    prediction at the end instead.
+
+    Parameters
+    ----------
+    window
+        Length of the window in cells, or an extent along the coordinate of time ("6h").
+    baseline
+        What takes the place of the lost past; causal: `Hold`, `Constant`, `Marginal`, `Generator`, ...
+    dim
+        The dim of time. An output axis of that name in ``outputs=`` holds the model's output for each time.
+    draws
+        Draws of a baseline that draws.
+    difference
+        False for D: what losing everything from the observation on does.
+    aggregate
+        None for a dim ``lag``, the prediction's time less the observation's in cells; or over the predictions whose window
+        holds the observation the "mean", "max", "absmax" (the signed value of the largest size) or "sum". Near the end
+        of the series the mean is over the fewer predictions that there are.
+    order
+        "backward", as published, or "symmetric".
+    horizons
+        "shared" draws; "independent", one for each start and prediction; "auto": shared where what the baseline puts at a
+        time does not depend on how far the gap goes on.
+    groups
+        Series that go absent together, ``Along("lead")`` or ``Labelled(...)`` over features; by default each by itself.
+    predictions
+        "every" time, or the "last" alone.
+
+    Returns
+    -------
+    attribution (the input's dims, and ``lag``), ``group_value`` for each group, their standard errors over draws, and
+    ``model_steps``, the time steps asked of the model. NaN where no prediction's window holds the observation at that lag.
+
+    Raises
+    ------
+    ValueError
+        A baseline that is not causal, groups that change along time, a window shorter than a step.
+    TypeError
+        An input of several variables.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> x = torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0]])[..., None]
+    >>> delayed = lambda x: torch.nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]  # what came in one step before
+    >>> ds = ta.explain(delayed, x, ta.WinIT(3, ta.baselines.Constant(0.0)), dims=("sample", "time", "feature"), outputs=("time", "output"),
+    ...                 target=ta.targets.Divergence("difference"))
+    >>> ds.attribution.sel(time=2).values[0, 0].tolist()  # nothing at once, all of it a step later
+    [0.0, 1.0, 0.0]
+
+    References
+    ----------
+    Leung et al., "Temporal dependencies in feature importance for time series prediction", ICLR 2023.
+    """
+
+    window: int | str = 10
+    baseline: Any = Hold()  # noqa: RUF009 - frozen
+    dim: str = "time"
+    draws: int = 3
+    difference: bool = True
+    aggregate: str | None = None
+    order: str = "backward"
+    horizons: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("aggregate", self.aggregate, AGGREGATES)
+        _one_of("order", self.order, ("backward", "symmetric"))
+        _one_of("horizons", self.horizons, ("auto", "shared", "independent"))
+        if self.order == "symmetric" and not self.difference:
+            raise ValueError("order='symmetric' averages two orders of differences; give difference=True")
+
+    @property
+    def shared(self) -> bool:
+        """True where one draw from a start serves all predictions after it."""
+        return self.horizons == "shared" or (self.horizons == "auto" and getattr(self.baseline, "nested", False))
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        with torch.no_grad():
+            stretches = self._stretches(samples, self.baseline)
+            inside = torch.as_tensor(self.bound.inside(last=self.predictions == "last"), device=samples.x.device)
+            per_draw = self.aggregate if self.aggregate in ("mean", "sum") else None
+            names = ("lag",) if per_draw is None else ()
+            shape = (samples.targets, len(stretches.groups), *inside.shape[: 1 + len(names)])
+            moments = Moments(samples.n, shape, self.draws, samples.x.device)
+            each = torch.arange(samples.n, device=samples.x.device)
+            for draw in range(self.draws):
+                found = self._importance(stretches, inside, draw)
+                samples.failed |= ~torch.isfinite(found[..., inside]).flatten(1).all(1)
+                found[..., 0, :] = 0  # nothing comes before the first observation that could take its place
+                moments.add(each, torch.full_like(each, draw), _over_lags(found, inside, per_draw))
+            out = {"": moments.mean()} | ({"error": moments.standard_error()} if self.draws > 1 else {})
+            if self.aggregate in ("max", "absmax"):
+                at = _extreme(out[""], inside, self.aggregate)
+                out, names = {k: v.gather(-1, at).squeeze(-1) for k, v in out.items()}, ()
+            fields = {
+                "attribution": stretches.label(out[""], self.bound, names),
+                "group_value": Field(("target", "group", self.dim, *names), out[""]),
+            }
+            if self.draws > 1:
+                fields["standard_error"] = stretches.label(out["error"], self.bound, names)
+                fields["group_standard_error"] = Field(("target", "group", self.dim, *names), out["error"])
+            return fields | {"model_steps": Field((), stretches.series.steps)}
+
+    def _importance(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
+        """I of one draw, (n, targets, groups, times, lags)."""
+        loss = self._losses(stretches, inside, draw)
+        if not self.difference:
+            return loss
+        backward = loss.clone()
+        backward[..., :-1, 1:] -= loss[..., 1:, :-1]
+        return backward if self.order == "backward" else (backward + self._forward(stretches, loss, draw)) / 2
+
+    def _losses(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
+        """D of one draw, NaN where there is no such window."""
+        n, (times, lags) = stretches.series.samples.n, inside.shape
+        shape = (n, stretches.values.shape[-1], len(stretches.groups), times, lags)
+        out = torch.full(shape, torch.nan, dtype=torch.float64, device=inside.device)
+        if self.shared and self.predictions == "every":
+            start = inside.any(1).nonzero()[:, 0]
+            i, a, g = _grid(n, start, len(stretches.groups))
+            for at, v in stretches.losses(i, a, g, draw, gap=lags, length=lags, every=True):
+                out[i[at], :, g[at], a[at]] = v.transpose(1, 2)
+            out[..., ~inside] = torch.nan
+            return out
+        for lag in range(lags):
+            i, a, g = _grid(n, inside[:, lag].nonzero()[:, 0], len(stretches.groups))
+            fresh = 0 if self.shared else 1 + lag
+            for at, v in stretches.losses(i, a, g, draw, gap=lag + 1, length=lag + 1, every=False, fresh=fresh):
+                out[i[at], :, g[at], a[at], lag] = v[:, 0]
+        return out
+
+    def _forward(self, stretches: Stretches, loss: Tensor, draw: int) -> Tensor:
+        """I by removal of the earliest first: the window of each prediction is absent up to a, and then up to a - 1."""
+        device, first = loss.device, torch.as_tensor(self.bound.first, device=loss.device)
+        time = torch.arange(len(first), device=device)
+        time = time[(time >= 1) & ((time == len(first) - 1) | (self.predictions == "every"))]
+        size = time - first[time] + 1
+        before = torch.zeros((*loss.shape[:3], len(time)), dtype=loss.dtype, device=device)
+        out = torch.full_like(loss, torch.nan)
+        for gap in range(1, int(size.max()) + 1):
+            up_to = before.clone()
+            for length in torch.unique(size[size >= gap]).tolist():
+                (which,) = (size == length).nonzero(as_tuple=True)
+                if gap == length:  # the whole window, known from the other order
+                    up_to[..., which] = loss[..., first[time[which]], length - 1]
+                    continue
+                i, p, g = _grid(len(loss), which, loss.shape[2])
+                for at, v in stretches.losses(i, first[time[p]], g, draw, gap=gap, length=length, every=False):
+                    up_to[i[at], :, g[at], p[at]] = v[:, 0]
+            (open_,) = (size >= gap).nonzero(as_tuple=True)
+            a = first[time[open_]] + gap - 1
+            out[..., a, time[open_] - a] = (up_to - before)[..., open_]
+            before = up_to
+        return out
+
+    def rows(self) -> tuple[int, int]:
+        """The stretch from each start, to each prediction where it takes rows of its own."""
+        inside, groups = self.bound.inside(last=self.predictions == "last"), len(self.groups.names)
+        starts, stretches = int(inside.any(1).sum()), int(inside.sum())
+        orders = self.bound.lags if self.order == "symmetric" else 1
+        return 1 + starts * groups, self.bound.times + stretches * groups * self.draws * orders
+
+    def coordinates(self) -> dict[str, Any]:
+        """The lags in cells, and in the unit of an evenly spaced coordinate."""
+        if self.aggregate is not None:
+            return {}
+        timing, lag = self.bound, np.arange(self.bound.lags)
+        out: dict[str, Any] = {
+            "lag": ("lag", lag, {"long_name": "time of the prediction less that of the observation, in cells"})
+        }
+        if timing.spacing is not None:
+            units = {"units": timing.units} if timing.units else {}
+            out["lag_time"] = ("lag", lag * timing.spacing, {"long_name": "lag"} | units)
+        return out
+
+
+def _grid(n: int, start: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample, start and group of each row, sample by sample."""
+    every = [torch.arange(n, device=start.device), start, torch.arange(groups, device=start.device)]
+    i, a, g = torch.meshgrid(*every, indexing="ij")
+    return i.reshape(-1), a.reshape(-1), g.reshape(-1)
+
+
+def _over_lags(found: Tensor, inside: Tensor, aggregate: str | None) -> Tensor:
+    """The sum or the mean over the predictions whose window holds an observation; NaN where there are none."""
+    if aggregate is None:
+        return found
+    count = inside.sum(1)
+    total = torch.where(inside, found, 0).sum(-1)
+    held = torch.where(count > 0, total / count if aggregate == "mean" else total, torch.nan)
+    held[..., 0] = 0
+    return held
+
+
+def _extreme(found: Tensor, inside: Tensor, aggregate: str) -> Tensor:
+    """The lag of the largest value, or of the largest size (of equals, the positive one)."""
+    low = torch.where(inside, found, -torch.inf)
+    if aggregate == "absmax":
+        size = torch.where(inside, found.abs(), -torch.inf)
+        low = torch.where(size == size.amax(-1, keepdim=True), low, -torch.inf)
+    return low.argmax(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class FeatureOcclusion(_OnPrefixes):
+    """What each observation adds to the prediction at its own time: ``g(f(x_0..t), f(x_0..t with x_i,t replaced))``.
+
+    WinIT with a window of one step, so delayed effects are not seen. Values as published are half of "pd", the mean over
+    two classes. The first observation has importance 0.
+
+    Parameters
+    ----------
+    baseline
+        What takes the observation's place; by default U(-3, 3), as published for standardised data.
+    dim, draws, groups, predictions
+        As in `WinIT`.
+
+    Returns
+    -------
+    attribution, ``group_value``, their standard errors over draws, ``model_steps``.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: (x * torch.tensor([2.0, 0.0])).sum(-1)  # an output for each time
+    >>> ds = ta.explain(f, torch.ones(1, 2, 2), ta.FeatureOcclusion(ta.baselines.Constant(0.0)), outputs=("time",),
+    ...                 dims=("sample", "time", "feature"), target=ta.targets.Divergence("difference"))
+    >>> ds.attribution.values.tolist()
+    [[[0.0, 0.0], [2.0, 0.0]]]
+
+    References
+    ----------
+    Suresh et al., "Clinical intervention prediction and understanding with deep neural networks", MLHC 2017; as in
+    Tonekaboni et al., NeurIPS 2020.
+    """
+
+    baseline: Any = Uniform(-3.0, 3.0)  # noqa: RUF009 - frozen
+    dim: str = "time"
+    draws: int = 10
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        return self._as_window()(samples)
+
+    def _as_window(self) -> WinIT:
+        same = {"groups": self.groups, "predictions": self.predictions, "timing": self.timing}
+        return WinIT(1, self.baseline, self.dim, self.draws, difference=False, aggregate="sum", **same)
+
+    def rows(self) -> tuple[int, int]:
+        """As WinIT with a window of one step."""
+        return self._as_window().rows()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentedOcclusion(FeatureOcclusion):
+    """Feature occlusion with values that occur: ``x_i,t`` is drawn from the feature's own distribution in training data.
+
+    Parameters
+    ----------
+    baseline
+        ``Marginal.fit(train)``, as published; any causal baseline that draws.
+    dim, draws, groups, predictions
+        As in `WinIT`.
+
+    Returns
+    -------
+    As `FeatureOcclusion`.
+
+    References
+    ----------
+    Tonekaboni et al., "What went wrong and when? Instance-wise feature importance for time-series black-box models",
+    NeurIPS 2020.
+    """
+
+
+@dataclass(frozen=True)
+class FIT(_OnPrefixes):
+    """Feature importance in time: how much of the shift of the prediction since the step before a feature explains.
+
+    ``2 sigmoid(5 E[ KL(p(y|x_0..t) || p(y|x_0..t-1)) - KL(p(y|x_0..t) || p(y|x_0..t-1, x_i,t)) ]) - 1``, where the last
+    distribution knows of time t the feature alone: all others are drawn. Between -1 and 1; the first observation has 0.
+    Delayed effects are not seen, and the first term, which no feature enters, orders times and not features.
+
+    Parameters
+    ----------
+    baseline
+        What draws the other features at t given the feature and the past: `JointGenerator`.
+    dim, draws, groups, predictions
+        As in `WinIT`; a group is kept together.
+
+    Returns
+    -------
+    attribution, ``group_value``, their standard errors (by the slope of the sigmoid), ``model_steps``.
+
+    References
+    ----------
+    Tonekaboni et al., "What went wrong and when? Instance-wise feature importance for time-series black-box models",
+    NeurIPS 2020.
+    """
+
+    default_target: ClassVar[Any] = Divergence("kl")
+
+    baseline: Any
+    dim: str = "time"
+    draws: int = 10
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Explain some samples."""
+        with torch.no_grad():
+            kept = self._stretches(samples, self.baseline)
+            groups = kept.groups
+            others = replace(kept, groups=~groups)
+            n, times, device = samples.n, self.bound.times, samples.x.device
+            start = torch.arange(1, times, device=device) if self.predictions == "every" else None
+            start = torch.arange(max(times - 1, 1), times, device=device) if start is None else start
+            moments = Moments(n, (samples.targets, len(groups), times), self.draws, device)
+            each = torch.arange(n, device=device)
+            i, a, g = _grid(n, start, len(groups))
+            for draw in range(self.draws):
+                found = torch.full(
+                    (n, samples.targets, len(groups), times), torch.nan, dtype=torch.float64, device=device
+                )
+                found[..., 0] = 0
+                for at, v in others.losses(i, a, g, draw, gap=1, length=1, every=False):
+                    found[i[at], :, g[at], a[at]] = v[:, 0]
+                found[..., start] = kept.since(start)[:, :, None] - found[..., start]
+                samples.failed |= ~torch.isfinite(found[..., start]).flatten(1).all(1)
+                moments.add(each, torch.full_like(each, draw), found)
+            score = torch.tanh(2.5 * moments.mean())
+            names = ("target", "group", self.dim)
+            fields = {"attribution": kept.label(score, self.bound, ()), "group_value": Field(names, score)}
+            if self.draws > 1:
+                error = 2.5 * (1 - score**2) * moments.standard_error()
+                fields["standard_error"] = kept.label(error, self.bound, ())
+                fields["group_standard_error"] = Field(names, error)
+            return fields | {"model_steps": Field((), kept.series.steps)}
+
+    def rows(self) -> tuple[int, int]:
+        """Each time with each group kept, for each draw."""
+        times = self.bound.times if self.predictions == "every" else 1
+        return 1, self.bound.times + times * len(self.groups.names) * self.draws
