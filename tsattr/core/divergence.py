@@ -129,7 +129,7 @@ class Divergence:
 
 
 def _flat(y: Tensor) -> Tensor:
-    return y.reshape(len(y), -1)
+    return y[:, None] if y.ndim == 1 else y.flatten(1)
 
 
 def _probabilities(y: Tensor) -> bool:

@@ -158,11 +158,25 @@ class Prefixes(Way):
         found = [self._ask(i, start, rows[:, : j + 1]) for j in (range(length) if every else [length - 1])]
         return _padded(torch.cat(found, 1), rows.shape[1] if every else 1)
 
+    def intact(self) -> Tensor:
+        """Each prefix by itself: what the model says at a time of the whole series may depend on later times."""
+        return super().intact() if self.last else self._each()
+
     def _ask(self, i: Tensor, start: Tensor, rows: Tensor) -> Tensor:
         """The last output of the prefix that ends with `rows`."""
         before = min(int(start[0]), self.field - rows.shape[1])
         past = window(self.series.x, i, start - before, before) if before > 0 else rows[:, :0]
-        return self.series.ask(i, torch.cat([past, rows[:, -self.field :]], 1))[:, -1:]
+        prefix = torch.cat([past, rows[:, -self.field :]], 1)
+        try:
+            return self.series.ask(i, prefix)[:, -1:]
+        except Exception as error:
+            if prefix.shape[1] < self.times and not isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+                error.add_note(
+                    f"The model was asked about a prefix of {prefix.shape[1]} of {self.times} steps. For one that takes whole "
+                    "series only, give the method predictions='last'; name an output axis of time in outputs=... where the "
+                    "model gives an output for each step."
+                )
+            raise
 
     def _field(self) -> int:
         """How many of the last steps the last output depends on, by where a NaN reaches it; all where that is not clear."""

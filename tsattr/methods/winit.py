@@ -25,25 +25,26 @@ def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
         raise ValueError(f"{name} is one of {known}, got {value!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
 class _OnPrefixes:
     """A method that asks what could be said at each time from the past alone."""
 
     gradient: ClassVar[bool] = False
     default_target: ClassVar[Any] = Divergence("pd")
 
-    groups: Any = None
-    predictions: str = "every"
-    timing: Timing | None = field(default=None, repr=False, compare=False)
+    dim: str
+    draws: int
+    groups: Any
+    timing: Timing | None
+    predictions = "every"
 
     def __post_init__(self) -> None:
-        check_count("draws", self.draws)  # type: ignore[attr-defined]
+        check_count("draws", self.draws)
         _one_of("predictions", self.predictions, ("every", "last"))
 
     @property
     def along(self) -> str:
         """The dim of time, whose output axis the method tells apart itself."""
-        return str(self.dim)  # type: ignore[attr-defined]
+        return self.dim
 
     @property
     def bound(self) -> Timing:
@@ -59,8 +60,9 @@ class _OnPrefixes:
 
     def prepared(self, module: Any, axes: Sequence[Axes]) -> Any:
         """The method with its windows and groups on an input with these axes."""
-        timing = Timing.of(axes, self.along, getattr(self, "window", 1), module)
-        return replace(self, timing=timing, groups=self.groups or each_series(axes[0], self.along))
+        timing = Timing.of(axes, self.dim, getattr(self, "window", 1), module)
+        groups = each_series(axes[0], self.dim) if self.groups is None else self.groups
+        return replace(self, timing=timing, groups=groups)  # type: ignore[type-var]
 
     def _stretches(self, samples: Samples, baseline: Any) -> Stretches:
         last = self.predictions == "last"
@@ -151,6 +153,9 @@ class WinIT(_OnPrefixes):
     aggregate: str | None = None
     order: str = "backward"
     horizons: str = "auto"
+    groups: Any = None
+    predictions: str = "every"
+    timing: Timing | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,7 +234,7 @@ class WinIT(_OnPrefixes):
         size = time - first[time] + 1
         before = torch.zeros((*loss.shape[:3], len(time)), dtype=loss.dtype, device=device)
         out = torch.full_like(loss, torch.nan)
-        for gap in range(1, int(size.max()) + 1):
+        for gap in range(1, self.bound.lags + 1):
             up_to = before.clone()
             for length in torch.unique(size[size >= gap]).tolist():
                 (which,) = (size == length).nonzero(as_tuple=True)
@@ -329,6 +334,9 @@ class FeatureOcclusion(_OnPrefixes):
     baseline: Any = Uniform(-3.0, 3.0)  # noqa: RUF009 - frozen
     dim: str = "time"
     draws: int = 10
+    groups: Any = None
+    predictions: str = "every"
+    timing: Timing | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -377,7 +385,7 @@ class FIT(_OnPrefixes):
     ----------
     baseline
         What draws the other features at t given the feature and the past: `JointGenerator`.
-    dim, draws, groups, predictions
+    dim, draws, groups
         As in `WinIT`; a group is kept together.
 
     Returns
@@ -395,6 +403,8 @@ class FIT(_OnPrefixes):
     baseline: Any
     dim: str = "time"
     draws: int = 10
+    groups: Any = None
+    timing: Timing | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -403,8 +413,7 @@ class FIT(_OnPrefixes):
             groups = kept.groups
             others = replace(kept, groups=~groups)
             n, times, device = samples.n, self.bound.times, samples.x.device
-            start = torch.arange(1, times, device=device) if self.predictions == "every" else None
-            start = torch.arange(max(times - 1, 1), times, device=device) if start is None else start
+            start = torch.arange(1, times, device=device)
             moments = Moments(n, (samples.targets, len(groups), times), self.draws, device)
             each = torch.arange(n, device=device)
             i, a, g = _grid(n, start, len(groups))
@@ -429,5 +438,4 @@ class FIT(_OnPrefixes):
 
     def rows(self) -> tuple[int, int]:
         """Each time with each group kept, for each draw."""
-        times = self.bound.times if self.predictions == "every" else 1
-        return 1, self.bound.times + times * len(self.groups.names) * self.draws
+        return 1, self.bound.times + self.bound.times * len(self.groups.names) * self.draws

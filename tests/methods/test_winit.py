@@ -1,0 +1,610 @@
+"""WinIT and its family: the published definitions, closed forms, and the ways in which models are read."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import tsattr as ta
+
+from .. import reference_prefixes as slow
+from ..conftest import seeded
+
+b, g = ta.baselines, ta.groups
+FEATURES, TIMES, N = 3, 9, 4
+Divergence = ta.targets.Divergence
+
+
+def series(n=3, times=TIMES, features=FEATURES, seed=0):
+    values = np.random.default_rng(seed).normal(size=(n, features, times))
+    coords = {"sample": np.arange(n) + 10, "feature": list("abcdefgh"[:features]), "time": np.arange(times) * 0.5}
+    x = xr.DataArray(values, coords, ("sample", "feature", "time"))
+    x.time.attrs["units"] = "h"
+    return x
+
+
+X = series()
+
+
+class Reader(nn.Module):
+    """Recurrent layers over (rows, feature, time), with one output for each time or the last one's."""
+
+    def __init__(self, kind="GRU", layers=1, classes=1, every=True, **more):
+        super().__init__()
+        self.memory = getattr(nn, kind)(FEATURES, 6, layers, batch_first=True, **more)
+        width = 6 * (1 + more.get("bidirectional", False))
+        self.norm, self.head = nn.BatchNorm1d(width), nn.Linear(width, classes)
+        self.every, self.one = every, classes == 1
+
+    def forward(self, x):
+        h = self.memory(x.transpose(1, 2))[0]
+        h = h if self.every else h[:, -1:]
+        y = self.head(self.norm(h.flatten(0, 1))).reshape(*h.shape[:2], -1) * 3
+        y = y[..., 0] if self.one else y
+        return y if self.every else y[:, 0]
+
+
+class Causal(nn.Module):
+    """Two convolutions that are padded before the series alone: each output sees 5 steps."""
+
+    def __init__(self, classes=3, symmetric=False):
+        super().__init__()
+        self.first, self.second = nn.Conv1d(FEATURES, 5, 3), nn.Conv1d(5, classes, 3)
+        self.pad = (1, 1) if symmetric else (2, 0)
+
+    def forward(self, x):
+        h = self.first(nn.functional.pad(x, self.pad)).relu()
+        return self.second(nn.functional.pad(h, self.pad)).transpose(1, 2) * 3
+
+
+class ByCells(nn.Module):
+    """A recurrent model that no inspection can see through."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.head = nn.GRUCell(FEATURES, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        h, out = x.new_zeros(len(x), 6), []
+        for t in range(x.shape[2]):
+            h = self.cell(x[:, :, t], h)
+            out.append(self.head(h) * 3)
+        return torch.stack(out, 1)
+
+
+class Projected(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory, self.head = nn.LSTM(FEATURES, 6, proj_size=4), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(self.memory(x.permute(2, 0, 1))[0])[..., 0].T * 3
+
+
+def gru(**settings):
+    return seeded(lambda: Reader(**settings))
+
+
+MODELS = {
+    "gru": (gru(), ("time",), "recurrent state"),
+    "gru, three classes": (gru(classes=3), ("time", "class"), "recurrent state"),
+    "gru, two layers": (gru(layers=2), ("time",), "recurrent state"),
+    "lstm, two layers, two classes": (gru(kind="LSTM", layers=2, classes=2), ("time", "class"), "recurrent state"),
+    "lstm with projection": (seeded(Projected), ("time",), "recurrent state"),
+    "rnn": (gru(kind="RNN"), ("time",), "recurrent state"),
+    "gru, last step": (gru(every=False), None, "recurrent state"),
+    "lstm, last step, three classes": (gru(kind="LSTM", classes=3, every=False), ("class",), "recurrent state"),
+    "causal convolutions": (seeded(Causal), ("time", "class"), "one pass of 4 steps before"),
+    "cells": (seeded(ByCells), ("time", "class"), "one pass"),
+    "convolutions that look ahead": (seeded(lambda: Causal(symmetric=True)), ("time", "class"), "prefixes, of which the model sees 3 steps"),
+    "looks both ways": (gru(bidirectional=True), ("time",), "prefixes"),
+}
+
+
+every = pytest.mark.parametrize("name", MODELS)
+
+
+def last_of(model, outputs):
+    """The model as probabilities (classes,) of the last step of one prefix."""
+
+    def probability(rows):
+        y = model(rows)
+        if outputs and outputs[0] == "time":
+            y = y[:, -1]
+        y = y.reshape(-1)
+        return (torch.sigmoid(torch.stack([y[0], -y[0]])) if len(y) == 1 else y.softmax(0)).detach().numpy()
+
+    return probability
+
+
+class Draws:
+    """A causal law of another's making: numbers by sample, start, stop, feature, time and draw."""
+
+    causal = True
+
+    def __init__(self, nested=False):
+        self.nested = nested
+
+    def value(self, sample, start, stop, feature, time, draw):
+        seed = [int(sample), start, 0 if self.nested else stop, int(feature), time, int(draw)]
+        return np.random.default_rng(seed).normal()
+
+    def fill(self, x, absent, key):
+        out = x.clone()
+        for row, feature, time in absent.nonzero().tolist():
+            inside = absent[row, feature].nonzero()[:, 0]
+            start, stop = int(inside[0]), int(inside[-1]) + 1
+            out[row, feature, time] = self.value(key.sample[row], start, stop, feature, time, key.draw[row])
+        return out
+
+    def of(self, sample):
+        def law(start, stop, absent, draw):
+            return np.array([[self.value(sample, start, stop, f, t, draw) for t in range(start, stop)] for f in absent])
+
+        return law
+
+
+def expected(name, kind="pd", draws=2, law=None, groups=None, x=X):
+    model, outputs, _ = MODELS[name]
+    groups = [[f] for f in range(FEATURES)] if groups is None else groups
+    law = law or Draws()
+    return np.stack(
+        [
+            slow.stretch_losses(last_of(model, outputs), one, law.of(who), N, draws, kind, groups)
+            for one, who in zip(x.values, x.sample.values)
+        ]
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ the definition
+
+
+@every
+@pytest.mark.parametrize("kind", ["pd", "kl", "js"])
+def test_the_published_definition(name, kind):
+    model, outputs, reading = MODELS[name]
+    if kind != "pd" and name not in ("gru", "lstm, last step, three classes"):
+        pytest.skip("one model of one probability, one of several")
+    ds = ta.explain(model, X, ta.WinIT(N, Draws(), draws=2), outputs=outputs, target=Divergence(kind))
+    assert ds.attrs["reading"] == reading
+    want = np.stack([slow.winit(d) for d in expected(name, kind)])
+    assert ds.attribution.dims == ("sample", "feature", "time", "lag")
+    np.testing.assert_allclose(ds.attribution.values, want, atol=1e-9)
+    assert (ds.status == "ok").all()
+    d = ta.explain(model, X, ta.WinIT(N, Draws(), draws=2, difference=False), outputs=outputs, target=Divergence(kind))
+    losses = expected(name, kind)
+    losses[:, :, 0] = 0
+    np.testing.assert_allclose(d.attribution.values, losses, atol=1e-9)
+
+
+@every
+def test_shared_draws_are_the_same_definition_with_one_draw_for_each_start(name):
+    model, outputs, _ = MODELS[name]
+    law = Draws(nested=True)
+    ds = ta.explain(model, X, ta.WinIT(N, law, draws=2), outputs=outputs)
+    want = np.stack([slow.winit(d) for d in expected(name, law=law)])
+    np.testing.assert_allclose(ds.attribution.values, want, atol=1e-9)
+    alone = ta.explain(model, X, ta.WinIT(N, law, draws=2, horizons="independent"), outputs=outputs)
+    np.testing.assert_allclose(alone.attribution.values, want, atol=1e-9)
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "absmax", "sum"])
+def test_aggregates(how):
+    model, outputs, _ = MODELS["gru"]
+    ds = ta.explain(model, X, ta.WinIT(N, Draws(), draws=2, aggregate=how), outputs=outputs)
+    want = [slow.aggregate(slow.winit(d), how) for d in expected("gru")]
+    assert ds.attribution.dims == X.dims
+    np.testing.assert_allclose(ds.attribution.values, np.stack(want), atol=1e-9)
+    assert ds.standard_error.shape == X.shape
+
+
+def test_standard_errors_are_those_of_the_draws():
+    model, outputs, _ = MODELS["gru"]
+    each = np.stack([slow.winit(expected("gru", draws=1, law=Shifted(s))[0]) for s in range(4)])
+    ds = ta.explain(model, X[:1], ta.WinIT(N, Draws(), draws=4), outputs=outputs)
+    np.testing.assert_allclose(ds.attribution.values[0], each.mean(0), atol=1e-9)
+    np.testing.assert_allclose(ds.standard_error.values[0], each.std(0, ddof=1) / 2, atol=1e-9)
+    mean = ta.explain(model, X[:1], ta.WinIT(N, Draws(), draws=4, aggregate="mean"), outputs=outputs)
+    by_draw = np.stack([slow.aggregate(e, "mean") for e in each])
+    np.testing.assert_allclose(mean.standard_error.values[0], by_draw.std(0, ddof=1) / 2, atol=1e-9)
+
+
+class Shifted(Draws):
+    """One draw of `Draws` as the first."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.first = first
+
+    def value(self, sample, start, stop, feature, time, draw):
+        return super().value(sample, start, stop, feature, time, draw + self.first)
+
+
+@pytest.mark.parametrize("name", ["gru", "gru, last step", "causal convolutions"])
+def test_groups_go_together(name):
+    model, outputs, _ = MODELS[name]
+    family = xr.DataArray([0, 1, 0], dims="feature", coords={"feature": X.feature})
+    ds = ta.explain(model, X, ta.WinIT(N, Draws(), draws=2, groups=g.Labelled(family)), outputs=outputs)
+    want = np.stack([slow.winit(d) for d in expected(name, groups=[[0, 2], [1]])])
+    np.testing.assert_allclose(ds.group_value.values, want, atol=1e-9)
+    np.testing.assert_allclose(ds.attribution.values, want[:, [0, 1, 0]], atol=1e-9)
+    assert ds.group.values.tolist() == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["gru", "gru, last step", "convolutions that look ahead"])
+def test_the_last_prediction_alone_is_that_of_every(name):
+    model, outputs, _ = MODELS[name]
+    whole = ta.explain(model, X, ta.WinIT(N, Draws(), draws=2), outputs=outputs)
+    last = ta.explain(model, X, ta.WinIT(N, Draws(), draws=2, predictions="last"), outputs=outputs)
+    a, lag = np.meshgrid(np.arange(TIMES), np.arange(N), indexing="ij")
+    at_the_end = a + lag == TIMES - 1
+    np.testing.assert_allclose(
+        last.attribution.values[..., at_the_end], whole.attribution.values[..., at_the_end], atol=1e-12
+    )
+    rest = last.attribution.values[..., 1:, :][..., ~at_the_end[1:]]
+    assert np.isnan(rest).all()
+
+
+def test_a_model_of_whole_series_is_explained_at_its_end():
+    model = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(FEATURES * TIMES, 2)))
+    with pytest.raises(RuntimeError) as caught:
+        ta.explain(model, X, ta.WinIT(N), outputs=("class",))
+    assert any("predictions='last'" in note for note in caught.value.__notes__)
+    ds = ta.explain(model, X, ta.WinIT(N, b.Constant(0.0), predictions="last", aggregate="sum"), outputs=("class",))
+    shift = ta.explain(
+        model, X, ta.Occlusion(g.Windows(time=1, feature=1), b.Constant(0.0)), target=Divergence("pd")
+    ).attribution
+    np.testing.assert_allclose(ds.attribution[..., -1], shift[..., -1], atol=1e-12)
+    assert np.isnan(ds.attribution[..., 1 : TIMES - N]).all()
+
+
+def test_fit_and_feature_occlusion():
+    for name in ("gru", "gru, three classes", "gru, last step"):
+        model, outputs, _ = MODELS[name]
+        ds = ta.explain(model, X, ta.FIT(Draws(), draws=3), outputs=outputs)
+        want = [
+            slow.fit(last_of(model, outputs), one, Draws().of(who), 3) for one, who in zip(X.values, X.sample.values)
+        ]
+        np.testing.assert_allclose(ds.attribution.values, np.stack(want), atol=1e-9)
+        ds = ta.explain(model, X, ta.FeatureOcclusion(Draws(), draws=2), outputs=outputs)
+        losses = expected(name)[..., 0]
+        losses[:, :, 0] = 0
+        np.testing.assert_allclose(ds.attribution.values, losses, atol=1e-9)
+
+
+def test_fit_has_standard_errors_by_the_slope():
+    model, outputs, _ = MODELS["gru"]
+    many = [
+        ta.explain(model, X[:1], ta.FIT(b.Uniform(-2.0, 2.0), draws=40), outputs=outputs, seed=s) for s in range(30)
+    ]
+    spread = np.std([m.attribution.values for m in many], axis=0, ddof=1)[..., 1:]
+    said = np.mean([m.standard_error.values for m in many], axis=0)[..., 1:]
+    assert np.median(said / spread) == pytest.approx(1, abs=0.15)
+
+
+# -------------------------------------------------------------------------------------------------------- closed forms
+
+
+@pytest.mark.parametrize("order", ["backward", "symmetric"])
+def test_telescoping_and_bounds(order):
+    model, outputs, _ = MODELS["gru"]
+    for kind, most in (("pd", 2.0), ("js", np.log(2))):
+        target = Divergence(kind)
+        parts = ta.explain(model, X, ta.WinIT(N, Draws(), order=order), outputs=outputs, target=target).attribution
+        whole = ta.explain(model, X, ta.WinIT(N, Draws(), difference=False), outputs=outputs, target=target).attribution
+        assert float(abs(parts).max()) <= most
+        for t in range(1, TIMES):
+            lags = range(min(t, N))
+            total = sum(parts.values[:, :, t - k, k] for k in lags)
+            np.testing.assert_allclose(total, whole.values[:, :, t - lags[-1], lags[-1]], atol=1e-12)
+
+
+def test_symmetric_is_the_mean_of_two_orders_of_a_game():
+    """Against removal written out: of the window's cells of one feature, up to or from a on."""
+    model, outputs, _ = MODELS["gru"]
+    law = Draws(nested=True)
+    ds = ta.explain(model, X[:1], ta.WinIT(N, law, draws=1, order="symmetric"), outputs=outputs)
+    probability, x = last_of(model, outputs), X.values[0]
+    for t in (1, 2, 5, 8):
+        p = probability(torch.as_tensor(x[None, :, : t + 1]))
+        low = max(1, t - N + 1)
+        for f in range(FEATURES):
+
+            def lost(first, stop, f=f, t=t, p=p):
+                other = x[:, : t + 1].copy()
+                if stop > first:
+                    values = law.of(X.sample.values[0])(first, stop, np.array([f]), 0)
+                    other[f, first:stop] = values[0]
+                return slow.divergence("pd", p, probability(torch.as_tensor(other[None])))
+
+            for a in range(low, t + 1):
+                backward = lost(a, t + 1) - lost(a + 1, t + 1)
+                forward = lost(low, a + 1) - lost(low, a)
+                assert ds.attribution.values[0, f, a, t - a] == pytest.approx((backward + forward) / 2, abs=1e-9)
+
+
+def test_two_classes_from_one_number_and_their_signs():
+    one, two = gru(), gru(classes=2)
+    pd = ta.explain(one, X, ta.WinIT(1, Draws(), draws=1), outputs=("time",)).attribution
+    signed = ta.explain(one, X, ta.WinIT(1, Draws(), draws=1), outputs=("time",), target=Divergence("signed"))
+    np.testing.assert_allclose(pd, 2 * abs(signed.attribution), atol=1e-12)
+    assert float(signed.attribution.min()) < 0 < float(signed.attribution.max())
+    said = ta.explain(
+        lambda x: two(x).softmax(-1),
+        X,
+        ta.WinIT(N, Draws()),
+        outputs=("time", "class"),
+        target=Divergence(of="probability"),
+    )
+    logits = ta.explain(two, X, ta.WinIT(N, Draws()), outputs=("time", "class"))
+    np.testing.assert_allclose(said.attribution, logits.attribution, atol=1e-12)
+
+
+def test_delay_is_found_at_its_lag():
+    """p_t = sigmoid(w x_0,t-2): nothing at lags 0 and 1 and for other features; 2 |p - p'| at lag 2; nothing beyond."""
+    delay, w = 2, 1.7
+
+    def model(x):
+        return w * nn.functional.pad(x[:, 0], (delay, 0))[:, : x.shape[2]]
+
+    ds = ta.explain(model, X, ta.WinIT(5, b.Constant(0.0)), outputs=("time",)).attribution
+    p = 1 / (1 + np.exp(-w * X.values[:, 0]))
+    want = np.zeros((len(X), FEATURES, TIMES, 5))
+    want[:, 0, 1:, delay] = 2 * abs(p - 0.5)[:, 1:]
+    want[np.isnan(ds.values)] = np.nan
+    np.testing.assert_allclose(ds.values, want, atol=1e-12)
+    reach = np.isfinite(ds.values[0, 0]).sum(1)
+    assert reach[1:].tolist() == [min(5, TIMES - a) for a in range(1, TIMES)]
+
+
+def test_linear_gaussian_process():
+    """An AR(1) forecast as the law and a readout of the present: the credit of an observation is its innovation.
+
+    With y_t = w x_t, D(a, t) = w (x_t - phi^(t-a+1) x_a-1), so I(a, t) = w phi^(t-a) (x_a - phi x_a-1).
+    """
+    phi, w = 0.8, 2.0
+    rng = np.random.default_rng(0)
+    x = np.zeros((2, 1, 30))
+    x[..., 0] = rng.normal(size=(2, 1))
+    for t in range(1, 30):
+        x[..., t] = phi * x[..., t - 1] + rng.normal(size=(2, 1)) * 0.6
+
+    class Forecast:
+        causal = nested = True
+
+        def fill(self, x, absent, key):
+            out = x.clone()
+            for t in range(1, x.shape[2]):
+                out[:, :, t] = torch.where(absent[:, :, t], phi * out[:, :, t - 1], out[:, :, t])
+            return out
+
+    ds = ta.explain(
+        lambda x: w * x[:, 0],
+        xr.DataArray(x, dims=("sample", "feature", "time")),
+        ta.WinIT(6, Forecast(), draws=1),
+        outputs=("time",),
+        target=Divergence("difference"),
+    ).attribution.values
+    for a in range(1, 30):
+        for k in range(min(6, 30 - a)):
+            innovation = x[:, 0, a] - phi * x[:, 0, a - 1]
+            np.testing.assert_allclose(ds[:, 0, a, k], w * phi**k * innovation, atol=1e-12)
+
+
+def test_regression_and_other_targets():
+    model = gru()
+    by_shift = ta.explain(model, X, ta.WinIT(N, Draws()), outputs=("time",), target=Divergence("difference"))
+    by_output = ta.explain(model, X, ta.WinIT(N, Draws()), outputs=("time",), target=ta.targets.Output())
+    np.testing.assert_allclose(by_shift.attribution, by_output.attribution, atol=1e-12)
+    both = ta.explain(model, X, ta.WinIT(N, Draws()), outputs=("time",), target=[Divergence(), Divergence("js")])
+    assert both.attribution.dims == ("sample", "feature", "time", "lag", "target")
+    one = ta.explain(model, X, ta.WinIT(N, Draws()), outputs=("time",))
+    np.testing.assert_allclose(both.attribution.isel(target=0), one.attribution, atol=1e-12)
+
+
+def test_what_is_not_used_is_zero_and_the_future_plays_no_part():
+    model = seeded(lambda: Reader())
+    with torch.no_grad():
+        model.memory.weight_ih_l0[:, 1] = 0
+    ds = ta.explain(model, X, ta.WinIT(N, b.Hold()), outputs=("time",)).attribution
+    used = np.isfinite(ds.values[:, 1])
+    assert (ds.values[:, 1][used] == 0).all()
+    later = X.copy()
+    later[..., 6:] = -3
+    other = ta.explain(model, later, ta.WinIT(N, b.Hold()), outputs=("time",)).attribution
+    before = (ds.time + ds.lag * 0.5 < 3.0).values
+    np.testing.assert_allclose(other.values[..., before], ds.values[..., before], atol=1e-12)
+
+
+def test_what_is_put_back_as_it_was_costs_nothing():
+    class Same:
+        causal = nested = True
+
+        def fill(self, x, absent, key):
+            return x
+
+    ds = ta.explain(gru(), X, ta.WinIT(N, Same()), outputs=("time",)).attribution.values
+    np.testing.assert_allclose(ds[np.isfinite(ds)], 0, atol=1e-12)
+
+
+def test_a_saturated_model_gives_no_nan():
+    class Sure(nn.Module):
+        def forward(self, x):
+            return torch.stack([x[:, 0] * 1e4, -x[:, 0] * 1e4, x[:, 1]], -1)
+
+    for kind in ("pd", "kl", "js", "signed"):
+        for model, of in ((Sure(), "logits"), (lambda x: Sure()(x).softmax(-1), "probability")):
+            ds = ta.explain(
+                model, X, ta.WinIT(N, b.Constant(0.0)), outputs=("time", "class"), target=Divergence(kind, of=of)
+            )
+            assert (ds.status == "ok").all()
+            inside = np.isfinite(ds.attribution.values)
+            assert inside.mean() == np.isfinite(ta.explain(gru(), X, ta.WinIT(N), outputs=("time",)).attribution).mean()
+
+
+# ----------------------------------------------------------------------------------------------------------- invariance
+
+
+@pytest.mark.parametrize("name", ["gru", "gru, last step", "causal convolutions", "looks both ways"])
+@pytest.mark.parametrize("law", [b.Hold(), b.Uniform(-2.0, 2.0)])
+def test_batches_order_company_and_dims_change_nothing(name, law):
+    model, outputs, _ = MODELS[name]
+    method = ta.WinIT(N, law, draws=2, order="symmetric")
+    want = ta.explain(model, X, method, outputs=outputs)
+    for other in (
+        ta.explain(model, X, method, outputs=outputs, batch_size=1),
+        ta.explain(model, X, method, outputs=outputs, batch_size=7),
+        ta.explain(model, X[[2, 0, 1]], method, outputs=outputs).isel(sample=[1, 2, 0]),
+        xr.concat([ta.explain(model, X[[k]], method, outputs=outputs) for k in range(len(X))], "sample"),
+    ):
+        xr.testing.assert_allclose(other.attribution, want.attribution, atol=1e-9)
+        xr.testing.assert_allclose(other.standard_error, want.standard_error, atol=1e-9)
+    turned = ta.explain(
+        lambda x: model(x.transpose(1, 2)), X.transpose("time", "sample", "feature"), method, outputs=outputs
+    )
+    xr.testing.assert_allclose(turned.attribution.transpose(*want.attribution.dims), want.attribution, atol=1e-9)
+
+
+def test_the_model_is_left_as_it_was_also_after_an_error():
+    model = gru().train()
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    ta.explain(model, X, ta.WinIT(N), outputs=("time",))
+
+    class Broken:
+        causal = True
+
+        def fill(self, x, absent, key):
+            raise KeyError("broken")
+
+    with pytest.raises(KeyError):
+        ta.explain(model, X, ta.WinIT(N, Broken()), outputs=("time",))
+    assert model.training
+    assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+
+
+def test_missing_cells_are_not_perturbed_and_have_no_attribution():
+    x = X.copy()
+    x[0, 0, 3:6] = np.nan
+    seen = []
+
+    def model(rows):
+        seen.append(rows.clone())
+        return torch.nan_to_num(rows).cumsum(2).sum(1)
+
+    ds = ta.explain(model, x, ta.WinIT(N, b.Hold()), outputs=("time",))
+    assert np.isnan(ds.attribution[0, 0, 3:6]).all()
+    assert np.isfinite(ds.attribution[0, 0, 2, 0])
+    shown = torch.cat([r for r in seen if r.shape[2] == TIMES])
+    assert set(torch.isnan(shown).sum((1, 2)).tolist()) <= {0, 3, *range(TIMES * FEATURES + 1)}
+    known = X.isnull()
+    known[0, 0, 3:6] = True
+    filled = ta.explain(lambda r: r.cumsum(2).sum(1), X.fillna(0), ta.WinIT(N), outputs=("time",), valid=~known)
+    assert np.isnan(filled.attribution[0, 0, 3:6]).all()
+    assert (ds.status == "ok").all()
+
+
+@pytest.mark.parametrize(("features", "times"), [(1, 9), (3, 2), (1, 1), (3, 1)])
+def test_short_and_single_series(features, times):
+    x = series(2, times, features)
+    model = lambda x: x.cumsum(2).sum(1)  # noqa: E731
+    for method in (ta.WinIT(N), ta.WinIT(N, order="symmetric"), ta.FeatureOcclusion(), ta.FIT(b.Constant(0.0))):
+        ds = ta.explain(model, x, method, outputs=("time",))
+        assert (ds.status == "ok").all()
+        assert (ds.attribution.isel(time=0).fillna(0) == 0).all()
+    flat = x.isel(feature=0, drop=True)
+    ds = ta.explain(lambda x: x.cumsum(1), flat, ta.WinIT(N), outputs=("time",))
+    assert ds.attribution.dims == ("sample", "time", "lag")
+
+
+# ------------------------------------------------------------------------------------------------------- time and cost
+
+
+def test_windows_in_physical_time():
+    even = ta.explain(gru(), X, ta.WinIT("2h", b.Hold()), outputs=("time",))
+    cells = ta.explain(gru(), X, ta.WinIT(4, b.Hold()), outputs=("time",))
+    np.testing.assert_array_equal(even.attribution, cells.attribution)
+    assert even.lag.values.tolist() == [0, 1, 2, 3]
+    assert even.lag_time.values.tolist() == [0, 0.5, 1, 1.5]
+    assert even.lag_time.attrs["units"] == "h"
+    hours = [0.0, 1.0, 1.5, 2.0, 6.0, 6.5, 9.0, 9.5, 10.0]
+    uneven = X.assign_coords(time=("time", hours, {"units": "h"}))
+    ds = ta.explain(gru(), uneven, ta.WinIT("2h", b.Hold()), outputs=("time",))
+    known = np.isfinite(ds.attribution.values[0, 0])
+    for a in range(1, TIMES):
+        want = [a + k < TIMES and hours[a + k] - hours[a] < 2 for k in range(known.shape[1])]
+        assert known[a].tolist() == want
+    assert "lag_time" not in ds.coords
+
+
+def test_steps_are_those_of_the_formulas():
+    n, s = N, 2
+    starts = sum(min(t, n) for t in range(1, TIMES))
+    steps = {
+        "independent": TIMES + FEATURES * s * sum(k + 1 for t in range(1, TIMES) for k in range(min(t, n))),
+        "shared": TIMES + FEATURES * s * (TIMES - 1) * n,
+    }
+    for horizons, want in steps.items():
+        ds = ta.explain(gru(), X, ta.WinIT(n, Draws(), draws=s, horizons=horizons), outputs=("time",))
+        # A few steps more on the first samples, to see that the cached state gives what the model gives.
+        extra = ds.model_steps.values - want
+        assert (extra >= 0).all()
+        assert (extra <= 2 * TIMES + 1).all()
+    counted = slow.Counter(gru())
+    slow.stretch_losses(
+        last_of(counted, ("time",)), X.values[0], Draws().of(10), n, s, "pd", [[f] for f in range(FEATURES)]
+    )
+    assert counted.steps == slow.steps_of(TIMES, FEATURES, s, n)
+    assert counted.calls == (TIMES - 1) + FEATURES * s * starts
+    assert (slow.steps_of(80, 3, 3, 10), slow.steps_of(200, 3, 3, 10)) == (292_859, 1_827_119)
+
+
+def test_dry_run_and_provenance():
+    cost = ta.explain(gru(), X, ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2), outputs=("time",), dry_run=True)
+    ds = ta.explain(gru(), X, ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2), outputs=("time",))
+    assert (cost.model_evaluations_least <= ds.model_evaluations).all()
+    assert (ds.model_evaluations <= cost.model_evaluations).all()
+    assert "WinIT(window=4" in ds.attrs["method"]
+    assert "timing" not in ds.attrs["method"]
+    assert ds.attrs["target"] == "Divergence('pd', of='logits')"
+
+
+# -------------------------------------------------------------------------------------------------------- wrong settings
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (ta.WinIT(N, b.Bridge()), "must be causal, and"),
+        (ta.WinIT("10min"), "shorter than every step"),
+        (ta.WinIT(N, groups=g.Windows(time=3)), "whole series"),
+        (ta.WinIT(N, groups=g.Labelled(X.astype(int).clip(0))), "same in all samples"),
+    ],
+)
+def test_wrong_settings(method, words):
+    with pytest.raises(ValueError, match=words):
+        ta.explain(gru(), X, method, outputs=("time",))
+
+
+def test_wrong_values():
+    for settings in (
+        {"window": 0},
+        {"draws": 0},
+        {"aggregate": "median"},
+        {"order": "forward"},
+        {"horizons": "both"},
+        {"predictions": "first"},
+        {"order": "symmetric", "difference": False},
+    ):
+        with pytest.raises(ValueError, match=r"is one of|at least 1|difference=True"):
+            ta.explain(gru(), X, ta.WinIT(**settings), outputs=("time",))
+    with pytest.raises(KeyError, match="no dim 'hour'"):
+        ta.explain(gru(), X, ta.WinIT(dim="hour"), outputs=("time",))
+    with pytest.raises(TypeError, match="one DataArray"):
+        ta.explain(lambda a, b: a, xr.Dataset({"a": X, "b": X}), ta.WinIT(), outputs=("time",))
+    with pytest.raises(ValueError, match="one output for each cell"):
+        ta.explain(lambda x: x[:, 0, ::2], X, ta.WinIT(), outputs=("time",))
+    with pytest.raises(ValueError, match="of='probability'"):
+        ta.explain(lambda x: x.transpose(1, 2).softmax(2), X, ta.WinIT(), outputs=("time", "class"))
+    with pytest.raises(ValueError, match="are they logits"):
+        ta.explain(gru(), X, ta.WinIT(), outputs=("time",), target=Divergence(of="probability"))
