@@ -57,7 +57,7 @@ class Timing:
         else:
             check_count("window", size)
             first = at - size + 1
-        line = np.asarray(a.coords.get(dim, at))
+        line = np.asarray(a.coords.get(dim, ""))
         steps = np.diff(line.astype(float)) if line.dtype.kind in "fiu" else np.zeros(0)
         even = len(steps) > 0 and bool(np.allclose(steps, steps[0], rtol=1e-3))
         return cls(

@@ -8,6 +8,7 @@ itself; elsewhere, `figure.savefig("name.png")`.
 from .checks import completeness, convergence
 from .comparison import agreement, baselines, scores
 from .curves import curves
+from .lags import lags
 from .maps import bars, field, trace
 from .paper import ecg
 from .standing import matrix, ranking
@@ -21,6 +22,7 @@ __all__ = [
     "curves",
     "ecg",
     "field",
+    "lags",
     "matrix",
     "ranking",
     "scores",

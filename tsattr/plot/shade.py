@@ -26,6 +26,7 @@ SIGNED = LinearSegmentedColormap.from_list(
 
 
 _BLACK = ListedColormap([INK])
+MEANING = "orange for the target, blue against it"
 
 
 class Picture(Figure):
@@ -72,27 +73,27 @@ def chosen_limit(attribution, limit: float | None) -> float:
     return float(limit)
 
 
-def colour_label(attribution: xr.DataArray, limit: float) -> str:
+def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING) -> str:
     """Return the colour bar's label: what, in which units, and how many cells lie beyond its ends."""
     units = attribution.attrs.get("units") or "units of the target"
     values = np.asarray(attribution, dtype=float)
     values = values[np.isfinite(values)]
     clipped = float(np.mean(np.abs(values) > limit * (1 + 1e-9))) if values.size else 0.0
-    label = f"attribution [{units}]: orange for the target, blue against it"
+    label = f"attribution [{units}]: {meaning}"
     if clipped:
         largest = np.abs(values).max()
         label += f"\n{100 * clipped:.2g} % of the cells lie beyond ±{limit:.3g}, the largest at {largest:.3g}"
     return label
 
 
-def colour_bar(figure, mesh, attribution: xr.DataArray, limit: float, **where):
+def colour_bar(figure, mesh, attribution: xr.DataArray, limit: float, meaning: str = MEANING, **where):
     """Add the horizontal colour bar for `mesh`; its ends are pointed where cells lie beyond them."""
     values = np.asarray(attribution, dtype=float)
     low, high = np.nanmin(values, initial=0) < -limit, np.nanmax(values, initial=0) > limit
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((bool(low), bool(high)), "neither")
     bar = figure.colorbar(mesh, orientation="horizontal", extend=extend, **where)
     bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.3g}", "0", f"+{limit:.3g}"])
-    bar.set_label(colour_label(attribution, limit), fontsize=8)
+    bar.set_label(colour_label(attribution, limit, meaning), fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return bar
 

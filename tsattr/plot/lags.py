@@ -1,0 +1,131 @@
+"""Pictures of importance by time and lag: which measurement moved which later prediction."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from . import shade
+
+_OUTPUT = 1.3  # heights of the rows of a picture
+_SIGNAL, _MAP = 0.8, 1.2
+
+
+def lags(
+    attribution: xr.DataArray,
+    signal: xr.DataArray | None = None,
+    *,
+    output: xr.DataArray | None = None,
+    dim: str = "time",
+    most: int = 5,
+    limit: float | None = None,
+    title: str | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw one sample's importance by lag: across, when a value was measured; upward, how much later it moved a prediction.
+
+    A column shows how long one measurement goes on to matter; a diagonal from bottom right to top left is one prediction
+    and all that moved it. Cells without a prediction (beyond the end of the series or the window) stay bare.
+
+    Parameters
+    ----------
+    attribution : DataArray
+        Of `WinIT` with ``aggregate=None``, one sample: dims `dim`, ``lag`` and perhaps one more (feature, lead).
+    signal : DataArray, optional
+        The input, same dims without ``lag``; each series is drawn above its map, with a dot for each value, NaN a gap.
+    output : DataArray, optional
+        What the model says over time (dim `dim`), drawn on top.
+    most : int
+        Series shown, those with the largest sums of abs(attribution) first.
+    limit : float, optional
+        Value at which the colours saturate, one for all maps; by default the 99th percentile of abs(attribution).
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no dim ``lag``, there are several samples or targets, or the arrays are labelled differently.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> f = lambda x: x.cumsum(1)
+    >>> ds = ta.explain(f, torch.ones(1, 6), ta.WinIT(3), dims=("sample", "time"), outputs=("time",))
+    >>> [axes.get_ylabel() for axes in lags(ds.attribution).axes][:1]
+    ['lag [cells]']
+    """
+    if "lag" not in attribution.dims:
+        raise ValueError(
+            f"the attribution has dims {attribution.dims}, without 'lag'; explain by WinIT with aggregate=None, or draw it "
+            "with tsattr.plot.trace"
+        )
+    rows_dim = [d for d in attribution.dims if d not in (dim, "lag", "sample", "target")][:1]
+    attribution = shade.one_at_a_time(attribution, (*rows_dim, "lag", dim), "attribution")
+    if not rows_dim:
+        attribution = attribution.expand_dims(series=[""])
+        rows_dim, signal = ["series"], None if signal is None else signal.expand_dims(series=attribution.series)
+    (series,) = rows_dim
+    if signal is not None:
+        signal = shade.matched(
+            attribution.isel(lag=0, drop=True), shade.one_at_a_time(signal, (series, dim), "signal"), "signal"
+        )
+    strength = abs(attribution).sum(("lag", dim)).values
+    shown = np.argsort(-strength, kind="stable")[:most]
+    heights = [_OUTPUT] * (output is not None) + ([_SIGNAL, _MAP] if signal is not None else [_MAP]) * len(shown)
+    figure = figure or shade.figure(10, 1.3 + 0.95 * sum(heights))
+    axes = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    rows = iter(axes)
+    edges = shade.cell_edges(shade.axis_values(attribution, dim))
+    if output is not None:
+        ax = next(rows)
+        y = shade.one_at_a_time(output, (dim,), "output")
+        ax.plot(shade.axis_values(y, dim), y.values.astype(float), color=shade.INK, lw=1.4)
+        units = f" [{y.attrs['units']}]" if y.attrs.get("units") else ""
+        ax.set_ylabel(f"{y.name or 'output'}{units}", rotation=0, ha="right", va="center", fontsize=9)
+        shade.plain(ax)
+    scale = shade.chosen_limit(attribution, limit)
+    up, label = _lag_axis(attribution)
+    mesh = None
+    for k in shown:
+        name = str(attribution[series].values[k]) if series in attribution.coords else str(k)
+        if signal is not None:
+            ax = next(rows)
+            _series(ax, signal.isel({series: k}), dim, name)
+        ax = next(rows)
+        values = np.ma.masked_invalid(attribution.isel({series: k}).values.astype(float))
+        mesh = ax.pcolormesh(edges, up, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale, linewidth=0)
+        ax.set_ylabel(label if signal is not None or not name else f"{name}\n{label}", fontsize=8)
+        shade.plain(ax)
+    axes[-1].set_xlim(edges[0], edges[-1])
+    axes[-1].set_xlabel(f"{shade.axis_label(attribution, dim)} of the measurement")
+    if title:
+        axes[0].set_title(title, loc="left", fontsize=11, weight="bold")
+    if len(shown) < len(strength):
+        axes[0].set_title(f"{len(shown)} of {len(strength)} series", loc="right", fontsize=8)
+    meaning = "orange moved the prediction, blue held it back"
+    shade.colour_bar(figure, mesh, attribution, scale, meaning, ax=axes, pad=0.02, fraction=0.05, aspect=60, shrink=0.6)
+    return cast(Figure, axes[0].figure)
+
+
+def _lag_axis(attribution: xr.DataArray) -> tuple[np.ndarray, str]:
+    """Edges of the lags and what they are counted in."""
+    if "lag_time" in attribution.coords:
+        units = attribution.lag_time.attrs.get("units", "")
+        return shade.cell_edges(attribution.lag_time.values.astype(float)), f"lag [{units}]" if units else "lag"
+    return shade.cell_edges(np.arange(attribution.sizes["lag"], dtype=float)), "lag [cells]"
+
+
+def _series(ax, values: xr.DataArray, dim: str, name: str) -> None:
+    """One series as a line with a dot for each value."""
+    y = values.values.astype(float)
+    ax.plot(shade.axis_values(values, dim), y, color=shade.INK, lw=0.8, marker=".", ms=3.5)
+    ax.set_ylim(*shade.room(y))
+    units = str(values.coords["units"].values) if "units" in values.coords else ""
+    ax.set_ylabel(f"{name}\n[{units}]" if units else name, rotation=0, ha="right", va="center", fontsize=9)
+    shade.plain(ax)
