@@ -62,14 +62,15 @@ class Series:
     def ask(self, i: Tensor, rows: Tensor) -> Tensor:
         """Outputs (r, length or 1, \\*out) of rows (r, length, \\*channels) in the place of sample `i`."""
         engine = self.samples.engine
-        y = engine.outputs(rows.movedim(1, self.axis).contiguous(), self.samples.position[i])
-        self.steps.index_add_(0, i, torch.full_like(i, rows.shape[1]))
+        rows = rows.movedim(1, self.axis).clone(memory_format=torch.contiguous_format)  # the model may write into its input
+        y = engine.outputs(rows, self.samples.position[i])
+        self.steps.index_add_(0, i, torch.full_like(i, rows.shape[self.axis]))
         self.samples.evaluations.index_add_(0, i, torch.ones_like(i))
         if engine.along is None:
             return y[:, None]
         y = y.movedim(1 + engine.along, 1)
-        if y.shape[1] != rows.shape[1]:
-            raise Otherwise(f"{y.shape[1]} outputs for {rows.shape[1]} times")
+        if y.shape[1] != rows.shape[self.axis]:
+            raise Otherwise(f"{y.shape[1]} outputs for {rows.shape[self.axis]} times")
         return y
 
     def known(self) -> Tensor:

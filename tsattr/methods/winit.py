@@ -106,8 +106,8 @@ class WinIT(_OnPrefixes):
         False for D: what losing everything from the observation on does.
     aggregate
         None for a dim ``lag``, the prediction's time less the observation's in cells; or over the predictions whose window
-        holds the observation the "mean", "max", "absmax" (the signed value of the largest size) or "sum". Near the end
-        of the series the mean is over the fewer predictions that there are.
+        holds the observation the "mean", "max", "absmax" (the signed value of the largest size) or "sum"; 0 where there is
+        none. Near the end of the series the mean is over the fewer predictions that there are.
     order
         "backward", as published, or "symmetric".
     horizons
@@ -121,7 +121,8 @@ class WinIT(_OnPrefixes):
     Returns
     -------
     attribution (the input's dims, and ``lag``), ``group_value`` for each group, their standard errors over draws, and
-    ``model_steps``, the time steps asked of the model. NaN where no prediction's window holds the observation at that lag.
+    ``model_steps``, the time steps asked of the model. With lags, NaN where no prediction's window holds the observation so
+    much earlier.
 
     Raises
     ------
@@ -183,12 +184,13 @@ class WinIT(_OnPrefixes):
             for draw in range(self.draws):
                 found = self._importance(stretches, inside, draw)
                 samples.failed |= ~torch.isfinite(found[..., inside]).flatten(1).all(1)
-                found[..., 0, :] = 0  # nothing comes before the first observation that could take its place
+                found[..., 0, : inside.shape[0]] = 0  # nothing comes before the first observation to take its place
                 moments.add(each, torch.full_like(each, draw), _over_lags(found, inside, per_draw))
             out = {"": moments.mean()} | ({"error": moments.standard_error()} if self.draws > 1 else {})
             if self.aggregate in ("max", "absmax"):
                 at = _extreme(out[""], inside, self.aggregate)
-                out, names = {k: v.gather(-1, at).squeeze(-1) for k, v in out.items()}, ()
+                held = inside.any(1)
+                out, names = {k: torch.where(held, v.gather(-1, at)[..., 0], 0) for k, v in out.items()}, ()
             fields = {
                 "attribution": stretches.label(out[""], self.bound, names),
                 "group_value": Field(("target", "group", self.dim, *names), out[""]),
@@ -279,14 +281,11 @@ def _grid(n: int, start: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _over_lags(found: Tensor, inside: Tensor, aggregate: str | None) -> Tensor:
-    """The sum or the mean over the predictions whose window holds an observation; NaN where there are none."""
+    """The sum or the mean over the predictions whose window holds an observation; 0 where there are none."""
     if aggregate is None:
         return found
-    count = inside.sum(1)
     total = torch.where(inside, found, 0).sum(-1)
-    held = torch.where(count > 0, total / count if aggregate == "mean" else total, torch.nan)
-    held[..., 0] = 0
-    return held
+    return total / inside.sum(1).clamp(min=1) if aggregate == "mean" else total
 
 
 def _extreme(found: Tensor, inside: Tensor, aggregate: str) -> Tensor:
