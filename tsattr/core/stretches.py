@@ -17,7 +17,6 @@ from .engine import Samples
 from .prefixes import Series, Way, state_size, way_of
 from .results import EVENT, Field, check_count
 
-
 _ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
 
 
