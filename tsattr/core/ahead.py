@@ -7,7 +7,7 @@ and one draw from a start serves every prediction time after it. One that has on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,3 +111,25 @@ class _Fill:
                 f"baseline {self.bound!r} gave shape {tuple(filled.shape)} for rows of shape {tuple(rows.shape)}"
             )
         return window(filled.movedim(self.axis, 1), torch.arange(len(rows), device=rows.device), start, length)
+
+
+def fill_gaps(x: Tensor, absent: Tensor, axis: int, key: Key, after: Callable[[Tensor, int, Key], Tensor]) -> Tensor:
+    """Fill any pattern of gaps from the past, gap by gap in the order of their starts.
+
+    ``after(rows, start, key)`` gives values (r, some times, \\*channels) from `start` on for rows (r, \\*event), of which it
+    uses what comes before `start`; what was filled earlier is part of that. A gap that goes on longer is continued.
+    """
+    out = torch.where(absent, torch.nan, x).movedim(axis, 1).clone()
+    gone = absent.expand_as(x).movedim(axis, 1)
+    begins = gone & ~torch.nn.functional.pad(gone, (0, 0) * (gone.ndim - 2) + (1, 0))[:, :-1]
+    for start in range(out.shape[1]):
+        rows = begins[:, start].reshape(len(out), -1).any(1).nonzero()[:, 0]
+        if not len(rows):
+            continue
+        values = after(out[rows].movedim(1, axis), start, key.at(rows))[:, : out.shape[1] - start]
+        length = values.shape[1]
+        run = gone[rows, start : start + length].cumprod(1).bool() & begins[rows, start, None]
+        out[rows, start : start + length] = torch.where(run, values.to(out.dtype), out[rows, start : start + length])
+        if start + length < out.shape[1]:
+            begins[rows, start + length] |= run[:, -1] & gone[rows, start + length]
+    return out.movedim(1, axis)

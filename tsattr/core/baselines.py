@@ -16,18 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import Ahead
 from .autoregressive import AutoRegressive as AutoRegressive
 from .axes import Array, Axes
 from .boundary import Boundary as Boundary
 from .fills import Baseline as Baseline
+from .fills import Causal as Causal
 from .fills import Conditional as Conditional
 from .fills import Full as Full
 from .fills import Joined as Joined
 from .fills import Kernel, draw_by_name, fill_lines, nan_mean, per_row
 from .fills import bind as bind
 from .gaussian import ConditionalGaussian as ConditionalGaussian
+from .generator import Generator as Generator
 from .inpaint import Inpaint as Inpaint
+from .joint import JointGenerator as JointGenerator
 from .keys import Key
+from .marginal import Marginal as Marginal
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
 from .references import checked, fitted_range, most_frequent, reference_table
@@ -299,13 +304,26 @@ class Hold(Baseline):
     dim: str = "time"
     otherwise: float = 0.0
 
-    def _bind(self, axes: Axes) -> Conditional:
+    def _bind(self, axes: Axes) -> Causal:
         axis = 1 + axes.axis(self.dim)
 
         def held(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
             return torch.where(before >= 0, lines[row, before.clamp(min=0)], self.otherwise)
 
-        return Conditional(lambda x, absent, key: fill_lines(x, absent, axis, held), causal=True)
+        def ahead(known: Tensor) -> Ahead:
+            series = known.movedim(axis, 1)
+            steps = torch.arange(series.shape[1], device=known.device).reshape(1, -1, *[1] * (series.ndim - 2))
+            last = torch.where(torch.isnan(series), -1, steps).cummax(1).values
+
+            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+                at = last[i, start - 1]
+                value = series[i].gather(1, at.clamp(min=0)[:, None])
+                value = torch.where(at[:, None] >= 0, value, self.otherwise)
+                return value.expand(-1, length, *value.shape[2:])
+
+            return values
+
+        return Causal(lambda x, absent, key: fill_lines(x, absent, axis, held), ahead)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ class Series:
     def ask(self, i: Tensor, rows: Tensor) -> Tensor:
         """Outputs (r, length or 1, \\*out) of rows (r, length, \\*channels) in the place of sample `i`."""
         engine = self.samples.engine
-        rows = rows.movedim(1, self.axis).clone(memory_format=torch.contiguous_format)  # the model may write into its input
+        rows = rows.movedim(1, self.axis).clone(
+            memory_format=torch.contiguous_format
+        )  # the model may write into its input
         y = engine.outputs(rows, self.samples.position[i])
         self.steps.index_add_(0, i, torch.full_like(i, rows.shape[self.axis]))
         self.samples.evaluations.index_add_(0, i, torch.ones_like(i))
