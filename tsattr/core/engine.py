@@ -30,7 +30,7 @@ _KINKS = ("Relu", "LeakyRelu", "Prelu", "Rrelu", "Threshold", "Hardtanh", "Hards
 
 
 # Rows of a batch of pieces of samples: on a processor what they make stays in its cache, about 30 % quicker than 4096 rows.
-_CPU_PIECES, _PIECES = 256, 2**16
+_CPU_PIECES, _PIECES = 512, 2**16
 
 
 class NoGradient(TypeError):

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import Ahead, fill_gaps, window
 from .axes import Array, Axes
-from .fills import Baseline, Conditional
+from .fills import Baseline, Causal, Conditional
 from .fitted import Fitted, Training, cell_index
 from .keys import Key
 from .results import check_count
@@ -43,6 +44,8 @@ class ConditionalGaussian(Baseline):
         Made by :meth:`fit`.
     draw
         Draw from the conditional normal instead of taking its mean; use several draws.
+    causal
+        Condition on what comes before the start of a gap along the dim "time" alone: a law for `WinIT` and its family.
 
     Examples
     --------
@@ -56,6 +59,7 @@ class ConditionalGaussian(Baseline):
 
     fitted: Fitted
     draw: bool = False
+    causal: bool = False
 
     @classmethod
     def fit(
@@ -66,6 +70,7 @@ class ConditionalGaussian(Baseline):
         shrinkage: float | str = "ledoit-wolf",
         draw: bool = False,
         *,
+        causal: bool = False,
         sample_dim: str = "sample",
     ) -> ConditionalGaussian:
         """Mean and covariance of a reference; a missing cell of it counts as its mean.
@@ -84,7 +89,7 @@ class ConditionalGaussian(Baseline):
             Number of factors. None for all that there are, which is for inputs or references up to a few thousand.
         shrinkage
             s in [0, 1], or "ledoit-wolf" for the best s that the data tell (Ledoit and Wolf, 2004).
-        draw
+        draw, causal
             As in the class.
         sample_dim
             Name of the reference's sample dim.
@@ -128,26 +133,57 @@ class ConditionalGaussian(Baseline):
             "factor": Array(factor),
             "noise": Array(noise),
         }
-        return cls(Fitted(arrays, train.source(dims=joint, rank=rank, shrinkage=shrinkage)), draw)
+        return cls(Fitted(arrays, train.source(dims=joint, rank=rank, shrinkage=shrinkage)), draw, causal)
 
     @property
     def random(self) -> bool:  # type: ignore[override]
         """True where draws differ."""
         return self.draw
 
-    def _bind(self, axes: Axes) -> Conditional:
+    def _bind(self, axes: Axes) -> Conditional | Causal:
         normal = Normal.of(self.fitted)
         index = cell_index(self.fitted.arrays["mean"], axes, "ConditionalGaussian")
         index = np.broadcast_to(index, axes.shape).flatten()
 
-        def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        def completed(x: Tensor, key: Key) -> Tensor:
+            """Rows with every cell that is NaN filled."""
             at = torch.as_tensor(index, device=x.device)
             cells = torch.full((len(x), normal.mean.size), torch.nan, dtype=torch.float64, device=x.device)
-            cells[:, at] = torch.where(absent, torch.nan, x).to(torch.float64).reshape(len(x), -1)
-            filled = normal.fill(cells, key if self.draw else None)
-            return torch.where(absent, filled[:, at].reshape(x.shape).to(x.dtype), x)
+            cells[:, at] = x.to(torch.float64).reshape(len(x), -1)
+            return normal.fill(cells, key if self.draw else None)[:, at].reshape(x.shape).to(x.dtype)
 
-        return Conditional(fill)
+        def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+            return torch.where(absent, completed(torch.where(absent, torch.nan, x), key), x)
+
+        if not self.causal:
+            return Conditional(fill)
+        axis = 1 + axes.axis("time")
+
+        def after(x: Tensor, start: Tensor, key: Key) -> Tensor:
+            """Rows (r, times, \\*channels) of which what comes before each start is known."""
+            series = x.movedim(axis, 1)
+            time = torch.arange(series.shape[1], device=x.device).reshape(1, -1, *[1] * (series.ndim - 2))
+            known = torch.where(time < start.reshape(-1, *[1] * (series.ndim - 1)), series, torch.nan)
+            return completed(known.movedim(1, axis), key).movedim(axis, 1)
+
+        def ahead(known: Tensor) -> Ahead:
+            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+                # Groups that go absent by turns share one law of what comes.
+                rows = np.stack([i.cpu().numpy(), start.cpu().numpy(), key.draw])
+                _, first, back = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+                one = torch.as_tensor(first, device=i.device)
+                found = after(known[i[one]], start[one], key.at(one))
+                return window(found, torch.as_tensor(back.reshape(-1), device=i.device), start, length)
+
+            return values
+
+        def filled(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+            def rest(rows: Tensor, start: int, own: Key) -> Tensor:
+                return after(rows, torch.full((len(rows),), start, device=x.device), own)[:, start:]
+
+            return fill_gaps(x, absent, axis, key, rest)
+
+        return Causal(filled, ahead)
 
 
 def _centred(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

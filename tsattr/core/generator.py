@@ -168,7 +168,7 @@ class Generator(Baseline):
         return self.draw
 
     def _net(self) -> nn.Module:
-        return with_weights(Forecaster(self.fitted["shift"].size, self.horizon, self.hidden), self.fitted)
+        return with_weights(lambda: Forecaster(self.fitted["shift"].size, self.horizon, self.hidden), self.fitted)
 
     def calibration(self, x: Any, *, sample_dim: str = "sample") -> Calibration:
         """How well forecasts of series that were not trained on agree with what came; print it."""

@@ -148,7 +148,7 @@ class JointGenerator(Baseline):
         return self.draw
 
     def _net(self) -> Any:
-        return with_weights(StepLaw(self.fitted["shift"].size, self.hidden), self.fitted)
+        return with_weights(lambda: StepLaw(self.fitted["shift"].size, self.hidden), self.fitted)
 
     def calibration(self, x: Any, *, sample_dim: str = "sample") -> Calibration:
         """How well one-step forecasts of series that were not trained on agree with what came."""

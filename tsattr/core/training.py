@@ -144,7 +144,7 @@ class Frame:
             raise ValueError(
                 f"{what} was fitted to {cells.values.size} series and continues all of them; the input has {shape or (1,)}"
             )
-        self.order = torch.as_tensor(index)  # the network's channel of each of the input's
+        self.order = torch.as_tensor(index.copy())  # the network's channel of each of the input's
         self.back = torch.argsort(self.order)
         self.shift, self.width = (torch.as_tensor(fitted[k].reshape(-1).astype(np.float64)) for k in ("shift", "width"))
         self.shape = shape
@@ -172,8 +172,10 @@ def state_arrays(net: nn.Module) -> dict[str, Array]:
     return {f"weight {k}": Array(v.detach().numpy()) for k, v in net.state_dict().items()}
 
 
-def with_weights(net: nn.Module, fitted: Fitted) -> nn.Module:
-    """A network with the weights that were kept."""
+def with_weights(make: Callable[[], nn.Module], fitted: Fitted) -> nn.Module:
+    """A network with the weights that were kept; making it takes no numbers from the global random state."""
+    with torch.random.fork_rng(devices=[]):
+        net = make()
     prefix = "weight "
     state = {
         k.removeprefix(prefix): torch.as_tensor(a.values) for k, a in fitted.arrays.items() if k.startswith(prefix)
