@@ -10,7 +10,6 @@ import xarray as xr
 import tsattr as ta
 from tsattr.core import baselines
 from tsattr.core.axes import Axes
-from tsattr.core.joint import conditioned
 from tsattr.core.keys import Key
 from tsattr.core.training import Channels
 
@@ -116,24 +115,6 @@ def test_a_joint_law_knows_the_present(joint):
     np.testing.assert_allclose(joint.calibration(x).ratio, 1, atol=0.1)
 
 
-def test_conditioning_is_that_of_a_normal():
-    rng = np.random.default_rng(0)
-    root = torch.as_tensor(np.linalg.cholesky(np.cov(rng.normal(size=(4, 50)))))
-    mean, values = torch.as_tensor(rng.normal(size=(1, 4))), torch.as_tensor(rng.normal(size=(1, 4)))
-    present = torch.tensor([[True, False, True, False]])
-    c, p, a = (root @ root.T).numpy(), [0, 2], [1, 3]
-    gain = c[np.ix_(a, p)] @ np.linalg.inv(c[np.ix_(p, p)])
-    want = mean.numpy()[0, a] + gain @ (values - mean).numpy()[0, p]
-    found = conditioned(mean, root[None], values, present, None)
-    np.testing.assert_allclose(found[0, a], want, atol=1e-12)
-    np.testing.assert_array_equal(found[0, p], values[0, p])
-    many = 200_000
-    numbers = torch.as_tensor(rng.normal(size=(many, 4)))
-    drawn = conditioned(*(v.expand(many, *v.shape[1:]) for v in (mean, root[None], values, present)), numbers)[:, a]
-    np.testing.assert_allclose(drawn.mean(0), want, atol=0.02)
-    np.testing.assert_allclose(np.cov(drawn.T), c[np.ix_(a, a)] - gain @ c[np.ix_(p, a)], atol=0.02)
-
-
 def test_the_pooled_distribution():
     values = np.array([[[1.0, 2.0, 2.0, np.nan]], [[2.0, 4.0, 4.0, 4.0]]])
     x = xr.DataArray(np.concatenate([values, 10 * values], 1), dims=("sample", "feature", "time"))
@@ -161,6 +142,8 @@ def laws():
         "marginal": b.Marginal.fit(x),
         "hold": b.Hold(),
         "conditional gaussian": b.ConditionalGaussian.fit(x, causal=True),
+        "autoregressive": b.AutoRegressive.fit(x, 2, causal=True),
+        "autoregressive, drawn": b.AutoRegressive.fit(x, 3, draw=True, causal=True),
         "conditional gaussian, drawn": b.ConditionalGaussian.fit(x, causal=True, draw=True),
     }
 
@@ -185,22 +168,34 @@ def test_the_future_plays_no_part(name):
 
 
 @every
-def test_a_window_is_filled_as_a_whole_row_is(name):
+@pytest.mark.parametrize("holes", [False, True])
+def test_a_window_is_filled_as_a_whole_row_is(name, holes):
     x = ar1(5, times=10, features=3, seed=3)
+    if holes:
+        x = x.where(np.random.default_rng(1).random(x.shape) > 0.25)
     law, rows = bound(LAWS[name], x)
     if not hasattr(law, "ahead"):
         pytest.skip("filled row by row")
     ahead = law.ahead(rows)
-    for start in (1, 4, 8):
+    for start in range(1, 10):
         length = min(3, 10 - start)
         absent = gaps(rows, start, start + length, 1)
         want = law.fill(rows, absent, key(5))[:, 1, start : start + length]
         gone = torch.tensor([False, True, False]).expand(5, 3)
         found = ahead(torch.arange(5), torch.full((5,), start), length, gone, key(5))[:, :, 1]
-        if name != "joint":  # its draws are numbered by the step in the gap there, and by time here
-            np.testing.assert_allclose(found, want, atol=1e-12)
+        np.testing.assert_allclose(found, want, atol=1e-12)
         shorter = ahead(torch.arange(5), torch.full((5,), start), 1, gone, key(5))[:, :, 1]
         np.testing.assert_allclose(shorter, found[:, :1], atol=1e-12)
+        beyond = ahead(torch.arange(5), torch.full((5,), start), 4, gone, key(5))[:, :length, 1]
+        np.testing.assert_allclose(beyond, found, atol=1e-12)
+    # Rows of unlike samples, starts and draws at once, in any order, are what each is alone.
+    i, start = torch.tensor([3, 0, 3, 4]), torch.tensor([7, 1, 2, 7])
+    draws = Key(0, i.numpy().astype(np.uint64), i, np.array([1, 0, 0, 1]))
+    found = ahead(i, start, 2, torch.ones(4, 3, dtype=torch.bool), draws)
+    for r in range(4):
+        at = torch.tensor([r])
+        alone = ahead(i[at], start[at], 2, torch.ones(1, 3, dtype=torch.bool), draws.at(at))
+        np.testing.assert_allclose(alone[0], found[r], atol=1e-12)
 
 
 @every

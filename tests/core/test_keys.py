@@ -74,3 +74,12 @@ def test_distributions():
 def test_any_whole_number_is_a_seed(seed):
     value = key([0], [0], seed=seed).uniform(torch.zeros(1, 1))
     assert 0 <= float(value) < 1
+
+
+def test_distinct_draws_of_samples():
+    key = Key(0, np.array([7, 7, 5, 7, 5], np.uint64), torch.arange(5), np.array([0, 1, 0, 0, 0]))
+    first, own = key.distinct()
+    assert [(int(key.sample[f]), int(key.draw[f])) for f in first[own]] == [(7, 0), (7, 1), (5, 0), (7, 0), (5, 0)]
+    assert sorted(first.tolist()) == [0, 1, 2]
+    first, own = key.distinct(torch.arange(5))
+    assert first[own].tolist() == [0, 1, 2, 3, 4]

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import Ahead
 from .axes import Axes
-from .fills import Baseline, Conditional, draw_by_name
+from .fills import Baseline, Causal, Conditional, draw_by_name
 from .fitted import Fitted, Training, cell_index
 from .keys import Key
 from .results import check_count
@@ -125,7 +126,7 @@ class AutoRegressive(Baseline):
         found = _Process.of(self.fitted).predictors[:, -1]
         return found.reshape(self.fitted["reflection"].shape)
 
-    def _bind(self, axes: Axes) -> Conditional:
+    def _bind(self, axes: Axes) -> Conditional | Causal:
         axis = 1 + axes.axis(self.dim)
         even_step(axes, self.dim)
         index = np.moveaxis(cell_index(self.fitted.arrays["mean"], axes, "AutoRegressive"), axis - 1, -1)[..., 0]
@@ -134,12 +135,17 @@ class AutoRegressive(Baseline):
         process = _Process.of(self.fitted)
         bands = None if self.causal else process.precision(axes.shape[axis - 1])
 
-        def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        def lines_of(v: Tensor) -> np.ndarray:
+            found: np.ndarray = v.movedim(axis, -1).reshape(-1, axes.shape[axis - 1]).cpu().numpy()
+            return found
+
+        def numbers(x: Tensor, key: Key) -> np.ndarray:
+            """N(0, 1) for every cell of `x`, or 0 for the mean."""
             wide = x.to(torch.float64)
-            numbers = draw_by_name(key.normal, wide, axes) if self.draw else torch.zeros_like(wide)
-            lines, gone, noise = (
-                v.movedim(axis, -1).reshape(-1, x.shape[axis]).cpu().numpy() for v in (wide, absent, numbers)
-            )
+            return lines_of(draw_by_name(key.normal, wide, axes) if self.draw else torch.zeros_like(wide))
+
+        def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+            lines, gone, noise = lines_of(x.to(torch.float64)), lines_of(absent), numbers(x, key)
             touched = np.flatnonzero(gone.any(1))
             which = np.tile(channel, len(x))[touched]
             away = (lines[touched] - process.mean[which, None], gone[touched] | np.isnan(lines[touched]))
@@ -151,7 +157,23 @@ class AutoRegressive(Baseline):
             lines[touched] = np.where(gone[touched], found + process.mean[which, None], lines[touched])
             return torch.as_tensor(lines).reshape(x.movedim(axis, -1).shape).movedim(-1, axis).to(x.device, x.dtype)
 
-        return Conditional(fill, causal=self.causal)
+        def ahead(known: Tensor) -> Ahead:
+            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+                first, own = key.distinct(i)
+                past = known[i[first]]
+                lines, noise = lines_of(past.to(torch.float64)), numbers(past, key.at(first))
+                which = np.tile(channel, len(first))
+                missing = np.isnan(lines)
+                lines = process.forecast(which, lines - process.mean[which, None], missing, noise)
+                row = (own.cpu().numpy()[:, None] * len(channel) + np.arange(len(channel))).reshape(-1)
+                begin = np.repeat(start.cpu().numpy(), len(channel))
+                found = process.onward(which[row], lines, noise, row, begin, length) + process.mean[which[row], None]
+                shape = (len(i), *others, length)
+                return torch.as_tensor(found).reshape(shape).movedim(-1, 1).to(known.device, known.dtype)
+
+            return values
+
+        return Causal(fill, ahead) if self.causal else Conditional(fill)
 
 
 def _burg(away: np.ndarray, order: int) -> np.ndarray:
@@ -245,6 +267,21 @@ class _Process:
             past = out[:, t - m : t][:, ::-1]
             expected = (self.predictors[which, m, :m] * past).sum(1) + spread[which, m] * noise[:, t]
             out[:, t] = np.where(unknown[:, t], expected, out[:, t])
+        return out
+
+    def onward(
+        self, which: np.ndarray, lines: np.ndarray, noise: np.ndarray, row: np.ndarray, start: np.ndarray, length: int
+    ) -> np.ndarray:
+        """Deviations (rows, length) from each start on, given what comes before it in `lines[row]`, the deviations (lines, n)."""
+        order = self.order
+        known = np.pad(lines, ((0, 0), (order, 0)))  # where there is no past yet, its predictors are 0
+        past = known[row[:, None], start[:, None] + np.arange(order - 1, -1, -1)]
+        spread = self.scale[:, None] * np.sqrt(self.errors)
+        out = np.empty((len(row), length))
+        for step in range(length):
+            m, at = np.minimum(start + step, order), np.minimum(start + step, lines.shape[1] - 1)
+            out[:, step] = (self.predictors[which, m] * past).sum(1) + spread[which, m] * noise[row, at]
+            past = np.concatenate([out[:, step, None], past[:, :-1]], 1)
         return out
 
 

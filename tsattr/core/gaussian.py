@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ahead import Ahead, fill_gaps, window
+from .ahead import Ahead
 from .axes import Array, Axes
 from .fills import Baseline, Causal, Conditional
 from .fitted import Fitted, Training, cell_index
@@ -45,7 +45,9 @@ class ConditionalGaussian(Baseline):
     draw
         Draw from the conditional normal instead of taking its mean; use several draws.
     causal
-        Condition on what comes before the start of a gap along the dim "time" alone: a law for `WinIT` and its family.
+        Let only cells before the start of a gap along "time" inform: the exact forecast of this normal, for `WinIT` and
+        its family. A gap is a run of absent times of one series. At the first time it is the mean, or a draw from the
+        whole normal; gaps with unlike starts are drawn each by itself, with the same numbers.
 
     Examples
     --------
@@ -70,8 +72,8 @@ class ConditionalGaussian(Baseline):
         shrinkage: float | str = "ledoit-wolf",
         draw: bool = False,
         *,
-        causal: bool = False,
         sample_dim: str = "sample",
+        causal: bool = False,
     ) -> ConditionalGaussian:
         """Mean and covariance of a reference; a missing cell of it counts as its mean.
 
@@ -97,7 +99,8 @@ class ConditionalGaussian(Baseline):
         Raises
         ------
         ValueError
-            Fewer than two samples, a shrinkage or rank out of range, or a covariance that is singular.
+            Fewer than two samples, a shrinkage or rank out of range, a covariance that is singular, or with ``causal``
+            `dims` without "time".
         KeyError
             `dims` that the reference lacks.
         """
@@ -108,6 +111,10 @@ class ConditionalGaussian(Baseline):
         if shrinkage != "ledoit-wolf" and not (isinstance(shrinkage, int | float) and 0 <= shrinkage <= 1):
             raise ValueError(f"shrinkage is a number from 0 to 1 or 'ledoit-wolf', got {shrinkage!r}")
         joint = train.axes.dims if dims is None else (dims,) if isinstance(dims, str) else tuple(dims)
+        if causal and "time" not in joint:
+            raise ValueError(
+                f"causal=True conditions on earlier times, and dims={joint} are taken together at one time"
+            )
         joint_axes = [train.axes.axis(d) for d in joint]
         order = [a for a in range(len(train.axes.dims)) if a not in joint_axes] + joint_axes
         values = train.values.transpose(0, *(1 + a for a in order))
@@ -143,47 +150,46 @@ class ConditionalGaussian(Baseline):
     def _bind(self, axes: Axes) -> Conditional | Causal:
         normal = Normal.of(self.fitted)
         index = cell_index(self.fitted.arrays["mean"], axes, "ConditionalGaussian")
-        index = np.broadcast_to(index, axes.shape).flatten()
+        index = np.broadcast_to(index, axes.shape)
 
-        def completed(x: Tensor, key: Key) -> Tensor:
-            """Rows with every cell that is NaN filled."""
-            at = torch.as_tensor(index, device=x.device)
+        def cells_of(x: Tensor) -> Tensor:
+            """Rows on the cells that were fitted, NaN where the input has none."""
             cells = torch.full((len(x), normal.mean.size), torch.nan, dtype=torch.float64, device=x.device)
-            cells[:, at] = x.to(torch.float64).reshape(len(x), -1)
-            return normal.fill(cells, key if self.draw else None)[:, at].reshape(x.shape).to(x.dtype)
+            cells[:, torch.as_tensor(index.flatten(), device=x.device)] = x.to(torch.float64).reshape(len(x), -1)
+            return cells
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            return torch.where(absent, completed(torch.where(absent, torch.nan, x), key), x)
+            filled = normal.fill(cells_of(torch.where(absent, torch.nan, x)), key if self.draw else None)
+            at = torch.as_tensor(index.flatten(), device=x.device)
+            return torch.where(absent, filled[:, at].reshape(x.shape).to(x.dtype), x)
 
         if not self.causal:
             return Conditional(fill)
         axis = 1 + axes.axis("time")
 
-        def after(x: Tensor, start: Tensor, key: Key) -> Tensor:
-            """Rows (r, times, \\*channels) of which what comes before each start is known."""
-            series = x.movedim(axis, 1)
-            time = torch.arange(series.shape[1], device=x.device).reshape(1, -1, *[1] * (series.ndim - 2))
-            known = torch.where(time < start.reshape(-1, *[1] * (series.ndim - 1)), series, torch.nan)
-            return completed(known.movedim(1, axis), key).movedim(axis, 1)
+        def from_the_past(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+            begin = _starts(absent.expand_as(x), axis)
+            time = torch.arange(x.shape[axis], device=x.device).reshape(-1, *[1] * (x.ndim - 1 - axis))
+            out = x.clone()
+            for start in torch.unique(begin[begin >= 0]).tolist():
+                here = begin == start
+                rows = here.flatten(1).any(1).nonzero()[:, 0]
+                filled = fill(x[rows], absent.expand_as(x)[rows] | (time >= start), key.at(rows))
+                out[rows] = torch.where(here[rows], filled, out[rows])
+            return out
 
         def ahead(known: Tensor) -> Ahead:
-            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
-                # Groups that go absent by turns share one law of what comes.
-                rows = np.stack([i.cpu().numpy(), start.cpu().numpy(), key.draw])
-                _, first, back = np.unique(rows, axis=1, return_index=True, return_inverse=True)
-                one = torch.as_tensor(first, device=i.device)
-                found = after(known[i[one]], start[one], key.at(one))
-                return window(found, torch.as_tensor(back.reshape(-1), device=i.device), start, length)
+            return _Forecast(normal, cells_of(known), np.moveaxis(index, axis - 1, 0), self.draw, known.dtype)
 
-            return values
+        return Causal(from_the_past, ahead)
 
-        def filled(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            def rest(rows: Tensor, start: int, own: Key) -> Tensor:
-                return after(rows, torch.full((len(rows),), start, device=x.device), own)[:, start:]
 
-            return fill_gaps(x, absent, axis, key, rest)
-
-        return Causal(filled, ahead)
+def _starts(absent: Tensor, axis: int) -> Tensor:
+    """For each absent cell the first time of its run of absent cells, -1 for cells that are present."""
+    series = absent.movedim(axis, 1)
+    time = torch.arange(series.shape[1], device=absent.device).reshape(1, -1, *[1] * (series.ndim - 2))
+    present = torch.where(series, -1, time).cummax(1).values
+    return torch.where(series, present + 1, -1).movedim(1, axis)
 
 
 def _centred(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -224,6 +230,20 @@ def _factors(rows: np.ndarray, rank: int | None, shrinkage: float | str) -> tupl
     return factors, noise
 
 
+def latent_of(score: Tensor, root: Tensor, numbers: Tensor | None) -> Tensor:
+    """z (..., k) of a factor model x = mu + F z + e given x: its mean, or a draw by N(0, 1) `numbers`.
+
+    Its precision is ``I + F^T F / noise = root root^T``, its mean ``precision^-1 score``, score ``F^T (x - mu) / noise``.
+    """
+    z = torch.cholesky_solve(score[..., None], root)[..., 0]
+    return z if numbers is None else z + coloured(root, numbers)
+
+
+def coloured(root: Tensor, numbers: Tensor) -> Tensor:
+    """N(0, 1) `numbers` (..., k) as numbers whose precision is ``root root^T``."""
+    return torch.linalg.solve_triangular(root.mT, numbers[..., None], upper=True)[..., 0]
+
+
 class Normal:
     """A normal for each block of cells, with the covariance F F^T + diag(noise).
 
@@ -258,10 +278,7 @@ class Normal:
             precision = torch.eye(factor.shape[2], dtype=torch.float64, device=cells.device)
             precision = precision + factor.mT @ (weight[..., None] * factor)
             root = torch.linalg.cholesky(precision)[which]
-            z = torch.cholesky_solve(score[rows][..., None], root)
-            if numbers is not None:
-                z = z + torch.linalg.solve_triangular(root.mT, numbers[rows][..., None], upper=True)
-            latent[rows] = z[..., 0]
+            latent[rows] = latent_of(score[rows], root, None if numbers is None else numbers[rows])
         out = mean + torch.einsum("rbk,bmk->rbm", latent, factor)
         if key is not None:
             out = out + noise.sqrt() * key.fork(1).normal(out)
@@ -276,3 +293,64 @@ class Normal:
         for start in range(0, len(first), step):
             rows = ((which >= start) & (which < start + step)).nonzero()[:, 0]
             yield known[torch.as_tensor(first[start : start + step], device=known.device)], rows, which[rows] - start
+
+
+class _Forecast:
+    """What a normal expects from each start on given the cells before it: ``ahead`` of a causal `ConditionalGaussian`.
+
+    What is known of z before a start is a sum over the cells before it, so one walk along time gives it for all starts,
+    at a cost of one factorisation a start for all samples that lack the same cells.
+    """
+
+    def __init__(self, normal: Normal, cells: Tensor, index: np.ndarray, draw: bool, dtype: torch.dtype) -> None:
+        """`cells` (n, cells) are NaN where missing; `index` (times, \\*channels) says where an input's cells are in them."""
+        self.normal, self.index, self.draw, self.dtype = normal, index, draw, dtype
+        self.mean, self.factor, self.noise = (
+            torch.as_tensor(v, device=cells.device) for v in (normal.mean, normal.factor, normal.noise)
+        )
+        away = cells.reshape(-1, *normal.noise.shape) - self.mean
+        known = ~torch.isnan(away)
+        packed = np.packbits(known.flatten(1).cpu().numpy(), axis=1)
+        _, first, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+        self.which = torch.as_tensor(which.reshape(-1), device=cells.device)
+        self._walk(torch.where(known, away, 0), known[torch.as_tensor(first, device=cells.device)])
+
+    def _walk(self, away: Tensor, masks: Tensor) -> None:
+        """Means of z (n, times, blocks, k), and for draws the roots of its precision (masks, times, blocks, k, k)."""
+        times, (blocks, k) = len(self.index), (len(self.noise), self.factor.shape[2])
+        time = np.full(self.noise.numel(), times)  # a cell that the input lacks is never seen
+        time[self.index] = np.arange(times).reshape(-1, *[1] * (self.index.ndim - 1))
+        time = time.reshape(self.noise.shape)
+        self.z = away.new_empty(len(away), times, blocks, k)
+        self.roots = away.new_empty(len(masks), times, blocks, k, k) if self.draw else None
+        score = away.new_zeros(len(away), blocks, k)
+        precision = torch.eye(k, dtype=away.dtype, device=away.device).repeat(len(masks), blocks, 1, 1)
+        for start in range(times):
+            root = torch.linalg.cholesky(precision)
+            self.z[:, start] = latent_of(score, root[self.which], None)
+            if self.roots is not None:
+                self.roots[:, start] = root
+            now = torch.as_tensor(time == start, device=away.device)
+            at = now.any(0).nonzero()[:, 0]
+            factor, weight = self.factor[:, at], (now / self.noise)[:, at]
+            score = score + torch.einsum("rbm,bmk->rbk", away[:, :, at] * weight, factor)
+            precision = precision + factor.mT @ ((masks[:, :, at] * weight)[..., None] * factor)
+
+    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+        at = start.cpu().numpy()[:, None] + np.arange(length)
+        cells = torch.as_tensor(self.index[np.minimum(at, len(self.index) - 1)], device=start.device)
+        own = torch.arange(len(i), device=start.device).reshape(-1, *[1] * (cells.ndim - 1))
+        z, noise = self._drawn(i, start, key) if self.draw else (self.z[i, start], None)
+        factor = self.factor.flatten(0, 1)[cells]
+        out = self.mean.flatten()[cells] + (factor * z[own, cells // self.noise.shape[1]]).sum(-1)
+        return (out if noise is None else out + noise(own, cells)).to(self.dtype)
+
+    def _drawn(self, i: Tensor, start: Tensor, key: Key) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """A draw of z for each row, and of the noise of some cells of some rows."""
+        assert self.roots is not None
+        first, own = key.distinct()
+        key = key.at(first)
+        numbers = key.fork(0).normal(self.z[i[first], 0])[own]
+        noise = key.fork(1).normal(self.noise.expand(len(first), *self.noise.shape)) * self.noise.sqrt()
+        z = self.z[i, start] + coloured(self.roots[self.which[i], start], numbers)
+        return z, lambda row, cell: noise.flatten(1)[own[row], cell]

@@ -2,74 +2,68 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .ahead import noise
+from .ahead import Ahead, noise
 from .axes import Axes
-from .fills import Baseline, Causal
+from .fills import Causal
 from .fitted import Fitted
+from .gaussian import latent_of
 from .keys import Key
 from .results import check_count
-from .training import Calibration, Channels, Frame, Recipe, load, save, split, state_arrays, train, with_weights
+from .training import Channels, Frame, Learnt, Past, Recipe
 
-_MOST = 64  # channels: a full covariance of each step
-
-
-class StepLaw(nn.Module):
-    """From the past of all channels to the mean and the Cholesky factor of the covariance of the next step."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.channels, self.hidden = channels, hidden
-        self.past = nn.GRU(2 * channels, hidden, batch_first=True)
-        self.head = nn.Sequential(
-            nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, channels + channels * (channels + 1) // 2)
-        )
-        self.at: Tensor
-        self.register_buffer("at", torch.tril_indices(channels, channels), persistent=False)
-
-    def law(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (..., channels) and factor (..., channels, channels) of the step after a state (..., hidden)."""
-        found = self.head(state)
-        mean, low = found[..., : self.channels], found[..., self.channels :]
-        root = low.new_zeros(*low.shape[:-1], self.channels, self.channels)
-        root[..., self.at[0], self.at[1]] = low
-        diagonal = root.diagonal(dim1=-2, dim2=-1).clamp(-7, 7).exp()
-        return mean, root.tril(-1) + torch.diag_embed(diagonal)
-
-    def step(self, rows: Tensor, state: Tensor) -> Tensor:
-        """The state (r, hidden) after one more step (r, channels, 2)."""
-        after: Tensor = self.past(rows.flatten(1)[:, None], state[None].contiguous())[1][0]
-        return after
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """States (n, times + 1, hidden) before each step of rows (n, times, channels, 2), and after the last."""
-        states = self.past(rows.flatten(2))[0]
-        return torch.cat([torch.zeros_like(states[:, :1]), states], 1)
+_FACTORS = 32  # of the covariance of many channels; of fewer it is full
 
 
-def conditioned(mean: Tensor, root: Tensor, values: Tensor, present: Tensor, numbers: Tensor | None) -> Tensor:
-    """`values` (r, channels) with what is not present at its conditional mean, or a draw, of N(mean, root root^T).
+class StepLaw(Past):
+    """From the past of all channels to the normal law of the next step, mu + F z + e: one factor less than channels is any law."""
 
-    The draw is Matheron's: one of the whole normal, y, and ``y_A + C_AP C_PP^-1 (x_P - y_P)``, which is exact.
-    """
-    drawn = mean if numbers is None else mean + (root @ numbers[..., None])[..., 0]
-    covariance = root @ root.mT
-    both = present[:, :, None] & present[:, None, :]
-    one = torch.eye(mean.shape[1], dtype=mean.dtype, device=mean.device)
-    away = torch.where(present, values - drawn, 0)
-    weight = torch.linalg.solve(torch.where(both, covariance, one), away[..., None])
-    weight = torch.where(present[..., None], weight, 0)
-    return torch.where(present, values, drawn + (covariance @ weight)[..., 0])
+    def __init__(self, channels: int, factors: int, hidden: int) -> None:
+        super().__init__(channels, hidden, channels * (2 + factors))
+        self.shape = channels, 2 + factors
+
+    def law(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (..., channels), factor (..., channels, factors) and noise (..., channels), a variance, after a state."""
+        found = self.head(state).reshape(*state.shape[:-1], *self.shape)
+        return found[..., 0], found[..., 2:], (2 * found[..., 1].clamp(-7, 7)).exp()
+
+
+def posterior(mean: Tensor, factor: Tensor, noise: Tensor, values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Score and root of the precision of z (see `latent_of`) given the `values` (..., channels) that are present."""
+    weight = present / noise
+    away = torch.where(present, values - mean, 0)
+    one = torch.eye(factor.shape[-1], dtype=mean.dtype, device=mean.device)
+    root = torch.linalg.cholesky(one + factor.mT @ (weight[..., None] * factor))
+    return (factor.mT @ (weight * away)[..., None])[..., 0], root
+
+
+def conditioned(
+    mean: Tensor, factor: Tensor, noise: Tensor, values: Tensor, present: Tensor, numbers: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """`values` (r, channels), those not present at their conditional mean, or drawn by N(0, 1) `numbers` for z and e."""
+    z = latent_of(*posterior(mean, factor, noise, values, present), None if numbers is None else numbers[0])
+    found = mean + (factor @ z[..., None])[..., 0]
+    if numbers is not None:
+        found = found + noise.sqrt() * numbers[1]
+    return torch.where(present, values, found)
+
+
+def surprise(mean: Tensor, factor: Tensor, noise: Tensor, values: Tensor, present: Tensor) -> Tensor:
+    """Minus the log density (...) of the values that are present, without its constant: by the lemmas of Woodbury and Sylvester."""
+    score, root = posterior(mean, factor, noise, values, present)
+    white = torch.linalg.solve_triangular(root, score[..., None], upper=False)[..., 0]
+    square = torch.where(present, (values - mean) ** 2 / noise, 0).sum(-1) - (white**2).sum(-1)
+    size = torch.where(present, noise.log(), 0).sum(-1) + 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return (square + size) / 2
 
 
 @dataclass(frozen=True)
-class JointGenerator(Baseline):
+class JointGenerator(Learnt):
     """What is absent at a time given what is present at that time and the past of all series, learnt. Causal.
 
     A GRU over the past gives a normal law of all series at the next step, with a full covariance, trained by likelihood.
@@ -77,7 +71,11 @@ class JointGenerator(Baseline):
     absent ones are drawn (or set to their mean), and the step so completed is part of the past of the next. So it serves
     any pattern of gaps: a feature given the others, or, as FIT asks, the others given a feature.
 
-    It assumes that a step is about normal given the past. For many series (more than 64) give it families of them.
+    The covariance is held as ``F F^T + diag(noise)``, F with one factor less than there are series, which can be any
+    covariance, and with at most 32. Draws have the same numbers at a time whatever the start of the gap, so that what
+    later starts change is not noise.
+
+    It assumes that a step is about normal given the past.
 
     Parameters
     ----------
@@ -86,7 +84,7 @@ class JointGenerator(Baseline):
     hidden
         The GRU's size.
     dim
-        The dim of time.
+        The dim of time; its cells count as even steps.
     draw
         Draw instead of taking the mean; use several draws.
 
@@ -127,119 +125,84 @@ class JointGenerator(Baseline):
         Raises
         ------
         ValueError
-            Fewer than two samples or times, more than 64 series, a setting out of range, a loss that is not finite.
+            Fewer than two samples or times, a series without values, a setting out of range, a loss that is not finite.
         """
         check_count("hidden", hidden)
         settings = Recipe(**recipe)
         data = Channels.of(reference, dim, sample_dim)
-        if data.rows.shape[2] > _MOST:
-            raise ValueError(
-                f"a joint law of {data.rows.shape[2]} series is too large, at most {_MOST} can be; fit it to a selection, or "
-                "use Generator"
-            )
-        net, how = train(lambda: StepLaw(data.rows.shape[2], hidden), _risk, data.tensor, settings)
-        held = data.tensor[torch.as_tensor(split(len(data.rows), settings)[1])]
-        how += f", predicted/actual error={_calibration(net, held).ratio.mean():.2f}"
-        return cls(Fitted(data.arrays | state_arrays(net), data.source() + f"; {how}"), hidden, dim, draw)
+        draft = cls(Fitted(data.arrays, ""), hidden, dim, draw)
+        trained: JointGenerator = draft._trained(data, _risk, settings)
+        return trained
 
-    @property
-    def random(self) -> bool:  # type: ignore[override]
-        """True where draws differ."""
-        return self.draw
+    def network(self) -> StepLaw:
+        """The network of these settings, not trained."""
+        channels = self.fitted["shift"].size
+        return StepLaw(channels, min(channels - 1, _FACTORS), self.hidden)
 
-    def _net(self) -> Any:
-        return with_weights(lambda: StepLaw(self.fitted["shift"].size, self.hidden), self.fitted)
-
-    def calibration(self, x: Any, *, sample_dim: str = "sample") -> Calibration:
-        """How well one-step forecasts of series that were not trained on agree with what came."""
-        return _calibration(self._net(), Channels.of(x, self.dim, sample_dim).in_units_of(self.fitted))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to an ``.npz`` file, whole or not at all, without pickle."""
-        save(path, type(self).__name__, self.fitted, {"hidden": self.hidden, "dim": self.dim, "draw": self.draw})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> JointGenerator:
-        """Read what :meth:`save` wrote."""
-        fitted, settings = load(path, cls.__name__)
-        return cls(fitted, **settings)
+    def _forecasts(self, net: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One step ahead, from the second on: what comes first is not forecast from anything."""
+        mean, factor, noise = net.law(net(rows)[:, 1:-1])
+        sd = ((factor**2).sum(-1) + noise).sqrt()
+        came = rows[:, 1:]
+        return mean[..., None], sd[..., None], came[..., :1], came[..., 1:] > 0
 
     def _bind(self, axes: Axes) -> Causal:
-        frame, net = Frame(self.fitted, axes, self.dim, "JointGenerator"), self._net()
+        frame = Frame(self.fitted, axes, self.dim, type(self).__name__)
+        net: StepLaw = self.trained
 
-        def numbers(key: Key, start: Tensor) -> Tensor | None:
-            """For each step after a start, whatever the length of its window."""
+        def numbers(key: Key) -> tuple[Tensor, Tensor, Tensor] | None:
+            """For z and for e of every time, (distinct, times, ...), and which of them is each row's."""
             if not self.draw:
                 return None
-            values = noise(key, start, 1, frame.times, frame.others)[:, 0]
-            return frame.to_channels(values)
+            first, own = key.distinct()
+            key, start = key.at(first), torch.zeros_like(first)
+            error = noise(key, start, frame.times, 1, frame.others)
+            latent = key.fork(0).normal(error.new_empty(len(first), frame.times, net.shape[1] - 2))
+            return latent, frame.to_channels(error), own
 
-        def completed(rows: Tensor, present: Tensor, state: Tensor, drawn: Tensor | None) -> Tensor:
-            """One step (r, channels, 2) with what is neither present nor missing filled."""
-            mean, root = net.law(state)
-            values = conditioned(mean, root, rows[..., 0], present, drawn)
-            known = (rows[..., 1] > 0) | ~present
-            return torch.stack([torch.where(known, values, 0), known.to(values.dtype)], -1)
+        def walk(rows: Tensor, gone: Tensor, state: Tensor, drawn: Any, time: Any) -> tuple[Tensor, Tensor]:
+            """Fill one step (r, channels, 2), and the state after it; a missing cell stays missing in the past."""
+            known = rows[..., 1] > 0
+            now = None if drawn is None else (drawn[0][drawn[2], time], drawn[1][drawn[2], time])
+            values = conditioned(*net.law(state), rows[..., 0], known & ~gone, now)
+            known = (known | gone).to(values.dtype)
+            return values, net.step(torch.stack([values * known, known], -1), state)
 
-        def walk(rows: Tensor, gone: Tensor, state: Tensor, drawn: Any) -> tuple[Tensor, Tensor]:
-            """Fill one step: values of all channels, and the state after it. Missing cells stay missing in the past."""
-            present = ~gone & (rows[..., 1] > 0)
-            full = completed(rows, present, state, drawn)
-            past = torch.where((gone | present)[..., None], full, 0)
-            return full[..., 0], net.step(past, state)
-
-        def ahead(known: Tensor) -> Any:
+        def ahead(known: Tensor) -> Ahead:
             series = frame.to_rows(known)
             with torch.no_grad():
                 states = net.to(known.device)(series)
 
             def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
-                absent, state, out = frame.to_channels(gone), states[i, start], []
+                absent, state, drawn, out = frame.to_channels(gone), states[i, start], numbers(key), []
                 with torch.no_grad():
                     for step in range(length):
                         at = (start + step).clamp(max=frame.times - 1)
-                        filled, state = walk(series[i, at], absent, state, numbers(key.fork(step), start))
+                        filled, state = walk(series[i, at], absent, state, drawn, at)
                         out.append(filled)
                 return frame.to_values(torch.stack(out, 1)).to(known.dtype)
 
             return values
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
+            absent = absent.expand_as(x)
             series = frame.to_rows(torch.where(absent, torch.nan, x))
-            gone = absent.expand_as(x).movedim(1 + frame.axis, 1)
-            state, out = series.new_zeros(len(x), net.hidden), []
+            gone = frame.to_channels(absent.movedim(1 + frame.axis, 1))
+            times = gone.flatten(2).any(2).any(0).nonzero()[:, 0].tolist()
+            if not times:
+                return x
+            drawn, out = numbers(key), series[..., 0].clone()
             with torch.no_grad():
-                net.to(x.device)
-                for time in range(frame.times):
-                    absent_now = frame.to_channels(gone[:, time])
-                    at = torch.full((len(x),), time, device=x.device)
-                    filled, state = walk(series[:, time], absent_now, state, numbers(key, at))
-                    out.append(filled)
-            values = frame.to_values(torch.stack(out, 1)).movedim(1, 1 + frame.axis).to(x.dtype)
+                state = net.to(x.device)(series[:, : times[0]])[:, -1]
+                for time in range(times[0], times[-1] + 1):
+                    out[:, time], state = walk(series[:, time], gone[:, time], state, drawn, time)
+            values = frame.to_values(out).movedim(1, 1 + frame.axis).to(x.dtype)
             return torch.where(absent, values, x)
 
         return Causal(fill, ahead)
 
 
-def _risk(net: Any, rows: Tensor) -> Tensor:
+def _risk(net: StepLaw, rows: Tensor) -> Tensor:
     """Minus the log-likelihood of each known step given the past, by channel; missing channels are left out exactly."""
-    mean, root = net.law(net(rows)[:, :-1])
     known = rows[..., 1] > 0
-    one = torch.eye(mean.shape[-1], dtype=mean.dtype)
-    covariance = root @ root.mT
-    both = known[..., :, None] & known[..., None, :]
-    lower = torch.linalg.cholesky(torch.where(both, covariance, one))
-    away = torch.where(known, rows[..., 0] - mean, 0)
-    white = torch.linalg.solve_triangular(lower, away[..., None], upper=False)[..., 0]
-    cost = (white**2).sum(-1) / 2 + lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return cost.sum() / known.sum().clamp(min=1)
-
-
-def _calibration(net: Any, rows: Tensor) -> Calibration:
-    """One step ahead, from the second on: what comes first is not forecast from anything."""
-    with torch.no_grad():
-        mean, root = net.law(net(rows)[:, 1:-1])
-    sd = (root**2).sum(-1).sqrt()
-    came = rows[:, 1:]
-    parts = (mean, sd, came[..., 0], came[..., 1] > 0)
-    return Calibration.of(*(v[..., None].numpy() for v in parts))
+    return surprise(*net.law(net(rows)[:, :-1]), rows[..., 0], known).sum() / known.sum().clamp(min=1)

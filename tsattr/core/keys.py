@@ -57,6 +57,14 @@ class Key:
         where = rows.cpu().numpy()
         return replace(self, sample=self.sample[where], position=self.position[rows], draw=self.draw[where])
 
+    def distinct(self, i: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The first row of each distinct (sample, draw), and for each row which of them is its own; or of each (i, draw)."""
+        sample = self.sample if i is None else i.cpu().numpy().astype(np.uint64)
+        pairs = np.stack([sample, self.draw.astype(np.uint64)])
+        _, first, own = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+        device = self.position.device
+        return torch.as_tensor(first, device=device), torch.as_tensor(own.reshape(-1), device=device)
+
     def rng(self, row: int, *, per_sample: bool = False) -> np.random.Generator:
         """The generator of one row; with `per_sample`, the one that all draws of its sample share."""
         draw = 2**63 if per_sample else int(self.draw[row])

@@ -1,24 +1,25 @@
-"""Training of the small networks behind learnt baselines, and how well what they expect agrees with what comes."""
+"""Training of the small recurrent networks behind learnt baselines, and how well what they expect agrees with what comes."""
 
 from __future__ import annotations
 
 import copy
-import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .axes import Array
+from .axes import Array, Axes
+from .fills import Baseline
 from .fitted import Fitted, Training, cell_index
 from .results import check_count
+from .stored import Stored
+
+_COLLAPSED = 0.5  # ratio of predicted to actual errors below which draws are a point forecast with a little noise
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Recipe:
             raise ValueError(
                 f"validation is the share of samples kept for it, between 0 and 1, got {self.validation!r}"
             )
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is greater than 0, got {self.learning_rate!r}")
 
 
 def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -51,34 +54,52 @@ def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held:]), np.sort(order[:held])
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network with the least validation loss, and the losses (epochs, 2) of training and validation that led to it."""
+
+    net: Any
+    losses: np.ndarray
+    stopped: bool
+
+    def __str__(self) -> str:
+        ended = "stopped" if self.stopped else "not converged"
+        best = int(self.losses[:, 1].argmin())
+        return f"epochs={len(self.losses)}, {ended}, validation loss={self.losses[best, 1]:.4g} at epoch {1 + best}"
+
+
 def train(
-    make: Callable[[], nn.Module], loss: Callable[[nn.Module, Tensor], Tensor], rows: Tensor, recipe: Recipe
-) -> tuple[nn.Module, str]:
-    """A network with the least validation loss, and how it was found; the global random state stays as it was."""
-    seen, held = (rows[torch.as_tensor(at)] for at in split(len(rows), recipe))
-    with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(recipe.seed)
+    make: Callable[[], nn.Module], risk: Callable[[Any, Tensor], Tensor], seen: Tensor, held: Tensor, recipe: Recipe
+) -> Trained:
+    """Train on rows `seen`, validate with rows `held`; the global random state stays as it was."""
+    # Only the processor's generator is used: `torch.manual_seed` would seed those of all devices.
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.default_generator.manual_seed(recipe.seed)
         net = make().double().train()
         optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
-        best, least, since, taken = copy.deepcopy(net.state_dict()), math.inf, 0, 0
+        best, least, since, losses = copy.deepcopy(net.state_dict()), math.inf, 0, []
         for _ in _bar(recipe):
+            total = 0.0
             for at in torch.randperm(len(seen)).split(recipe.batch):
                 optimiser.zero_grad()
-                loss(net, seen[at]).backward()  # type: ignore[no-untyped-call, unused-ignore]
+                loss = risk(net, seen[at])
+                loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
+                # One rare event can have a gradient that undoes what all others taught.
                 nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 optimiser.step()
+                total += loss.item() * len(at) / len(seen)
             with torch.no_grad():
-                found = float(loss(net, held))
-            taken, since = taken + 1, since + 1
-            if found < least - 1e-4 * abs(least if math.isfinite(least) else 0):
+                found = risk(net, held).item()
+            losses.append((total, found))
+            since += 1
+            if found < least:
                 best, least, since = copy.deepcopy(net.state_dict()), found, 0
             if since >= recipe.patience:
                 break
     if not math.isfinite(least):
-        raise ValueError(f"the generator's validation loss is {least}; check the reference, or lower learning_rate")
+        raise ValueError(f"the generator's validation loss is {found}; check the reference, or lower learning_rate")
     net.load_state_dict(best)
-    ended = "stopped" if since >= recipe.patience else "not converged"
-    return net.eval(), f"epochs={taken}, {ended}, validation loss={least:.4g}"
+    return Trained(net.eval(), np.array(losses), since >= recipe.patience)
 
 
 def _bar(recipe: Recipe) -> Any:
@@ -89,6 +110,28 @@ def _bar(recipe: Recipe) -> Any:
     return tqdm(range(recipe.epochs), desc="fit", unit="epoch")
 
 
+class Past(nn.Module):
+    """A GRU over the past of all channels, and a head that reads from its state what comes next.
+
+    Rows are (n, times, channels, 2): standardised values, 0 where missing, and 1 where they are known.
+    """
+
+    def __init__(self, channels: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.past = nn.GRU(2 * channels, hidden, batch_first=True)
+        self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """States (n, times + 1, hidden) before each step of rows (n, times, channels, 2), and after the last."""
+        first = rows.new_zeros(len(rows), 1, self.past.hidden_size)
+        return torch.cat([first, self.past(rows.flatten(2))[0]], 1) if rows.shape[1] else first
+
+    def step(self, rows: Tensor, state: Tensor) -> Tensor:
+        """The state (r, hidden) after one more step (r, channels, 2)."""
+        after: Tensor = self.past(rows.flatten(1)[:, None], state[None].contiguous())[1][0]
+        return after
+
+
 @dataclass(frozen=True)
 class Channels:
     """Training series as standardised rows (samples, times, channels), 0 where missing, and how to get there and back."""
@@ -96,6 +139,7 @@ class Channels:
     rows: np.ndarray
     known: np.ndarray
     arrays: dict[str, Array]
+    axes: Axes
     source: Callable[..., str]
 
     @classmethod
@@ -108,21 +152,17 @@ class Channels:
         values = np.moveaxis(train.values, 1 + axis, 1)
         names = tuple(d for d in train.axes.dims if d != dim)
         known = ~np.isnan(values)
-        count = np.maximum(known.sum((0, 1)), 1)
+        if (lost := int((~known.any((0, 1))).sum())) > 0:
+            raise ValueError(f"{lost} series of the reference have no value at all; leave them out")
+        count = known.sum((0, 1))
         mean = np.where(known, values, 0).sum((0, 1)) / count
         scale = np.sqrt((np.where(known, values - mean, 0) ** 2).sum((0, 1)) / count)
         scale = np.where(scale > 0, scale, 1.0)
         rows = np.where(known, (values - mean) / scale, 0)
         flat = (*rows.shape[:2], -1)
         shift, width = (train.cells(names, v) if names else Array(v, (), {}) for v in (mean, scale))
-        return cls(rows.reshape(flat), known.reshape(flat), {"shift": shift, "width": width}, train.source)
-
-    def in_units_of(self, fitted: Fitted) -> Tensor:
-        """As :attr:`tensor`, standardised as what was fitted to other data."""
-        shift, width = (self.arrays[k].values.reshape(-1) for k in ("shift", "width"))
-        theirs = [fitted[k].reshape(-1) for k in ("shift", "width")]
-        rows = np.where(self.known, (self.rows * width + shift - theirs[0]) / theirs[1], 0)
-        return torch.as_tensor(np.stack([rows, self.known], -1))
+        arrays = {"shift": shift, "width": width}
+        return cls(rows.reshape(flat), known.reshape(flat), arrays, train.axes, train.source)
 
     @property
     def tensor(self) -> Tensor:
@@ -133,7 +173,7 @@ class Channels:
 class Frame:
     """The way from an input's series to a network's channels and back."""
 
-    def __init__(self, fitted: Fitted, axes: Any, dim: str, what: str) -> None:
+    def __init__(self, fitted: Fitted, axes: Axes, dim: str, what: str) -> None:
         self.axis, self.times = axes.axis(dim), axes.shape[axes.axis(dim)]
         self.others = [(d, n) for d, n in zip(axes.dims, axes.shape) if d != dim]
         shape = tuple(n for _, n in self.others)
@@ -151,8 +191,7 @@ class Frame:
 
     def to_rows(self, x: Tensor) -> Tensor:
         """(n, \\*event) as (n, times, channels, 2) on the processor of `x`: standardised values, and 1 where known."""
-        series = x.movedim(1 + self.axis, 1).reshape(len(x), self.times, -1).to(torch.float64)
-        series = series[..., self.back.to(x.device)]
+        series = self.to_channels(x.movedim(1 + self.axis, 1).to(torch.float64))
         series = (series - self.shift.to(x.device)) / self.width.to(x.device)
         known = ~torch.isnan(series)
         return torch.stack([torch.where(known, series, 0), known.to(torch.float64)], -1)
@@ -162,69 +201,87 @@ class Frame:
         values = rows * self.width.to(rows.device) + self.shift.to(rows.device)
         return values[..., self.order.to(rows.device)].reshape(*rows.shape[:-1], *self.shape)
 
+    def to_widths(self, rows: Tensor) -> Tensor:
+        """Standard deviations (..., channels) as those of values (..., \\*channels of the input)."""
+        wide = rows * self.width.to(rows.device)
+        return wide[..., self.order.to(rows.device)].reshape(*rows.shape[:-1], *self.shape)
+
     def to_channels(self, cells: Tensor) -> Tensor:
-        """(r, \\*channels of the input) as (r, channels)."""
-        return cells.reshape(len(cells), -1)[:, self.back.to(cells.device)]
+        """(..., \\*channels of the input) as (..., channels)."""
+        lead = cells.shape[: cells.ndim - len(self.shape)]
+        return cells.reshape(*lead, -1)[..., self.back.to(cells.device)]
 
 
-def state_arrays(net: nn.Module) -> dict[str, Array]:
-    """The weights of a network."""
-    return {f"weight {k}": Array(v.detach().numpy()) for k, v in net.state_dict().items()}
+class Learnt(Stored, Baseline):
+    """Base of the baselines that are networks: frozen dataclasses of settings, and the weights with where they come from."""
 
+    dim: str
+    draw: bool
 
-def with_weights(make: Callable[[], nn.Module], fitted: Fitted) -> nn.Module:
-    """A network with the weights that were kept; making it takes no numbers from the global random state."""
-    with torch.random.fork_rng(devices=[]):
-        net = make()
-    prefix = "weight "
-    state = {
-        k.removeprefix(prefix): torch.as_tensor(a.values) for k, a in fitted.arrays.items() if k.startswith(prefix)
-    }
-    net.double().load_state_dict(state)
-    return net.eval().requires_grad_(False)
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        """True where draws differ."""
+        return self.draw
 
+    def network(self) -> Any:
+        """The network of these settings, not trained."""
+        raise NotImplementedError
 
-def save(path: str | os.PathLike[str], kind: str, fitted: Fitted, settings: Mapping[str, Any]) -> None:
-    """Write arrays and settings to one ``.npz`` file, whole or not at all, without pickle."""
-    header: dict[str, Any] = {"kind": kind, "settings": dict(settings), "source": fitted.source, "arrays": {}}
-    arrays = {}
-    for number, (name, a) in enumerate(fitted.arrays.items()):
-        coords = {}
-        for c, (dim, values) in enumerate(a.coords.items()):
-            coords[dim] = f"coord_{number}_{c}"
-            arrays[coords[dim]] = values.astype(str) if values.dtype == object else values
-        arrays[f"array_{number}"] = a.values
-        header["arrays"][name] = {"key": f"array_{number}", "dims": a.dims, "coords": coords}
-    target = Path(path)
-    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".tmp", delete=False) as file:
-        np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
-    os.replace(file.name, target)
+    def _forecasts(self, net: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means, standard deviations, what came, and whether it is known, (..., horizons) each."""
+        raise NotImplementedError
 
-
-def load(path: str | os.PathLike[str], kind: str) -> tuple[Fitted, dict[str, Any]]:
-    """What :func:`save` wrote; ValueError for a file of another kind."""
-    with np.load(path, allow_pickle=False) as file:
-        header = json.loads(str(file["header"])) if "header" in file else {}
-        if header.get("kind") != kind:
-            raise ValueError(f"{os.fspath(path)} holds {header.get('kind', 'no baseline')!r}, not a {kind}")
-        arrays = {
-            name: Array(
-                file[a["key"]],
-                None if a["dims"] is None else tuple(a["dims"]),
-                {dim: file[key] for dim, key in a["coords"].items()},
+    def _trained(self, data: Channels, risk: Callable[[Any, Tensor], Tensor], recipe: Recipe, **noted: Any) -> Any:
+        """This baseline with the weights that training finds; a warning if its draws have collapsed."""
+        seen, held = (data.tensor[torch.as_tensor(at)] for at in split(len(data.rows), recipe))
+        found = train(self.network, risk, seen, held, recipe)
+        check = self._checked(found.net, held)
+        weights = nn.utils.parameters_to_vector(found.net.parameters()).detach().numpy()
+        learnt = {"weights": weights, "losses": found.losses, "calibration": check.table}
+        arrays = data.arrays | {name: Array(values) for name, values in learnt.items()}
+        ratio = float(check.ratio.mean())
+        if self.draw and ratio < _COLLAPSED:
+            warnings.warn(
+                f"the generator's draws have collapsed: on validation samples they predict {ratio:.0%} of the errors they "
+                "make; fit with loss='likelihood', or take draw=False for the point forecast that it is",
+                UserWarning,
+                stacklevel=3,
             )
-            for name, a in header["arrays"].items()
-        }
-    return Fitted(arrays, header["source"]), header["settings"]
+        source = data.source(**noted, seed=recipe.seed) + f"; {found}, predicted/actual error={ratio:.2f}"
+        return replace(self, fitted=Fitted(arrays, source))  # type: ignore[type-var]
+
+    @property
+    def trained(self) -> Any:
+        """The network with the weights that were found."""
+        with torch.random.fork_rng(devices=[]):  # a new network draws its weights
+            net = self.network().double().requires_grad_(False)
+        nn.utils.vector_to_parameters(torch.tensor(self.fitted["weights"]), net.parameters())
+        return net.eval()
+
+    @property
+    def validation(self) -> Calibration:
+        """The calibration on the samples that were kept for validation, which chose when to stop."""
+        return Calibration(*self.fitted["calibration"])
+
+    def calibration(self, x: Any, *, sample_dim: str = "sample") -> Calibration:
+        """How well forecasts of series that were not trained on agree with what came; print it."""
+        data = Channels.of(x, self.dim, sample_dim)
+        frame = Frame(self.fitted, data.axes, self.dim, type(self).__name__)
+        values = torch.as_tensor(Training.of(x, sample_dim).values)
+        return self._checked(self.trained, frame.to_rows(values))
+
+    def _checked(self, net: Any, rows: Tensor) -> Calibration:
+        with torch.no_grad():
+            return Calibration.of(*(v.numpy() for v in self._forecasts(net, rows)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """How well forecasts and their spread agree with what came, by horizon in steps.
 
-    `ratio` is the predicted standard deviation over the size of the errors: 1 for calibrated draws, near 0 for collapsed
-    ones, which are a point forecast; `inside_50` and `inside_90` are the shares of values within the central intervals;
-    `spread` is the standard deviation of the values themselves. All in units of each channel's standard deviation.
+    `error` is the root mean square of the forecasts' errors, `predicted` that of the predicted standard deviations;
+    `inside_50` and `inside_90` are the shares of values within the central intervals; `spread` is the standard deviation
+    of the values themselves. All in units of each channel's standard deviation in training, over all channels.
 
     Examples
     --------
@@ -255,12 +312,17 @@ class Calibration:
             np.sqrt(average(sd**2)),
             average(size < 0.6744898),
             average(size < 1.6448536),
-            np.sqrt(np.maximum(average(came**2) - average(came) ** 2, 0)),
+            np.sqrt(average((came - average(came)) ** 2)),
         )
 
     @property
+    def table(self) -> np.ndarray:
+        """Its five columns as (5, horizons)."""
+        return np.stack([self.error, self.predicted, self.inside_50, self.inside_90, self.spread])
+
+    @property
     def ratio(self) -> np.ndarray:
-        """Predicted standard deviation over the size of the errors."""
+        """Predicted standard deviation over the size of the errors: 1 for calibrated draws, near 0 for collapsed ones."""
         found: np.ndarray = self.predicted / np.maximum(self.error, 1e-300)
         return found
 

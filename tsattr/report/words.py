@@ -53,6 +53,9 @@ BASELINES = {
     "Climatology": "what is usual at that place and season",
     "MedianBeat": "the record's own median beat",
     "Generator": "values from a learnt generator, given what came before",
+    "JointGenerator": "values from a learnt generator, given what came before and what is present",
+    "AutoRegressive": "what a linear process expects in the gap",
+    "Marginal": "values that the series takes in training, each drawn by itself",
 }
 
 _BASELINE_NOTES = {
