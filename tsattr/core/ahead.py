@@ -85,13 +85,10 @@ class _Full:
         self.bound, self.known, self.axis = bound, known, axis
 
     def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
-        pairs, first, back = np.unique(
-            np.stack([i.cpu().numpy(), key.draw]), axis=1, return_index=True, return_inverse=True
-        )
-        at = torch.as_tensor(first, device=i.device)
-        full = self.bound.full(self.known[i[at]], key.at(at))
-        full = full.expand(pairs.shape[1], *self.known.shape[1:]).movedim(self.axis, 1)
-        return window(full, torch.as_tensor(back.reshape(-1), device=i.device), start, length)
+        first, own = key.distinct(i)
+        full = self.bound.full(self.known[i[first]], key.at(first))
+        full = full.expand(len(first), *self.known.shape[1:]).movedim(self.axis, 1)
+        return window(full, own, start, length)
 
 
 class _Fill:
