@@ -72,7 +72,9 @@ class Call:
         inputs = labels.read(x, dims, sample_dim, valid)
         about = labels.read_context(context, inputs)
         wrapped = models.read(model, inputs)
-        wanted = _wanted(target, _apart(core_targets.outputs_axes(outputs, None, wrapped.labels), along))
+        axes = core_targets.outputs_axes(outputs, None, wrapped.labels)
+        with _of_one_time(axes, along):
+            wanted = _wanted(target, _apart(axes, along))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             raise TypeError(f"seed is a whole number, got {seed!r}")
         place = models.place(device, wrapped.module, inputs)
@@ -114,7 +116,8 @@ class Call:
             self._check_times(whole.shape[times])
         self.names[:] = _target_names(self.wanted, found)
         self.classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
-        return [t.bind(found) for t in self.wanted], times
+        with _of_one_time(whole, self.along):
+            return [t.bind(found) for t in self.wanted], times
 
     def _check_times(self, times: int) -> None:
         axes = self.inputs.variables[0].axes
@@ -233,6 +236,21 @@ def _apart(axes: Axes | None, dim: str | None) -> Axes | None:
     names = tuple(axes.dims[a] for a in kept)
     coords = {d: c for d, c in axes.coords.items() if d != dim}
     return Axes(names, tuple(axes.shape[a] for a in kept), coords, axes.units)
+
+
+@contextlib.contextmanager
+def _of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
+    """Where a target asks for the axis that the method itself goes along, say so."""
+    try:
+        yield
+    except KeyError as error:
+        if axes is None or along not in axes.dims:
+            raise
+        raise KeyError(
+            f"{error.args[0]}; this method reads the model at every {along}, so its target is made of the outputs at one: leave "
+            "target=None for the shift of the prediction. To compare it with methods of another target, make its map first, "
+            "and give compare the map"
+        ) from error
 
 
 def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:

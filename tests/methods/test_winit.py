@@ -612,3 +612,13 @@ def test_wrong_values():
         ta.explain(lambda x: x.transpose(1, 2).softmax(2), X, ta.WinIT(), outputs=("time", "class"))
     with pytest.raises(ValueError, match="are they logits"):
         ta.explain(gru(), X, ta.WinIT(), outputs=("time",), target=Divergence(of="probability"))
+
+
+def test_a_target_of_one_time_needs_a_map_made_beforehand():
+    last, path = ta.targets.Output(time=-1), ta.IntegratedGradients(steps=4)
+    for outputs in (("time",), {"time": X.time.values}):
+        with pytest.raises(KeyError, match=r"reads the model at every time.*leave target=None.*give compare the map"):
+            ta.compare(gru(), X, {"winit": ta.WinIT(N), "path": path}, outputs=outputs, target=last)
+    made = ta.explain(gru(), X, ta.WinIT(N, aggregate="mean"), outputs=("time",))
+    table = ta.compare(gru(), X, {"winit": made, "path": path}, outputs=("time",), target=last)
+    assert np.isfinite(table.gap.isel(method=0)).all()
