@@ -8,6 +8,7 @@ from typing import Any
 
 _KINDS = {
     "ecg": ("simulate_ecg", "12-lead electrocardiograms with planted lesions and their truth masks"),
+    "risk": ("simulate_risk", "a table of patients whose risk is a known sum of shapes, with one interaction"),
     "spike": ("spike", "series whose label stays on from the first spike of one feature (Spike; FIT, WinIT)"),
     "state": ("state", "a hidden state decides which feature matters; two truths (State; FIT, Dynamask, WinIT)"),
     "switch-feature": ("switch_feature", "three states, three features; two truths (Switch-Feature; FIT, ContraLSP)"),
