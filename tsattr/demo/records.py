@@ -1,9 +1,8 @@
-"""`tsattr demo`: the main job on embedded data, from simulated records to a report, without any download."""
+"""The demo of ECG records: simulate, train, explain, score, report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,16 @@ import torch
 import xarray as xr
 from torch import nn
 
-from . import baselines, groups, metrics
-from .datasets import simulate_ecg
-from .ecg import WAVES, by_lead, by_wave
-from .explain import explain
-from .io import write_netcdf
-from .methods.gradient import IntegratedGradients, Saliency
-from .methods.occlusion import Occlusion
+from .. import baselines, groups, metrics
+from ..datasets import simulate_ecg
+from ..ecg import WAVES, by_lead, by_wave
+from ..explain import explain
+from ..io import write_netcdf
+from ..methods.gradient import IntegratedGradients, Saliency
+from ..methods.occlusion import Occlusion
+from .scores import Say, along_method, ranking
 
 LESIONS = ("st_elevation_anterior", "t_inversion", "pathologic_q", "pvc")
-Say = Callable[[str], None]
 
 
 class SmallECGNet(nn.Sequential):
@@ -169,7 +168,7 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
     ds.update({f"score_{k}": v for k, v in scores.items()})
     ds.attrs = first.attrs | {"class_names": " ".join(names), "held_out_accuracy": reached}
     write_netcdf(ds, out / "attribution.nc")
-    from .report import report
+    from ..report import report
 
     report(
         first,
@@ -199,19 +198,3 @@ def controls(like: xr.DataArray, truth: xr.DataArray, wave: xr.DataArray, seed: 
         name: score(like.copy(data=make(like.values, key, ("lead", "time"))), truth, wave)
         for name, make in made.items()
     }
-
-
-def along_method(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Datasets of the same variables along a new dim `method`."""
-    joined = xr.concat(
-        [p.drop_attrs() for p in parts.values()], "method", coords="minimal", compat="override", join="exact"
-    )
-    return joined.assign_coords(method=list(parts))
-
-
-def ranking(scores: xr.Dataset) -> str:
-    """A table of mean scores, best average precision on top, with the level of chance."""
-    columns = [str(k) for k in scores if not str(k).endswith("_chance")]
-    mean = scores[columns].mean("sample").to_dataframe()[columns].sort_values(columns[0], ascending=False)
-    mean.loc["(chance)"] = [float(scores[f"{k}_chance"].mean()) for k in columns]
-    return mean.round(3).rename_axis(None).rename(columns=lambda c: c.replace("_", " ")).to_string()

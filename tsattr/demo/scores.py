@@ -1,0 +1,25 @@
+"""What the demos share: the scores of several methods, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import xarray as xr
+
+Say = Callable[[str], None]
+
+
+def along_method(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Datasets of the same variables along a new dim `method`."""
+    joined = xr.concat(
+        [p.drop_attrs() for p in parts.values()], "method", coords="minimal", compat="override", join="exact"
+    )
+    return joined.assign_coords(method=list(parts))
+
+
+def ranking(scores: xr.Dataset) -> str:
+    """A table of mean scores, best average precision on top, with the level of chance."""
+    columns = [str(k) for k in scores if not str(k).endswith("_chance")]
+    mean = scores[columns].mean("sample").to_dataframe()[columns].sort_values(columns[0], ascending=False)
+    mean.loc["(chance)"] = [float(scores[f"{k}_chance"].mean()) for k in columns]
+    return mean.round(3).rename_axis(None).rename(columns=lambda c: c.replace("_", " ")).to_string()
