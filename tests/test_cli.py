@@ -23,6 +23,9 @@ class Net(nn.Module):
 def make():
     return Net()
 
+def along_time():
+    return lambda x: x.sum(1).cumsum(1)[..., None] * torch.tensor([1.0, -1.0])  # (rows, time, two classes)
+
 not_a_function = 3
 """
 
@@ -69,6 +72,21 @@ def test_methods_baselines_and_groups_are_written_as_in_python(here):
         expected = ta.explain(model, x, method, target="V", outputs={"class": ["N", "V"]})
         np.testing.assert_allclose(ds.attribution, expected.attribution, rtol=1e-6)
         assert ds.attrs["method"] == expected.attrs["method"]
+
+
+def test_winit_along_time(here, capsys):
+    argv = ("--model", "own_model:along_time", "--outputs", "time;class=N,S", "--method", "WinIT(4, Marginal)")
+    assert run(*argv, "--reference", "x.nc", "--report", "r.html", "--plot", "p.png") == 0
+    said = capsys.readouterr().out
+    assert ", lag " in said
+    with xr.open_dataset("attribution.nc") as ds:
+        assert ds.attribution.dims == ("sample", "lead", "time", "lag")
+        assert "predicted" not in ds  # the time with the largest output is no class
+        assert not np.signbit(ds.prediction).any()
+    page = (here / "r.html").read_text()
+    assert "how far the prediction moves" in page
+    assert "how much later it moved a prediction" in page
+    assert (here / "p.png").stat().st_size > 1000
 
 
 def test_weights_are_loaded_and_pickles_are_not(here, capsys):

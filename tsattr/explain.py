@@ -205,7 +205,7 @@ def _run(bound: Any, samples: Samples, shifts: Shifts | None) -> dict[str, Field
         found |= shifts(samples)
     converged = found.pop("converged", None)
     found["prediction"] = Field(("target",), samples.prediction)
-    if samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
+    if samples.engine.along is None and samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
         found["predicted"] = Field((), samples.y0.argmax(1))
     found["model_evaluations"] = Field((), samples.evaluations)
     # A later rule overrides an earlier one: the gravest trouble is the one to report.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import baselines, groups
-from .methods import backprop, gradient, occlusion, shapley
+from .methods import backprop, gradient, occlusion, shapley, winit
 
 METHODS = {
     c.__name__: c
@@ -22,6 +23,10 @@ METHODS = {
         backprop.GradCAM,
         shapley.ShapleySampling,
         shapley.KernelShap,
+        winit.WinIT,
+        winit.FIT,
+        winit.FeatureOcclusion,
+        winit.AugmentedOcclusion,
     )
 }
 BASELINES = {
@@ -43,6 +48,9 @@ BASELINES = {
         baselines.ConditionalGaussian,
         baselines.AutoRegressive,
         baselines.Climatology,
+        baselines.Marginal,
+        baselines.Generator,
+        baselines.JointGenerator,
     )
 }
 GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}
@@ -81,7 +89,7 @@ def object_of(
     """The object that ``Name(key=value, ...)`` stands for; nothing is evaluated.
 
     Names are from `known`, values are literals, or baselines and groups written in the same way. `more` are settings made
-    elsewhere, `default` those for what the text leaves open, where the object has such a setting.
+    elsewhere, `default` those for what the text leaves open, where the object must be given such a setting.
 
     >>> object_of("Blur(time='50ms')", BASELINES, "--baseline")
     Blur(time='50ms')
@@ -100,10 +108,14 @@ def object_of(
         return kind.fit(reference, **settings)
     try:
         given = inspect.signature(kind).bind_partial(*values, **settings, **more).arguments
-        open_ = {k: v for k, v in (default or {}).items() if k in kind.__dataclass_fields__ and k not in given}
+        open_ = {k: v for k, v in (default or {}).items() if k in _required(kind) and k not in given}
         return kind(*values, **settings, **more, **open_)
     except TypeError as error:
         raise UsageError(f"{option} {text!r}: {str(error).replace('.__init__()', '')}") from error
+
+
+def _required(kind: type) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
 
 
 def _call(text: str, option: str) -> tuple[str, ast.Call]:

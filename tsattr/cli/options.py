@@ -36,7 +36,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
     parser.add_argument("--target", help="an output's index or label; default: the only output, or the predicted class")
-    parser.add_argument("--outputs", help="name and labels of the output axis: class=N,S,V")
+    parser.add_argument(
+        "--outputs", help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'"
+    )
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +84,8 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 def _outputs(text: str | None) -> Any:
     if text is None:
         return None
-    name, _, names = text.partition("=")
-    return {name: names.split(",")} if names else (name,)
+    axes = (axis.strip().partition("=") for axis in text.split(";"))
+    return {name: labels.split(",") if labels else None for name, _, labels in axes}
 
 
 def read(path: str, args: argparse.Namespace) -> Any:

@@ -103,7 +103,7 @@ class Divergence:
                 raise ValueError(f"{self!r}: the model gives {outputs.shape} numbers; say which: where=index or label")
             return lambda y, y0: _flat(y)[:, at or 0] - _flat(y0)[:, at or 0]
         shift = _SHIFTS[self.kind] if self.kind != "signed" else _signed(at, single=not wide)
-        return lambda y, y0: -shift(self._logs(_flat(y0)), self._logs(_flat(y)))
+        return lambda y, y0: 0.0 - shift(self._logs(_flat(y0)), self._logs(_flat(y)))
 
     def _logs(self, y: Tensor) -> Tensor:
         """Log-probabilities (r, classes) in float64."""

@@ -14,18 +14,21 @@ NOT_CELLS = ("sample", "target")
 
 
 class Input(NamedTuple):
-    """One input of the model, its attribution, and the truth about it where there is one."""
+    """One input of the model, its attribution, and the truth about it and the attribution by lag where there are such."""
 
     name: str
     attribution: xr.DataArray
     signal: xr.DataArray
     truth: xr.DataArray | None
+    by_lag: xr.DataArray | None
 
 
 def with_sample_dim(ds: xr.Dataset, *others: Any) -> list[Any]:
     """Return everything with the sample dim called "sample", and the result checked."""
     if not isinstance(ds, xr.Dataset):
         raise TypeError(f"ds must be the xarray.Dataset that explain returns, got {type(ds).__name__}")
+    if "shape" in ds and "attribution" not in ds:
+        raise ValueError("ds holds the terms of an additive model; write them up with tsattr.report.additive(ds)")
     if not any(str(name).startswith("attribution") for name in ds):
         raise ValueError(f"ds has no attribution; its variables are {list(ds.data_vars)}")
     found = [d for d in ds["prediction"].dims if d not in ("target", "method")] if "prediction" in ds else ["sample"]
@@ -44,9 +47,9 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
         name = str(key)
         if name != "attribution" and not name.startswith("attribution_"):
             continue
-        attribution = ds[name]
+        attribution, by_lag = ds[name], None
         if "lag" in attribution.dims:
-            attribution = attribution.mean("lag", keep_attrs=True)
+            attribution, by_lag = attribution.mean("lag", keep_attrs=True), attribution
         of = name.removeprefix("attribution").removeprefix("_")
         dims = [d for d in attribution.dims if d != "target"]
         signal = _labelled(x[of] if of and isinstance(x, xr.Dataset) else x, attribution, dims)
@@ -56,7 +59,7 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
             dims = [*dims, "column"]
         if known is not None:
             known = known.broadcast_like(signal).transpose(*dims) if set(known.dims) <= set(dims) else None
-        parts.append(Input(of, attribution, signal, known))
+        parts.append(Input(of, attribution, signal, known, by_lag))
     return parts
 
 

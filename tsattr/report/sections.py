@@ -12,7 +12,7 @@ from .. import ecg, plot
 from ..plot.checks import status_of, total_attribution
 from ..plot.comparison import chance_level, score_names
 from ..plot.shade import axis_units
-from . import markup, words
+from . import markup, tables, words
 from .markup import number, percent
 from .material import Input, cell_dims, sample_name
 
@@ -35,7 +35,9 @@ def pictures(ds: xr.Dataset, inputs: list[Input], chosen: list[int]) -> list[str
                 map_ = part.attribution.isel(where, drop=True)
                 truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
                 signal = part.signal.isel(sample=i, drop=True)
-                figure, caption = one_picture(map_, signal, truth)
+                figure, caption = one_picture(
+                    map_ if part.by_lag is None else part.by_lag.isel(where, drop=True), signal, truth
+                )
                 of = f" {part.name}" if part.name else ""
                 alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
                 parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
@@ -55,6 +57,8 @@ def _prediction(here: xr.Dataset) -> str:
     y = float(here["prediction"])
     if not np.isfinite(y):
         return "The model gives no finite number for this input: there is nothing to explain."
+    if str(here.attrs.get("target", "")).startswith("Divergence"):
+        return "What is explained is how far the prediction moves when something is taken away."
     said = f"The model predicts {here['predicted'].item()}. " if "predicted" in here else ""
     if "reference" not in here:
         return f"{said}The target is {number(y, 4)} for this input."
@@ -67,6 +71,12 @@ def _prediction(here: xr.Dataset) -> str:
 
 def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
     """Return the picture that the dims ask for, and its caption."""
+    if "lag" in attribution.dims:
+        figure = plot.lags(attribution, signal)
+        return (
+            figure,
+            "Across, when a value was measured; upward, how much later it moved a prediction. Series with most first.",
+        )
     colours = "Orange speaks for the target, blue against it"
     dims = cell_dims(attribution)
     signal = signal.transpose(*dims)
@@ -169,7 +179,10 @@ def places(ds: xr.Dataset, inputs: list[Input], chosen: list[int], waves: xr.Dat
                 continue  # the picture above shows the same bars
             rest = [d for d in cells if d != dim]
             sums = xr.Dataset({"signed": attribution.sum(rest), "absolute": abs(attribution).sum(rest)}).mean("sample")
+            if not rest:
+                sums = sums.isel({dim: np.argsort(-sums["absolute"].values, kind="stable")})
             parts += _bars(sums, f"Sums per {dim}, {over}.", attribution)
+            parts += [] if rest else tables.by_value(attribution, part.signal)
         if waves is not None and "time" in cells and set(waves.dims) <= set(attribution.dims):
             sums = ecg.by_wave(attribution, waves)
             sums = sums[["signed", "absolute"]].sum([d for d in cells if d != "time"]).mean("sample")

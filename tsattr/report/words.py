@@ -33,8 +33,12 @@ METHODS = {
     "FeatureOcclusion": "Feature occlusion: replace one feature at one time and record the shift of the prediction.",
     "AugmentedOcclusion": "Augmented feature occlusion: replace one feature by values drawn from the data and "
     "record the shift.",
-    "AFEXExplainer": "AFEX: an additive model learns the shape of each feature's contribution; pairs are shared by "
-    "halves.",
+    "AFEXExplainer": "AFEX: an additive model of the black box learns what each feature adds; pairs are shared by halves.",
+    **dict.fromkeys(
+        ("AFEXRegressor", "AFEXClassifier"),
+        "AFEX: the model is a sum of one curve for each feature and of pairs, and this is what each adds; pairs are shared by "
+        "halves.",
+    ),
 }
 
 BASELINES = {
@@ -126,6 +130,12 @@ def head(text: object) -> str:
     return found[1] if found else ""
 
 
+def _target(target: str) -> str:
+    if target.startswith("Divergence"):
+        return "how far the model's prediction moves when something is taken away"
+    return "the number of the model's output that is explained" if target else "not recorded"
+
+
 def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     """Return term, sentence and literal setting for what was asked."""
     attrs = ds.attrs
@@ -136,7 +146,7 @@ def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     against = BASELINES.get(head(baseline), "")
     rows = [
         ("Model", "" if model else "not recorded", model),
-        ("Target", "the number of the model's output that is explained" if target else "not recorded", target),
+        ("Target", _target(target), target),
         ("Method", METHODS.get(head(method), "" if method else "not recorded"), method),
         ("Input", f"{n} {'sample' if n == 1 else 'samples'} of {shape}", ""),
     ]
