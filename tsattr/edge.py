@@ -112,6 +112,12 @@ class Call:
         assert whole is not None
         assert found is not None
         times = whole.dims.index(self.along) if self.along in whole.dims else None
+        axes = self.inputs.variables[0].axes
+        if self.outputs is None and self.along in axes.dims and shape == (axes.shape[axes.axis(self.along)],) != (1,):
+            raise ValueError(
+                f"the model gives {shape[0]} outputs and x has as many cells along {self.along!r}: name the axis of the outputs, "
+                f"outputs=({self.along!r},) where there is one for each cell, else outputs=('class',) or the like"
+            )
         if times is not None:
             self._check_times(whole.shape[times])
         self.names[:] = _target_names(self.wanted, found)
@@ -171,7 +177,9 @@ class Call:
             x, valid = self.inputs.load(at)
             position = torch.arange(at.start, at.stop, device=self.place)
             valid = None if valid is None else valid.to(self.place)
-            yield at, Samples(engine, x.to(self.place), valid, ids[at], position, graph=graph)
+            ends = self.inputs.ends(at, self.along)
+            ends = None if ends is None else ends.to(self.place)
+            yield at, Samples(engine, x.to(self.place), valid, ids[at], position, graph=graph, ends=ends)
 
 
 STATUS = np.array(["ok", "not converged", "non-finite output", "all missing"])

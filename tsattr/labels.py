@@ -113,6 +113,20 @@ class Inputs:
             )
         return torch.from_numpy(x), None if ok.all() else torch.from_numpy(ok)
 
+    def ends(self, samples: slice, dim: str | None) -> Tensor | None:
+        """Where series along `dim` end (m,): after the last cell that the user calls valid; None where nothing was said.
+
+        Cells that are merely missing at the end do not end a series.
+        """
+        first = self.variables[0]
+        if not self.single or first.valid is None or dim not in first.axes.dims:
+            return None
+        given = first.valid if len(first.valid) == 1 else first.valid[samples]
+        lines = np.moveaxis(given, 1 + first.axes.axis(dim), 1)
+        some = np.any(lines.reshape(*lines.shape[:2], -1), axis=2)
+        ends = np.where(np.any(some, axis=1), some.shape[1] - np.argmax(some[:, ::-1], axis=1), 0)
+        return torch.from_numpy(np.broadcast_to(ends, (samples.stop - samples.start,)).copy())
+
     def restore(self, rows: Tensor) -> dict[str | None, Tensor]:
         """Rows as one tensor a variable, in its own shape and dtype."""
         if self.single:

@@ -140,7 +140,7 @@ def laws():
         "joint": b.JointGenerator.fit(x, **small),
         "joint, mean": b.JointGenerator.fit(x, draw=False, **small),
         "marginal": b.Marginal.fit(x),
-        "hold": b.Hold(),
+        "hold": b.Hold(otherwise=0.0),
         "conditional gaussian": b.ConditionalGaussian.fit(x, causal=True),
         "autoregressive": b.AutoRegressive.fit(x, 2, causal=True),
         "autoregressive, drawn": b.AutoRegressive.fit(x, 3, draw=True, causal=True),

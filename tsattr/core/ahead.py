@@ -37,7 +37,8 @@ class Ahead(Protocol):
 
         Returns
         -------
-        (r, length, *channels); values where `gone` is False are not used.
+        (r, length, *channels); values where `gone` is False are not used. Where nothing is known yet, NaN: the cell stays
+        as it is, and has no importance.
         """
         ...
 

@@ -298,17 +298,19 @@ class Hold(Baseline):
     dim
         The dim to hold along.
     otherwise
-        Where nothing earlier is present; so the end point of a path is this constant.
+        Where nothing earlier is present; so the end point of a path is this constant. None: 0, but methods on prefixes (WinIT
+        and its family) leave the cell as it is, as nothing was known that could be lost.
     """
 
     dim: str = "time"
-    otherwise: float = 0.0
+    otherwise: float | None = None
 
     def _bind(self, axes: Axes) -> Causal:
         axis = 1 + axes.axis(self.dim)
+        otherwise, unknown = (0.0, torch.nan) if self.otherwise is None else (self.otherwise, self.otherwise)
 
         def held(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
-            return torch.where(before >= 0, lines[row, before.clamp(min=0)], self.otherwise)
+            return torch.where(before >= 0, lines[row, before.clamp(min=0)], otherwise)
 
         def ahead(known: Tensor) -> Ahead:
             series = known.movedim(axis, 1)
@@ -318,7 +320,7 @@ class Hold(Baseline):
             def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
                 at = last[i, start - 1]
                 value = series[i].gather(1, at.clamp(min=0)[:, None])
-                value = torch.where(at[:, None] >= 0, value, self.otherwise)
+                value = torch.where(at[:, None] >= 0, value, unknown)
                 return value.expand(-1, length, *value.shape[2:])
 
             return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from .outputs import Value, index_of
 KINDS = ("pd", "kl", "js", "signed", "difference")
 SCALES = ("logits", "probability", "value")
 _SUM = 1e-4  # how far from 1 probabilities may add up, in float16 models too
+_FEW = 50  # outputs that may all lie between 0 and 1 by chance
 _MOST = 1e6  # in the place of an infinite KL, as published
 
 Shift = Callable[[Tensor, Tensor], Tensor]
@@ -103,7 +105,21 @@ class Divergence:
                 raise ValueError(f"{self!r}: the model gives {outputs.shape} numbers; say which: where=index or label")
             return lambda y, y0: _flat(y)[:, at or 0] - _flat(y0)[:, at or 0]
         shift = _SHIFTS[self.kind] if self.kind != "signed" else _signed(at, single=not wide)
-        return lambda y, y0: 0.0 - shift(self._logs(_flat(y0)), self._logs(_flat(y)))
+
+        def value(y: Tensor, y0: Tensor) -> Tensor:
+            if y is y0:  # the intact samples
+                self._check_logits(y)
+            return 0.0 - shift(self._logs(_flat(y0)), self._logs(_flat(y)))
+
+        return value
+
+    def _check_logits(self, y: Tensor) -> None:
+        if self.of == "logits" and _flat(y).shape[1] == 1 and len(y) >= _FEW and ((y >= 0) & (y <= 1)).all():
+            warnings.warn(
+                f"{self!r} takes the model's one output for a logit, and all of {len(y)} lie between 0 and 1; for a "
+                "probability give of='probability'",
+                stacklevel=2,
+            )
 
     def _logs(self, y: Tensor) -> Tensor:
         """Log-probabilities (r, classes) in float64."""

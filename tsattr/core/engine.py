@@ -144,7 +144,7 @@ class Engine:
     targets: list[Value] = field(default_factory=list)
     smooth: bool | None = None
     along: int | None = None
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def outputs(self, rows: Tensor, position: Tensor) -> Tensor:
         """The model's outputs (r, *out) in float64 for rows of the samples at `position`."""
@@ -287,6 +287,8 @@ class Samples:
         (n,) rows asked of the model so far.
     failed
         (n,) True where the model gave a value or a gradient that is not finite.
+    ends
+        (n,) where padded series end along the axis of time, for a method along it; None where nothing is padded.
     """
 
     engine: Engine
@@ -295,6 +297,7 @@ class Samples:
     ids: np.ndarray
     position: Tensor
     graph: bool = False
+    ends: Tensor | None = None
 
     def __post_init__(self) -> None:
         n, device = len(self.x), self.x.device

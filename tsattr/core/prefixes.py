@@ -12,6 +12,7 @@ Which way is the quickest depends on the model, and is found by trial on the sam
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 from .ahead import window
 from .engine import Samples
 
-_TRIALS = 4  # samples on which a way is tried
+ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
+_SAME = 1e-4  # of the range of an output over the trials, by which two ways to read it may differ
 
 
 class Otherwise(Exception):
@@ -32,17 +34,46 @@ class Otherwise(Exception):
 class Series:
     """Samples along an axis of time, and the verb that asks the model about stretches of them.
 
-    `x` and `valid` are (n, times, \\*channels); `steps` counts the time steps asked of the model for each sample.
+    `x` and `valid` are (n, times, \\*channels), `who` the sample of each series; `steps` counts the time steps asked of the
+    model for each sample.
     """
 
     samples: Samples
     axis: int
     x: Tensor = field(init=False)
+    who: Tensor = field(init=False)
     steps: Tensor = field(init=False)
+    evaluations: Tensor = field(init=False)
+    outputs: Tensor | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.x = self.samples.x.movedim(self.axis, 1)
-        self.steps = torch.zeros_like(self.samples.evaluations)
+        self.who = torch.arange(len(self.x), device=self.x.device)
+        self.evaluations = self.samples.evaluations
+        self.steps = torch.zeros_like(self.evaluations)
+        y, along = self.samples.y0, self.samples.engine.along
+        self.outputs = y if y is None else y[:, None] if along is None else y.movedim(1 + along, 1)
+
+    def trial(self) -> Series:
+        """Four series on which a way to read the model is tried: the two most extreme samples, and two made of their values.
+
+        One of these has the values in another order, each channel in its own, the other the least and the largest value of each
+        channel at random: what a model does not meet in the samples, it may meet where something is taken away.
+        """
+        x = torch.where(torch.isfinite(self.x), self.x, 0)
+        low, high, middle, spread = x.amin((0, 1)), x.amax((0, 1)), x.mean((0, 1)), x.std((0, 1), correction=0)
+        far = ((x - middle) / torch.where(spread > 0, spread, 1)).abs().flatten(1).amax(1)
+        pick = far.argsort(descending=True, stable=True)[torch.arange(2, device=x.device) % len(x)]
+        first, second = self.x[pick]
+        rng = torch.Generator().manual_seed(0)
+        order, coin = (torch.rand(first.shape, generator=rng).to(x.device) for _ in range(2))
+        high = torch.where(high > low, high, low + 1)  # also a channel that never varies gets another value
+        extremes = torch.where(torch.isnan(second), second, torch.where(coin < 0.5, low, high))
+        trial = copy(self)
+        trial.x = torch.stack([first, second, first.gather(0, order.argsort(0)), extremes])
+        trial.who, trial.outputs = self.who[pick].repeat(2), None
+        trial.steps, trial.evaluations = (torch.zeros_like(self.steps) for _ in range(2))
+        return trial
 
     @property
     def times(self) -> int:
@@ -65,9 +96,10 @@ class Series:
         rows = rows.movedim(1, self.axis).clone(
             memory_format=torch.contiguous_format
         )  # the model may write into its input
-        y = engine.outputs(rows, self.samples.position[i])
-        self.steps.index_add_(0, i, torch.full_like(i, rows.shape[self.axis]))
-        self.samples.evaluations.index_add_(0, i, torch.ones_like(i))
+        who = self.who[i]
+        y = engine.outputs(rows, self.samples.position[who])
+        self.steps.index_add_(0, who, torch.full_like(who, rows.shape[self.axis]))
+        self.evaluations.index_add_(0, who, torch.ones_like(who))
         if engine.along is None:
             return y[:, None]
         y = y.movedim(1 + engine.along, 1)
@@ -76,14 +108,28 @@ class Series:
         return y
 
     def known(self) -> Tensor:
-        """Outputs at the intact samples: (n, times, \\*out), or (n, 1, \\*out) where the model gives one for the series."""
-        y, along = self.samples.y0, self.samples.engine.along
-        if y is not None:
-            return y[:, None] if along is None else y.movedim(1 + along, 1)
-        every = torch.arange(len(self.x), device=self.x.device)
-        return torch.cat(
-            [y for _, y in self.samples.engine.cut(len(every), lambda at: self.ask(every[at], self.x[at]))]
-        )
+        """Outputs at the intact series: (n, times, \\*out), or (n, 1, \\*out) where the model gives one for the series."""
+        if self.outputs is None:
+            every = torch.arange(len(self.x), device=self.x.device)
+            cut = self.samples.engine.cut(len(every), lambda at: self.ask(every[at], self.x[at]))
+            self.outputs = torch.cat([y for _, y in cut])
+        return self.outputs
+
+    def same(self, y: Tensor, whole: Tensor) -> None:
+        """Raise `Otherwise` unless outputs agree but for rounding, by the range of each over the intact series and times."""
+        if y.shape != whole.shape:
+            raise Otherwise(f"{tuple(y.shape)} outputs instead of {tuple(whole.shape)}")
+        known = self.known().flatten(0, 1)
+        size = torch.where(torch.isfinite(known), known.abs(), 0).amax(0)
+        spread = (
+            torch.where(torch.isfinite(known), known, -torch.inf).amax(0)
+            - torch.where(torch.isfinite(known), known, torch.inf).amin(0)
+        ).clamp(min=0)
+        if not spread.any():
+            raise Otherwise("outputs that do not move, which prove nothing")
+        allowed = _SAME * spread + ROUNDING * torch.finfo(self.x.dtype).eps * size
+        if not (((y - whole).abs() <= allowed) | (y == whole) | (y.isnan() & whole.isnan())).all():
+            raise Otherwise("other outputs")
 
 
 class Way:
@@ -102,6 +148,11 @@ class Way:
     def __init__(self, series: Series, last: bool = False) -> None:
         self.series, self.last = series, last
         self.times = series.times
+
+    @classmethod
+    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+        """This way, after it gave on a trial what the model gives; `Otherwise` where it did not."""
+        raise NotImplementedError
 
     def alike(self, start: Tensor) -> Tensor:
         """A number for each start; rows of equal numbers can be asked about together."""
@@ -140,15 +191,18 @@ class Way:
 
 
 class Prefixes(Way):
-    """Each prefix by itself, or what the model sees of it."""
+    """Each prefix by itself, or what the model sees of it: its last `field` steps."""
 
-    def __init__(self, series: Series, last: bool = False) -> None:
+    def __init__(self, series: Series, last: bool = False, field: int | None = None) -> None:
         super().__init__(series, last)
-        self.field = series.times
-        if not last:
-            self.field = min(self.times, self._field())
+        self.field = self.times if field is None else field
         if self.field < self.times:
             self.name = f"prefixes, of which the model sees {self.field} steps"
+
+    @classmethod
+    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+        """With the field that the trial shows."""
+        return cls(series, last, None if last else cls(trial).seen())
 
     def alike(self, start: Tensor) -> Tensor:
         """Starts from which all that the model sees lies in the series are alike."""
@@ -171,37 +225,42 @@ class Prefixes(Way):
         past = window(self.series.x, i, start - before, before) if before > 0 else rows[:, :0]
         prefix = torch.cat([past, rows[:, -self.field :]], 1)
         try:
-            return self.series.ask(i, prefix)[:, -1:]
+            y = self.series.ask(i, prefix)[:, -1:]
+            if y.shape[2:] != (whole := self.series.known().shape[2:]):
+                raise ValueError(
+                    f"the model gives {tuple(y.shape[2:])} outputs of a prefix and {tuple(whole)} of the whole series"
+                )
+            return y
         except Exception as error:
             if prefix.shape[1] < self.times and not isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
                 error.add_note(
                     f"The model was asked about a prefix of {prefix.shape[1]} of {self.times} steps. For one that takes whole "
-                    "series only, give the method predictions='last'; name an output axis of time in outputs=... where the "
-                    "model gives an output for each step."
+                    "series only, give the method predictions='last'; where the model gives an output for each step, name that "
+                    "axis: outputs=('time',)."
                 )
             raise
 
-    def _field(self) -> int:
-        """How many of the last steps the last output depends on, by where a NaN reaches it; all where that is not clear."""
-        i = torch.zeros(1, dtype=torch.int64, device=self.series.x.device)
-        x = self.series.x[:1]
+    def seen(self) -> int:
+        """How many of the last steps the last output depends on: where a NaN reaches it, if finite values agree; else all."""
+        x, i = self.series.x, torch.arange(len(self.series.x), device=self.series.x.device)
         if torch.isnan(x).any():
             return self.times
 
-        def seen(first: int) -> bool:
-            spoilt = x.clone()
+        def reached(first: int) -> bool:
+            spoilt = x[:1].clone()
             spoilt[:, :first] = torch.nan
-            return bool(torch.isnan(self.series.ask(i, spoilt)[:, -1]).any())
+            return bool(torch.isnan(self.series.ask(i[:1], spoilt)[:, -1]).any())
 
         try:
             low, high = 1, self.times  # spoiling all but the last `high` steps does not reach it
             while low < high:
                 middle = (low + high) // 2
-                low, high = (middle + 1, high) if seen(self.times - middle) else (low, middle)
-            if high == self.times or seen(self.times - high):
+                low, high = (middle + 1, high) if reached(self.times - middle) else (low, middle)
+            if high == self.times or reached(self.times - high):
                 return self.times
-            whole = self.series.ask(i, x)[:, -1]
-            _same(self.series.ask(i, x[:, -high:])[:, -1], whole)
+            whole, past = self.series.ask(i, x)[:, -1], self.times - high
+            self.series.same(self.series.ask(i, x[:, past:])[:, -1], whole)
+            self.series.same(self.series.ask(i, _spliced(x.roll(1, 0), x, past))[:, -1], whole)
         except Exception as error:
             _pass_on(error)
             return self.times
@@ -213,12 +272,18 @@ class Passes(Way):
 
     name = "one pass"
 
-    def __init__(self, series: Series, last: bool = False) -> None:
+    def __init__(self, series: Series, last: bool = False, field: int | None = None) -> None:
         super().__init__(series, last)
-        self._check()
-        self.field = self._field()
+        self.field = self.times if field is None else field
         if self.field < self.times:
             self.name = f"one pass of {self.field} steps before"
+
+    @classmethod
+    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+        """Where the past depends neither on the future nor on how much of it there is."""
+        on_trial = cls(trial)
+        on_trial.check()
+        return cls(series, last, on_trial.seen())
 
     def alike(self, start: Tensor) -> Tensor:
         """Starts from which all that the model sees lies in the series are alike."""
@@ -237,30 +302,32 @@ class Passes(Way):
         y = self.series.ask(i, torch.cat([past, rows[:, :length]], 1))[:, before:]
         return _padded(y, rows.shape[1]) if every else y[:, -1:]
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """The past must not depend on the future, nor on how much of it there is."""
-        x = self.series.x[:_TRIALS]
+        x, whole = self.series.x, self.series.known()
         i = torch.arange(len(x), device=x.device)
-        whole = self.series.known()[:_TRIALS]
         for time in sorted({1, self.times // 2, self.times - 1} - {self.times}):
-            other = x.clone()
-            other[:, time:] = other[:, time:].flip(1) * 2 + 1
-            _same(self.series.ask(i, other)[:, :time], whole[:, :time])
-            _same(self.series.ask(i, x[:, :time]), whole[:, :time])
+            self.series.same(self.series.ask(i, _spliced(x, x.roll(1, 0), time))[:, :time], whole[:, :time])
+            self.series.same(self.series.ask(i, x[:, :time]), whole[:, :time])
 
-    def _field(self) -> int:
-        """How many steps before a time its output depends on, by where a NaN at the first step reaches."""
-        x = self.series.x[:1]
-        i = torch.zeros(1, dtype=torch.int64, device=x.device)
-        spoilt = x.clone()
+    def seen(self) -> int:
+        """How many steps before a time its output depends on: where a NaN reaches, if finite values agree; else all."""
+        x, whole = self.series.x, self.series.known()
+        i = torch.arange(len(x), device=x.device)
+        spoilt = x[:1].clone()
         spoilt[:, 0] = torch.nan
         try:
-            reached = torch.isnan(self.series.ask(i, spoilt)).flatten(2).any(2)[0]
+            y = self.series.ask(i[:1], spoilt)[0]
+            reached = torch.isnan(y).reshape(self.times, -1).any(1)
             found = int(reached.nonzero().max()) if reached.any() else 0
-            if found + 1 >= self.times or torch.isnan(x).any():
+            if torch.isnan(x).any():
                 return self.times
-            cut = self.series.ask(i, x[:, 1:])[:, found:]
-            _same(cut, self.series.known()[:1, 1 + found :])
+            for past in {1, (self.times - found) // 2}:
+                at = past + found
+                if not 0 < past <= at < self.times:
+                    return self.times
+                self.series.same(self.series.ask(i, x[:, past:])[:, found:], whole[:, at:])
+                self.series.same(self.series.ask(i, _spliced(x.roll(1, 0), x, past))[:, at:], whole[:, at:])
         except Exception as error:
             _pass_on(error)
             return self.times
@@ -272,11 +339,16 @@ class Recurrent(Way):
 
     name = "recurrent state"
 
-    def __init__(self, series: Series, layers: list[nn.RNNBase], last: bool = False) -> None:
+    def __init__(self, series: Series, last: bool = False) -> None:
         super().__init__(series, last)
-        self.layers = layers
-        self.states = self._walk() if any(_deep(m) for m in layers) else self._at_once()
-        self._check()
+        self.layers = _layers(series.samples.engine.module)
+        self.states = self._walk() if any(_deep(m) for m in self.layers) else self._at_once()
+
+    @classmethod
+    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+        """Where nothing but the state remembers the past."""
+        cls(trial, last).check()
+        return cls(series, last)
 
     def alike(self, start: Tensor) -> Tensor:
         """All are."""
@@ -361,14 +433,23 @@ class Recurrent(Way):
                 kept[k].append([part.transpose(0, 1) for part in parts])
         return [[torch.stack(parts) for parts in zip(*steps)] for steps in kept]
 
-    def _check(self) -> None:
-        """From the state in the middle the model must say what it says of the whole."""
-        x = self.series.x[:_TRIALS]
-        i, whole = torch.arange(len(x), device=x.device), self.series.known()[:_TRIALS]
-        for first in sorted({1, self.times // 2, self.times - 1} - {0}):
-            start = torch.full_like(i, first)
-            y = self(i, start, x[:, first:], self.series.every)
-            _same(y, whole[:, -y.shape[1] :])
+    def check(self) -> None:
+        """From a state the model must say what it says of the whole series, of one that goes on otherwise, and of a prefix."""
+        x, every = self.series.x, self.series.every
+        i = torch.arange(len(x), device=x.device)
+        middle = self.times // 2
+        for first in sorted({1, middle, self.times - 1} - {0}):
+            other = _spliced(x, x.roll(1, 0), first)
+            for rows, whole in (
+                (x, self.series.known()),
+                (other, self.series.ask(i, other) if first == middle else None),
+            ):
+                if whole is not None:
+                    y = self(i, torch.full_like(i, first), rows[:, first:], every)
+                    self.series.same(y, whole[:, -y.shape[1] :])
+        if not self.last and middle > 1:
+            y = self(i, torch.ones_like(i), x[:, 1:middle], every)[:, -1:]
+            self.series.same(y, self.series.ask(i, x[:, :middle])[:, -1:])
 
     def _each(self) -> Tensor:
         x = self.series.x
@@ -383,18 +464,23 @@ class Recurrent(Way):
 
 def way_of(series: Series, last: bool = False) -> Way:
     """The quickest way that gives what the model gives; `last` for a model that is read at the last time alone."""
-    if series.times > 1:
-        layers = _layers(series.samples.engine.module)
-        ways: list[Callable[[], Way]] = [lambda: Recurrent(series, layers, last)] if layers else []
-        ways += [lambda: Passes(series, last)] if series.every else []
-        for way in ways:
-            asked = series.samples.evaluations.clone(), series.steps.clone()
-            try:
-                return way()
-            except Exception as error:
-                _pass_on(error)
-                series.samples.evaluations, series.steps = asked  # a trial that failed is not the method's cost
-    return Prefixes(series, last)
+    if series.times == 1:
+        return Prefixes(series, last)
+    trial, notes = series.trial(), series.samples.engine.notes
+    quick: list[type[Way]] = [Recurrent] if _layers(series.samples.engine.module) else []
+    quick += [Passes] if series.every else []
+    found = next(filter(None, (_tried(way, series, trial, last) for way in quick)), None)
+    found = found or Prefixes.tried(series, trial, last)
+    notes["trial_steps"] = notes.get("trial_steps", 0) + int(trial.steps.sum())
+    return found
+
+
+def _tried(way: type[Way], series: Series, trial: Series, last: bool) -> Way | None:
+    try:
+        return way.tried(series, trial, last)
+    except Exception as error:
+        _pass_on(error)
+        return None
 
 
 def _layers(module: nn.Module | None) -> list[nn.RNNBase]:
@@ -413,14 +499,9 @@ def _padded(y: Tensor, length: int) -> Tensor:
     return y if y.shape[1] == length else torch.cat([y, y[:, -1:].expand(-1, length - y.shape[1], *y.shape[2:])], 1)
 
 
-def _same(y: Tensor, whole: Tensor) -> None:
-    """Raise `Otherwise` unless outputs agree but for rounding."""
-    if y.shape != whole.shape:
-        raise Otherwise(f"{tuple(y.shape)} outputs instead of {tuple(whole.shape)}")
-    kept = torch.isfinite(whole)
-    scale = 1 + (float(whole[kept].abs().max()) if kept.any() else 0.0)
-    if not torch.allclose(y, whole, rtol=0, atol=1e-4 * scale, equal_nan=True):
-        raise Otherwise("other outputs")
+def _spliced(before: Tensor, after: Tensor, time: int) -> Tensor:
+    """Series (n, times, ...) that are one up to a time, and another from there on."""
+    return torch.cat([before[:, :time], after[:, time:]], 1)
 
 
 def _pass_on(error: Exception) -> None:

@@ -14,10 +14,8 @@ from . import groups as core_groups
 from .ahead import Ahead, ahead_of, window
 from .axes import Axes
 from .engine import Samples
-from .prefixes import Series, Way, state_size, way_of
+from .prefixes import ROUNDING, Series, Way, state_size, way_of
 from .results import EVENT, Field, check_count
-
-_ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Timing:
     dim: str
     axis: int
     first: np.ndarray
-    spacing: float | None
+    spacing: Any
     units: str
     channels: int
     remembered: int
@@ -57,13 +55,18 @@ class Timing:
             check_count("window", size)
             first = at - size + 1
         line = np.asarray(a.coords.get(dim, ""))
-        steps = np.diff(line.astype(float)) if line.dtype.kind in "fiu" else np.zeros(0)
-        even = len(steps) > 0 and bool(np.allclose(steps, steps[0], rtol=1e-3))
+        steps = np.diff(line) if line.dtype.kind in "fiuMm" else np.zeros(0)
+        gaps = steps.astype(float)
+        if len(gaps) and (gaps < 0).all():
+            raise ValueError(
+                f"the coordinate {dim!r} descends, so that a prefix would be the future; give x.sortby({dim!r})"
+            )
+        even = len(gaps) > 0 and bool(np.allclose(gaps, gaps[0], rtol=1e-3))
         return cls(
             dim,
             axis,
             np.minimum(np.maximum(first, 1), at),
-            float(steps.mean()) if even else None,
+            steps.mean() if even else None,
             str(a.units.get(dim, "")),
             max(1, int(np.prod(a.shape)) // n),
             state_size(module),
@@ -84,12 +87,16 @@ class Timing:
         """Arrays of a sample's size that are in memory at once, lag by lag and with what a recurrent model remembers."""
         return 6 * self.lags + self.remembered // self.channels
 
-    def inside(self, *, last: bool = False) -> np.ndarray:
-        """Bool (times, lags): True where observation a belongs to the window of the prediction at a + lag."""
+    def inside(self, *, last: bool = False, ends: np.ndarray | None = None) -> np.ndarray:
+        """Bool (times, lags): True where observation a belongs to the window of the prediction at a + lag.
+
+        With `ends` (n,) of padded series, (n, times, lags): there are no predictions from the end on.
+        """
+        end = np.array(self.times) if ends is None else ends[:, None, None]
         a, lag = np.ogrid[: self.times, : self.lags]
         t = a + lag
-        found: np.ndarray = (a >= 1) & (t < self.times) & (a >= self.first[np.minimum(t, self.times - 1)])
-        return found & (t == self.times - 1) if last else found
+        found: np.ndarray = (a >= 1) & (t < end) & (a >= self.first[np.minimum(t, self.times - 1)])
+        return found & (t == end - 1) if last else found
 
 
 def each_series(axes: Axes, dim: str) -> Any:
@@ -142,14 +149,17 @@ class Stretches:
         rows = self.outputs.flatten(0, 1)
         engine = self.series.samples.engine
         self.values = engine.value(rows, rows).reshape(*self.outputs.shape[:2], -1)
+        eps = torch.finfo(self.series.x.dtype).eps
+        # Kernels of another shape add up in another order: what differs by that alone does not differ, and has loss 0.
+        self.rounding = ROUNDING * eps * self.outputs.nan_to_num().abs().flatten(1).amax(1)
 
     @classmethod
     def of(cls, samples: Samples, timing: Timing, baseline: Any, groups: Any, *, last: bool, who: str) -> Stretches:
         """The samples as series, and the quickest way to read the model at their times."""
         if not getattr(baseline, "causal", True):
             raise ValueError(
-                f"{who} puts what could be known at the time in the place of the past: its baseline must be causal, and "
-                f"{type(baseline).__name__} looks at later times; use Hold(), Constant(...), Marginal, Generator, ..."
+                f"{who} puts what could be known at the time in the place of the past: its baseline must be causal, and this one "
+                "looks at later times; use Hold(), Constant(...), Marginal, Generator, ..."
             )
         axis = 1 + timing.axis
         series = Series(samples, axis)
@@ -192,7 +202,7 @@ class Stretches:
         key = samples.key(i, torch.full_like(i, draw))
         reach = self.reach if self.nested else gap
         filled = self.law(i, start, reach, gone, key.fork(fresh) if fresh else key)[:, :gap].to(rows.dtype)
-        absent = gone[:, None].expand(filled.shape)
+        absent = gone[:, None].expand(filled.shape) & ~torch.isnan(filled)  # what a law knows nothing of stays as it is
         if (valid := self.series.valid) is not None:
             absent = absent & window(valid, i, start, gap)
         rows[:, :gap] = torch.where(absent, filled, rows[:, :gap])
@@ -200,9 +210,7 @@ class Stretches:
         time = start[:, None] + (torch.arange(length, device=x.device) if every else length - 1)
         time = time.clamp(max=self.series.times - 1) if self.outputs.shape[1] > 1 else torch.zeros_like(time)
         y0 = self.outputs[i[:, None], time]
-        # Kernels of another shape add up in another order: what differs by that alone does not differ, and has loss 0.
-        rounding = _ROUNDING * torch.finfo(x.dtype).eps * (1 + y0.abs())
-        y = torch.where((y - y0).abs() <= rounding, y0, y)
+        y = torch.where((y - y0).abs() <= self.rounding[i].reshape(-1, *[1] * (y.ndim - 1)), y0, y)
         value = samples.engine.value(y.flatten(0, 1), y0.flatten(0, 1)).reshape(*y.shape[:2], -1)
         return self.values[i[:, None], time] - value
 

@@ -31,6 +31,7 @@ class _OnPrefixes:
     gradient: ClassVar[bool] = False
     default_target: ClassVar[Any] = Divergence("pd")
 
+    baseline: Any
     dim: str
     draws: int
     groups: Any
@@ -40,6 +41,8 @@ class _OnPrefixes:
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
         _one_of("predictions", self.predictions, ("every", "last"))
+        if self.baseline == Hold():  # the default holds along the method's own dim
+            object.__setattr__(self, "baseline", Hold(self.dim))
 
     @property
     def along(self) -> str:
@@ -160,6 +163,8 @@ class WinIT(_OnPrefixes):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.window, str):
+            check_count("window", self.window)
         _one_of("aggregate", self.aggregate, AGGREGATES)
         _one_of("order", self.order, ("backward", "symmetric"))
         _one_of("horizons", self.horizons, ("auto", "shared", "independent"))
@@ -175,21 +180,27 @@ class WinIT(_OnPrefixes):
         """Explain some samples."""
         with torch.no_grad():
             stretches = self._stretches(samples, self.baseline)
-            inside = torch.as_tensor(self.bound.inside(last=self.predictions == "last"), device=samples.x.device)
+            ends = None if samples.ends is None else samples.ends.cpu().numpy()
+            inside = torch.as_tensor(
+                self.bound.inside(last=self.predictions == "last", ends=ends), device=samples.x.device
+            )
+            inside = inside.expand(samples.n, *inside.shape[-2:])
+            over = inside[:, None, None]  # beside targets and groups
             per_draw = self.aggregate if self.aggregate in ("mean", "sum") else None
             names = ("lag",) if per_draw is None else ()
-            shape = (samples.targets, len(stretches.groups), *inside.shape[: 1 + len(names)])
+            shape = (samples.targets, len(stretches.groups), *inside.shape[1 : 2 + len(names)])
             moments = Moments(samples.n, shape, self.draws, samples.x.device)
             each = torch.arange(samples.n, device=samples.x.device)
             for draw in range(self.draws):
                 found = self._importance(stretches, inside, draw)
-                samples.failed |= ~torch.isfinite(found[..., inside]).flatten(1).all(1)
-                found[..., 0, : inside.shape[0]] = 0  # nothing comes before the first observation to take its place
-                moments.add(each, torch.full_like(each, draw), _over_lags(found, inside, per_draw))
+                samples.failed |= (over & ~torch.isfinite(found)).flatten(1).any(1)
+                found = torch.where(over, found, torch.nan)
+                found[..., 0, :] = 0  # nothing comes before the first observation to take its place
+                moments.add(each, torch.full_like(each, draw), _over_lags(found, over, per_draw))
             out = {"": moments.mean()} | ({"error": moments.standard_error()} if self.draws > 1 else {})
             if self.aggregate in ("max", "absmax"):
-                at = _extreme(out[""], inside, self.aggregate)
-                held = inside.any(1)
+                at = _extreme(out[""], over, self.aggregate)
+                held = over.any(-1)
                 out, names = {k: torch.where(held, v.gather(-1, at)[..., 0], 0) for k, v in out.items()}, ()
             fields = {
                 "attribution": stretches.label(out[""], self.bound, names),
@@ -207,48 +218,58 @@ class WinIT(_OnPrefixes):
             return loss
         backward = loss.clone()
         backward[..., :-1, 1:] -= loss[..., 1:, :-1]
-        return backward if self.order == "backward" else (backward + self._forward(stretches, loss, draw)) / 2
+        return backward if self.order == "backward" else (backward + self._forward(stretches, loss, inside, draw)) / 2
 
     def _losses(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
-        """D of one draw, NaN where there is no such window."""
-        n, (times, lags) = stretches.series.samples.n, inside.shape
+        """D of one draw; anything where there is no such window."""
+        n, times, lags = inside.shape
         shape = (n, stretches.values.shape[-1], len(stretches.groups), times, lags)
         out = torch.full(shape, torch.nan, dtype=torch.float64, device=inside.device)
         if self.shared and self.predictions == "every":
-            start = inside.any(1).nonzero()[:, 0]
-            i, a, g = _grid(n, start, len(stretches.groups))
+            i, a, g = _rows(inside.any(2), len(stretches.groups))
             for at, v in stretches.losses(i, a, g, draw, gap=lags, length=lags, every=True):
                 out[i[at], :, g[at], a[at]] = v.transpose(1, 2)
-            out[..., ~inside] = torch.nan
             return out
         for lag in range(lags):
-            i, a, g = _grid(n, inside[:, lag].nonzero()[:, 0], len(stretches.groups))
             fresh = 0 if self.shared else 1 + lag
-            for at, v in stretches.losses(i, a, g, draw, gap=lag + 1, length=lag + 1, every=False, fresh=fresh):
-                out[i[at], :, g[at], a[at], lag] = v[:, 0]
+            for length in self._lengths(inside, lag):
+                here = inside[:, :, lag]
+                if self.predictions == "last":  # what the model says at the end of the series, padded or not
+                    here = here & (torch.arange(times, device=here.device) == times - length)
+                i, a, g = _rows(here, len(stretches.groups))
+                for at, v in stretches.losses(i, a, g, draw, gap=lag + 1, length=length, every=False, fresh=fresh):
+                    out[i[at], :, g[at], a[at], lag] = v[:, 0]
         return out
 
-    def _forward(self, stretches: Stretches, loss: Tensor, draw: int) -> Tensor:
+    def _lengths(self, inside: Tensor, lag: int) -> list[int]:
+        """From the observations to where the model is read."""
+        if self.predictions == "every":
+            return [lag + 1]
+        starts = inside[:, :, lag].any(0).nonzero()[:, 0]
+        return (inside.shape[1] - starts).tolist()
+
+    def _forward(self, stretches: Stretches, loss: Tensor, inside: Tensor, draw: int) -> Tensor:
         """I by removal of the earliest first: the window of each prediction is absent up to a, and then up to a - 1."""
-        device, first = loss.device, torch.as_tensor(self.bound.first, device=loss.device)
-        time = torch.arange(len(first), device=device)
-        time = time[(time >= 1) & ((time == len(first) - 1) | (self.predictions == "every"))]
-        size = time - first[time] + 1
-        before = torch.zeros((*loss.shape[:3], len(time)), dtype=loss.dtype, device=device)
+        first = torch.as_tensor(self.bound.first, device=loss.device)
+        i, t = _predictions(inside)
+        start, size = first[t], t - first[t] + 1
+        read = size if self.predictions == "every" else len(first) - start
+        groups = loss.shape[2]
+        before = torch.zeros((len(i), *loss.shape[1:3]), dtype=loss.dtype, device=loss.device)
         out = torch.full_like(loss, torch.nan)
         for gap in range(1, self.bound.lags + 1):
             up_to = before.clone()
-            for length in torch.unique(size[size >= gap]).tolist():
-                (which,) = (size == length).nonzero(as_tuple=True)
-                if gap == length:  # the whole window, known from the other order
-                    up_to[..., which] = loss[..., first[time[which]], length - 1]
-                    continue
-                i, p, g = _grid(len(loss), which, loss.shape[2])
-                for at, v in stretches.losses(i, first[time[p]], g, draw, gap=gap, length=length, every=False):
-                    up_to[i[at], :, g[at], p[at]] = v[:, 0]
+            whole = (size == gap).nonzero()[:, 0]  # known from the other order
+            up_to[whole] = loss[i[whole], :, :, start[whole], gap - 1]
+            for length in torch.unique(read[size > gap]).tolist():
+                which = ((read == length) & (size > gap)).nonzero()[:, 0]
+                p = which.repeat_interleave(groups)
+                g = torch.arange(groups, device=p.device).repeat(len(which))
+                for at, v in stretches.losses(i[p], start[p], g, draw, gap=gap, length=length, every=False):
+                    up_to[p[at], :, g[at]] = v[:, 0]
             (open_,) = (size >= gap).nonzero(as_tuple=True)
-            a = first[time[open_]] + gap - 1
-            out[..., a, time[open_] - a] = (up_to - before)[..., open_]
+            a = start[open_] + gap - 1
+            out[i[open_], :, :, a, t[open_] - a] = (up_to - before)[open_]
             before = up_to
         return out
 
@@ -268,7 +289,7 @@ class WinIT(_OnPrefixes):
             "lag": ("lag", lag, {"long_name": "time of the prediction less that of the observation, in cells"})
         }
         if timing.spacing is not None:
-            units = {"units": timing.units} if timing.units else {}
+            units = {"units": timing.units} if timing.units and not isinstance(timing.spacing, np.timedelta64) else {}
             out["lag_time"] = ("lag", lag * timing.spacing, {"long_name": "lag"} | units)
         return out
 
@@ -280,12 +301,26 @@ def _grid(n: int, start: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
     return i.reshape(-1), a.reshape(-1), g.reshape(-1)
 
 
+def _predictions(inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample and time of each prediction that has a window."""
+    i, a, lag = inside.nonzero(as_tuple=True)
+    i, t = torch.unique(torch.stack([i, a + lag]), dim=1)
+    return i, t
+
+
+def _rows(which: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample, start and group of each row, of the samples and starts (n, times) that are True."""
+    i, a = which.nonzero(as_tuple=True)
+    group = torch.arange(groups, device=which.device).repeat(len(i))
+    return i.repeat_interleave(groups), a.repeat_interleave(groups), group
+
+
 def _over_lags(found: Tensor, inside: Tensor, aggregate: str | None) -> Tensor:
     """The sum or the mean over the predictions whose window holds an observation; 0 where there are none."""
     if aggregate is None:
         return found
     total = torch.where(inside, found, 0).sum(-1)
-    return total / inside.sum(1).clamp(min=1) if aggregate == "mean" else total
+    return total / inside.sum(-1).clamp(min=1) if aggregate == "mean" else total
 
 
 def _extreme(found: Tensor, inside: Tensor, aggregate: str) -> Tensor:
@@ -350,7 +385,7 @@ class FeatureOcclusion(_OnPrefixes):
         return self._as_window().rows()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AugmentedOcclusion(FeatureOcclusion):
     """Feature occlusion with values that occur: ``x_i,t`` is drawn from the feature's own distribution in training data.
 
@@ -371,6 +406,8 @@ class AugmentedOcclusion(FeatureOcclusion):
     NeurIPS 2020.
     """
 
+    baseline: Any = field()
+
 
 @dataclass(frozen=True)
 class FIT(_OnPrefixes):
@@ -378,7 +415,9 @@ class FIT(_OnPrefixes):
 
     ``2 sigmoid(5 E[ KL(p(y|x_0..t) || p(y|x_0..t-1)) - KL(p(y|x_0..t) || p(y|x_0..t-1, x_i,t)) ]) - 1``, where the last
     distribution knows of time t the feature alone: all others are drawn. Between -1 and 1; the first observation has 0.
-    Delayed effects are not seen, and the first term, which no feature enters, orders times and not features.
+    Delayed effects are not seen, and the first term, which no feature enters, orders times and not features. Of logits the
+    divergences come from log-probabilities; the published program takes ``1 - p`` in float32, which is 0 for a sure class, and
+    then writes -1: to repeat its numbers give ``Divergence("kl", of="probability")`` of the sigmoid.
 
     Parameters
     ----------
