@@ -12,6 +12,7 @@ from . import shade
 
 _OUTPUT = 1.3  # heights of the rows of a picture
 _SIGNAL, _MAP = 0.8, 1.2
+_STRONG = 0.5  # of the largest value, below which the colours do not saturate
 
 
 def lags(
@@ -41,7 +42,8 @@ def lags(
     most : int
         Series shown, those with the largest sums of abs(attribution) first.
     limit : float, optional
-        Value at which the colours saturate, one for all maps; by default the 99th percentile of abs(attribution).
+        Value at which the colours saturate, one for all maps; by default the 99th percentile of abs(attribution), or half of
+        its maximum where that is larger.
 
     Returns
     -------
@@ -89,6 +91,8 @@ def lags(
         units = f" [{y.attrs['units']}]" if y.attrs.get("units") else ""
         ax.set_ylabel(f"{y.name or 'output'}{units}", rotation=0, ha="right", va="center", fontsize=9)
         shade.plain(ax)
+    if limit is None and attribution.notnull().any():  # few cells matter most: not so many colours that noise looks like them
+        limit = max(shade.chosen_limit(attribution, None), _STRONG * float(abs(attribution).max()))
     scale = shade.chosen_limit(attribution, limit)
     up, label = _lag_axis(attribution)
     mesh = None
@@ -108,7 +112,7 @@ def lags(
         axes[0].set_title(title, loc="left", fontsize=11, weight="bold")
     if len(shown) < len(strength):
         axes[0].set_title(f"{len(shown)} of {len(strength)} series", loc="right", fontsize=8)
-    meaning = "orange moved the prediction, blue held it back"
+    meaning = "orange: its loss moves the prediction, blue: brings it back"
     shade.colour_bar(figure, mesh, attribution, scale, meaning, ax=axes, pad=0.02, fraction=0.05, aspect=60, shrink=0.6)
     return cast(Figure, axes[0].figure)
 
@@ -116,8 +120,10 @@ def lags(
 def _lag_axis(attribution: xr.DataArray) -> tuple[np.ndarray, str]:
     """Edges of the lags and what they are counted in."""
     if "lag_time" in attribution.coords:
-        units = attribution.lag_time.attrs.get("units", "")
-        return shade.cell_edges(attribution.lag_time.values.astype(float)), f"lag [{units}]" if units else "lag"
+        lag, units = attribution.lag_time.values, attribution.lag_time.attrs.get("units", "")
+        if lag.dtype.kind == "m":
+            lag, units = lag / np.timedelta64(1, "h"), "h"
+        return shade.cell_edges(lag.astype(float)), f"lag [{units}]" if units else "lag"
     return shade.cell_edges(np.arange(attribution.sizes["lag"], dtype=float)), "lag [cells]"
 
 
