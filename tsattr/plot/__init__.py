@@ -7,11 +7,13 @@ itself; elsewhere, `figure.savefig("name.png")`.
 
 from .checks import completeness, convergence
 from .comparison import agreement, baselines, scores
+from .contributions import dependence, waterfall
 from .curves import curves
 from .lags import lags
 from .maps import bars, field, trace
 from .paper import ecg
 from .standing import matrix, ranking
+from .terms import importance, interaction, shape
 
 __all__ = [
     "agreement",
@@ -20,11 +22,16 @@ __all__ = [
     "completeness",
     "convergence",
     "curves",
+    "dependence",
     "ecg",
     "field",
+    "importance",
+    "interaction",
     "lags",
     "matrix",
     "ranking",
     "scores",
+    "shape",
     "trace",
+    "waterfall",
 ]

@@ -91,7 +91,9 @@ def lags(
         units = f" [{y.attrs['units']}]" if y.attrs.get("units") else ""
         ax.set_ylabel(f"{y.name or 'output'}{units}", rotation=0, ha="right", va="center", fontsize=9)
         shade.plain(ax)
-    if limit is None and attribution.notnull().any():  # few cells matter most: not so many colours that noise looks like them
+    if (
+        limit is None and attribution.notnull().any()
+    ):  # few cells matter most: not so many colours that noise looks like them
         limit = max(shade.chosen_limit(attribution, None), _STRONG * float(abs(attribution).max()))
     scale = shade.chosen_limit(attribution, limit)
     up, label = _lag_axis(attribution)

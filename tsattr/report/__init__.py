@@ -1,6 +1,7 @@
 """One explanation, or one comparison of methods, as one HTML file that anyone can open, print and send on."""
 
+from .additive import additive
 from .comparison import comparison
 from .page import report
 
-__all__ = ["comparison", "report"]
+__all__ = ["additive", "comparison", "report"]

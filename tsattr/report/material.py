@@ -112,7 +112,8 @@ def sample_name(ds: xr.Dataset | xr.DataArray, i: int) -> str:
 
 def shape_of(part: Input) -> str:
     """Return the sizes of an input in words."""
-    sizes = " × ".join(f"{part.signal.sizes[d]} {d}" for d in part.signal.dims if d != "sample")
+    known = {d: n for d, n in part.signal.sizes.items() if d != "sample"}
+    sizes = " × ".join(f"{n} {d}" for d, n in known.items()) + "s" * (len(known) == 1 and 1 not in known.values())
     return f"{part.name} ({sizes})" if part.name else sizes
 
 

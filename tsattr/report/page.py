@@ -13,7 +13,7 @@ import xarray as xr
 from .. import ecg
 from ..plot.checks import status_of
 from ..plot.comparison import chance_level, score_names
-from . import markup, sections, words
+from . import markup, sections, tables, words
 from .markup import number, percent
 from .material import (
     Input,
@@ -91,6 +91,7 @@ def report(
     if "method" in ds.dims:
         name = str(ds["method"].values[0]) if "method" in ds.coords else "the first method"
         ds = ds.isel(method=0, drop=True).assign_attrs({"method": name, **ds.attrs})
+    ds = tables.as_result(ds)
     inputs = all_inputs(ds, x, truth)
     compared = maps_compared(comparisons)
     chosen = chosen_samples(ds, samples)

@@ -35,9 +35,9 @@ def pictures(ds: xr.Dataset, inputs: list[Input], chosen: list[int]) -> list[str
                 map_ = part.attribution.isel(where, drop=True)
                 truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
                 signal = part.signal.isel(sample=i, drop=True)
-                figure, caption = one_picture(
-                    map_ if part.by_lag is None else part.by_lag.isel(where, drop=True), signal, truth
-                )
+                shown = map_ if part.by_lag is None else part.by_lag.isel(where, drop=True)
+                steps = tables.step_by_step(ds, part, i, k if several else None)
+                figure, caption = steps or one_picture(shown, signal, truth)
                 of = f" {part.name}" if part.name else ""
                 alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
                 parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
@@ -189,7 +189,7 @@ def places(ds: xr.Dataset, inputs: list[Input], chosen: list[int], waves: xr.Dat
             parts += _bars(
                 sums, f"Sums per wave, {over}. Waves are where they are expected, not where one was found.", attribution
             )
-    if "group_value" in ds and "group" in ds["group_value"].dims:
+    if "group_value" in ds and "group" in ds["group_value"].dims and not tables.groups_are_columns(ds):
         values = (
             ds["group_value"].isel(target=0, drop=True) if "target" in ds["group_value"].dims else ds["group_value"]
         )

@@ -1,0 +1,210 @@
+"""What pictures of tables share: features, targets and pairs by name, the values of a feature, where the data lie."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from . import shade
+from .standing import label
+
+_BINS = 40
+_MANY_LEVELS = 5  # more names than this are written at an angle
+
+
+def checked(terms: xr.Dataset) -> xr.Dataset:
+    """Return `terms`, having checked that it holds the shapes of an additive model."""
+    if not isinstance(terms, xr.Dataset):
+        raise TypeError(f"terms must be the xarray.Dataset that explain_global returns, got {type(terms).__name__}")
+    missing = [name for name in ("shape", "value", "kind") if name not in terms]
+    if missing:
+        raise ValueError(f"terms lacks {missing}; give what explain_global() of an additive model returned")
+    return terms
+
+
+def position(names: Iterable[Hashable], wanted: Hashable, what: str) -> int:
+    """Return where `wanted` is among the names; an int that is no name is a position itself.
+
+    Examples
+    --------
+    >>> position(["age", "dose"], "dose", "feature"), position(["age", "dose"], -1, "feature")
+    (1, 1)
+    """
+    known = list(names)
+    if wanted in known:
+        return known.index(wanted)
+    if isinstance(wanted, int | np.integer) and -len(known) <= wanted < len(known):
+        return int(wanted) % len(known)
+    raise ValueError(f"{what} {wanted!r} is not in the result, which has {known[:12]}{', …' * (len(known) > 12)}")
+
+
+def wanted(names: list[Any], feature: Hashable | Sequence[Hashable] | None, usual: list[int]) -> list[int]:
+    """Return the positions of the features that are asked for: one, several, or the `usual` ones for None."""
+    if feature is None:
+        return usual
+    asked = [feature] if isinstance(feature, str) or not isinstance(feature, Sequence) else feature
+    if not asked:
+        raise ValueError("no feature is named; leave it out for the most important ones")
+    return [position(names, name, "feature") for name in asked]
+
+
+def one_target(ds: xr.Dataset, target: Hashable | None) -> xr.Dataset:
+    """Return `ds` at the target named by label, else by position; unchanged without one."""
+    if target is None:
+        return ds
+    if "target" not in ds.dims:
+        raise ValueError(f"the result has a single target; leave out target={target!r}")
+    return ds.isel(target=position(names_of(ds, "target"), target, "target"))
+
+
+def pair_position(terms: xr.Dataset, pair: Hashable) -> int:
+    """Return the position of a pair, known by its label, its place, or a tuple of its features in either order."""
+    if terms.sizes.get("pair", 0) == 0:
+        raise ValueError("the model has no pairs: it adds up single features only")
+    if not isinstance(pair, tuple):
+        return position(names_of(terms, "pair"), pair, "pair")
+    both = zip(names_of(terms, "first"), names_of(terms, "second"))
+    found = [k for k, names in enumerate(both) if set(names) == set(pair)]
+    if not found:
+        raise ValueError(f"pair {pair} is not in the result, which has {names_of(terms, 'pair')}")
+    return found[0]
+
+
+def names_of(ds: xr.Dataset | xr.DataArray, dim: str) -> list[Any]:
+    """Return the labels along a dim, else positions."""
+    return ds[dim].values.tolist() if dim in ds.coords else list(range(ds.sizes[dim]))
+
+
+def score_units(ds: xr.Dataset) -> str:
+    """Return the units of the score that is explained."""
+    known = [ds[name].attrs.get("units") for name in ("shape", "attribution") if name in ds]
+    return str(next(filter(None, [*known, ds.attrs.get("units")]), "units of the target"))
+
+
+def by_importance(terms: xr.Dataset) -> list[int]:
+    """Return the positions of all features, the most important first (by the mean over targets)."""
+    if "importance" not in terms:
+        return list(range(terms.sizes["feature"]))
+    size = terms["importance"].mean([d for d in terms["importance"].dims if d != "feature"])
+    return np.argsort(-size.fillna(0).values, kind="stable").tolist()
+
+
+def ranked_terms(terms: xr.Dataset) -> xr.Dataset:
+    """Return `importance`, `lower` and `upper` of features and pairs along ``term``, the most important first."""
+    parts = []
+    for dim, name in (("feature", "importance"), ("pair", "pair_importance")):
+        if name not in terms or not terms.sizes[dim]:
+            continue
+        size = terms[name]
+        ends = {end: terms.get(f"{name}_{end}", size).variable for end in ("lower", "upper")}
+        part = xr.Dataset({"importance": size.variable, **ends}).rename({dim: "term"})
+        parts.append(
+            part.assign_coords(
+                term=[str(v) for v in names_of(terms, dim)], is_pair=("term", [dim == "pair"] * size.sizes[dim])
+            )
+        )
+    table = xr.concat(parts, "term")
+    if "target" in terms.coords:
+        table = table.assign_coords(target=terms["target"])
+    size = table["importance"].mean([d for d in table["importance"].dims if d != "term"]).fillna(0)
+    return table.isel(term=np.argsort(-size.values, kind="stable"))
+
+
+def small_multiples(figure: Figure | None, count: int) -> list[Axes]:
+    """Return panels on one scale upward, two or three in a row."""
+    columns = 2 if count == 4 else min(3, count)
+    rows = -(-count // columns)
+    figure = figure or shade.figure(3.3 * columns + 0.9 + 1.4 * (columns == 1), 2.6 * rows + 0.7)
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    for spare in axes[count:]:
+        spare.remove()
+    return axes[:count]
+
+
+def name_scale(axes: Sequence[Axes], text: str, title: str | None) -> None:
+    """Name the scale that panels share, at the left of each row, and give their figure its title."""
+    for ax in axes:
+        place = ax.get_subplotspec()
+        if place is None or place.is_first_col():
+            ax.set_ylabel(label(text, 34), fontsize=9)
+    if title:
+        axes[0].figure.suptitle(title.replace("$", r"\$"), fontsize=11, weight="bold", x=0.01, ha="left")
+
+
+def name_missing(ax: Axes, border: float, text: str) -> None:
+    """Set missing values apart, right of the `border`, where an axis of numbers ends."""
+    ax.axvline(border, color="white", lw=3, zorder=1.5)
+    beside = {"xycoords": "axes fraction", "xytext": (2, 0), "textcoords": "offset points"}
+    ax.annotate(text, (1, 0.5), rotation=90, ha="left", va="center", fontsize=7, **beside)
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(FixedLocator([tick for tick in ax.get_xticks() if low <= tick < border]))
+    ax.set_xlim(low, high)
+
+
+def name_levels(axis: Any, at: np.ndarray, levels: list[str]) -> None:
+    """Write the names of levels along an axis of a picture, at an angle where they are many."""
+    tilted = len(levels) > _MANY_LEVELS and axis.axis_name == "x"
+    turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if tilted else {}
+    axis.set_ticks(at, levels, fontsize=8, **turn)
+
+
+class Values(NamedTuple):
+    """The values of a feature that a picture is drawn over: where they stand on the result's grid, and their names."""
+
+    name: str
+    units: str
+    kept: np.ndarray
+    at: np.ndarray
+    levels: list[str] | None
+
+    @classmethod
+    def of(cls, terms: xr.Dataset, i: int, grid: np.ndarray | None = None) -> Values:
+        """Return the values of feature `i`, on its own grid or on a coarser one."""
+        here = terms.isel(feature=i)
+        own = here["value"].values
+        grid = own if grid is None else grid
+        kept = np.flatnonzero(np.isfinite(grid))
+        levels = None
+        if here["kind"].item() == "categorical":
+            by_code = dict(zip(own[np.isfinite(own)], here["level"].values))
+            levels = [label(by_code[code], 12) for code in grid[kept]]
+        units = str(here["units"].item()) if "units" in here.coords else ""
+        return cls(label(names_of(terms, "feature")[i]), units, kept, grid[kept], levels)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """The edges of the cells around the values; those of numbers end with the data."""
+        edges = shade.cell_edges(self.at)
+        if self.levels is None and len(self.at) > 1:
+            edges[[0, -1]] = self.at[[0, -1]]
+        return edges
+
+    @property
+    def span(self) -> float:
+        """How far the values reach; 1 for a single one."""
+        return float(np.ptp(self.at)) or 1.0
+
+    def spread(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the centres of bars, their widths and the share of the data in each, from the shares nearest to the values.
+
+        Each share is spread evenly over its cell. A few values (levels, a score, a count) keep a bar each.
+        """
+        if self.levels is not None or len(self.at) <= _BINS // 2:
+            step = np.diff(self.at).min(initial=np.inf)
+            width = max(0.7 * step, self.span / _BINS) if np.isfinite(step) else self.span
+            return self.at, np.full(len(self.at), width), density
+        even = np.linspace(self.at[0], self.at[-1], _BINS + 1)
+        share = np.diff(np.interp(even, self.edges, np.append(0.0, np.cumsum(density))))
+        return (even[1:] + even[:-1]) / 2, np.diff(even), share
+
+    def name_axis(self, axis: Any, size: float = 9) -> None:
+        """Write the feature's name, its units and the names of its levels along an axis of a picture."""
+        axis.set_label_text(f"{self.name} [{self.units}]" if self.units else self.name, fontsize=size)
+        if self.levels is not None:
+            name_levels(axis, self.at, self.levels)
