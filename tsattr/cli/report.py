@@ -30,6 +30,10 @@ def run(args: argparse.Namespace) -> None:
         from ..report import comparison
 
         comparison(ds, out=args.out, **({} if args.title is None else {"title": args.title}))
+    elif "shape" in ds and "attribution" not in ds:
+        from ..report import additive
+
+        additive(ds, out=args.out, **({} if args.title is None else {"title": args.title}))
     else:
         _explanation(ds, args)
     print(f"wrote {args.out}")

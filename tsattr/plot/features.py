@@ -140,7 +140,7 @@ def name_scale(axes: Sequence[Axes], text: str, title: str | None) -> None:
 def name_missing(ax: Axes, border: float, text: str) -> None:
     """Set missing values apart, right of the `border`, where an axis of numbers ends."""
     ax.axvline(border, color="white", lw=3, zorder=1.5)
-    beside = {"xycoords": "axes fraction", "xytext": (2, 0), "textcoords": "offset points"}
+    beside: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (2, 0), "textcoords": "offset points"}
     ax.annotate(text, (1, 0.5), rotation=90, ha="left", va="center", fontsize=7, **beside)
     low, high = ax.get_xlim()
     ax.xaxis.set_major_locator(FixedLocator([tick for tick in ax.get_xticks() if low <= tick < border]))

@@ -18,7 +18,6 @@ from .maps import map_dims
 LAND, SEA = "#c9c9c9", "#ffffff"
 _GROUND = ListedColormap([LAND, SEA])
 _COLOURS = (shade.POSITIVE, shade.NEGATIVE, "#1b7837", "#762a83", "#8c510a", "#01665e")
-_HATCH = {"levels": [0.5, 1.5], "colors": "none", "hatches": ["/////"]}
 
 
 def world(
@@ -74,9 +73,8 @@ def world(
     if not {y, x} <= set(values.coords):
         raise ValueError(f"a map needs coordinates along {y!r} and {x!r}; it has {list(values.coords)}")
     place = _longitudes(values[x].values, centre)
-    values, low, high, region = (
-        None if a is None else a.isel({x: place[1]}).assign_coords({x: place[0]}) for a in (values, low, high, region)
-    )
+    values = _rolled(values, x, place)
+    low, high, region = (None if a is None else _rolled(a, x, place) for a in (low, high, region))
     panels = list(_panels(values, (y, x)))
     scale = shade.chosen_limit(values, limit)
     columns = min(columns, len(panels))
@@ -85,7 +83,7 @@ def world(
     figure = figure or shade.figure(5.2 * columns, (0.5 + 5.0 / np.clip(wide, 1, 4)) * rows + 0.9)
     projection, transform = _projection(float(np.mean(place[0])))
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False, subplot_kw=projection))
-    mesh = None
+    mesh: Any = None
     for ax, (name, where) in zip(grid, panels):
         part = values.isel(where).transpose(y, x)
         mesh = _map(ax, part, scale, transform)
@@ -101,8 +99,11 @@ def world(
         ax.set_axis_off()
     if title:
         figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
-    bar = shade.colour_bar(figure, mesh, values, scale, ax=list(grid), pad=0.03, fraction=0.05, aspect=50, shrink=0.8)
-    if not bool((values < 0).any()):
+    signed = bool((values < 0).any())
+    meaning = shade.MEANING if signed else "its size"
+    where = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
+    bar = shade.colour_bar(figure, mesh, values, scale, meaning, **where)
+    if not signed:
         bar.ax.set_xlim(0, scale)
     if low is not None:
         bar.ax.set_title("hatched: the interval includes 0", fontsize=8, loc="right")
@@ -142,7 +143,7 @@ def lag_distance(ds: xr.Dataset, *, most: int = 6, title: str | None = None, fig
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     top = float(share.max())
     null = ds.get("mass_share_null")
-    mesh = None
+    mesh: Any = None
     for ax, (name, where) in zip(grid, panels):
         part = share.isel(where).transpose("distance", lag)
         across, up = (shade.axis_values(part, d) for d in (lag, "distance"))
@@ -213,9 +214,7 @@ def profile(
             found = ds.get(variable + end)
             return None if found is None else found.isel({d: i for d, i in where.items() if d in found.dims})
 
-        null, low, high = (of(end) for end in ("_null", "_low", "_high"))
-        if null is not None:
-            ax.plot(x, null.transpose(along, "member").values, color=colour, lw=0.6, alpha=0.5, zorder=1)
+        low, high = (of(end) for end in ("_low", "_high"))
         if low is not None and high is not None:
             ax.fill_between(x, low.values, high.values, color=colour, alpha=0.25, lw=0)
         ax.plot(x, of("").values, color=colour, lw=1.6, label=name or None, marker="o" if len(x) < 40 else None, ms=3)
@@ -223,7 +222,11 @@ def profile(
         ax.plot(x, ds["area_share"].values, color=shade.INK, ls="--", lw=1, label="share of the area")
     elif variable == "density":
         ax.axhline(1, color=shade.INK, ls="--", lw=1, label="a uniform map")
-    if f"{variable}_null" in ds:
+    if (null := ds.get(f"{variable}_null")) is not None:
+        shared = set(null.dims) == {along, "member"}
+        for colour, (_, where) in zip(_COLOURS, _panels(null, (along, "member"))):
+            members = null.isel(where).transpose(along, "member").values
+            ax.plot(x, members, color=shade.NEUTRAL if shared else colour, lw=0.6, alpha=0.6, zorder=1)
         ax.plot([], [], color=shade.NEUTRAL, lw=0.6, label="untrained networks")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(fontsize=8, frameon=False)
@@ -323,6 +326,10 @@ def _longitudes(lon: np.ndarray, centre: float | None) -> tuple[np.ndarray, np.n
     return rolled[order], order
 
 
+def _rolled(values: xr.DataArray, dim: Hashable, place: tuple[np.ndarray, np.ndarray]) -> xr.DataArray:
+    return values.isel({dim: place[1]}).assign_coords({dim: place[0]})
+
+
 def _projection(centre: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """How to make axes and how to draw on them: on cartopy's where it is installed."""
     try:
@@ -348,13 +355,14 @@ def _includes_zero(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _hatch(ax: Axes, part: xr.DataArray, where: np.ndarray, transform: dict[str, Any] | None = None) -> None:
-    if min(where.shape) > 1 and where.any():
-        y, x = part.dims
-        found = ax.contourf(
-            *(shade.axis_values(part, d) for d in (x, y)), where.astype(float), **_HATCH, **(transform or {})
-        )
-        found.set_edgecolor("#555555")
-        found.set_linewidth(0)
+    """Hatch the cells where `where` is True, those of the border to their outer edge."""
+    y, x = part.dims
+    centres = [shade.axis_values(part, d).astype(float) for d in (x, y)]
+    ends = [np.concatenate([shade.cell_edges(c)[:1], c, shade.cell_edges(c)[-1:]]) for c in centres]
+    if where.any():
+        inside = np.pad(where, 1, mode="edge").astype(float)
+        lines = ax.contourf(*ends, inside, levels=[0.5, 1.5], colors="none", hatches=["/////"], **(transform or {}))
+        lines.set(edgecolor="#8a8a8a", linewidth=0)
 
 
 def _degrees(ax: Axes, part: xr.DataArray, y: Hashable, x: Hashable) -> None:

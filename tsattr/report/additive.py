@@ -40,54 +40,53 @@ def additive(
 ) -> str:
     """Write an additive model up as one self-contained HTML page: importance, shapes, pairs, and cases step by step.
 
-        Parameters
-        ----------
-        terms : Dataset
-            What `explain_global()` of an additive model returned. `attrs["model"]`, where given, names what it explains.
-        local : Dataset, optional
-            What `explain_local(X)` returned, for single cases.
-        x : DataFrame, DataArray or array, optional
-            Those rows, for the values beside the names and for what lies beyond the training data.
-        title : str
-            Heading of the page.
-        quality : mapping, optional
-            Figures of merit on data that were held out, by name ("AUC, 2023 admissions": 0.87), printed with those that the
-            result carries.
-        samples : sequence, optional
-            Labels (else positions) of the cases to draw; by default the first three.
-        out : path, optional
-            File to write, whole or not at all.
-        notes : str or iterable of str, optional
-            Your own remarks, printed first among the notes.
+    Parameters
+    ----------
+    terms : Dataset
+        What `explain_global()` of an additive model returned. `attrs["model"]`, where given, names what it explains.
+    local : Dataset, optional
+        What `explain_local(X)` returned, for single cases.
+    x : DataFrame, DataArray or array, optional
+        Those rows, for the values beside the names and for what lies beyond the training data.
+    title : str
+        Heading of the page.
+    quality : mapping, optional
+        Figures of merit on data that were held out, by name ("AUC, 2023 admissions": 0.87), printed with those that the
+        result carries.
+    samples : sequence, optional
+        Labels (else positions) of the cases to draw; by default the first three.
+    out : path, optional
+        File to write, whole or not at all.
+    notes : str or iterable of str, optional
+        Your own remarks, printed first among the notes.
 
-        Returns
-        -------
-        str
-            The page. It loads nothing from anywhere; its pictures are part of it. All text is escaped.
+    Returns
+    -------
+    str
+        The page. It loads nothing from anywhere; its pictures are part of it. All text is escaped.
 
-        Raises
-        ------
-        TypeError
-            If `terms` or `local` is not a Dataset.
-        ValueError
-            If `terms` holds no shapes, samples are unknown, `x` does not fit `local`, or `out` cannot be written.
+    Raises
+    ------
+    TypeError
+        If `terms` or `local` is not a Dataset.
+    ValueError
+        If `terms` holds no shapes, samples are unknown, `x` does not fit `local`, or `out` cannot be written.
 
-        Examples
-        --------
-        >>> import numpy as np
-    import xarray as xr
-        >>> grid = ("feature", "grid")
-        >>> terms = xr.Dataset(
-        ...     {
-        ...         "value": (grid, [[0.0, 1.0]]),
-        ...         "shape": (grid, [[-1.0, 1.0]]),
-        ...         "kind": ("feature", ["numeric"]),
-        ...         "importance": ("feature", [1.0]),
-        ...     },
-        ...     {"feature": ["age"]},
-        ... )
-        >>> "<h1>One feature</h1>" in additive(terms, title="One feature")
-        True
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> grid = ("feature", "grid")
+    >>> terms = xr.Dataset(
+    ...     {
+    ...         "value": (grid, [[0.0, 1.0]]),
+    ...         "shape": (grid, [[-1.0, 1.0]]),
+    ...         "kind": ("feature", ["numeric"]),
+    ...         "importance": ("feature", [1.0]),
+    ...     },
+    ...     {"feature": ["age"]},
+    ... )
+    >>> "<h1>One feature</h1>" in additive(terms, title="One feature")
+    True
     """
     checked(terms)
     if local is not None:
