@@ -758,7 +758,7 @@ def test_what_was_never_measured_before_cannot_be_lost_by_holding():
 
 def test_a_probability_taken_for_a_logit_is_said():
     risk = lambda x: torch.sigmoid(x.sum(1).cumsum(1))  # noqa: E731
-    x = series(8)
+    x = series(30)
     with pytest.warns(UserWarning, match="of='probability'"):
         ta.explain(risk, x, ta.WinIT(N), outputs=("time",))
     ta.explain(risk, x, ta.WinIT(N), outputs=("time",), target=Divergence(of="probability"))

@@ -16,7 +16,7 @@ from .outputs import Value, index_of
 KINDS = ("pd", "kl", "js", "signed", "difference")
 SCALES = ("logits", "probability", "value")
 _SUM = 1e-4  # how far from 1 probabilities may add up, in float16 models too
-_FEW = 50  # outputs that may all lie between 0 and 1 by chance
+_FEW = 200  # outputs that may all lie between 0 and 1 by chance
 _MOST = 1e6  # in the place of an infinite KL, as published
 
 Shift = Callable[[Tensor, Tensor], Tensor]
