@@ -68,10 +68,10 @@ KNOWN_BEFORE = {
         ValueError,
         r"column names must be unique, these are not: \['a'\]",
     ),
-    "a column of durations": (
-        {"x": pd.DataFrame({"a": pd.to_timedelta([1, 2], "h")})},
+    "a column of periods": (
+        {"x": pd.DataFrame({"a": pd.period_range("2020", periods=2, freq="M")})},
         TypeError,
-        "column 'a' has dtype timedelta64.*, which is neither number, category, string nor date",
+        r"column 'a' has dtype period\[M\], which is neither number, category, string nor date",
     ),
     "an empty Dataset": ({"x": xr.Dataset(coords={"sample": [1, 2]})}, ValueError, "the Dataset has no variables to explain"),
     "a variable without samples": (

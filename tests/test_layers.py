@@ -31,6 +31,9 @@ LAYERS = [
         "models",
         "ensemble",
         "tables",
+        "pipelines",
+        "origins",
+        "linear",
     },
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
     {"cli", "notation", "demo", "__main__"},
@@ -123,6 +126,9 @@ def test_the_edge_imports_what_importing_tsattr_may_load():
             "models",
             "ensemble",
             "tables",
+            "pipelines",
+            "origins",
+            "linear",
         },
         top_only=True,
     ) <= {
@@ -158,7 +164,7 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
     assert float(took) < 0.5
 
 
-@pytest.mark.parametrize("name", ["datasets", "ecg", "io", "metrics", "plot", "report", "read_wfdb"])
+@pytest.mark.parametrize("name", ["datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "read_wfdb"])
 def test_lazy_names_are_listed_and_found(name):
     assert name in dir(tsattr)
     assert getattr(tsattr, name) is not None

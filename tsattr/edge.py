@@ -227,9 +227,9 @@ class Table:
 
 def _wanted(target: Any, axes: Axes | None) -> list[Any]:
     """The targets as objects; what does not fit the output axes, where they are known, is raised before any work."""
-    wanted = [core_targets.resolve(t) for t in (target if core_targets.is_many(target) else [target])]
+    wanted = core_targets.wanted(target)
     if not wanted:
-        raise ValueError("target is an empty list: nothing to explain")
+        raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
     if axes is not None and axes.shape:
         for t in wanted:
             t.bind(axes)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from . import ensemble, labels, matching
+from . import ensemble, labels, matching, pipelines
 from .core import references
 from .core.baselines import Constant, Jitter
 from .core.detector import FEWEST
@@ -50,7 +50,8 @@ def explain(
     ----------
     model
         A torch module; a callable on tensors; ``ta.models.on_arrays(f)`` or ``on_frames(f)``; a fitted scikit-learn
-        estimator or pipeline (``predict_proba``, else ``predict``); or several, ``ta.models.Ensemble([...])``. It gets tensors in `x`'s order of dims with the sample
+        estimator or pipeline (``predict_proba``, else ``predict``), or its last step, ``ta.models.last_step(pipeline)``; or
+        several models, ``ta.models.Ensemble([...])``. It gets tensors in `x`'s order of dims with the sample
         dim first, and is left exactly as it was, also after an error. A module, or its bound method, is explained in
         eval mode; put one that hides in a lambda into it yourself: ``model.eval()``.
     x
@@ -60,8 +61,8 @@ def explain(
         What to compute: an object such as ``IntegratedGradients(...)`` or ``Occlusion(...)``.
     target
         Which number is explained: an int (an index), a string (a label of the output axis), an object of
-        `tsattr.targets`, a function of the outputs, or a list of them, which adds a `target` dim. None: the single output;
-        for one axis of several outputs the predicted one.
+        `tsattr.targets`, a function of the outputs, or a list of them or a mapping that names them, which adds a `target`
+        dim; all share the model's forward passes. None: the single output; for one axis of several outputs the predicted one.
     outputs
         Names of the output axes after the sample axis, with their labels if wanted: ``("time", "class")``,
         ``{"class": ["N", "S", "V"]}``.
@@ -152,6 +153,9 @@ def explain(
         results = {name: explain(m, x, method, seed=s, **settings) for name, (m, s) in runs.items()}
         return ensemble.total_cost(results) if dry_run else ensemble.combine(results)
     ((model, one),) = runs.values()
+    if isinstance(model, pipelines.LastStep):
+        settings |= {"reference": reference, "seed": one, "progress": progress, "dry_run": dry_run}
+        return _explain_last_step(model, x, method, **settings)
     call = Call.of(model, x, seed=one, along=getattr(method, "along", None), **settings)
     inputs = call.inputs
     if method.gradient and not call.model.differentiable:
@@ -189,6 +193,33 @@ def explain(
                 ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(call.names)}"
     _report_trouble(ds, inputs)
     return ds
+
+
+def _explain_last_step(
+    step: pipelines.LastStep,
+    x: Any,
+    method: Any,
+    *,
+    outputs: Any,
+    dims: Any,
+    sample_dim: Any,
+    valid: Any,
+    **settings: Any,
+) -> xr.Dataset:
+    view = pipelines.Transformed.of(step, labels.read(x, dims, sample_dim, valid))
+    _check_constants(method, view.raw, settings["reference"], view.raw.n)
+    settings["reference"] = view.reference(settings["reference"])
+    model, outputs = view.model(method, outputs)
+    ds = explain(
+        model,
+        view.table(),
+        view.method(method),
+        outputs=outputs,
+        sample_dim=view.raw.sample_dim,
+        valid=view.valid(),
+        **settings,
+    )
+    return ds if settings["dry_run"] else view.labelled(ds, method)
 
 
 def _with_shifts(ds: xr.Dataset, shifts: Shifts) -> xr.Dataset:
@@ -246,14 +277,28 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
             seen = np.where(known, x, np.nan)
         else:
             seen = references.observed(given, v.axes)
-        if out := references.outside_range(constant.values(v.axes), v.axes, seen):
-            warnings.warn(
-                f"the constant baseline {constant!r} lies outside the observed range of {'x' if v.name is None else v.name}: "
-                f"{', '.join(out[:4])}{', ...' if len(out) > 4 else ''}; an absent value would be one that never occurs. Give a "
-                "constant inside the range, or Mean(), Samples.fit(train), ...",
-                ExplanationWarning,
-                stacklevel=3,
+        if doubt := _doubt(constant, v, seen):
+            warnings.warn(doubt, ExplanationWarning, stacklevel=3)
+
+
+def _doubt(constant: Constant, v: labels.Variable, seen: np.ndarray) -> str | None:
+    """What speaks against a constant as the baseline of a variable, beside observed values (samples, *event)."""
+    what = "x" if v.name is None else v.name
+    if out := references.outside_range(constant.values(v.axes), v.axes, seen):
+        return (
+            f"the constant baseline {constant!r} lies outside the observed range of {what}: {', '.join(out[:4])}"
+            f"{', ...' if len(out) > 4 else ''}; an absent value would be one that never occurs. Give a constant inside the "
+            "range, or Mean(), Samples.fit(train), ..."
+        )
+    if isinstance(constant.value, int | float):
+        share = references.far_from_usual(constant.value, v.axes, seen)
+        if share > 0.5:
+            return (
+                f"at {share:.0%} of the places of {what} the baseline {constant!r} lies more than three standard deviations from "
+                "the mean: the map would show where the field is large, not what is unusual in it. Give Climatology.fit(train), "
+                "a state such as ta.climate.State.period(...), or anomalies as input"
             )
+    return None
 
 
 def _cost(inputs: labels.Inputs, least: int, most: int, rows: int, place: torch.device) -> xr.Dataset:

@@ -16,7 +16,7 @@ from torch import Tensor
 from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels
 from .core.results import EVENT
-from .tables import Codes
+from .tables import Codes, as_pandas, polars_like
 
 _INPUT_ONLY = (
     "units",
@@ -238,7 +238,9 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
         No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
     """
     device = x.device if isinstance(x, Tensor) else None
-    codes = Codes.of(x) if isinstance(x, pd.DataFrame) else None
+    back = polars_like(x)
+    x, valid = as_pandas(x), as_pandas(valid)
+    codes = Codes.of(x, back) if isinstance(x, pd.DataFrame) else None
     x = _labelled(x, dims, codes)
     if codes is not None and isinstance(valid, pd.DataFrame):
         valid = valid.to_numpy()
@@ -335,8 +337,13 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
         array.sizes[sample],
         array[sample].values if sample in array.coords else None,
         frozenset(d for d in coords if _is_periodic(array[d])),
+        {str(k): Array.of(c) for k, c in array.coords.items() if c.ndim and k not in array.dims and _is_dates(c)},
     )
     return Variable(name, array, axes, at, _valid(valid, array, axes, what))
+
+
+def _is_dates(coord: xr.DataArray) -> bool:
+    return coord.dtype.kind == "M" or (coord.dtype == object and hasattr(coord.values.flat[0], "calendar"))
 
 
 def _is_periodic(coord: xr.DataArray) -> bool:
@@ -347,10 +354,10 @@ def _is_periodic(coord: xr.DataArray) -> bool:
         "degrees_e"
     )
     turn = coord.attrs.get("modulo", 360 if longitude else None)
-    steps = np.diff(coord.values.astype(float))
-    return turn is not None and bool(
-        np.allclose(steps, steps[0]) and np.isclose(abs(steps[0]) * coord.size, float(turn))
-    )
+    if turn is None:
+        return False
+    steps = np.diff(np.unwrap(coord.values.astype(float), period=float(turn)))  # a circle may be cut anywhere
+    return bool(np.allclose(steps, steps[0]) and np.isclose(abs(steps[0]) * coord.size, float(turn)))
 
 
 def _valid(valid: Any, array: xr.DataArray, axes: Axes, what: str) -> np.ndarray | None:

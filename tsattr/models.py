@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from .core.engine import home_of
 from .core.results import check_count
 from .labels import Inputs
+from .pipelines import LastStep
+from .pipelines import last_step as last_step
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ def read(model: Any, inputs: Inputs) -> Model:
         return _estimator(model, inputs)
     if isinstance(model, Ensemble):
         raise TypeError(f"only explain takes an {model!r}; give one of its members, or one model of their mean output")
+    if isinstance(model, LastStep):
+        raise TypeError(f"only explain takes a {model!r}; give the pipeline itself")
     raise TypeError(
         f"the model is a torch module, a callable on tensors, on_arrays(f), on_frames(f) or a fitted scikit-learn estimator, got {model!r}"
     )

@@ -266,6 +266,97 @@ def test_labels_are_aligned_and_may_differ_by_sample():
     assert cells_of(bound, 0, (3, 10), 1).sum() == 15
 
 
+# ---- round a circle
+
+
+def circle(lon, lat=None):
+    coords = {"lon": np.asarray(lon, float)} | ({} if lat is None else {"lat": np.asarray(lat, float)})
+    dims = tuple(coords)
+    return Axes(dims, tuple(map(len, coords.values())), coords, periodic=frozenset({"lon"}))
+
+
+def cuts(n):
+    """The same circle of n cells, cut at each of them."""
+    return [np.roll(np.arange(n) * 360 / n, k) for k in range(n)] + [(np.arange(n) - n // 2) * 360 / n]
+
+
+def longitudes(groups, axes):
+    """The longitudes in each window."""
+    bound = g.bind(groups, axes)
+    lon = axes.coords["lon"] % 360
+    return [sorted(lon[cells_of(bound, k, axes.shape)].round(9).tolist()) for k in range(len(bound.names))]
+
+
+def reference_circle(n, size, step):
+    """Every step of a turn a window of `size` degrees from 0 E on, without overlap cut where the first starts."""
+    lon, found = np.arange(n) * 360 / n, []
+    if size == 360:
+        return [lon.round(9).tolist()]
+    for k in range(int(np.ceil(360 / step - 1e-9))):
+        width = min(size, 360 - k * step) if size == step else size
+        inside = (lon - k * step + 1e-6) % 360 < width
+        found.append(sorted(lon[inside].round(9).tolist()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "step"),
+    [(12, 90, 30), (12, 90, 90), (12, 150, 150), (12, 120, 50), (10, 72, 36), (8, 360, 45), (3, 240, 120)],
+)
+def test_windows_round_a_circle_do_not_know_where_it_is_cut(n, size, step):
+    expected = reference_circle(n, size, step)
+    for lon in cuts(n):
+        assert longitudes(g.Windows(lon=f"{size}deg", step=f"{step}deg"), circle(lon)) == expected
+        if size % (360 // n) == 0 == step % (360 // n):
+            assert longitudes(g.Windows(lon=size * n // 360, step=step * n // 360), circle(lon)) == expected
+
+
+def test_windows_over_the_seam_are_named_by_their_ends():
+    bound = g.bind(g.Windows(lon="90deg", step="60deg"), circle(np.arange(0, 360, 30)))
+    assert bound.names == ["lon=0..60", "lon=60..120", "lon=120..180", "lon=180..240", "lon=240..300", "lon=300..0"]
+    assert bound.box(5) == {"lon": (10, 3)}
+
+
+@pytest.mark.parametrize(
+    ("size", "step", "message"),
+    [
+        ("400deg", None, "longer than dim 'lon', which spans 360 deg"),
+        ("20deg", None, "shorter than the spacing of dim 'lon', 30 deg"),
+        ("60deg", "90deg", "cells between would stay unseen"),
+        (13, None, "longer than dim 'lon', which has 12"),
+        (3, 4, "cells between would stay unseen"),
+    ],
+)
+def test_windows_that_do_not_fit_a_circle(size, step, message):
+    with pytest.raises(ValueError, match=message):
+        g.bind(g.Windows(lon=size, step=step), circle(np.arange(0, 360, 30)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(3, 9), seed=st.integers(0, 99))
+def test_mask_count_and_spread_agree_round_a_circle(data, n, seed):
+    size = data.draw(st.integers(1, n))
+    groups = g.Windows(lon=size, step=data.draw(st.integers(1, size)))
+    shape = (n, 2)
+    bound = g.bind(groups, circle(np.roll(np.arange(n) * 360 / n, data.draw(st.integers(0, n))), [0, 10]))
+    rng = np.random.default_rng(seed)
+    position = torch.tensor([0, 0])
+    values, cells = rng.normal(size=(2, len(bound.names))), rng.random((2, *shape)) < 0.6
+    masks = [cells_of(bound, k, shape) for k in range(len(bound.names))]
+    assert np.any(masks, axis=0).all()
+    counted = [[int((row & mask).sum()) for mask in masks] for row in cells]
+    assert bound.count(torch.as_tensor(cells), position).tolist() == counted
+    spread = bound.spread(torch.as_tensor(values), position).expand(2, *shape)
+    np.testing.assert_allclose(spread, brute(bound, values, shape, position), atol=1e-12)
+    total = bound.spread(torch.as_tensor(values), position, mean=False).expand(2, *shape)
+    np.testing.assert_allclose(total, np.einsum("rg,gxy->rxy", values, masks), atol=1e-12)
+    for k, mask in enumerate(masks):
+        (start, length) = bound.box(k)["lon"]
+        alone = np.zeros(shape, bool)
+        alone[np.arange(start, start + length) % n] = True
+        np.testing.assert_array_equal(mask, alone)
+
+
 # ---- the verbs agree
 
 

@@ -230,6 +230,12 @@ def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
             ValueError,
             "sum to 0.0: nothing to average",
         ),
+        (
+            t.Region(lat=(0, 10), lon=(180, 90), time=0),
+            MAPS,
+            ValueError,
+            r"runs backwards; .* such as mask = ta.climate.box",
+        ),
         (t.Region(xr.DataArray(np.ones(2), dims="lat"), lon=0, time=0), MAPS, ValueError, "2 entries along dim 'lat'"),
     ],
 )
@@ -238,7 +244,41 @@ def test_targets_that_do_not_fit(target, axes, error, message):
         t.resolve(target).bind(axes)
 
 
+def test_a_pattern_is_summed_and_an_error_is_squared():
+    w = xr.DataArray([2.0, 0.0, -1.0], dims="lat", coords={"lat": LAT})
+    y = FIELD.copy()
+    y[:, :, 1] = np.nan  # what has no weight is not looked at
+    expected = 2 * y[:, 1, 0, 1:3].sum(1) - y[:, 1, 2, 1:3].sum(1)
+    np.testing.assert_allclose(value(t.Projection(w, lon=(90, 180), time=1), y, y, MAPS), expected, rtol=1e-12)
+    expected = np.sqrt(((2 * y[:, 1, 0] ** 2 + y[:, 1, 2] ** 2) / 12).sum(1))
+    target = t.RootMeanSquare(abs(w), lon=(0, 360), time=1)
+    np.testing.assert_allclose(value(target, y, y, MAPS), expected, rtol=1e-12)
+    rows = torch.tensor(y, requires_grad=True)
+    target.bind(MAPS)(rows, rows).sum().backward()
+    assert torch.isfinite(rows.grad).all()
+
+
+def test_the_difference_of_two_targets():
+    a, b = t.Region(lat=(0, 10), lon=0, time=0), t.Output(time=1, lat=0, lon=0)
+    expected = value(a, FIELD, FIELD, MAPS) - FIELD[:, 1, 0, 0]
+    np.testing.assert_allclose(value(t.Difference(a, b), FIELD, FIELD, MAPS), expected, rtol=1e-12)
+    np.testing.assert_array_equal(value(t.Difference(2, "N")), Y[:, 2] - Y[:, 0])
+    assert not t.Difference(a, b).compares
+    assert t.Difference(a, t.Predicted()).compares
+
+
+def test_a_mapping_names_its_targets():
+    targets = t.wanted({"first": 0, "lead": t.Predicted()})
+    assert [t.label(u) for u in targets] == ["first", "lead"]
+    assert [u.compares for u in targets] == [False, True]
+    np.testing.assert_array_equal(value(targets[0]), Y[:, 0])
+    np.testing.assert_array_equal(value(targets[1]), Y[np.arange(6), Y0.argmax(1)])
+    assert t.is_many({"first": 0})
+
+
 def test_region_needs_something():
+    with pytest.raises(ValueError, match="Projection needs a box, like"):
+        t.Projection()
     with pytest.raises(ValueError, match="Region needs a box, like"):
         t.Region()
 
@@ -249,7 +289,8 @@ def test_region_needs_something():
 @pytest.mark.parametrize(
     "target",
     [t.Output(2), t.Output("V"), t.Output(time=-1, lat=0.0), t.Predicted(), t.Probability("V"), t.LogOdds(1),
-     t.Margin("N"), t.Margin("N", 2), t.Region(lat=(-5, 5), lon=3)],
+     t.Margin("N"), t.Margin("N", 2), t.Region(lat=(-5, 5), lon=3),
+     t.Projection(lat=(-5, 5)), t.RootMeanSquare(lat=0), t.Difference(t.Output(1), t.Output(0))],
     ids=repr,
 )  # fmt: skip
 def test_print_and_compare_by_setting(target):

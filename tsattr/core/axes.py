@@ -94,6 +94,8 @@ class Array:
         if hasattr(value, "dims") and hasattr(value, "coords"):
             coords = {str(d): np.asarray(value.coords[d].values) for d in value.dims if d in value.coords}
             return cls(np.asarray(value.values), tuple(map(str, value.dims)), coords)
+        if hasattr(value, "columns") and hasattr(value, "to_pandas"):  # polars, pyarrow
+            value = value.to_pandas()
         if hasattr(value, "columns") and hasattr(value, "index"):
             frame = {"sample": np.asarray(value.index), "feature": column_labels(value.columns)}
             return cls(value.to_numpy(dtype=object), ("sample", "feature"), frame)
@@ -140,6 +142,8 @@ class Axes:
         Name and length of the sample axis, and its coordinate if it has one.
     periodic
         Dims that close on themselves (a full circle of longitude).
+    dates
+        Coordinates of dates by name that are no dim's own, such as the time of each sample's lags.
     nominal
         Of the event's shape, True where values are codes of categories, or None.
     code
@@ -155,6 +159,7 @@ class Axes:
     samples: int = 1
     sample_coord: np.ndarray | None = None
     periodic: frozenset[str] = frozenset()
+    dates: Mapping[str, Array] = field(default_factory=dict)
     nominal: np.ndarray | None = None
     code: Any = None
 
@@ -168,6 +173,13 @@ class Axes:
         if dim not in self.dims:
             raise KeyError(f"no dim {dim!r} to work along; the input's dims are {list(self.dims)}")
         return self.dims.index(dim)
+
+    def _unit(self, dim: str) -> str:
+        return str(self.units.get(dim) or _DEFAULT_UNITS.get(dim) or "").split(" since")[0].strip()
+
+    def kind(self, dim: str) -> str | None:
+        """What a dim of numbers measures by its unit: time, angle, length, month; None where that is not known."""
+        return _UNITS[unit][0] if (unit := self._unit(dim)) in _UNITS else None
 
     def positions(self, dim: str) -> tuple[np.ndarray, str]:
         """Coordinate of `dim` as increasing numbers in its kind's own unit (s, deg, m, month), and the kind."""
@@ -183,7 +195,7 @@ class Axes:
             raise ValueError(f"dim {dim!r} is labelled by {c.dtype} values, so sizes along it are int numbers of cells")
         kind = "time"
         if c.dtype.kind in "fiu":
-            unit = str(self.units.get(dim) or _DEFAULT_UNITS.get(dim) or "").split(" since")[0].strip()
+            unit = self._unit(dim)
             if unit not in _UNITS:
                 raise ValueError(
                     f"the coordinate of dim {dim!r} has unit {unit or 'none'!r}, which is not known here; set "
@@ -191,12 +203,20 @@ class Axes:
                 )
             kind, factor = _UNITS[unit]
             p = p * factor
-        return _increasing(p, dim), kind
+        return self._increasing(p, dim), kind
 
     def line(self, dim: str) -> np.ndarray:
         """Where the cells of `dim` lie, in any unit: its coordinate where that is numbers or dates, else cell numbers."""
         p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords else None
-        return np.arange(self.shape[self.axis(dim)], dtype=np.float64) if p is None else _increasing(p, dim)
+        return np.arange(self.shape[self.axis(dim)], dtype=np.float64) if p is None else self._increasing(p, dim)
+
+    def _increasing(self, p: np.ndarray, dim: str) -> np.ndarray:
+        if dim in self.periodic:  # a circle may be cut anywhere: 180, ..., 358, 0, ..., 178
+            p = np.unwrap(p, period=turn_of(p))
+        p = -p if p[0] > p[-1] else p
+        if not (np.diff(p) > 0).all():
+            raise ValueError(f"the coordinate of dim {dim!r} does not run in one direction; sort it: x.sortby({dim!r})")
+        return p
 
     def extent(self, dim: str, size: str) -> tuple[float, np.ndarray]:
         """`size` ("200ms") in the unit of :meth:`positions`, and those positions."""
@@ -279,11 +299,9 @@ def _numbers(coord: np.ndarray) -> np.ndarray | None:
     return coord.astype(np.float64) if coord.dtype.kind in "fiu" else None
 
 
-def _increasing(p: np.ndarray, dim: str) -> np.ndarray:
-    p = -p if p[0] > p[-1] else p
-    if not (np.diff(p) > 0).all():
-        raise ValueError(f"the coordinate of dim {dim!r} does not run in one direction; sort it: x.sortby({dim!r})")
-    return p
+def turn_of(coord: np.ndarray) -> float:
+    """The length of the circle that a periodic coordinate goes round once."""
+    return float(np.abs(np.diff(coord)).min() * len(coord))  # the step over a cut is longer than the others
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -35,7 +35,7 @@ from .keys import Key
 from .marginal import Marginal as Marginal
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
-from .references import checked, fitted_range, most_frequent, reference_table
+from .references import checked, dealt, fitted_range, most_frequent, reference_table
 from .spectral import BandStop as BandStop
 from .spectral import PhaseRandomised as PhaseRandomised
 from .templates import Climatology as Climatology
@@ -251,23 +251,8 @@ class Samples(Baseline):
 
     def _bind(self, axes: Axes) -> Full:
         table = reference_table(self.reference, self.sample_dim, axes, type(self).__name__)
-        n = len(table)
-
-        def full(x: Tensor, key: Key) -> Tensor:
-            last: tuple[int, int] | None = None
-            order: np.ndarray = np.empty(0)
-
-            def pick(row: int) -> np.ndarray:
-                nonlocal last, order
-                lap, at = divmod(int(key.draw[row]), n)
-                # Rows come sample by sample, and an order is as long as the reference: one for all draws of a sample.
-                if last != (mine := (int(key.sample[row]), lap)):
-                    last, order = mine, replace(key, stream=lap).rng(row, per_sample=True).permutation(n)
-                return table[order[at]]
-
-            return key.each(pick, x)
-
-        return Full(full, causal=True)
+        every = np.arange(len(table))
+        return Full(lambda x, key: dealt(table, x, key, lambda position: every), causal=True)
 
 
 @dataclass(frozen=True)

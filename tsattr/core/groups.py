@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .axes import Array, Axes, parse_extent, with_unit_of
+from .axes import Array, Axes, parse_extent, turn_of, with_unit_of
 from .masks import Bound as Bound
 from .masks import Boxes as Boxes
 from .masks import Intervals as Intervals
@@ -28,7 +28,10 @@ class Windows:
 
     ``Windows(time="200ms", step="100ms", lead=1)``: an int counts cells, a string with a unit is an extent along the
     coordinate. Windows start at 0, step, 2 step, ... and end with the first that reaches the end of the dim, cut short
-    there if it must be. None wraps and none leaves a cell out.
+    there if it must be. None leaves a cell out and none wraps, except along a dim that is periodic (a full circle of
+    longitude, or a coordinate whose `modulo` attribute is its span): there they start at the cell nearest after 0 of the
+    coordinate, wherever the grid is cut, one every step of one whole turn; without overlap the last ends where the
+    first starts.
 
     Parameters
     ----------
@@ -70,10 +73,14 @@ class Windows:
             axes.axis(d)
         sizes = dict(self.size)
         steps = sizes | self._steps(axes)
-        along = tuple(
-            _intervals(axes, d, sizes[d], steps[d]) if d in sizes else _whole(n) for d, n in zip(axes.dims, axes.shape)
-        )
-        return boxes(axes, along)
+        return boxes(axes, tuple(self._along(axes, d, sizes, steps) for d in axes.dims))
+
+    @staticmethod
+    def _along(axes: Axes, dim: str, sizes: dict[str, int | str], steps: dict[str, int | str]) -> Intervals:
+        if dim not in sizes:
+            return _whole(axes.shape[axes.axis(dim)])
+        found = _intervals(axes, dim, sizes[dim], steps[dim])  # for a circle too: it checks the sizes
+        return _circle(axes, dim, sizes[dim], steps[dim]) if dim in axes.periodic else found
 
     def _steps(self, axes: Axes) -> dict[str, int | str]:
         """The steps that were given, by dim."""
@@ -153,6 +160,19 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
     start, stop = start[keep], stop[keep]
     distinct = np.r_[True, (np.diff(start) > 0) | (np.diff(stop) > 0)]
     return Intervals(start[distinct], stop[distinct], n)
+
+
+def _circle(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
+    """Windows round a periodic dim, from the cell nearest after 0 of its coordinate on."""
+    n = axes.shape[axes.axis(dim)]
+    coord = np.asarray(axes.coords[dim], np.float64)
+    first = int(np.argmin(np.round(coord / turn_of(coord) * n, 4) % n))
+    width, hop = (axes.cells(dim, v) for v in (size, step))
+    if width > n - 1e-6:  # wherever it starts
+        return _whole(n)
+    at = np.arange(math.ceil(n / hop - 1e-6)) * hop
+    start, stop = np.unique(np.ceil(np.stack([at, at + width]) - 1e-6).astype(np.int64), axis=1)
+    return Intervals(first + start, first + (np.minimum(stop, n) if hop == width else stop), n)
 
 
 @dataclass(frozen=True)
@@ -340,7 +360,8 @@ def _windows_along(groups: Any, axes: Axes, dim: str) -> np.ndarray:
     if isinstance(bound, Boxes):
         own = bound.along[at]
         number = (np.searchsorted(own.start, np.arange(own.size), side="right") - 1)[None]
-        fits = all(a.whole for b, a in enumerate(bound.along) if b != at) and (own.start[1:] == own.stop[:-1]).all()
+        fits = all(a.whole for b, a in enumerate(bound.along) if b != at) and not own.circular
+        fits = fits and (own.start[1:] == own.stop[:-1]).all()
     else:
         label = np.moveaxis(bound.label, 1 + at, -1)
         number = label.reshape(len(label), -1, label.shape[-1])[:, 0]

@@ -42,7 +42,10 @@ class Bound(Protocol):
 
 @dataclass(frozen=True)
 class Intervals:
-    """Windows along one dim: sorted starts and stops that leave no cell out; `whole` where there is only one."""
+    """Windows along one dim: sorted starts and stops that leave no cell out; `whole` where there is only one.
+
+    Windows round a circle run past `size`: cells then count modulo `size`, and all starts lie within one turn.
+    """
 
     start: np.ndarray
     stop: np.ndarray
@@ -54,10 +57,17 @@ class Intervals:
         return len(self.start) == 1
 
     def first_last(self) -> tuple[np.ndarray, np.ndarray]:
-        """The first and the last window that covers each cell."""
-        cells = np.arange(self.size)
-        first = np.searchsorted(self.stop, cells, side="right")
-        return first, np.searchsorted(self.start, cells, side="right") - 1
+        """The first and the last window that covers each cell, modulo the number of windows."""
+        turns = 2 if self.circular else 0  # windows that began in one of the two turns before may still run
+        cells = np.arange(self.size) + turns * self.size
+        offset = np.arange(turns + 1)[:, None] * self.size
+        first = np.searchsorted((self.stop + offset).ravel(), cells, side="right")
+        return first, np.searchsorted((self.start + offset).ravel(), cells, side="right") - 1
+
+    @property
+    def circular(self) -> bool:
+        """True where windows run past the end."""
+        return bool(self.stop[-1] > self.size)
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,11 @@ class Boxes:
         return np.arange(math.prod(self.shape)).reshape(self.shape).transpose(by_name).reshape(-1)
 
     def box(self, k: int) -> dict[str, tuple[int, int]]:
-        """Start and size of group k along each dim."""
+        """Start and size of group k along each dim; round a circle it may run past the end."""
         at = np.unravel_index(k, self.shape)
         return {
-            d: (int(a.start[j]), int(a.stop[j] - a.start[j])) for d, a, j in zip(self.dims, self.along, at, strict=True)
+            d: (int(a.start[j] % a.size), int(a.stop[j] - a.start[j]))
+            for d, a, j in zip(self.dims, self.along, at, strict=True)
         }
 
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
@@ -93,7 +104,7 @@ class Boxes:
             if not a.whole:
                 cells = torch.arange(a.size, device=k.device)
                 start, stop = (torch.as_tensor(v, device=k.device)[j, None] for v in (a.start, a.stop))
-                inside = (cells >= start) & (cells < stop)
+                inside = (cells - start) % a.size < stop - start
                 out = out & inside.reshape([len(k)] + [a.size if b == axis else 1 for b in range(len(self.along))])
         return out
 
@@ -112,7 +123,10 @@ class Boxes:
             return values.reshape(len(values), -1)
         total = values
         for axis, a in enumerate(self.along, start=1):
-            running = torch.nn.functional.pad(total.movedim(axis, -1).cumsum(-1), (1, 0))
+            line = total.movedim(axis, -1)
+            if a.circular:
+                line = line[..., torch.arange(a.stop[-1], device=values.device) % a.size]
+            running = torch.nn.functional.pad(line.cumsum(-1), (1, 0))
             start, stop = (torch.as_tensor(v, device=values.device) for v in (a.start, a.stop))
             total = (running[..., stop] - running[..., start]).movedim(-1, axis)
         return total.reshape(len(total), -1)
@@ -124,10 +138,11 @@ class Boxes:
         for axis, a in enumerate(self.along, start=lead):
             first, last = (torch.as_tensor(v, device=values.device) for v in a.first_last())
             depth = int((last - first).max()) + 1
-            total = out.index_select(axis, first)
+            count = len(a.start)
+            total = out.index_select(axis, first % count)
             for more in range(1, depth):
                 covered = (first + more <= last).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
-                total = total + torch.where(covered, out.index_select(axis, torch.minimum(first + more, last)), 0)
+                total = total + torch.where(covered, out.index_select(axis, (first + more) % count), 0)
             cover = (last - first + 1).to(out.dtype).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
             out = total / cover if mean and depth > 1 else total
         return out
@@ -239,8 +254,8 @@ def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
     def text(v: Any) -> str:
         return f"{v:.6g}" if isinstance(v, float | np.floating) else str(v)
 
-    first = text(coord[start])
-    return f"{dim}={first}" if stop - start == 1 else f"{dim}={first}..{text(coord[stop - 1])}"
+    first, last = (text(coord[at % len(coord)]) for at in (start, stop - 1))
+    return f"{dim}={first}" if stop - start == 1 else f"{dim}={first}..{last}"
 
 
 def union(groups: Bound, absent: Tensor, position: Tensor) -> Tensor:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from .axes import Array, Axes
+from .keys import Key
 
 
 def checked(reference: Any, sample_dim: str) -> Array:
@@ -60,6 +64,27 @@ def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) ->
     return out.reshape(len(values), *axes.shape)
 
 
+def dealt(table: np.ndarray, x: Tensor, key: Key, pool: Callable[[int], np.ndarray]) -> Tensor:
+    """For each row of `x` one of the table's, of those numbered by ``pool(position of its sample)``, without replacement.
+
+    Each sample takes its own random order through its pool; after all have been used the order starts again.
+    """
+    last: tuple[int, int] | None = None
+    order: np.ndarray = np.empty(0)
+
+    def pick(row: int) -> np.ndarray:
+        nonlocal last, order
+        numbers = pool(int(key.position[row]))
+        lap, at = divmod(int(key.draw[row]), len(numbers))
+        # Rows come sample by sample, and an order is as long as the pool: one for all draws of a sample.
+        if last != (mine := (int(key.sample[row]), lap)):
+            last, order = mine, replace(key, stream=lap).rng(row, per_sample=True).permutation(len(numbers))
+        chosen: np.ndarray = table[numbers[order[at]]]
+        return chosen
+
+    return key.each(pick, x)
+
+
 def most_frequent(values: np.ndarray) -> float:
     """The most frequent value, the smallest of them at a tie."""
     levels, counts = np.unique(values, return_counts=True)
@@ -93,6 +118,20 @@ def outside_range(values: np.ndarray, axes: Axes, x: np.ndarray) -> list[str]:
         for name, lo, hi, b in zip(names, low.reshape(-1), high.reshape(-1), np.asarray(bad).reshape(-1))
         if b
     ]
+
+
+def far_from_usual(value: float, axes: Axes, x: np.ndarray) -> float:
+    """The share of places, cells of a sphere, whose mean lies more than three standard deviations from one constant.
+
+    0 without such dims, or where a place has fewer than 12 values.
+    """
+    places = [1 + axes.axis(d) for d in axes.dims if axes.kind(d) == "angle"]
+    series = np.moveaxis(x, places, range(len(places))).reshape(*(x.shape[a] for a in places), -1)
+    count = (~np.isnan(series)).sum(-1)
+    if not places or not (seen := count >= 12).any():
+        return 0.0
+    mean, sd = np.nanmean(series[seen], -1), np.nanstd(series[seen], -1)
+    return float((np.abs(mean - value) > 3 * sd).mean())
 
 
 def _labels(axes: Axes) -> list[tuple[Any, ...]]:

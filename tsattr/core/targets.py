@@ -7,7 +7,7 @@ input, values (rows,). Any object with such a ``bind`` is a target; so is a plai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .axes import Array, Axes
+from .axes import Axes
 from .divergence import Divergence as Divergence
 from .outputs import Value as Value
-from .outputs import axis_of, date_of, index_of
+from .outputs import axis_of, index_of
 from .outputs import outputs_axes as outputs_axes
+from .weighted import Projection as Projection
+from .weighted import Region as Region
+from .weighted import RootMeanSquare as RootMeanSquare
 
 
 class Target(Protocol):
@@ -171,73 +174,30 @@ class Margin:
         return value
 
 
-@dataclass(frozen=True, init=False)
-class Region:
-    """The weighted mean of the output over a region of its labelled axes.
+@dataclass(frozen=True)
+class Difference:
+    """One target less another of the same outputs: ``a - b``, such as a gradient between regions, or between leads.
 
-    ``Region(lat=(-5, 5), lon=(190, 240))`` is the mean over a box, ends included; an int or a label picks one entry
-    (``lead=6``). ``weights`` (or a boolean mask) is a DataArray over some output axes and multiplies the box:
-    ``sum(w y) / sum(w)``.
+    Examples
+    --------
+    >>> bound = Difference(Output(2), Output(0)).bind(Axes(("class",), (3,)))
+    >>> y = torch.tensor([[5.0, 2.0, 7.0]])
+    >>> bound(y, y).tolist()
+    [2.0]
     """
 
-    compares: ClassVar[bool] = False
-    box: tuple[tuple[str, Any], ...]
-    weights: Any
+    a: Any
+    b: Any
 
-    def __init__(self, weights: Any = None, /, **box: Any) -> None:
-        if weights is None and not box:
-            raise ValueError("Region needs a box, like Region(lat=(-5, 5)), or weights")
-        object.__setattr__(self, "box", tuple(box.items()))
-        object.__setattr__(self, "weights", None if weights is None else Array.of(weights))
-
-    def __repr__(self) -> str:
-        first = [] if self.weights is None else [repr(self.weights)]
-        return f"Region({', '.join(first + [f'{d}={w!r}' for d, w in self.box])})"
+    @property
+    def compares(self) -> bool:
+        """True where either of them compares with the intact sample."""
+        return any(getattr(resolve(t), "compares", True) for t in (self.a, self.b))
 
     def bind(self, outputs: Axes) -> Value:
-        """Weights over the output axes that sum to 1."""
-        w = np.ones(outputs.shape)
-        named = {d for d, _ in self.box}
-        if self.weights is not None:
-            given = outputs.align(self.weights, f"the weights of {self!r}")[0].astype(np.float64)
-            w = w * np.nan_to_num(given)
-            named |= set(self.weights.dims or outputs.dims)
-        for d, where in self.box:
-            axis = axis_of(outputs, d)
-            inside = np.zeros(outputs.shape[axis], bool)
-            if isinstance(where, tuple | slice):
-                low, high = (where.start, where.stop) if isinstance(where, slice) else where
-                labels = np.asarray(outputs.coords.get(d, np.arange(len(inside))))
-                if labels.dtype.kind == "M":
-                    low, high = date_of(low, d), date_of(high, d)
-                    inside = (labels >= low) & (labels.astype(high.dtype) <= high)  # '2001-05' ends with the month
-                else:
-                    inside = (labels >= low) & (labels <= high)
-                if low > high:
-                    raise ValueError(
-                        f"{d}=({low}, {high}) of {self!r} runs backwards; give (low, high), and a box over the seam of a "
-                        "circle as weights: Region(mask)"
-                    )
-                if not inside.any():
-                    raise ValueError(
-                        f"no entry of output axis {d!r} lies in [{low}, {high}]; it runs {labels[0]} to {labels[-1]}"
-                    )
-            else:
-                inside[index_of(outputs, d, where)] = True
-            w = w * inside.reshape([-1 if a == axis else 1 for a in range(w.ndim)])
-        open_axes = [d for d, n in zip(outputs.dims, outputs.shape) if d not in named and n > 1]
-        if open_axes:
-            raise ValueError(f"{self!r} leaves output axis {open_axes[0]!r} open; say where: {open_axes[0]}=...")
-        if not w.sum():
-            raise ValueError(f"the weights of {self!r} sum to {w.sum()}: nothing to average")
-        w = w / w.sum()
-        cells = torch.as_tensor(np.flatnonzero(w))
-        share = torch.as_tensor(w.reshape(-1)[w.reshape(-1) != 0])
-
-        def value(y: Tensor, y0: Tensor) -> Tensor:
-            return y.flatten(1)[:, cells.to(y.device)] @ share.to(y.device, y.dtype)
-
-        return value
+        """Bind both."""
+        a, b = (resolve(t).bind(outputs) for t in (self.a, self.b))
+        return lambda y, y0: a(y, y0) - b(y, y0)
 
 
 @dataclass(frozen=True)
@@ -307,11 +267,38 @@ def resolve(target: Any) -> Any:
     raise TypeError(f"target is an int (an index), a label, or an object of tsattr.targets, got {target!r}")
 
 
+@dataclass(frozen=True)
+class Named:
+    """A target with a name of its own along a `target` dim: what a mapping of targets is made of."""
+
+    name: str
+    target: Any
+
+    @property
+    def compares(self) -> bool:
+        """As the target has it."""
+        return bool(getattr(self.target, "compares", True))
+
+    def bind(self, outputs: Axes) -> Value:
+        """Bind the target."""
+        value: Value = self.target.bind(outputs)
+        return value
+
+
+def wanted(target: Any) -> list[Any]:
+    """The target objects of what a user may write: one, a list, or a mapping that names them."""
+    if isinstance(target, Mapping):
+        return [Named(str(name), resolve(t)) for name, t in target.items()]
+    return [resolve(t) for t in (target if is_many(target) else [target])]
+
+
 def label(target: Any) -> str:
     """The name of a target along a `target` dim."""
+    if isinstance(target, Named):
+        return target.name
     return str(target.where) if isinstance(target, Output) and target.where is not None else repr(target)
 
 
 def is_many(target: Any) -> bool:
-    """True for a list of targets."""
-    return isinstance(target, Sequence) and not isinstance(target, str)
+    """True for a list of targets, or a mapping of them."""
+    return isinstance(target, Sequence | Mapping) and not isinstance(target, str)

@@ -76,7 +76,8 @@ class Climatology(Baseline):
             "month", "dayofyear" or "hour" of dates (numpy's or cftime's) along `dim`; or the length of a cycle, such as
             "24h", along a numeric coordinate that is a whole number of steps long and starts at 0.
         dim
-            The dim of the times. In the input it may be a dim of each sample or the sample dim itself.
+            The dim of the times. In the input it may be a dim of each sample or the sample dim itself, or a coordinate of
+            dates over several dims, such as ``time(sample, lag)``: each lag then has its own phase.
         harmonics
             Keep the mean and that many harmonics of the cycle, fitted by least squares over the phases that occur,
             weighted by how often; so phases that do not occur have a value too.
@@ -93,7 +94,7 @@ class Climatology(Baseline):
             raise ValueError(
                 f"Climatology needs a reference with a coordinate along dim {dim!r}, its times; it has dims {r.dims}"
             )
-        phase, phases = _phases(r.coords[dim], units_of(reference).get(dim), by, dim)
+        phase, phases = phases_of(r.coords[dim], units_of(reference).get(dim), by, dim)
         rest = tuple(d for d in r.dims if d not in (dim, sample_dim))
         order = [r.dims.index(d) for d in (dim, *(d for d in (sample_dim,) if d in r.dims and d != dim), *rest)]
         values = r.values.astype(np.float64).transpose(order)
@@ -107,7 +108,7 @@ class Climatology(Baseline):
         arrays = {
             "mean": Array(table[kept], (by, *rest), {**coords, by: np.array(phases)[kept]}),
         }
-        period = f"{_text(r.coords[dim][0])}..{_text(r.coords[dim][-1])}"
+        period = f"{date_text(r.coords[dim][0])}..{date_text(r.coords[dim][-1])}"
         sizes = "".join(f", {d} {n}" for d, n in zip(r.dims, r.values.shape) if d != dim)
         return cls(
             Fitted(arrays, f"{len(phase)} times {period}{sizes}; cycle={len(phases)}, harmonics={harmonics}"), by, dim
@@ -119,20 +120,17 @@ class Climatology(Baseline):
         coords = {d: c for d, c in mean.coords.items() if d != self.by}
         index = cell_index(Array(mean.values[0], mean.dims and mean.dims[1:], coords), axes, "Climatology")
         at = self._rows(axes)
-        if self.dim in axes.dims:
-            along = at.reshape([-1 if d == self.dim else 1 for d in axes.dims])
-            values = table[along, index][None]
-            return Full(lambda x, key: tensor_like(values, x), causal=True)
-        return Full(lambda x, key: tensor_like(table[at[key.position.cpu().numpy()]][:, index], x), causal=True)
+
+        def full(x: Tensor, key: Key) -> Tensor:
+            rows = at if len(at) == 1 else at[key.position.cpu().numpy()]
+            return tensor_like(table[rows, index], x)
+
+        return Full(full, causal=True)
 
     def _rows(self, axes: Axes) -> np.ndarray:
-        """The row of the table for each time of the input."""
-        inside = self.dim in axes.dims
-        times = axes.coords.get(self.dim) if inside else axes.sample_coord
-        where = self.dim if inside else axes.sample_dim
-        if times is None:
-            raise ValueError(f"Climatology needs the times of the input, and dim {where!r} has no coordinate")
-        phase, phases = _phases(times, axes.units.get(self.dim), self.by, where)
+        """The row of the table for each time of the input: (samples or 1, *event), 1 along dims the times do not vary with."""
+        times, where = self._times(axes)
+        phase, phases = phases_of(times.values.reshape(-1), axes.units.get(self.dim), self.by, where)
         have = self.fitted.arrays["mean"].coords[self.by]
         row = {int(p): i for i, p in enumerate(have)}
         lost = sorted({int(p) for p in phase if int(p) not in row})
@@ -141,10 +139,21 @@ class Climatology(Baseline):
                 f"{self!r} lacks {self.by} {lost[:5]}, or counts another number of steps in the cycle than the input's "
                 f"{len(phases)}; fit it on whole cycles at the input's step, or with harmonics=..."
             )
-        return np.array([row[int(p)] for p in phase])
+        rows = np.array([row[int(p)] for p in phase]).reshape(times.values.shape)
+        return axes.align(replace(times, values=rows), "the times of the input")
+
+    def _times(self, axes: Axes) -> tuple[Array, str]:
+        """The times of the input with their dims, and what to call them."""
+        if self.dim in axes.dates:
+            return axes.dates[self.dim], self.dim
+        where = self.dim if self.dim in axes.dims else axes.sample_dim
+        times = axes.coords.get(where) if where in axes.dims else axes.sample_coord
+        if times is None:
+            raise ValueError(f"Climatology needs the times of the input, and dim {where!r} has no coordinate")
+        return Array(times, (where,)), where
 
 
-def _phases(times: np.ndarray, unit: str | None, by: str, dim: str) -> tuple[np.ndarray, range]:
+def phases_of(times: np.ndarray, unit: str | None, by: str, dim: str) -> tuple[np.ndarray, range]:
     """The phase of each time, and the phases there are in a cycle."""
     times = np.asarray(times)
     dates = times.dtype.kind == "M" or (times.dtype == object and hasattr(times[0], "calendar"))
@@ -190,7 +199,8 @@ def _smoothed(table: np.ndarray, count: np.ndarray, harmonics: int) -> np.ndarra
     return (design @ (np.linalg.pinv(weight * design[seen]) @ (weight * flat[seen]))).reshape(table.shape)
 
 
-def _text(time: Any) -> str:
+def date_text(time: Any) -> str:
+    """A date as it is printed: '2001-05-31' where it is a midnight."""
     return str(time.astype("M8[s]") if isinstance(time, np.datetime64) else time).removesuffix("T00:00:00")
 
 

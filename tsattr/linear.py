@@ -1,0 +1,45 @@
+"""Fitted linear estimators with gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Module):
+    """A fitted linear estimator with gradients: its prediction, or its classes' probabilities."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.as_tensor(np.asarray(model.coef_, np.float64)))
+        self.register_buffer("bias", torch.as_tensor(np.asarray(model.intercept_, np.float64)))
+        self.classifies = hasattr(model, "predict_proba")
+
+    @classmethod
+    def of(cls, model: Any, rows: np.ndarray) -> Linear | None:
+        """The module, where it says of some rows what the estimator says; else None."""
+        predict = getattr(model, "predict", None) if not hasattr(model, "classes_") else None
+        predict = getattr(model, "predict_proba", predict)
+        if predict is None or not hasattr(model, "coef_") or not hasattr(model, "intercept_"):
+            return None
+        linear = cls(model)
+        names = getattr(model, "feature_names_in_", None)
+        theirs = np.asarray(predict(rows if names is None else pd.DataFrame(rows, columns=names)))
+        ours = linear(torch.from_numpy(rows)).numpy()
+        return linear if ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-6, atol=1e-9) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predictions (rows,) or (rows, outputs), or probabilities (rows, classes)."""
+        scores = x @ self.weight.mT + self.bias if self.weight.ndim > 1 else x @ self.weight + self.bias
+        if not self.classifies:
+            return scores
+        if scores.shape[-1] == 1:
+            scores = torch.cat([torch.zeros_like(scores), scores], -1)
+        return scores.softmax(-1)
