@@ -1,0 +1,217 @@
+"""How near do methods come to what is known exactly? Additive functions of a field on the sphere, after Mamalakis et al. (2022).
+
+For each seed a function is drawn, and three models of it are explained: the function itself as a torch module, so that what
+is wrong is the method's; a network trained on fresh samples, whose R2 is stated first and must exceed .99 before its rows are
+read; and the best linear model. Each map is scored by its correlation over the cells with two truths: that of the method's own
+baseline (the question it was asked), and that of a zero baseline.
+
+Two sweeps show what correlation of the cells does to a fitted linear model, whose forecasts do not suffer.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from common import arguments, begin, parameters
+from sklearn.linear_model import Ridge
+from torch import Tensor, nn
+
+import tsattr as ta
+from tsattr.datasets.additive import AdditiveField
+from tsattr.datasets.sphere import additive_sphere
+from tsattr.io import write_netcdf
+
+SPACE = ("lat", "lon")
+ENOUGH = 0.99
+RIDGES = (1e-3, 1.0, 20.0, 200.0, 2000.0)
+LENGTHS_KM = (500.0, 1000.0, 2000.0, 4000.0)
+TRAIN, TEST, BACKGROUND = range(1, 4)  # seeds of samples
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done."""
+
+    grid: float = 10.0
+    seeds: int = 5
+    widths: tuple[int, ...] = (512, 256, 128)
+    chunks: int = 160
+    chunk: int = 20_000
+    explained: int = 100
+    draws: int = 200
+
+
+QUICK = Size(grid=30.0, seeds=2, widths=(128, 64), chunks=40, chunk=10_000, explained=30, draws=50)
+
+
+def dense(field: AdditiveField, widths: tuple[int, ...]) -> nn.Module:
+    """A network with ReLU layers that begins with the field laid flat."""
+    sizes = (int(field.cells.sum()), *widths)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i, o in zip(sizes, widths):
+        layers += [nn.Linear(i, o), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
+
+
+def train(field: AdditiveField, size: Size, seed: int) -> tuple[nn.Module, float]:
+    """A network that has met every sample once, and its R2 on others. Outputs are scaled while it learns."""
+    torch.manual_seed(seed)
+    net, exact = dense(field, size.widths), field.model()
+    spread = float(field.linear().variance) ** 0.5
+    pieces = size.chunk // 200
+    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=size.chunks * pieces, pct_start=0.2)
+    for c in range(size.chunks):
+        x, y = states(field, exact, size.chunk, seed=TRAIN, first=c * size.chunk)
+        for rows, truth in zip(x.chunk(pieces), (y / spread).chunk(pieces)):
+            optimiser.zero_grad()
+            nn.functional.mse_loss(net(rows), truth).backward()
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        net[-2].weight *= spread
+        net[-2].bias *= spread
+        x, y = states(field, exact, 10_000, seed=TEST, first=10_000)
+        return net.eval(), float(1 - (net(x) - y).var() / y.var())
+
+
+def states(field: AdditiveField, exact: nn.Module, samples: int, *, seed: int, first: int = 0) -> tuple[Tensor, Tensor]:
+    """States and outputs without the truth, which training does not need."""
+    x = torch.as_tensor(field.states.draw(samples, (field.seed, 1, seed), first), dtype=torch.float32)
+    x = x.unflatten(1, field.cells.shape)
+    with torch.no_grad():
+        return x, exact(x).float()
+
+
+def linear_model(field: AdditiveField) -> nn.Module:
+    """The best linear approximation as a module."""
+    found = field.linear()
+    layer = nn.Linear(field.cells.size, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(found.coefficient.values.reshape(1, -1)))
+        layer.bias.fill_(float(found.intercept))
+    return nn.Sequential(nn.Flatten(), layer, nn.Flatten(0)).eval()
+
+
+def methods(field: AdditiveField, background: xr.DataArray, x: xr.DataArray, draws: int) -> dict[str, tuple[Any, Any]]:
+    """Each method with the truth that answers its own question."""
+    b, path = ta.baselines, ta.IntegratedGradients
+    zero = field.truth(x)
+    mean, one = background.mean("sample"), background[0].drop_vars("sample")
+    smooth = ta.SmoothGrad(b.Gaussian(0.3), draws=40)
+    return {
+        "gradient": (ta.Saliency(absolute=False), zero),
+        "SmoothGrad": (smooth, zero),
+        "input x gradient": (ta.InputXGradient(), zero),
+        "IG, zero": (path(steps=81), zero),
+        "IG, mean": (path(b.Constant(mean), steps=81), field.truth(x, mean)),
+        "IG, one sample": (path(b.Constant(one), steps=81), field.truth(x, one)),
+        "expected gradients": (path(b.Samples.fit(background), draws=draws, steps=1), field.shapley(x, background)),
+        "occlusion, zero": (ta.Occlusion(ta.groups.Cells()), zero),
+        "occlusion, one sample": (ta.Occlusion(ta.groups.Cells(), b.Constant(one)), field.truth(x, one)),
+    }
+
+
+def scored(field: AdditiveField, models: dict[str, nn.Module], size: Size, seed: int) -> xr.Dataset:
+    """Correlation of every map with both truths: (model, method, sample)."""
+    x = field.sample(size.explained, seed=TEST).x
+    background = field.sample(size.draws, seed=BACKGROUND).x
+    zero = field.truth(x)
+    found = []
+    for model in models.values():
+        for method, own in methods(field, background, x, size.draws).values():
+            a = ta.explain(model, x, method, seed=seed).attribution
+            found.append([xr.corr(a, truth, dim=SPACE).values for truth in (own, zero)])
+    names = list(methods(field, background, x, size.draws))
+    values = np.reshape(found, (len(models), len(names), 2, size.explained))
+    return xr.Dataset(
+        {"correlation": (("model", "method", "truth", "sample"), values)},
+        coords={"model": list(models), "method": names, "truth": ["own", "zero"]},
+    )
+
+
+def ridge_rows(field: AdditiveField, samples: int = 20_000) -> Iterator[dict[str, float]]:
+    """Test R2 and correlation with the truth of ridge regressions and of the closed form."""
+    exact, cells = field.model(), field.cells.values
+    (x, y), (held_x, held_y) = (states(field, exact, samples, seed=s, first=50_000) for s in (TRAIN, TEST))
+    ds = field.sample(200, seed=TEST)
+    fits = {f"{r:g}": Ridge(alpha=r).fit(x.flatten(1).numpy(), y.numpy()) for r in RIDGES}
+    coefficients = {name: (fit.coef_, fit.intercept_) for name, fit in fits.items()}
+    closed = field.linear()
+    coefficients["closed form"] = closed.coefficient.values[cells], float(closed.intercept)
+    for name, (b, intercept) in coefficients.items():
+        left = held_y.numpy() - held_x.flatten(1).numpy() @ b - intercept
+        per_cell = field.cells.copy(data=np.reshape(b, cells.shape))
+        yield {
+            "ridge": name,
+            "R2": 1 - left.var() / held_y.numpy().var(),
+            "r": float(xr.corr(ds.x * per_cell, ds.truth, dim=SPACE).mean()),
+        }
+
+
+def sweeps(grid: float, seeds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """By strength of the ridge, and by correlation length at a weak and at the closed form's ridge; means over seeds."""
+    rows = []
+    for length in LENGTHS_KM:
+        for seed in range(seeds):
+            field = additive_sphere(grid=grid, length_km=length, seed=seed)
+            small = float((np.linalg.eigvalsh(field.states.space) < 1e-2).mean())
+            rows += [{"length_km": length, "seed": seed, "small": small, **row} for row in ridge_rows(field)]
+    frame = pd.DataFrame(rows)
+    by_ridge = frame[frame.length_km == 2000].groupby("ridge", sort=False)[["R2", "r"]].mean()
+    ends = frame[frame.ridge.isin([f"{RIDGES[0]:g}", "closed form"])]
+    return by_ridge, ends.groupby(["length_km", "ridge"], sort=False)[["small", "R2", "r"]].mean()
+
+
+def table(found: xr.Dataset) -> str:
+    """Mean over samples and seeds [5 %, 95 % of the samples], of each model and truth."""
+    r = found.correlation
+    mean = r.mean(["seed", "sample"])
+    low, high = (r.quantile(q, ["seed", "sample"]) for q in (0.05, 0.95))
+    columns = {}
+    for model in r.model.values:
+        for truth in r.truth.values:
+            at = {"model": model, "truth": truth}
+            cells = zip(*(v.sel(at).values for v in (mean, low, high)))
+            columns[f"{model}, {truth}"] = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in cells]
+    return pd.DataFrame(columns, index=r.method.values).to_string()
+
+
+def main(args: argparse.Namespace) -> None:
+    say = begin(args)
+    size = QUICK if args.quick else Size(seeds=args.seeds)
+    parts = []
+    for seed in range(args.seed, args.seed + size.seeds):
+        field = additive_sphere(grid=size.grid, seed=seed)
+        net, r2 = train(field, size, seed)
+        linear = float(field.linear().r2)
+        verdict = "enough" if r2 > ENOUGH else f"below {ENOUGH}: its rows mix the network's error with the method's"
+        say(
+            f"seed {seed}: {int(field.cells.sum())} cells; network of {parameters(net)} parameters on "
+            f"{size.chunks * size.chunk} samples, R2 {r2:.4f} ({verdict}); linear R2 {linear:.3f}"
+        )
+        models = {"exact": field.model(), "network": net, "linear": linear_model(field)}
+        part = scored(field, models, size, seed).assign(network_r2=r2, linear_r2=linear)
+        parts.append(part.expand_dims(seed=[seed]))
+    found = xr.concat(parts, "seed")
+    print(
+        f"\ncorrelation with the truth of the method's own baseline, and with that of a zero baseline\n{table(found)}\n"
+    )
+    means = found.correlation.sel(truth="own").mean("sample")
+    print(f"spread between seeds of the mean over samples, own truth\n{means.std('seed').T.to_pandas().round(3)}\n")
+    by_ridge, by_length = sweeps(size.grid, min(size.seeds, 3))
+    print(f"linear models, {size.grid:g} degrees, 2000 km\n{by_ridge.round(3)}\n")
+    print(f"by correlation length (small: share of eigenvalues below .01)\n{by_length.round(3)}\n")
+    write_netcdf(found, args.out / "table.nc")
+    say(f"wrote {args.out / 'table.nc'}")
+
+
+if __name__ == "__main__":
+    parser = arguments(__doc__, study="additive_sphere")
+    parser.add_argument("--seeds", type=int, default=Size.seeds, help="number of functions that are drawn")
+    main(parser.parse_args())

@@ -1,0 +1,360 @@
+"""Pooling: streaming equals in-memory, in any chunks; intervals against another bootstrap, a known variance, coverage."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import tsattr as ta
+from tsattr.climate import pooling
+from tsattr.climate.blocks import Blocks, chunks
+from tsattr.climate.pooling import Pool, estimate, pooled
+from tsattr.metrics.pairs import bootstrap
+
+STATISTICS = {
+    "mean": lambda a: a.mean("sample"),
+    "mean_absolute": lambda a: abs(a).mean("sample"),
+    "rms": lambda a: np.sqrt((a**2).mean("sample")),
+}
+
+
+def maps(n=50, seed=0, gaps=True):
+    """Maps (sample, lag, lat, lon) with land, and sea ice at some samples."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(n, 2, 3, 4))
+    if gaps:
+        values[:, :, 0, 1] = np.nan
+        values[rng.random(n) < 0.3, :, 2] = np.nan
+    coords = {"sample": np.arange(n), "lag": [-2, -1], "lat": [-10.0, 0.0, 10.0], "lon": [0.0, 90.0, 180.0, 270.0]}
+    return xr.DataArray(values, dims=("sample", "lag", "lat", "lon"), coords=coords)
+
+
+def streamed(pool, a, cuts, by=None):
+    for part in np.split(np.arange(a.sizes["sample"]), cuts):
+        if len(part):
+            pool.update(a.isel(sample=part), None if by is None else by.isel(sample=part))
+    return pool
+
+
+def autoregressive(n, cells, phi, seed=0):
+    """Stationary AR(1) of unit variance."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(n, cells)) * np.sqrt(1 - phi**2)
+    noise[0] = rng.normal(size=cells)
+    for t in range(1, n):
+        noise[t] += phi * noise[t - 1]
+    return xr.DataArray(noise, dims=("sample", "lat"))
+
+
+# ---------------------------------------------------------------------------------------------- streaming = in memory
+
+
+@pytest.mark.parametrize("cuts", [[], [1, 2, 3], [7, 20, 41], list(range(50))])
+@pytest.mark.parametrize("blocks", [Blocks(5), Blocks(3, most=4)])
+def test_streaming_is_in_memory_in_any_chunks(cuts, blocks):
+    a = maps()
+    found = streamed(Pool(blocks, quantiles=(0.0, 0.1, 0.5, 1.0)), a, cuts).result()
+    whole = Pool(blocks, quantiles=(0.0, 0.1, 0.5, 1.0)).update(a).result()
+    xr.testing.assert_allclose(found, whole, rtol=1e-12, atol=1e-12)
+    for name, f in STATISTICS.items():
+        xr.testing.assert_allclose(found[name], f(a), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(found.samples, a.notnull().sum("sample"))
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="All-NaN"):
+        expected = np.nanquantile(a.values, [0.0, 0.1, 0.5, 1.0], axis=0, method="inverted_cdf")
+    np.testing.assert_array_equal(found["quantile"], expected)
+
+
+def test_blocks_are_joined_two_by_two_when_there_are_too_many():
+    a = maps(50)
+    few = Pool(Blocks(3, most=4), quantiles=(0.5,)).update(a).result()
+    long = (
+        Pool(Blocks(24), quantiles=(0.5,)).update(a).result()
+    )  # 3 * 2 * 2 * 2: the first length with 4 blocks or fewer
+    assert few.attrs["samples_in_block"] == 24
+    assert few.attrs["blocks"] == 3
+    xr.testing.assert_allclose(few, long, rtol=1e-12)
+
+
+def test_sums_do_not_grow_with_the_samples():
+    pool = Pool(Blocks(1, most=8), quantiles=(0.5,), keep=16)
+    for k in range(40):
+        pool.update(maps(25, seed=k))
+    assert sum(v.size for v in pool._sums.values()) == 4 * 8 * 24
+    assert all(len(part) == 16 for part in pool._kept[""])
+    assert pool.samples == 1000
+
+
+def test_composites_are_those_of_each_condition():
+    a = maps(60)
+    by = xr.DataArray(np.array(["warm", "cold", None, "warm", ""] * 12, object), dims="sample", name="enso")
+    pool = streamed(Pool(Blocks(6), quantiles=(0.5,)), a, [13, 30], by)
+    found = pool.result()
+    assert found.enso.values.tolist() == ["all", "cold", "warm"]
+    for label in ("cold", "warm"):
+        mine = a.isel(sample=np.flatnonzero(by.values == label))
+        for name, f in STATISTICS.items():
+            xr.testing.assert_allclose(found[name].sel(enso=label, drop=True), f(mine), rtol=1e-12)
+        alone = Pool(Blocks(6), quantiles=(0.5,)).update(mine).result()["quantile"]
+        xr.testing.assert_identical(found["quantile"].sel(enso=label, drop=True), alone)
+    every = Pool(Blocks(6), quantiles=(0.5,)).update(a).result()
+    xr.testing.assert_allclose(found.sel(enso="all", drop=True), every, rtol=1e-12)
+
+
+def test_all_of_several_conditions_are_those_without_conditions_when_few_maps_are_kept():
+    a = maps(80)
+    by = xr.DataArray(["warm", "cold", None, "warm"] * 20, dims="sample", name="enso")
+    found = streamed(Pool(5, quantiles=(0.2, 0.5), keep=12), a, [30, 31], by).result()
+    every = Pool(5, quantiles=(0.2, 0.5), keep=12).update(a).result()
+    xr.testing.assert_identical(found["quantile"].sel(enso="all", drop=True), every["quantile"])
+    assert not found["quantile"].sel(enso="warm", drop=True).equals(every["quantile"])
+
+
+def test_more_dims_order_and_labels():
+    a = maps(20)
+    found = Pool(5).update(a[:10]).update(a[10:].transpose("lon", "sample", "lag", "lat")).result()
+    xr.testing.assert_allclose(found, Pool(5).update(a).result(), rtol=1e-12)
+    dated = a.assign_coords(time=(("sample", "lag"), np.zeros((20, 2))), month=("sample", np.arange(20)), level=3)
+    assert set(Pool(5).update(dated).result().coords) == {"lag", "lat", "lon", "level"}
+
+
+def test_failed_samples_are_left_out():
+    a = maps(12, gaps=False)
+    a[3] = np.nan
+    a[7] = np.inf
+    found = Pool(4).update(a).result()
+    xr.testing.assert_allclose(found["mean"], a.isel(sample=[0, 1, 2, 4, 5, 6, 8, 9, 10, 11]).mean("sample"))
+    assert (found.samples == 10).all()
+
+
+# ---------------------------------------------------------------------------------------------------------- intervals
+
+
+def test_intervals_are_those_of_a_bootstrap_of_blocks():
+    a = maps(50)
+    found = Pool(Blocks(6, resamples=400, level=0.9)).update(a).result()
+    rows = a.values.reshape(50, -1).T
+    for name, values in (("mean", rows), ("mean_absolute", np.abs(rows))):
+        again = bootstrap(values, np.arange(50) // 6, resamples=400, level=0.9)
+        np.testing.assert_allclose(found[f"{name}_low"].values.ravel(), again.low, rtol=1e-12)
+        np.testing.assert_allclose(found[f"{name}_high"].values.ravel(), again.high, rtol=1e-12)
+    again = bootstrap(rows**2, np.arange(50) // 6, resamples=400, level=0.9)
+    # The root is monotone, but for the line drawn between neighbouring resamples.
+    np.testing.assert_allclose(found.rms_low.values.ravel(), np.sqrt(again.low), rtol=1e-3)
+
+
+def test_slabs_change_nothing(monkeypatch):
+    a = maps(40)
+    by = xr.DataArray(["x", "y"] * 20, dims="sample")
+    whole = Pool(5, quantiles=(0.5,)).update(a, by)
+    one, profile = whole.result(), whole.interval(lambda m: m.sum("lat").to_dataset(name="m"))
+    monkeypatch.setattr("tsattr.climate.blocks._SLAB", 3000)
+    xr.testing.assert_identical(one, whole.result())
+    xr.testing.assert_allclose(profile, whole.interval(lambda m: m.sum("lat").to_dataset(name="m")), rtol=1e-12)
+
+
+def test_the_variance_of_the_mean_of_an_autoregressive_series():
+    """Blocks of L have means of known variance; of B of them the bootstrap gives (B - 1) / B^2 times that, on average."""
+    phi, n, length = 0.6, 4000, 50
+    pool = Pool(Blocks(length, most=80, resamples=2000)).update(autoregressive(n, 200, phi))
+    resampled = xr.concat(list(pool.resampled("mean")), "resample")
+    j = np.arange(1, length)
+    of_block = (1 + 2 * ((1 - j / length) * phi**j).sum()) / length
+    blocks = n // length
+    expected = of_block * (blocks - 1) / blocks**2
+    # A variance estimated from B blocks scatters by sqrt(2 / B); 200 series average that.
+    assert float(resampled.var("resample").mean()) == pytest.approx(expected, rel=4 * np.sqrt(2 / blocks / 200))
+    exact = (1 + phi) / (1 - phi) / n
+    assert expected == pytest.approx(exact, rel=0.06)  # what blocks of this length miss of the whole variance
+    single = Pool(Blocks(1, most=n)).update(autoregressive(n, 20, phi))
+    alone = xr.concat(list(single.resampled("mean")), "resample")
+    assert float(alone.var("resample").mean()) < 0.35 * exact  # months one by one promise too much
+
+
+def test_coverage_of_the_intervals():
+    found = Pool(Blocks(25, level=0.9)).update(autoregressive(1500, 400, 0.5, seed=3)).result()
+    covered = float(((found.mean_low < 0) & (found.mean_high > 0)).mean())
+    assert covered == pytest.approx(
+        0.9, abs=4 * np.sqrt(0.09 / 400)
+    )  # the percentile interval loses up to 2 % at 60 blocks
+
+
+def test_one_block_says_nothing_of_its_scatter():
+    pool = Pool(12, quantiles=(0.5,)).update(maps(10, gaps=False))
+    found = pool.result()
+    for name in ("mean", "mean_absolute", "rms", "quantile"):
+        assert found[name].notnull().all()
+        assert found[f"{name}_low"].isnull().all()
+        assert found[f"{name}_high"].isnull().all()
+    assert pool.interval(lambda m: m.sum("lat").to_dataset(name="m")).m_low.isnull().all()
+
+
+def test_quantiles_of_more_samples_than_are_kept():
+    n, keep, q = 3000, 200, 0.8
+    a = xr.DataArray(
+        np.random.default_rng(0).permuted(np.tile(np.arange(n), (50, 1)), axis=1).T / n, dims=("sample", "lat")
+    )
+    pool = Pool(10, quantiles=(q,), keep=keep)
+    for start in range(0, n, 700):
+        pool.update(a[start : start + 700])
+    found = pool.result()["quantile"]
+    error = np.sqrt(q * (1 - q) / keep)
+    assert abs(found - q).max() < 4 * error
+    assert 0.7 * error < float((found - q).std()) < 1.3 * error  # of 50 independent columns
+    other = Pool(10, quantiles=(q,), keep=keep).update(a).result()["quantile"]
+    xr.testing.assert_identical(found, other)
+
+
+def test_the_interval_of_a_quantile_by_a_loop():
+    a = maps(30)
+    found = Pool(Blocks(4, resamples=50), quantiles=(0.3,)).update(a).result().isel(lag=1, lat=2, lon=3, probability=0)
+    cell = a.values[:, 1, 2, 3]
+    quantile = np.nanquantile(cell, 0.3, method="inverted_cdf")
+    shares = []
+    for w in Blocks(4, resamples=50).weights(8).astype(int):
+        drawn = np.concatenate([np.tile(cell[4 * b : 4 * b + 4], w[b]) for b in range(8)])
+        shares.append(np.mean(drawn[~np.isnan(drawn)] <= quantile))
+    share = np.mean(cell[~np.isnan(cell)] <= quantile)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    ends = [np.nanquantile(cell, 0.3 + share - q, method="inverted_cdf") for q in (high, low)]
+    assert [float(found.quantile_low), float(found.quantile_high)] == ends
+
+
+def test_coverage_of_the_interval_of_a_quantile():
+    """The median of an autoregressive Gaussian series is 0, and its tenth percentile -1.2816."""
+    pool = Pool(Blocks(25, level=0.9), quantiles=(0.1, 0.5), keep=1500)
+    found = pool.update(autoregressive(1500, 300, 0.5, seed=4)).result()
+    for q, truth in ((0.1, -1.2816), (0.5, 0.0)):
+        ends = found.sel(probability=q)
+        covered = float(((ends.quantile_low <= truth) & (ends.quantile_high >= truth)).mean())
+        assert covered == pytest.approx(0.9, abs=4 * np.sqrt(0.09 / 300))
+
+
+def test_a_function_of_the_map_with_its_interval():
+    a = maps(40, gaps=False)
+    pool = Pool(Blocks(5, resamples=60)).update(a)
+
+    def f(m):
+        return (
+            xr.Dataset({"share": m.isel(lag=0).sum() / m.sum(), "constant": 3.0})
+            if "resample" not in m.dims
+            else xr.Dataset(
+                {"share": m.isel(lag=0).sum(["lat", "lon"]) / m.sum(["lag", "lat", "lon"]), "constant": 3.0}
+            )
+        )
+
+    found = pool.interval(f)
+    size = abs(a.values)
+    again = []
+    for w in Blocks(5, resamples=60).weights(8):
+        m = np.average(size, axis=0, weights=np.repeat(w, 5))
+        again.append(m[0].sum() / m.sum())
+    np.testing.assert_allclose([found.share_low, found.share_high], np.quantile(again, [0.025, 0.975]), rtol=1e-12)
+    assert "constant_low" not in found
+    null = abs(a.isel(sample=slice(3))).rename(sample="member")
+    beside = estimate(lambda m: m.sum(["lag", "lat", "lon"]).to_dataset(name="total"), pool, null)
+    np.testing.assert_allclose(beside.total_null, null.sum(["lag", "lat", "lon"]))
+
+
+# -------------------------------------------------------------------------------------------------- explaining in chunks
+
+
+def model(x, scale=None):
+    y = (x**2).sum((1, 2))
+    return y if scale is None else y * scale
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+@pytest.mark.parametrize("coordinate", [True, False])
+def test_pooled_is_explain_then_pool(chunk, coordinate):
+    x = maps(20, gaps=False).isel(lag=0, drop=True)
+    x = x.assign_coords(sample=1000 - 3 * x.sample) if coordinate else x.drop_vars("sample")
+    by = xr.DataArray(["a", "b"] * 10, dims="sample", coords={"sample": x.sample} if coordinate else None)
+    method = ta.IntegratedGradients(ta.baselines.Gaussian(0.1), draws=2, steps=3)  # draws keyed by the sample
+    settings = {"context": {"scale": np.arange(20.0)}, "valid": x > -1.0, "seed": 3}
+    whole = Pool(4).update(ta.explain(model, x, method, **settings), by).result()
+    found = pooled(model, x, method, pool=Pool(4), by=by, chunk=chunk, **settings).result()
+    xr.testing.assert_allclose(found, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_pooled_of_a_dataset_and_of_groups():
+    x = xr.Dataset({"sst": maps(10, gaps=False).isel(lag=0, drop=True), "heat": maps(10, seed=1, gaps=False)})
+    f = lambda sst, heat: sst.sum((1, 2)) + 2 * heat.sum((1, 2, 3))  # noqa: E731
+    found = pooled(f, x, ta.InputXGradient(), pool=Pool(5, variable="attribution_heat"), chunk=4).result()
+    xr.testing.assert_allclose(found["mean"], 2 * x.heat.mean("sample"))
+    method = ta.Occlusion(ta.groups.Along("lat"))
+    groups = pooled(lambda x: x.sum((1, 2)), x.sst, method, pool=Pool(5, variable="group_value"), chunk=4).maps("mean")
+    np.testing.assert_allclose(groups, x.sst.mean("sample").sum("lon"))
+
+
+def test_lazy_input_is_read_chunk_by_chunk():
+    pytest.importorskip("dask")
+    x = maps(12, gaps=False).isel(lag=0, drop=True)
+    method = ta.InputXGradient()
+    found = pooled(model, x.chunk(sample=5), method, chunk=4).result()
+    xr.testing.assert_allclose(found, pooled(model, x, method).result())
+
+
+def test_several_targets_go_through():
+    x = maps(12, gaps=False).isel(lag=0, drop=True)
+    f = lambda x: torch.stack([x.sum((1, 2)), -x.sum((1, 2))], 1)  # noqa: E731
+    found = pooled(f, x, ta.InputXGradient(), target=[0, 1], pool=Pool(3)).result()
+    xr.testing.assert_allclose(found["mean"].sel(target="1", drop=True), -x.mean("sample"))
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_refusals():
+    a = maps(10)
+    with pytest.raises(ValueError, match=r"statistics are some of .*median"):
+        Pool(statistics=("median",))
+    with pytest.raises(ValueError, match=r"quantiles are probabilities.*\[50\]"):
+        Pool(quantiles=(50,))
+    with pytest.raises(ValueError, match=r"even number of blocks.*7"):
+        Pool(Blocks(12, most=7))
+    with pytest.raises(ValueError, match=r"level.*between 0 and 1.*95"):
+        Blocks(level=95)
+    with pytest.raises(ValueError, match="size is a whole number"):
+        Pool(0)
+    with pytest.raises(ValueError, match="the pool is empty"):
+        Pool().result()
+    with pytest.raises(KeyError, match=r"no variable 'attribution'; it has \['a'\]"):
+        Pool().update(a.to_dataset(name="a"))
+    with pytest.raises(ValueError, match="none of them the sample dim 'sample'"):
+        Pool().update(a[0])
+    pool = Pool().update(a)
+    with pytest.raises(ValueError, match="other cells"):
+        pool.update(a.assign_coords(lat=[0.0, 1.0, 2.0]))
+    with pytest.raises(ValueError, match="other cells"):
+        pool.update(a.isel(lag=0))
+    with pytest.raises(ValueError, match="keep to one"):
+        pool.update(a, ["x"] * 10)
+    with pytest.raises(KeyError, match=r"keeps \['mean'\], not 'rms'"):
+        Pool(statistics=("mean",)).update(a).maps("rms")
+    with pytest.raises(ValueError, match="9 labels for 10 samples"):
+        Pool().update(a, ["x"] * 9)
+    with pytest.raises(ValueError, match="stands for all samples"):
+        Pool().update(a, ["all"] * 10)
+    with pytest.raises(ValueError, match="other labels than the maps"):
+        Pool().update(a, xr.DataArray(["x"] * 10, dims="sample", coords={"sample": np.arange(10) + 5}))
+    with pytest.raises(ValueError, match="give by= with these too"):
+        Pool().update(a, ["x"] * 10).update(a)
+    with pytest.raises(TypeError, match=r"a DataArray or a Dataset, got ndarray"):
+        list(chunks(a.values, 3, {}))
+    with pytest.raises(ValueError, match="none of them the sample dim 'time'"):
+        list(chunks(a, 3, {"sample_dim": "time"}))
+    with pytest.raises(ValueError, match=r"importance is at least 0, got -"):
+        estimate(lambda m: m.to_dataset(name="m"), a)
+    with pytest.raises(TypeError, match="a Pool or a DataArray, got Dataset"):
+        estimate(lambda m: m, a.to_dataset(name="a"))
+    assert dataclasses.is_dataclass(pooling.Pool)
+
+
+def test_a_refused_update_leaves_the_pool_as_it_was():
+    a = maps(10)
+    pool = Pool(3)
+    with pytest.raises(ValueError, match="labels for"):
+        pool.update(a, ["x"] * 9)
+    xr.testing.assert_identical(pool.update(a).result(), Pool(3).update(a).result())

@@ -1,0 +1,393 @@
+"""What a model's skill loses without a region or without the past, beside what it loses without any other region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..core.axes import Array, Axes
+from ..core.results import check_count
+from ..core.targets import Value
+from ..edge import Call
+from .blocks import RESAMPLE, Blocks, chunks
+from .profiles import SPACE, lags_back
+from .regions import area_weights, coordinates, distance
+
+_INTACT, _KEEP, _DROP = "intact", "keep region", "drop region"
+_MOMENTS = ("weight", "error", "f", "y", "ff", "yy", "fy")
+
+Remove = Callable[[xr.DataArray], xr.DataArray]
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """In the place of a model: one that is trained anew for each case of `ablation`, without what the case takes away.
+
+    Hooker et al., NeurIPS 2019, ask so of every importance, as an input with parts missing is one that a frozen model has not
+    met. What is lost then cannot be learnt from the rest.
+
+    Parameters
+    ----------
+    train
+        ``train(x, y)`` returns a fitted model. It is called once for each case and each random region, and must seed itself,
+        so that nothing but the input differs.
+    x, y
+        The samples to train with, apart from those that are tested.
+
+    Examples
+    --------
+    >>> import tsattr as ta
+    >>> x = xr.DataArray(np.random.default_rng(0).normal(size=(90, 2)), dims=("sample", "lat"))
+    >>> def train(x, y):
+    ...     w = torch.as_tensor(np.linalg.lstsq(x.values, y.values)[0])
+    ...     return lambda rows: rows @ w
+    >>> first = xr.DataArray([True, False], dims="lat")
+    >>> model, zero = Retrain(train, x[:60], x[:60, 0]), ta.baselines.Constant(0.0)
+    >>> ds = ablation(model, x[60:], x[60:, 0], fill=zero, absent={"first": first})
+    >>> bool(ds.rmse[0] < 1e-9), bool(ds.rmse[1] > 0.5)
+    (True, True)
+    """
+
+    train: Callable[[xr.DataArray, xr.DataArray], Any]
+    x: xr.DataArray
+    y: xr.DataArray
+
+    def without(self, remove: Remove) -> Any:
+        """A model trained without what `remove` takes away."""
+        return self.train(remove(self.x), self.y)
+
+
+def ablation(
+    model: Any,
+    x: xr.DataArray,
+    y: xr.DataArray,
+    *,
+    fill: Any,
+    region: xr.DataArray | None = None,
+    lags: Sequence[float] = (),
+    absent: Mapping[str, xr.DataArray] | None = None,
+    controls: int = 20,
+    weights: xr.DataArray | None = None,
+    over: Sequence[Hashable] = SPACE,
+    lag: str = "lag",
+    blocks: Blocks | int = 12,
+    draws: int = 1,
+    seed: int = 0,
+    chunk: int = 256,
+    **settings: Any,
+) -> xr.Dataset:
+    """The skill of a model from which parts of the input are taken away.
+
+    With prediction f and truth y, weights w, sums over samples and the dims `over`, and bars for weighted means:
+    ``rmse = sqrt(sum w (f - y)^2 / sum w)``, and the anomaly correlation
+    ``acc = sum w (f - f̄)(y - ȳ) / sqrt(sum w (f - f̄)^2 sum w (y - ȳ)^2)``, NaN where f does not vary. An input with parts
+    missing is one the model has not met: what it loses may be due to that. Given a `Retrain`
+    for a model, each case is trained anew on an input with the same parts missing: what could be learnt without them.
+
+    Parameters
+    ----------
+    model
+        As in `tsattr.explain`, and left as it is; or a `Retrain`.
+    x
+        With the sample dim, in order of time.
+    y
+        The truth (samples first): the model's outputs, or, with a ``target=`` among the settings, the target's values.
+        NaN cells are left out.
+    fill
+        A baseline of `tsattr.baselines`: what takes the place of what is taken away.
+    region
+        Boolean over the dims of space. Gives the cases "keep region" (all else goes, at every lag) and "drop region"; and for
+        each, as a control, `controls` random regions of equal area in its place.
+    lags
+        Gives the cases "last k": what is further back than k goes.
+    absent
+        Further cases by name: boolean over some dims of `x`, True where values go.
+    controls
+        Number of random regions; see `random_regions`.
+    weights
+        Of the cells of `y`; by default the cosine of latitude where `y` has the dims `over`, else alike.
+    over
+        Dims of `y` that are summed over, where it has them; others, such as lead or target, go through.
+    lag
+        The dim of the history, whose coordinate counts back from the present.
+    blocks
+        `Blocks`, or the number of samples in a block, for the intervals.
+    draws
+        Of a fill that draws; errors are averaged over them.
+    chunk
+        Samples in memory at once.
+    **settings
+        ``target``, ``outputs``, ``sample_dim``, ``valid``, ``context``, ``batch_size``, ``device``, as of `tsattr.explain`.
+
+    Returns
+    -------
+    Dataset
+        Along ``case``, "intact" first: ``rmse`` (units of `y`), ``acc``, and ``rmse_change``, ``acc_change`` since the intact
+        input, each with ``_low`` and ``_high`` over resampled blocks of samples (changes are paired: one resample serves all
+        cases); ``rmse_random``, ``acc_random`` (dim ``control``), the skill with a random region in the place of the region.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError
+        Masks that are not boolean or do not fit; outputs that do not fit `y`; nothing to take away.
+
+    Examples
+    --------
+    >>> import tsattr as ta
+    >>> x = xr.DataArray([[2.0, 5.0], [-2.0, 7.0]] * 12, dims=("sample", "lat"))
+    >>> first = xr.DataArray([True, False], dims="lat")
+    >>> zero = ta.baselines.Constant(0.0)
+    >>> ds = ablation(lambda x: x[:, 0], x, x[:, 0], fill=zero, absent={"first": first, "others": ~first})
+    >>> ds.rmse.values.tolist(), ds.acc.values.tolist()
+    ([0.0, 2.0, 0.0], [1.0, nan, 1.0])
+    """
+    check_count("draws", draws)
+    masks: dict[str, xr.DataArray | None] = {_INTACT: None, **_masks(x, region, lags, lag), **(absent or {})}
+    if len(masks) == 1:
+        raise ValueError("there is nothing to take away: give region=, lags= or absent=")
+    trial = _Trial.of(model, x, y, weights, over, fill, draws, seed, chunk, settings)
+    found = xr.concat([trial.moments(gone) for gone in masks.values()], "case").assign_coords(case=list(masks))
+    out = _scores(found, trial.sample, blocks if isinstance(blocks, Blocks) else Blocks(blocks))
+    if region is not None and controls:
+        others = random_regions(region, controls, valid=_valid(x, region, trial.sample), seed=seed)
+        again = [xr.concat([trial.moments(gone) for gone in (~other, other)], "case") for other in others]
+        random = _skill(xr.concat(again, "control").sum(trial.sample)).assign_coords(case=[_KEEP, _DROP])
+        random = random.reindex(case=out.case).transpose("case", "control", ...)
+        out.update(random.rename({name: f"{name}_random" for name in random.data_vars}))
+    for name, values in out.data_vars.items():
+        values.attrs = {"units": y.attrs.get("units", "1") if str(name).startswith("rmse") else "1"}
+    return out.assign_attrs(fill=repr(fill), retrained=int(isinstance(model, Retrain)))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A model, its input and the truth, and what is asked of them in every case. Samples come first in `y` and `weights`."""
+
+    model: Any
+    x: xr.DataArray
+    y: xr.DataArray
+    weights: NDArray[np.float64]
+    over: Sequence[Hashable]
+    fill: Any
+    draws: int
+    seed: int
+    chunk: int
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, model: Any, x: xr.DataArray, y: xr.DataArray, weights: Any, over: Sequence[Hashable], *rest: Any
+    ) -> _Trial:
+        sample = rest[-1].get("sample_dim") or "sample"
+        y = y.transpose(sample, ...)
+        if y.sizes[sample] != x.sizes[sample]:
+            raise ValueError(
+                f"y has {y.sizes[sample]} samples, x has {x.sizes[sample]}; give the truth of each sample of x"
+            )
+        if {sample} <= set(x.indexes) & set(y.indexes) and not x.indexes[sample].equals(y.indexes[sample]):
+            raise ValueError(f"y has other labels along {sample!r} than x; give y.sel({sample}=x.{sample})")
+        if weights is None:
+            weights = area_weights(y) if set(over) <= set(y.dims) else xr.ones_like(y[0], dtype=float)
+        return cls(model, x, y, _everywhere(xr.align(weights, y[0], join="exact")[0], y[0]).values, over, *rest)
+
+    @property
+    def sample(self) -> str:
+        return str(self.y.dims[0])
+
+    def moments(self, gone: xr.DataArray | None) -> xr.DataArray:
+        """Sums (moment, sample, ...) without the cells that are gone, from which skill is made."""
+
+        def remove(part: xr.DataArray, draw: int = 0, valid: Any = None) -> xr.DataArray:
+            if gone is None:
+                return part
+            return ablated(part, gone, self.fill, draw=draw, seed=self.seed, valid=valid, sample_dim=self.sample)
+
+        model = self.model.without(remove) if isinstance(self.model, Retrain) else self.model
+        parts = []
+        for at, part, rest in chunks(self.x, self.chunk, self.settings):
+            filled = (remove(part, draw, rest.get("valid")) for draw in range(self.draws))
+            parts.append(np.mean([self._sums(_predicted(model, v, self.y[at], rest), at) for v in filled], axis=0))
+        kept = [d for d in self.y.dims if d not in self.over]
+        coords = {d: self.y[d] for d in kept if d in self.y.coords and d != self.sample} | {"moment": list(_MOMENTS)}
+        return xr.DataArray(np.concatenate(parts, 1), dims=("moment", *kept), coords=coords)
+
+    def _sums(self, f: NDArray[np.float64], at: slice) -> NDArray[np.float64]:
+        y = self.y.values[at].astype(np.float64)
+        w = np.where(np.isnan(y), 0, self.weights)
+        y, f = np.nan_to_num(y), np.where(w > 0, f, 0)
+        terms = np.stack([np.ones_like(y), (f - y) ** 2, f, y, f**2, y**2, f * y])
+        return np.asarray((w * terms).sum(tuple(1 + k for k, d in enumerate(self.y.dims) if d in self.over)))
+
+
+def ablated(
+    x: xr.DataArray,
+    absent: xr.DataArray,
+    fill: Any,
+    *,
+    draw: int = 0,
+    seed: int = 0,
+    valid: Any = None,
+    sample_dim: str | None = None,
+) -> xr.DataArray:
+    """`x` with the absent cells filled by a baseline, as the methods and metrics of tsattr fill them.
+
+    Parameters
+    ----------
+    absent
+        Boolean over some dims of `x`, True where values go. Invalid cells stay as they are.
+    fill
+        A baseline of `tsattr.baselines`.
+    draw, seed
+        Which draw of a fill that draws.
+
+    Examples
+    --------
+    >>> import tsattr as ta
+    >>> x = xr.DataArray([[1.0, 2.0, np.nan]], dims=("sample", "lat"))
+    >>> gone = xr.DataArray([False, True, True], dims="lat")
+    >>> ablated(x, gone, ta.baselines.Constant(0.0)).values.tolist()
+    [[1.0, 0.0, nan]]
+    """
+    if absent.dtype != bool:
+        raise TypeError(f"absent is boolean, True where values go, got {absent.dtype}")
+    call = Call.of(_nothing, x, valid=valid, sample_dim=sample_dim, seed=seed, device="cpu")
+    bound = call.inputs.bind(fill, "baseline")
+    gone = torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent"))
+    parts = []
+    with call.running(False, call.inputs.n) as engine:
+        for at, samples in call.chunks(engine):
+            every = torch.arange(samples.n)
+            parts.append(samples.fill(bound, every, torch.full_like(every, draw), gone if len(gone) == 1 else gone[at]))
+    order = (call.inputs.sample_dim, *call.inputs.variables[0].axes.dims)
+    return x.transpose(*order).copy(data=torch.cat(parts).numpy()).transpose(*x.dims)
+
+
+def random_regions(
+    region: xr.DataArray,
+    number: int,
+    *,
+    valid: xr.DataArray | None = None,
+    area: xr.DataArray | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
+    """Discs of the area of a region, anywhere else: the control for whether *this* region matters.
+
+    A disc is grown cell by cell, by great-circle distance, from a centre drawn by area, until its area is nearest to that of
+    the region. It keeps out of the region where there is room for it.
+
+    Parameters
+    ----------
+    region
+        Boolean, with latitudes and longitudes.
+    valid
+        Boolean of the same dims: the cells that count (no land); by default all.
+    area
+        Of each cell; by default the cosine of latitude.
+
+    Returns
+    -------
+    DataArray
+        Boolean: ``control`` and the dims of the region.
+
+    Examples
+    --------
+    >>> grid = {"lat": [-30.0, 0.0, 30.0], "lon": np.arange(0.0, 360.0, 30.0)}
+    >>> region = xr.DataArray(np.zeros((3, 12), bool), dims=("lat", "lon"), coords=grid)
+    >>> region[1, :2] = True
+    >>> random_regions(region, 2).sum(["lat", "lon"]).values.tolist()
+    [2, 2]
+    """
+    check_count("number", number)
+    if region.dtype != bool:
+        raise TypeError(f"a region is boolean, True inside, got {region.dtype}")
+    usable = xr.ones_like(region) if valid is None else valid.transpose(*region.dims)
+    size = _everywhere(area_weights(region) if area is None else area, region)
+    wanted, left = (float(size.where(cells).sum()) for cells in (region & usable, usable & ~region))
+    if not (wanted and left):
+        raise ValueError(
+            f"the region holds {int((region & usable).sum())} of {int(usable.sum())} valid cells: there is no other"
+        )
+    chance = size.where(usable & ~region if left >= wanted else usable, 0).values.ravel()
+    lat, lon = (_everywhere(c, region).values.ravel() for c in coordinates(region))
+    found = np.zeros((number, region.size), bool)
+    for row, at in zip(found, np.random.default_rng(seed).choice(region.size, number, p=chance / chance.sum())):
+        km = distance(region, lat=lat[at], lon=lon[at]).transpose(*region.dims).values.ravel()
+        order = np.lexsort((km, chance == 0))
+        row[order[: 1 + np.abs(chance[order].cumsum() - wanted).argmin()]] = True
+    dims = ("control", *region.dims)
+    return xr.DataArray(found.reshape(number, *region.shape), dims=dims, coords=region.coords)
+
+
+def _everywhere(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    return values.broadcast_like(like).transpose(*like.dims)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """A target that keeps the whole outputs: its value is of no use."""
+
+    compares = True
+
+    def bind(self, outputs: Axes) -> Value:
+        return lambda y, y0: y.flatten(1).sum(1) if y.ndim > 1 else y
+
+
+def _nothing(rows: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(len(rows))
+
+
+def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The model's outputs, or its target values where one is asked for, of the shape of `y`."""
+    target = settings.get("target")
+    call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
+    with call.running(False, call.inputs.n) as engine:
+        every = [samples for _, samples in call.chunks(engine)]
+    kept = [samples.prediction if samples.y0 is None or target is not None else samples.y0 for samples in every]
+    found = torch.cat(kept).cpu().numpy()
+    if found.size != y.size or (found.ndim == y.ndim and found.shape != y.shape):
+        what = "outputs" if target is None else "target values"
+        raise ValueError(f"the model's {what} have shape {found.shape}, y has {dict(y.sizes)}; they must be the same")
+    return found.reshape(y.shape)
+
+
+def _masks(
+    x: xr.DataArray, region: xr.DataArray | None, lags: Sequence[float], lag: str
+) -> dict[str, xr.DataArray | None]:
+    spatial = {} if region is None else {_KEEP: ~region, _DROP: region}
+    return {**spatial, **{f"last {k:g}": lags_back(x, lag) > k for k in lags}}
+
+
+def _valid(x: xr.DataArray, region: xr.DataArray, sample: str) -> xr.DataArray:
+    known = x.isel({sample: 0}).notnull()
+    return known.any([d for d in known.dims if d not in region.dims])
+
+
+def _skill(sums: xr.DataArray) -> xr.Dataset:
+    """Root mean square error and anomaly correlation from sums along ``moment``."""
+    mean = sums / sums.sel(moment="weight")
+    error, f, y, ff, yy, fy = (mean.sel(moment=name, drop=True) for name in _MOMENTS[1:])
+    vf, vy = ff - f**2, yy - y**2
+    # What is left of the variance of a constant is rounding.
+    acc = ((fy - f * y) / np.sqrt(vf * vy)).where((vf > 1e-12 * ff) & (vy > 1e-12 * yy))
+    return xr.Dataset({"rmse": np.sqrt(error), "acc": acc})
+
+
+def _scores(sums: xr.DataArray, sample: str, blocks: Blocks) -> xr.Dataset:
+    """Skill of each case and its change since the intact input, with intervals."""
+
+    def scores(total: xr.DataArray) -> xr.Dataset:
+        skill = _skill(total)
+        change = skill - skill.sel(case=_INTACT, drop=True)
+        return skill.merge(change.rename({name: f"{name}_change" for name in skill.data_vars}))
+
+    number = -(-sums.sizes[sample] // (size := blocks.joined(sums.sizes[sample])))
+    of_block = sums.coarsen({sample: size}, boundary="pad").sum().rename({sample: "block"})
+    weights = xr.DataArray(blocks.weights(number), dims=(RESAMPLE, "block"))
+    drop = [c for c in of_block.coords if "block" in of_block[c].dims]
+    return blocks.interval(scores(sums.sum(sample)), scores(xr.dot(weights, of_block.drop_vars(drop), dim="block")))

@@ -1,0 +1,378 @@
+"""Importance pooled over thousands of samples without holding them, with block-bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..core.results import check_count
+from ..explain import explain
+from .blocks import RESAMPLE, Blocks, chunks, cut, slabs
+
+Function = Callable[[xr.DataArray], xr.Dataset]
+
+_ALL = "all"
+_TERM: dict[str, Callable[[Any], Any]] = {"mean": lambda v: v, "mean_absolute": np.abs, "rms": np.square}
+
+
+@dataclass
+class Pool:
+    """Statistics of maps over samples that come chunk by chunk, in order of time, and are not held.
+
+    For each cell, over the samples where it has a value: ``mean = sum a / n``, ``mean_absolute = sum |a| / n``,
+    ``rms = sqrt(sum a^2 / n)``, and quantiles. What is kept are the sums of each block of consecutive samples, so that
+    intervals need no second pass, and for quantiles at most `keep` maps drawn at random (all, as long as there are no more:
+    then they are exact; else a quantile's rank has a standard error of ``sqrt(q (1 - q) / keep)``). Nothing depends on how
+    the samples are cut into chunks.
+
+    Parameters
+    ----------
+    blocks
+        `Blocks`, or the number of samples in a block.
+    statistics
+        Those to keep; each takes ``blocks.most`` maps in float64, as does the count.
+    quantiles
+        Probabilities, such as ``(0.1, 0.5, 0.9)``: the smallest value that at least this share of the samples does not
+        exceed. Their intervals are those of the share, read off the distribution (Woodruff, JASA 1952).
+    keep
+        The most maps kept for quantiles, of each condition.
+    variable
+        The variable of a result that is pooled, if it is not ``attribution``.
+    sample_dim
+        The dim of the samples of a bare DataArray; a result of `explain` says its own.
+
+    Examples
+    --------
+    >>> maps = xr.DataArray([[1.0, -1.0], [3.0, 1.0]], dims=("sample", "lat"))
+    >>> found = Pool(blocks=1).update(maps[:1]).update(maps[1:]).result()
+    >>> found["mean"].values.tolist(), found["mean_absolute"].values.tolist(), found.mean_low.values.tolist()
+    ([2.0, 0.0], [2.0, 1.0], [1.0, -1.0])
+    """
+
+    blocks: Any = field(default_factory=Blocks)
+    statistics: Sequence[str] = ("mean", "mean_absolute", "rms")
+    quantiles: Sequence[float] = ()
+    keep: int = 256
+    variable: str = "attribution"
+    sample_dim: str = "sample"
+    samples: int = field(default=0, init=False)
+    by: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.blocks = self.blocks if isinstance(self.blocks, Blocks) else Blocks(self.blocks)
+        check_count("keep", self.keep)
+        if not self.statistics or (unknown := [s for s in self.statistics if s not in _TERM]):
+            raise ValueError(f"statistics are some of {list(_TERM)}, got {list(unknown or self.statistics)}")
+        if wrong := [q for q in self.quantiles if not 0 <= q <= 1]:
+            raise ValueError(f"quantiles are probabilities between 0 and 1, got {wrong}")
+        self._rng = np.random.default_rng(self.blocks.seed)
+        self._like: xr.DataArray | None = None
+        self._sums: dict[str, NDArray[np.float64]] = {}  # by label: (count and statistics, blocks, cells)
+        self._kept: dict[str, tuple[NDArray[Any], ...]] = {}  # by label: lottery numbers, positions and maps
+
+    def update(self, ds: xr.Dataset | xr.DataArray, by: Any = None) -> Pool:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        ds
+            A result of `explain`, or maps with a sample dim. NaN cells, and so samples without a map, are left out.
+        by
+            The condition of each sample, such as the phase of El Nino or the season: labels (samples,), in a DataArray
+            whose name becomes that of the dim. A sample labelled NaN, None or "" counts among "all" only.
+
+        Raises
+        ------
+        KeyError, ValueError
+            No such variable or sample dim; cells other than before; labels that do not fit.
+        """
+        maps = self._maps(ds)
+        labels = self._labels(by, maps)
+        values = maps.values.reshape(len(maps), -1)
+        values = np.where(np.isfinite(values), values, np.nan)
+        position = self.samples + np.arange(len(values))
+        self._join(self.blocks.joined(self.samples), self.blocks.joined(self.samples + len(values)))
+        self.samples += len(values)
+        block = position // self.blocks.joined(self.samples)
+        lot = self._rng.random(len(values))
+        for label in np.unique(labels):
+            mine = labels == label
+            for b in np.unique(block[mine]):  # one after another: in float64 all are several times the chunk
+                self._add(str(label), b, values[mine & (block == b)].astype(np.float64))
+            if self.quantiles:
+                self._draw(str(label), lot[mine], position[mine], values[mine])
+        return self
+
+    def result(self) -> xr.Dataset:
+        """What has been pooled so far.
+
+        Returns
+        -------
+        Dataset
+            The dims of one map, and with conditions theirs, "all" first: each statistic and ``quantile`` (dim
+            ``probability``), with ``_low`` and ``_high``, the ends of its interval; ``samples``, how many have a value.
+            Attrs: number of samples and blocks, samples in a block, level, resamples.
+        """
+        sums = self._totals()
+        count = self._labelled({k: v[0].sum(0) for k, v in sums.items()})
+        out = xr.Dataset({"samples": count.astype(int).drop_attrs()})
+        for name in self.statistics:
+            out[name] = self.maps(name)
+            ends = {k: self._ends(name, v[self._terms(name)]) for k, v in sums.items()}
+            out[f"{name}_low"], out[f"{name}_high"] = self._labelled(ends, ("end",)).transpose("end", ...)
+        if self.quantiles:
+            found = self._labelled({k: self._quantiles(k) for k in sums}, ("end", "probability"))
+            for end, values in zip(("", "_low", "_high"), found.transpose("end", ...)):
+                out[f"quantile{end}"] = values.assign_coords(probability=list(self.quantiles))
+        out.attrs = {"samples": self.samples, "blocks": self._number, "samples_in_block": self._size}
+        return out.assign_attrs(level=self.blocks.level, resamples=self.blocks.resamples)
+
+    def maps(self, statistic: str = "mean_absolute") -> xr.DataArray:
+        """One statistic over all samples, of each condition."""
+        terms = self._terms(statistic)
+        return self._labelled({k: _ratio(statistic, *v[terms].sum(1)) for k, v in self._totals().items()})
+
+    def resampled(self, statistic: str = "mean_absolute") -> Iterator[xr.DataArray]:
+        """The same over resampled blocks, some resamples (dim ``resample``) at a time."""
+        sums = {k: v[self._terms(statistic)] for k, v in self._totals().items()}
+        weights = self.blocks.weights(self._number)
+        for w in slabs(weights, next(iter(sums.values())).shape[-1] * len(sums), axis=0):
+            yield self._labelled({k: _ratio(statistic, *(w @ v)) for k, v in sums.items()}, (RESAMPLE,))
+
+    def interval(self, f: Function, statistic: str = "mean_absolute") -> xr.Dataset:
+        """A function of the pooled map with its interval: `f` of each resample's map.
+
+        Parameters
+        ----------
+        f
+            From a map to a Dataset; it meets the dim ``resample`` besides those of the map, and must keep it.
+
+        Returns
+        -------
+        Dataset
+            As `f` returns it, with ``<name>_low`` and ``<name>_high``.
+        """
+        parts = [f(maps) for maps in self.resampled(statistic)]
+        differ = [name for name, values in parts[0].data_vars.items() if RESAMPLE in values.dims]
+        found = xr.concat([part[differ] for part in parts], RESAMPLE)
+        return self.blocks.interval(f(self.maps(statistic)), found.where(self._number > 1))
+
+    @property
+    def _size(self) -> int:
+        return self.blocks.joined(self.samples)
+
+    @property
+    def _number(self) -> int:
+        return -(-self.samples // self._size)
+
+    def _terms(self, statistic: str) -> list[int]:
+        """Where its sum and the count are."""
+        if statistic not in self.statistics:
+            raise KeyError(
+                f"the pool keeps {list(self.statistics)}, not {statistic!r}: Pool(statistics=({statistic!r}, ...))"
+            )
+        return [1 + list(self.statistics).index(statistic), 0]
+
+    def _maps(self, ds: xr.Dataset | xr.DataArray) -> xr.DataArray:
+        """The maps, samples first and cells as in the first chunk."""
+        sample = self.sample_dim
+        if isinstance(ds, xr.Dataset):
+            if self.variable not in ds:
+                raise KeyError(f"the result has no variable {self.variable!r}; it has {list(ds.data_vars)}")
+            sample = str(ds["status"].dims[0]) if "status" in ds else sample
+            ds = ds[self.variable]
+        if sample not in ds.dims:
+            raise ValueError(f"the maps have dims {ds.dims}, none of them the sample dim {sample!r}; give sample_dim=")
+        like = ds.drop_vars([c for c in ds.coords if sample in ds[c].dims]).isel({sample: 0})
+        if self._like is None:
+            self._like = like
+        expected = self._like
+        same = set(like.dims) == set(expected.dims) and all(
+            like.sizes[d] == n and (d not in expected.indexes or expected.indexes[d].equals(like.indexes.get(d)))
+            for d, n in expected.sizes.items()
+        )
+        if not same:
+            raise ValueError(f"maps {dict(like.sizes)} with other cells than the first chunk's {dict(expected.sizes)}")
+        return ds.transpose(sample, *expected.dims)
+
+    def _labels(self, by: Any, maps: xr.DataArray) -> NDArray[np.str_]:
+        """The label of each sample, "" for none."""
+        if by is None:
+            if self.by is not None:
+                raise ValueError(f"earlier samples came with a condition {self.by!r}: give by= with these too")
+            return np.full(len(maps), "")
+        sample = maps.dims[0]
+        if isinstance(by, xr.DataArray):
+            theirs, mine = by.indexes.get(sample), maps.indexes.get(sample)
+            if by.dims != (sample,) or (theirs is not None and mine is not None and not theirs.equals(mine)):
+                raise ValueError(
+                    f"by has dims {by.dims} or other labels than the maps; give by.sel({sample}=x.{sample})"
+                )
+        name = str(getattr(by, "name", None) or "condition")
+        if self.by not in (None, name) or (self.by is None and self.samples):
+            raise ValueError(f"by is called {name!r}, the condition of the earlier samples {self.by!r}; keep to one")
+        labels = np.array(["" if v is None or v != v else str(v) for v in np.asarray(by).tolist()])
+        if len(labels) != len(maps):
+            raise ValueError(f"by has {len(labels)} labels for {len(maps)} samples; give one for each")
+        if _ALL in labels:
+            raise ValueError(f"a condition is called {_ALL!r}, which stands for all samples; give it another name")
+        self.by = name
+        return labels
+
+    def _join(self, size: int, wanted: int) -> None:
+        """Join neighbouring blocks until they are as long as wanted."""
+        while size < wanted:
+            for label, sums in self._sums.items():
+                half = np.zeros_like(sums)
+                half[:, : sums.shape[1] // 2] = sums[:, 0::2] + sums[:, 1::2]
+                self._sums[label] = half
+            size *= 2
+
+    def _add(self, label: str, block: int, values: NDArray[np.float64]) -> None:
+        if label not in self._sums:
+            # Zeros take no memory before they are written to.
+            self._sums[label] = np.zeros((1 + len(self.statistics), self.blocks.most, values.shape[1]))
+        known = ~np.isnan(values)
+        values = np.where(known, values, 0)
+        for total, term in zip(self._sums[label][:, block], (known, *(_TERM[s](values) for s in self.statistics))):
+            total += term.sum(0)
+
+    def _draw(self, label: str, *new: NDArray[Any]) -> None:
+        """Keep the maps with the lowest lottery numbers: a random sample of all that have come, in any chunks."""
+        old = self._kept.get(label)
+        parts = new if old is None else tuple(np.concatenate(pair) for pair in zip(old, new))
+        best = np.argsort(parts[0], kind="stable")[: self.keep]
+        self._kept[label] = tuple(part[best] for part in parts)
+
+    def _totals(self) -> dict[str, NDArray[np.float64]]:
+        """Count and sums (terms, blocks, cells) of all samples and of each condition."""
+        if not self._sums:
+            raise ValueError("the pool is empty: give it results of explain with update(ds)")
+        parts = {label: v[:, : self._number] for label, v in sorted(self._sums.items())}
+        every = next(iter(parts.values())) if len(parts) == 1 else np.sum(list(parts.values()), axis=0)
+        return {_ALL: every} | {label: v for label, v in parts.items() if label}
+
+    def _labelled(self, found: Mapping[str, NDArray[np.float64]], lead: tuple[str, ...] = ()) -> xr.DataArray:
+        """Arrays (*lead, cells) of each condition as labelled maps."""
+        like = self._like
+        assert like is not None
+        values = np.stack(list(found.values()), len(lead))
+        values = values.reshape(*values.shape[:-1], *like.shape)
+        data = xr.DataArray(values, dims=(*lead, "condition", *like.dims), coords=like.coords, attrs=like.attrs)
+        if self.by is None:
+            return data.isel(condition=0)
+        return data.rename(condition=self.by).assign_coords({self.by: list(found)})
+
+    def _ends(self, statistic: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, cells): the interval of each cell, from its sum and count (2, blocks, cells)."""
+        weights = self.blocks.weights(self._number)
+        return np.concatenate(
+            [self.blocks.ends(_ratio(statistic, *(weights @ part))) for part in slabs(sums, len(weights))], -1
+        )
+
+    def _quantiles(self, condition: str) -> NDArray[np.float64]:
+        """(3, quantiles, cells): of the maps kept, and the ends of their intervals."""
+        kept = self._kept if condition == _ALL else {condition: self._kept[condition]}
+        lot, position, values = (np.concatenate(parts) for parts in zip(*kept.values()))
+        best = np.argsort(lot, kind="stable")[: self.keep]
+        member = (position[best] // self._size == np.arange(self._number)[:, None]).astype(np.float64)
+        parts = slabs(values[best].astype(np.float64), self.blocks.resamples)
+        return np.concatenate([self._quantiles_of(part, member) for part in parts], -1)
+
+    def _quantiles_of(self, values: NDArray[np.float64], member: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Quantiles of values (kept, cells) in blocks, `member` (blocks, kept), with their intervals after Woodruff.
+
+        The share of values up to the quantile is a mean and cheap to resample; its interval is read off the distribution.
+        """
+        ordered, number = np.sort(values, axis=0), np.isfinite(values).sum(0)  # missing ones come last
+
+        def at(share: Any) -> NDArray[np.float64]:
+            rank = np.clip(np.ceil(np.nan_to_num(share) * number - 1e-9) - 1, 0, np.maximum(number - 1, 0)).astype(int)
+            return np.where(np.isnan(share), np.nan, np.take_along_axis(ordered, rank[None], 0)[0])
+
+        weights = self.blocks.weights(self._number)
+        count = member @ np.isfinite(values)
+        found = np.empty((3, len(self.quantiles), values.shape[1]))
+        for k, q in enumerate(self.quantiles):
+            found[0, k] = at(q)
+            below = member @ (values <= found[0, k])
+            with np.errstate(invalid="ignore"):
+                share = below.sum(0) / number
+            low, high = self.blocks.ends(_ratio("mean", weights @ below, weights @ count))
+            found[1:, k] = at(q + share - high), at(q + share - low)
+        return found
+
+
+def pooled(
+    model: Any, x: Any, method: Any, *, pool: Pool | None = None, by: Any = None, chunk: int = 64, **settings: Any
+) -> Pool:
+    """Explain samples a chunk at a time and pool their maps, so that neither input nor maps are in memory at once.
+
+    Parameters
+    ----------
+    model, method
+        As in `tsattr.explain`.
+    x
+        A DataArray or a Dataset in order of time; one that is read lazily is read chunk by chunk.
+    pool
+        A `Pool` to go on with; a new one, of defaults, if None.
+    by
+        The condition of each sample; see `Pool.update`.
+    chunk
+        Samples explained at once.
+    **settings
+        Further arguments of `tsattr.explain`. Entries of ``context``, and a ``valid`` that has the sample dim, are cut
+        like `x`.
+
+    Returns
+    -------
+    Pool
+
+    Examples
+    --------
+    >>> import tsattr as ta
+    >>> x = xr.DataArray(np.eye(4), dims=("sample", "lat"))
+    >>> pool = pooled(lambda x: x.sum(1), x, ta.IntegratedGradients(), by=["warm", "cold"] * 2, chunk=3)
+    >>> pool.result()["mean"].sel(condition="warm").values.round(9).tolist()
+    [0.5, 0.0, 0.5, 0.0]
+    """
+    pool = Pool() if pool is None else pool
+    for at, part, own in chunks(x, chunk, settings):
+        pool.update(explain(model, part, method, **own), cut(by, at, settings.get("sample_dim")))
+    return pool
+
+
+def estimate(f: Function, importance: Pool | xr.DataArray, null: xr.DataArray | None = None) -> xr.Dataset:
+    """``f(map)``, with intervals where `importance` is a `Pool`, and ``<name>_null`` of the null's maps beside it."""
+    if isinstance(importance, Pool):
+        out = importance.interval(f)
+    else:
+        out = f(_importances(importance))
+    if null is not None:
+        for name, values in f(_importances(null)).data_vars.items():
+            if "member" in values.dims:
+                out[f"{name}_null"] = values
+    return out
+
+
+def _importances(maps: xr.DataArray) -> xr.DataArray:
+    if not isinstance(maps, xr.DataArray):
+        raise TypeError(
+            f"importance is a Pool or a DataArray, got {type(maps).__name__}; of a result: abs(ds.attribution)"
+        )
+    if bool((maps < 0).any()):
+        raise ValueError(
+            f"importance is at least 0, got {float(maps.min()):.3g}; give abs(attribution), or a Pool of it"
+        )
+    return maps
+
+
+def _ratio(statistic: str, total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):
+        mean = total / count
+    return np.sqrt(mean) if statistic == "rms" else mean
