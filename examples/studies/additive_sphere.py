@@ -61,13 +61,13 @@ def dense(field: AdditiveField, widths: tuple[int, ...]) -> nn.Module:
 def train(field: AdditiveField, size: Size, seed: int) -> tuple[nn.Module, float]:
     """A network that has met every sample once, and its R2 on others. Outputs are scaled while it learns."""
     torch.manual_seed(seed)
-    net, exact = dense(field, size.widths), field.model()
+    net = dense(field, size.widths)
     spread = float(field.linear().variance) ** 0.5
     pieces = size.chunk // 200
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=size.chunks * pieces, pct_start=0.2)
     for c in range(size.chunks):
-        x, y = states(field, exact, size.chunk, seed=TRAIN, first=c * size.chunk)
+        x, y = states(field, size.chunk, seed=TRAIN, first=c * size.chunk)
         for rows, truth in zip(x.chunk(pieces), (y / spread).chunk(pieces)):
             optimiser.zero_grad()
             nn.functional.mse_loss(net(rows), truth).backward()
@@ -76,16 +76,14 @@ def train(field: AdditiveField, size: Size, seed: int) -> tuple[nn.Module, float
     with torch.no_grad():
         net[-2].weight *= spread
         net[-2].bias *= spread
-        x, y = states(field, exact, 10_000, seed=TEST, first=10_000)
+        x, y = states(field, 10_000, seed=TEST, first=10_000)
         return net.eval(), float(1 - (net(x) - y).var() / y.var())
 
 
-def states(field: AdditiveField, exact: nn.Module, samples: int, *, seed: int, first: int = 0) -> tuple[Tensor, Tensor]:
-    """States and outputs without the truth, which training does not need."""
-    x = torch.as_tensor(field.states.draw(samples, (field.seed, 1, seed), first), dtype=torch.float32)
-    x = x.unflatten(1, field.cells.shape)
-    with torch.no_grad():
-        return x, exact(x).float()
+def states(field: AdditiveField, samples: int, *, seed: int, first: int = 0) -> tuple[Tensor, Tensor]:
+    """States and outputs in float32."""
+    ds = field.sample(samples, seed=seed, first=first, truth=False)
+    return torch.as_tensor(ds.x.values), torch.as_tensor(ds.y.values).float()
 
 
 def linear_model(field: AdditiveField) -> nn.Module:
@@ -137,8 +135,8 @@ def scored(field: AdditiveField, models: dict[str, nn.Module], size: Size, seed:
 
 def ridge_rows(field: AdditiveField, samples: int = 20_000) -> Iterator[dict[str, float]]:
     """Test R2 and correlation with the truth of ridge regressions and of the closed form."""
-    exact, cells = field.model(), field.cells.values
-    (x, y), (held_x, held_y) = (states(field, exact, samples, seed=s, first=50_000) for s in (TRAIN, TEST))
+    cells = field.cells.values
+    (x, y), (held_x, held_y) = (states(field, samples, seed=s, first=50_000) for s in (TRAIN, TEST))
     ds = field.sample(200, seed=TEST)
     fits = {f"{r:g}": Ridge(alpha=r).fit(x.flatten(1).numpy(), y.numpy()) for r in RIDGES}
     coefficients = {name: (fit.coef_, fit.intercept_) for name, fit in fits.items()}

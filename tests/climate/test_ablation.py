@@ -197,6 +197,16 @@ def test_draws_and_chunks():
     assert float(whole.rmse.sel(case="gone")) == pytest.approx(np.sqrt(np.mean(errors)), rel=1e-12)
 
 
+def test_what_goes_may_differ_between_samples():
+    model, x, y, w = planted()
+    gone = (x.sample % 3 == 0) & (x.lat > 0)
+    cut = ablated(x, gone, ZERO)
+    xr.testing.assert_equal(cut, xr.where(gone & x.notnull(), 0.0, x).transpose(*x.dims))
+    ds = ablation(model, x, y, fill=ZERO, absent={"north": gone}, chunk=7)
+    lost = (x.where(gone) * w).sum(["lag", "lat", "lon"])
+    assert float(ds.rmse.sel(case="north")) == pytest.approx(float(np.sqrt((lost**2).mean())), rel=1e-10)
+
+
 def test_land_is_never_touched_and_valid_is_kept():
     x = histories(5)
     valid = x.lat < 40

@@ -236,6 +236,8 @@ def test_refusals():
         radial_profile(a.rename(lat="y", lon="x"), km)
     with pytest.raises(ValueError, match="lat"):
         radial_profile(a.assign_coords(lat=a.lat + 1e-3), km)  # cells that do not match are never left out
+    with pytest.raises(ValueError, match="lat"):
+        lag_distance(a.assign_coords(lat=a.lat + 1e-3), km)
     with pytest.raises(ValueError, match="width in km above 0"):
         radial_profile(a, km, bins=-1)
     with pytest.raises(ValueError, match=r"edges of bins increase.*\[3.0, 2.0\]"):

@@ -211,6 +211,10 @@ def test_samples_depend_on_their_number_and_seed_alone(field, ds):
     assert not np.allclose(other.sample(6, seed=1).x, ds.x, equal_nan=True)
 
 
+def test_samples_without_their_truth(field, ds):
+    xr.testing.assert_identical(field.sample(6, seed=1, truth=False), ds.drop_vars("truth"))
+
+
 def test_the_truth_follows_the_labels_and_not_the_batch(field, ds):
     flipped = ds.x.isel(lat=slice(None, None, -1)).roll(lon=5, roll_coords=True).transpose("lon", "sample", "lat")
     found = field.truth(flipped)

@@ -26,7 +26,7 @@ class Teleconnection:
     """Two distant places that vary against each other: a term ``v v'`` of a covariance.
 
     ``v = strength (exp(-r^2 / 2 w^2) + sign exp(-q^2 / 2 w^2))`` with r and q the great-circle distances from the two
-    places. Correlations of -s^2 / (1 + s^2) or its like arise between them.
+    places. Where these are far apart, their correlation is about ``sign s^2 / (1 + s^2)``.
 
     Parameters
     ----------
@@ -74,11 +74,14 @@ def grid_cells(
     >>> dict(cells.sizes), cells.lat.values[:2].tolist(), cells.lon.values[:2].tolist()
     ({'lat': 18, 'lon': 36}, [-85.0, -75.0], [5.0, 15.0])
     """
-    rows, columns = ((high - low) / step for low, high in (lat, lon))
-    if not step > 0 or rows % 1 or columns % 1:
+    if not step > 0:
+        raise ValueError(f"a grid's step is above 0 degrees, got {step}")
+    cells = np.array([(high - low) / step for low, high in (lat, lon)])
+    rows, columns = cells.round().astype(int)
+    if not np.allclose(cells, (rows, columns)):
         raise ValueError(f"a grid's step divides lat={lat} and lon={lon} into whole cells, got {step} degrees")
     return xr.DataArray(
-        np.ones((int(rows), int(columns)), bool),
+        np.ones((rows, columns), bool),
         dims=("lat", "lon"),
         coords={
             "lat": ("lat", lat[0] + step * (np.arange(rows) + 0.5), {"units": "degrees_north"}),
@@ -141,6 +144,15 @@ def great_circle_correlation(
     return as_correlation(covariance, len(places))
 
 
+def cell_correlation(
+    mask: xr.DataArray, covariance: Any, length_km: float, teleconnections: Sequence[Teleconnection]
+) -> Floats:
+    """Of the user's covariance; without one, of great-circle distance."""
+    if covariance is None:
+        return great_circle_correlation(mask, length_km, teleconnections)
+    return as_correlation(covariance, int(mask.sum()))
+
+
 def as_correlation(covariance: Any, cells: int) -> Floats:
     """A covariance matrix scaled to a unit diagonal; ValueError unless it is one, and of so many cells."""
     c = np.asarray(covariance, np.float64)
@@ -173,7 +185,7 @@ def square_root(covariance: Floats) -> Floats:
     return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NormalStates:
     """Normal states with unit variances: correlation in time and in space, ``Cov(x_ti, x_sj) = T_ts S_ij``.
 
@@ -187,6 +199,9 @@ class NormalStates:
 
     space: Floats
     time: Floats = field(default_factory=lambda: np.ones((1, 1)))
+
+    def __repr__(self) -> str:
+        return f"NormalStates({len(self.time)} times of {len(self.space)} cells)"
 
     @cached_property
     def _roots(self) -> tuple[Floats, Floats]:

@@ -24,7 +24,7 @@ _WARM_POOL, _WARM_KM = (0.0, 230.0), 3000.0
 _PERIOD, _LONGEST, _SHORTEST = 48.0, 14.0, 1.5  # months: of the rotation of the first two modes, and decay times
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearInverseModel:
     """A field that is a few patterns times a first-order autoregression: ``x = E z``, ``z(t+1) = G z(t) + e``, e ~ N(0, Q).
 
@@ -53,6 +53,10 @@ class LinearInverseModel:
     projection: xr.DataArray
     propagator: Floats
     noise: Floats
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{d}={n}" for d, n in self.patterns.sizes.items())
+        return f"LinearInverseModel({sizes}; {int(self.cells.sum())} cells)"
 
     @cached_property
     def covariance(self) -> Floats:

@@ -15,11 +15,10 @@ from .covariance import (
     PACIFIC,
     NormalStates,
     Teleconnection,
-    as_correlation,
     autoregressive_correlation,
     blob,
+    cell_correlation,
     checked_mask,
-    great_circle_correlation,
     grid_cells,
 )
 
@@ -108,10 +107,7 @@ def additive_history(
     mask = grid_cells(grid, **PACIFIC) if mask is None else checked_mask(mask)
     steps = ("lag", np.arange(-lags, 0), {"long_name": "steps before the forecast"})
     cells = mask.expand_dims(lag=lags).assign_coords(lag=steps)
-    if covariance is None:
-        space = great_circle_correlation(mask, length_km, teleconnections)
-    else:
-        space = as_correlation(covariance, int(mask.sum()))
+    space = cell_correlation(mask, covariance, length_km, teleconnections)
     states = NormalStates(space, autoregressive_correlation(lags, persistence))
     knots, slopes = field_shapes(states, breaks, seed)
     away = distance(mask, lat=target[0], lon=target[1])

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from .additive import AdditiveField, as_shapes, field_shapes
-from .covariance import NormalStates, Teleconnection, as_correlation, checked_mask, great_circle_correlation, grid_cells
+from .covariance import NormalStates, Teleconnection, cell_correlation, checked_mask, grid_cells
 
 
 def additive_sphere(
@@ -27,7 +27,8 @@ def additive_sphere(
     `breaks` points, 0 among them; slopes and the other break points are draws from N(0, S) too, so that neighbours act
     alike. (The published recipe maps the points through each cell's empirical quantiles, which is the identity for N(0, 1).)
 
-    The difficulty varies much between draws: the linear share of the variance, ``.linear().r2``, runs from .4 to .95. Average
+    The difficulty varies much between draws: the linear share of the variance, ``.linear().r2``, runs from .55 to .90 over the first 24
+    (median .80). Average
     over several seeds, and say which.
 
     Parameters
@@ -71,11 +72,6 @@ def additive_sphere(
     True
     """
     mask = grid_cells(grid) if mask is None else checked_mask(mask)
-    cells = int(mask.sum())
-    if covariance is None:
-        space = great_circle_correlation(mask, length_km, teleconnections)
-    else:
-        space = as_correlation(covariance, cells)
-    states = NormalStates(space)
-    weight = xr.ones_like(mask, dtype=float) / cells
+    states = NormalStates(cell_correlation(mask, covariance, length_km, teleconnections))
+    weight = xr.ones_like(mask, dtype=float) / int(mask.sum())
     return AdditiveField(as_shapes(mask, *field_shapes(states, breaks, seed), weight), states, seed)
