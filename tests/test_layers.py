@@ -164,7 +164,9 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
     assert float(took) < 0.5
 
 
-@pytest.mark.parametrize("name", ["datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "read_wfdb"])
+@pytest.mark.parametrize(
+    "name", ["climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "read_wfdb"]
+)
 def test_lazy_names_are_listed_and_found(name):
     assert name in dir(tsattr)
     assert getattr(tsattr, name) is not None

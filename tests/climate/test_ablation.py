@@ -214,6 +214,10 @@ def test_land_is_never_touched_and_valid_is_kept():
     xr.testing.assert_equal(cut.where(~valid), x.where(~valid))
     assert (cut.where(valid & x.notnull(), 0) == 0).all()
     xr.testing.assert_equal(cut.isnull(), x.isnull())
+    model, x, y, w = planted()
+    ds = ablation(model, x, y, fill=ZERO, absent={"all": xr.ones_like(x.lat, dtype=bool)}, valid=valid)
+    lost = (x.where(valid) * w).sum(["lag", "lat", "lon"])
+    assert float(ds.rmse.sel(case="all")) == pytest.approx(float(np.sqrt((lost**2).mean())), rel=1e-10)
 
 
 def test_the_model_is_left_as_it_was():

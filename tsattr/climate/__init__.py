@@ -4,8 +4,22 @@ Fields: histories cut from a record, masks and distances on the sphere, baseline
 samples, its profiles in space and lag, and ablation in skill units.
 """
 
+from .ablation import Retrain as Retrain
+from .ablation import ablated as ablated
+from .ablation import ablation as ablation
+from .ablation import random_regions as random_regions
+from .blocks import Blocks as Blocks
+from .controls import filtered as filtered
+from .controls import leakage as leakage
+from .controls import null as null
 from .emulators import errors as errors
 from .emulators import normalised as normalised
+from .pooling import Pool as Pool
+from .pooling import pooled as pooled
+from .profiles import lag_distance as lag_distance
+from .profiles import lag_profile as lag_profile
+from .profiles import radial_profile as radial_profile
+from .profiles import separability as separability
 from .records import bins as bins
 from .records import crossed as crossed
 from .records import histories as histories

@@ -27,9 +27,8 @@ def additive_sphere(
     `breaks` points, 0 among them; slopes and the other break points are draws from N(0, S) too, so that neighbours act
     alike. (The published recipe maps the points through each cell's empirical quantiles, which is the identity for N(0, 1).)
 
-    The difficulty varies much between draws: the linear share of the variance, ``.linear().r2``, runs from .55 to .90 over the first 24
-    (median .80). Average
-    over several seeds, and say which.
+    The difficulty varies much between draws: the linear share of the variance, ``.linear().r2``, runs from .55 to .90 over the
+    first 24 seeds (median .80). Average over several seeds, and say which.
 
     Parameters
     ----------

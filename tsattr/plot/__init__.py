@@ -9,6 +9,7 @@ from .checks import completeness, convergence
 from .comparison import agreement, baselines, scores
 from .contributions import dependence, waterfall
 from .curves import curves
+from .fields import lag_distance, profile, skill, world
 from .lags import lags
 from .maps import bars, field, trace
 from .paper import ecg
@@ -27,11 +28,15 @@ __all__ = [
     "field",
     "importance",
     "interaction",
+    "lag_distance",
     "lags",
     "matrix",
+    "profile",
     "ranking",
     "scores",
     "shape",
+    "skill",
     "trace",
     "waterfall",
+    "world",
 ]
