@@ -3,7 +3,20 @@
 from .delays import spike
 from .ecg import simulate_ecg
 from .icu import read_physionet2012
+from .inverse_model import linear_inverse_model
 from .risk import simulate_risk
+from .spacetime import additive_history
+from .sphere import additive_sphere
 from .states import state, switch_feature
 
-__all__ = ["read_physionet2012", "simulate_ecg", "simulate_risk", "spike", "state", "switch_feature"]
+__all__ = [
+    "additive_history",
+    "additive_sphere",
+    "linear_inverse_model",
+    "read_physionet2012",
+    "simulate_ecg",
+    "simulate_risk",
+    "spike",
+    "state",
+    "switch_feature",
+]
