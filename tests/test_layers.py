@@ -165,7 +165,20 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
 
 
 @pytest.mark.parametrize(
-    "name", ["climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "read_wfdb"]
+    "name",
+    [
+        "AFEXRegressor",
+        "afex",
+        "climate",
+        "datasets",
+        "ecg",
+        "estimators",
+        "io",
+        "metrics",
+        "plot",
+        "report",
+        "read_wfdb",
+    ],
 )
 def test_lazy_names_are_listed_and_found(name):
     assert name in dir(tsattr)

@@ -1,7 +1,8 @@
 """Explain models of time series and tables over labelled data: ``tsattr.explain(model, x, method)``.
 
 The methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are here at once; what
-needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `estimators`, `read_wfdb`) is loaded when first used.
+needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `afex`, `estimators`, `read_wfdb`) is
+loaded when first used.
 """
 
 import importlib as _importlib
@@ -32,8 +33,15 @@ from .methods.winit import WinIT as WinIT
 
 __version__ = "0.1.0"
 
-_MODULES = ("climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report")
-_NAMES = {"AttributionTransformer": "estimators", "read_wfdb": "io", "write_wfdb": "io"}
+_MODULES = ("afex", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report")
+_NAMES = {
+    "AFEXClassifier": "afex",
+    "AFEXExplainer": "afex",
+    "AFEXRegressor": "afex",
+    "AttributionTransformer": "estimators",
+    "read_wfdb": "io",
+    "write_wfdb": "io",
+}
 
 
 def __getattr__(name: str) -> _Any:

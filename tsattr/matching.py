@@ -30,6 +30,7 @@ def read_maps(inputs: Inputs, ds: Any, targets: int) -> np.ndarray:
             a = ds[name]
         else:
             raise KeyError(f"the explanation has no variable {name!r}; give what ta.explain returned for this x")
+        a = _as_unnamed(a, v.dims)
         many = "target" in a.dims
         extra = [str(d) for d in a.dims if d not in (*v.dims, "target")]
         if extra:
@@ -54,6 +55,15 @@ def read_maps(inputs: Inputs, ds: Any, targets: int) -> np.ndarray:
     if inputs.single:
         return parts[0]
     return np.concatenate([p.reshape(inputs.n, targets, -1).astype(inputs.dtype) for p in parts], 2)
+
+
+def _as_unnamed(a: xr.DataArray, dims: tuple[str, ...]) -> xr.DataArray:
+    """`a` with the dims dim_1, ... of a bare array in place of the names that its explanation gave them, in order."""
+    unnamed = [d for i, d in enumerate(dims) if d == f"dim_{i}" and d not in a.dims]
+    own = [str(d) for d in a.dims if d not in (*dims, "target")]
+    if not unnamed or len(own) != len(unnamed):
+        return a
+    return a.drop_vars(own, errors="ignore").rename(dict(zip(own, unnamed)))
 
 
 def read_mask(inputs: Inputs, mask: Any, what: str) -> np.ndarray:

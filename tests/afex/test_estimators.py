@@ -1,0 +1,426 @@
+"""The estimators: identities that hold for every fit, and known answers."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import xarray as xr
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import tsattr as ta
+from tsattr.afex import AFEXClassifier, AFEXRegressor
+
+from .tables import mixed, numbers
+
+QUICK = {"max_epochs": 25, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    return AFEXRegressor(**QUICK).fit(*numbers())
+
+
+@pytest.fixture(scope="module")
+def several():
+    x, y = numbers()
+    return AFEXClassifier(**QUICK).fit(x, np.digitize(y, [-0.5, 0.8]))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return AFEXRegressor(**QUICK).fit(*mixed())
+
+
+def test_the_known_function_is_found(regressor):
+    x, y = numbers(2000, seed=1)
+    assert regressor.pairs_ == [(0, 1)]
+    assert regressor.score(x, y) > 0.98
+    grid = np.linspace(-0.9, 0.9, 37)
+    truth = np.sin(3 * grid)
+    found = regressor.shape(0, grid)
+    assert np.corrcoef(truth, found)[0, 1] > 0.995
+    a, b = np.meshgrid(grid, grid)
+    pair = regressor.interaction(0, 1, a.ravel(), b.ravel())
+    assert 1 - np.mean((pair - 2 * (a * b).ravel()) ** 2) / np.mean(4 * (a * b) ** 2) > 0.97
+    jump = regressor.shape(2, [0.25, 0.35])
+    assert np.isclose(np.diff(jump)[0], 1, atol=0.1)
+    assert np.abs(regressor.shape(3, grid)).max() < 0.05
+
+
+@pytest.mark.parametrize("name", ["regressor", "several", "table"])
+def test_terms_sum_to_the_score(name, request):
+    model = request.getfixturevalue(name)
+    x = mixed()[0] if name == "table" else numbers()[0]
+    x = x[:50]
+    ds = model.explain_local(x)
+    score = model.decision_function(x) if name == "several" else model.predict(x)
+    assert np.abs(ds["attribution"].sum("feature") + ds["reference"] - score).max() < 1e-6
+    assert np.abs(ds["main"].sum("feature") + ds["pair_value"].sum("pair") + ds["reference"] - score).max() < 1e-6
+    assert np.allclose(ds["prediction"], score)
+    assert np.abs(model.eval_terms(x).sum("term") + model.intercept_ - score).max() < 1e-6
+    assert (ds["standard_error"] >= 0).all()
+    columns = [np.asarray(x[c]) for c in x] if name == "table" else x.T
+    for j, values in enumerate(columns):
+        assert np.allclose(model.shape(j, values), ds["main"].isel(feature=j))
+    for i, (a, b) in enumerate(model.pairs_):
+        assert np.allclose(model.interaction(b, a, columns[b], columns[a]), ds["pair_value"].isel(pair=i))
+
+
+def test_scores_of_several_classes_are_centred(several):
+    x = numbers()[0][:20]
+    assert np.abs(several.decision_function(x).sum(1)).max() < 1e-8
+    assert np.abs(several.explain_local(x)["main"].sum("target")).max() < 1e-8
+    assert np.allclose(several.predict_proba(x).sum(1), 1)
+    assert (several.classes_[several.predict_proba(x).argmax(1)] == several.predict(x)).all()
+
+
+def test_mains_are_centred_and_pairs_pure_over_the_marginals(regressor):
+    x, _ = numbers()
+    assert np.abs(regressor.explain_local(x)["main"].mean("sample")).max() < 1e-8
+    for v in (-0.7, 0.1, 0.6):
+        assert abs(regressor.interaction(0, 1, x[:, 0], np.full(len(x), v)).mean()) < 1e-8
+        assert abs(regressor.interaction(0, 1, np.full(len(x), v), x[:, 1]).mean()) < 1e-8
+
+
+def test_over_the_data_pairs_are_uncorrelated_with_their_mains():
+    rng = np.random.default_rng(0)
+    x = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], 800)
+    y = x[:, 0] * x[:, 1] + 0.5 * x[:, 0] ** 2 + 0.1 * rng.normal(size=800)
+    data, marginals = (AFEXRegressor(purify=p, interactions=[(0, 1)], **QUICK).fit(x, y) for p in ("data", "marginals"))
+    assert np.allclose(data.predict(x), marginals.predict(x))
+    pair = data.interaction(0, 1, x[:, 0], x[:, 1])
+    assert abs(pair.mean()) < 1e-8
+    for j in (0, 1):
+        assert abs(np.mean(pair * data.shape(j, x[:, j]))) < 1e-8
+        assert abs(np.mean(pair * x[:, j])) < 1e-8
+        assert abs(data.shape(j, x[:, j]).mean()) < 1e-8
+    other = marginals.interaction(0, 1, x[:, 0], x[:, 1])
+    assert np.abs(pair - other).max() > 0.1  # the two differ where features depend on each other
+
+
+@pytest.mark.parametrize("shift", [(2.0, 5.0), (1e-3, -1.0), (1e4, 1e6)])
+def test_units_of_a_feature_do_not_matter(regressor, shift):
+    x, y = numbers()
+    scaled = x.copy()
+    scaled[:, 0] = shift[0] * x[:, 0] + shift[1]
+    other = AFEXRegressor(**QUICK).fit(scaled, y)
+    assert np.allclose(other.predict(scaled), regressor.predict(x), atol=1e-3)
+    grid = np.linspace(-1, 1, 9)
+    assert np.allclose(other.shape(0, shift[0] * grid + shift[1]), regressor.shape(0, grid), atol=2e-3)
+
+
+def test_units_of_the_outcome_scale_the_terms(regressor):
+    x, y = numbers()
+    other = AFEXRegressor(**QUICK).fit(x, 100 * y)
+    assert np.allclose(other.predict(x) / 100, regressor.predict(x), atol=1e-3)
+    assert np.allclose(other.term_importances() / 100, regressor.term_importances(), atol=1e-3)
+
+
+def test_the_order_of_the_features_does_not_matter(regressor):
+    x, y = numbers()
+    order = [2, 0, 3, 1]
+    other = AFEXRegressor(**QUICK).fit(x[:, order], y)
+    assert other.pairs_ == [(1, 3)]
+    assert np.allclose(other.predict(x[:, order]), regressor.predict(x), atol=1e-3)
+
+
+def test_the_order_of_the_rows_does_not_matter(regressor):
+    x, y = numbers()
+    order = np.random.default_rng(0).permutation(len(x))
+    assert np.allclose(AFEXRegressor(**QUICK).fit(x[order], y[order]).predict(x), regressor.predict(x))
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_row_given_twice_is_a_row_of_weight_two(classes):
+    x, y = numbers(200)
+    w = np.random.default_rng(0).integers(0, 3, 200)
+    y = np.digitize(y, np.linspace(-0.5, 0.8, classes - 1)) if classes else y
+    model = (AFEXClassifier if classes else AFEXRegressor)(**QUICK)
+    weighted = clone(model).fit(x, y, sample_weight=w)
+    repeated = clone(model).fit(np.repeat(x, w, axis=0), np.repeat(y, w))
+    ask = (lambda m: m.decision_function(x)) if classes else (lambda m: m.predict(x))
+    assert np.allclose(ask(weighted), ask(repeated), atol=1e-8)
+    normalised = clone(model).fit(x, y, sample_weight=np.full(200, 1 / 200))
+    assert np.allclose(ask(normalised), ask(clone(model).fit(x, y)))
+
+
+def test_categories_missing_values_and_unknown_levels(table):
+    x, _ = mixed()
+    effect = table.shape("ward", ["a", "b"])
+    assert np.isclose(np.diff(effect)[0], 1, atol=0.1)
+    rare = table.shape("ward", ["c"])[0] - effect[0]
+    assert 2 < rare < 3.2
+    assert table.shape("ward", ["never seen"])[0] == 0
+    known = table.shape("dose", [0.0, np.nan])
+    assert np.isclose(np.diff(known)[0], 2, atol=0.2)
+    terms = table.explain_global()
+    assert np.isclose(terms["missing"].sel(feature="dose"), known[1])
+    assert terms["missing"].isnull().values.tolist() == [True, False, True]
+    assert abs(table.explain_local(x)["main"].mean("sample")).max() < 1e-8
+    unseen = pd.DataFrame({"age": [1e6], "dose": [None], "ward": [None]}).astype({"dose": float})
+    assert np.isfinite(table.predict(unseen)).all()
+
+
+def test_values_outside_the_training_range_count_as_its_end(regressor):
+    assert np.allclose(regressor.shape(0, [5.0, -5.0]), regressor.shape(0, [1.0, -1.0]), atol=0.02)
+    assert regressor.shape(0, [5.0]) == regressor.shape(0, [500.0])
+
+
+def test_rare_levels_are_shrunk():
+    rng = np.random.default_rng(0)
+    levels = np.array([f"l{i}" for i in range(40)])
+    ward = np.r_[np.repeat(levels[:30], 30), levels[30:]]
+    truth = dict(zip(levels, rng.normal(size=40)))
+    y = np.array([truth[v] for v in ward]) + rng.normal(size=len(ward))
+    frame = pd.DataFrame({"ward": ward})
+    model = AFEXRegressor(**QUICK).fit(frame, y)
+    means = frame.assign(y=y - y.mean()).groupby("ward")["y"].mean()
+    ratio = model.shape("ward", means.index.to_numpy()) / means.to_numpy()
+    assert np.all(np.abs(ratio[means.index.isin(levels[30:])]) < 0.75)
+    assert np.median(ratio[means.index.isin(levels[:30])]) > 0.9
+
+
+@pytest.mark.parametrize("constraint", [{"monotonic_cst": [1, 0, -1]}, {"monotonic_cst": {"a": 1, "c": -1}}])
+@pytest.mark.parametrize("kind", [AFEXRegressor, AFEXClassifier])
+def test_monotone_constraints_hold_everywhere(constraint, kind):
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.uniform(-1, 1, (500, 3)), columns=list("abc"))
+    f = np.sin(4 * x["a"]) + x["b"] ** 2 - np.tanh(5 * x["c"]) + (x["a"] > 0.5)
+    y = f + 0.3 * rng.normal(size=500)
+    model = kind(**QUICK, **constraint).fit(x, y > 0.3 if kind is AFEXClassifier else y)
+    grid = np.linspace(-1.2, 1.2, 500)
+    assert np.diff(model.shape("a", grid)).min() >= -1e-10
+    assert np.diff(model.shape("c", grid)).max() <= 1e-10
+    assert np.ptp(model.shape("a", grid)) > 0.5
+    assert np.diff(model.shape("b", grid)).min() < -1e-3
+    assert not any(j in pair for pair in model.pairs_ for j in (0, 2))
+
+
+def test_pairs_on_request(regressor):
+    x, y = numbers()
+    assert AFEXRegressor(interactions=0, **QUICK).fit(x, y).pairs_ == []
+    assert (0, 1) in AFEXRegressor(interactions=2, **QUICK).fit(x, y).pairs_
+    named = pd.DataFrame(x, columns=list("abcd"))
+    assert AFEXRegressor(interactions=[("d", "a")], **QUICK).fit(named, y).pairs_ == [(0, 3)]
+    assert (regressor.interaction(0, 3, x[:5, 0], x[:5, 3]) == 0).all()
+
+
+def test_heredity_refuses_pairs_without_mains():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (600, 3))
+    y = x[:, 0] * x[:, 1] + x[:, 2] + 0.1 * rng.normal(size=600)
+    assert AFEXRegressor(**QUICK).fit(x, y).pairs_ == [(0, 1)]
+    assert AFEXRegressor(heredity=True, **QUICK).fit(x, y).pairs_ == []
+
+
+def test_additive_data_give_no_pairs():
+    found = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x = rng.multivariate_normal(np.zeros(5), 0.5 * np.eye(5) + 0.5, 500)
+        y = np.sin(2 * x[:, 0]) + x[:, 1] ** 2 + np.abs(x[:, 2]) + 0.5 * rng.normal(size=500)
+        found += len(AFEXRegressor(n_nets=0, bags=0).fit(x, y).pairs_)
+    assert found <= 1
+
+
+@pytest.mark.parametrize("attention", ["correlation", "softmax"])
+def test_the_scores_of_the_paper_as_weights(attention):
+    x, y = numbers()
+    model = AFEXRegressor(attention=attention, interactions=0, **QUICK).fit(x, y)
+    assert model.score(x, y) > 0.3
+    ds = model.explain_local(x)
+    assert np.abs(ds["attribution"].sum("feature") + ds["reference"] - model.predict(x)).max() < 1e-6
+    labels = AFEXClassifier(attention=attention, interactions=0, **QUICK).fit(x, y > 0)
+    assert labels.score(x, y > 0) > 0.6
+
+
+def test_nets_alone_fit_without_splines_and_steps():
+    x, y = numbers(1000)
+    model = AFEXRegressor(atoms=False, n_nets=4, random_state=0).fit(x, y)
+    assert model.pairs_ == [(0, 1)]
+    assert model.score(*numbers(1000, seed=1)) > 0.93
+
+
+def test_bands_cover_and_importances_are_standard_deviations(regressor):
+    x, _ = numbers()
+    terms = regressor.explain_global()
+    assert list(terms["pair"].values) == ["x0 x x1"]
+    assert terms["first"].values.tolist() == ["x0"]
+    grid = terms["value"].sel(feature="x0").values
+    assert np.allclose(terms["shape"].sel(feature="x0"), regressor.shape(0, grid))
+    assert grid[0] == x[:, 0].min()
+    assert grid[-1] == x[:, 0].max()
+    truth = np.sin(3 * grid) - np.sin(3 * x[:, 0]).mean()
+    inside = (truth > terms["lower"].sel(feature="x0")) & (truth < terms["upper"].sel(feature="x0"))
+    assert inside.mean() > 0.6
+    assert np.allclose(terms["density"].sum("grid"), 1)
+    local = regressor.explain_local(x)
+    assert np.allclose(terms["importance"], local["main"].std("sample"))
+    assert np.allclose(terms["pair_importance"], local["pair_value"].std("sample"))
+    assert np.isclose(terms["interaction_importance"].sel(feature="x1", feature_b="x0"), terms["pair_importance"][0])
+    assert np.allclose(regressor.term_importances(), np.r_[terms["importance"].values, terms["pair_importance"].values])
+
+
+def test_bands_are_as_wide_as_repeated_draws_differ():
+    grid, shapes, widths = np.linspace(-0.8, 0.8, 9), [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = rng.uniform(-1, 1, (300, 1))
+        model = AFEXRegressor(n_nets=0, bags=50, random_state=0).fit(
+            x, np.sin(2 * x[:, 0]) + 0.5 * rng.normal(size=300)
+        )
+        shapes.append(model.shape(0, grid))
+        widths.append(model._view.model.main(0, grid, draws=True)[:, 0, 1:].std(1))
+    ratio = np.mean(widths, axis=0) / np.std(shapes, axis=0, ddof=1)
+    assert 0.6 < np.median(ratio) < 1.6
+
+
+def test_global_terms_of_several_classes_have_a_target(several):
+    terms = several.explain_global()
+    assert terms["shape"].dims == ("target", "feature", "grid")
+    assert terms["interaction"].dims == ("target", "pair", "grid", "grid_b")
+    assert terms["target"].values.tolist() == ["0", "1", "2"]
+    assert several.explain_local(numbers()[0][:3])["attribution"].dims == ("sample", "feature", "target")
+    assert terms.attrs["link"] == "softmax"
+
+
+def test_results_can_be_written(table, several, tmp_path):
+    x, _ = mixed()
+    for name, ds in {
+        "g": table.explain_global(),
+        "l": table.explain_local(x[:4]),
+        "m": several.explain_global(),
+    }.items():
+        ds.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        again = xr.load_dataset(tmp_path / f"{name}.nc", engine="h5netcdf")
+        assert again.sizes == ds.sizes
+
+
+def test_near_the_training_data_as_a_whole_the_weights_stay(regressor):
+    x, _ = numbers()
+    far, own = regressor.explain_near(x[:5], radius=1e6), regressor.explain_local(x[:5])
+    assert np.abs(far["prediction"] - own["prediction"]).max() < 0.02
+    assert np.abs(far["main"] - own["main"]).max() < 0.02
+    assert np.allclose(far["rows"], 400)
+    assert (far["fidelity"] > 0.98).all()
+
+
+def test_near_a_row_the_model_is_that_of_its_neighbourhood():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (1500, 2))
+    y = np.where(x[:, 1] > 0, 3 * x[:, 0], -3 * x[:, 0])
+    model = AFEXRegressor(interactions=0, **QUICK).fit(x, y)  # an additive model sees no effect of the first
+    assert model.term_importances()[0] < 0.3
+    near = model.explain_near([[0.5, 0.6], [0.5, -0.6]], radius=0.2)
+    assert np.sign(near["main"].isel(feature=0)).values.tolist() == [1, -1] or near["prediction"].diff("sample")[0] < -1
+    assert (near["fidelity"] > 0.5).all()
+    assert (near["rows"] < 400).all()
+    assert near.attrs["radius"] == 0.2
+
+
+def test_results_are_evaluated_like_any_other(regressor):
+    x, _ = numbers()
+    scores = ta.evaluate(regressor, x[:8], regressor.explain_local(x[:8]))
+    assert np.allclose(scores["prediction"], regressor.predict(x[:8]))
+    assert np.isfinite(scores["deletion"]).all()
+
+
+def test_pickles_and_clones(table):
+    x, _ = mixed()
+    again = pickle.loads(pickle.dumps(table))
+    assert np.array_equal(again.predict(x), table.predict(x))
+    assert xr.testing.assert_identical(again.explain_global(), table.explain_global()) is None
+    assert clone(table).get_params() == table.get_params()
+
+
+def test_polars_gives_the_same_fit(table):
+    x, y = mixed()
+    other = pl.from_dict({c: [None if v != v else v for v in x[c].tolist()] for c in x})
+    assert np.allclose(AFEXRegressor(**QUICK).fit(other, y).predict(other), table.predict(x))
+
+
+def test_names_come_from_frames(table):
+    assert table.feature_names_in_.tolist() == ["age", "dose", "ward"]
+    with pytest.raises(ValueError, match="feature names"):
+        table.predict(mixed()[0].rename(columns={"age": "years"}))
+    assert table.explain_local(mixed()[0].iloc[[7, 3]])["sample"].values.tolist() == [7, 3]
+
+
+def test_inside_pipelines_and_searches():
+    x, y = mixed(200)
+    columns = make_column_transformer(
+        (OneHotEncoder(sparse_output=False, handle_unknown="ignore"), ["ward"]), (StandardScaler(), ["age", "dose"])
+    ).set_output(transform="pandas")
+    pipe = make_pipeline(columns, AFEXRegressor(n_nets=0, bags=0))
+    search = GridSearchCV(pipe, {"afexregressor__interactions": [0, 1]}, cv=2).fit(x, y)
+    assert search.best_score_ > 0.8
+    assert "standardscaler__age" in search.best_estimator_[-1].feature_names_in_
+    classifier = CalibratedClassifierCV(AFEXClassifier(n_nets=0, bags=0), cv=2).fit(x, y > 1)
+    assert log_loss(y > 1, classifier.predict_proba(x)) < 0.35
+
+
+def test_probabilities_are_calibrated():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 2))
+    p = 1 / (1 + np.exp(-(np.sin(2 * x[:, 0]) * 2 + x[:, 1])))
+    y = rng.random(3000) < p
+    found = AFEXClassifier(**QUICK).fit(x[:1500], y[:1500]).predict_proba(x[1500:])[:, 1]
+    assert np.sqrt(np.mean((found - p[1500:]) ** 2)) < 0.05
+    assert log_loss(y[1500:], found) < log_loss(y[1500:], p[1500:]) + 0.02
+
+
+def test_the_same_seed_gives_the_same_fit(regressor):
+    x, y = numbers()
+    assert np.array_equal(AFEXRegressor(**QUICK).fit(x, y).predict(x), regressor.predict(x))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"interactions": "all"}, ValueError, "interactions is 'auto'"),
+        ({"interactions": -1}, ValueError, "not negative"),
+        ({"interactions": [(0, 0)]}, ValueError, "two different features"),
+        ({"interactions": [("a", "b")]}, KeyError, "no feature 'a'"),
+        ({"interactions": [(0, 9)]}, IndexError, "feature 9 of 4"),
+        ({"attention": "dot"}, ValueError, "attention is one of"),
+        ({"purify": "no"}, ValueError, "purify is one of"),
+        ({"validation_fraction": 1.5}, ValueError, "between 0 and 1"),
+        ({"n_nets": -1}, ValueError, "n_nets is a whole number"),
+        ({"hidden": 0}, ValueError, "hidden is a whole number"),
+        ({"monotonic_cst": [1]}, ValueError, "one entry a feature"),
+        ({"monotonic_cst": [2, 0, 0, 0]}, ValueError, "holds -1, 0 and 1"),
+    ],
+)
+def test_wrong_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        AFEXRegressor(**settings).fit(*numbers(50))
+
+
+def test_wrong_calls(regressor, table):
+    x, y = numbers(50)
+    with pytest.raises(KeyError, match="no feature 'height'"):
+        table.shape("height", [1])
+    with pytest.raises(TypeError, match="name or an index"):
+        regressor.shape(1.5, [1])
+    with pytest.raises(ValueError, match="one-dimensional"):
+        regressor.shape(0, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="two different features"):
+        regressor.interaction(1, 1, [0.0], [0.0])
+    with pytest.raises(ValueError, match="radius"):
+        regressor.explain_near(x[:1], radius=0)
+    with pytest.raises(ValueError, match="categories: \\['ward'\\]"):
+        AFEXRegressor(monotonic_cst={"ward": 1}).fit(*mixed(50))
+    with pytest.raises(ValueError, match="one class"):
+        AFEXClassifier().fit(x, np.zeros(50))
+    with pytest.raises(ValueError, match="monotonic_cst is for one score"):
+        AFEXClassifier(monotonic_cst=[1, 0, 0, 0]).fit(x, np.arange(50) % 3)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        AFEXRegressor().fit(x, y, np.zeros(50))

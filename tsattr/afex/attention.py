@@ -1,0 +1,137 @@
+"""The weights of the basis functions: least squares, or the scores that the AFEX paper calls attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .basis import FIXED
+from .families import Family
+from .solve import Problem, Solution, with_ones
+from .terms import main_groups
+
+if TYPE_CHECKING:
+    from .model import Fitter
+
+RETUNE = 25
+"""Steps of training between two looks at the penalties."""
+
+
+def _standard(values: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns centred and scaled under weights that sum to 1, and their standard deviations."""
+    centred = values - share @ values
+    size = np.maximum(np.sqrt(share @ centred**2), 1e-12)
+    return centred / size, size
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Weights (m, outputs) of columns (n, m) as keys for the outcomes (n, outputs) as the query.
+
+    "correlation": the correlation of each column with the query; "softmax": the softmax of these over the columns.
+
+    Examples
+    --------
+    >>> z, y = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]), np.array([[1.0], [-1.0], [1.0], [-1.0]])
+    >>> Scores(z, y, np.ones(4), "correlation").weights.ravel().tolist()
+    [1.0, 0.0]
+    """
+
+    z: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    kind: str
+
+    @property
+    def correlations(self) -> np.ndarray:
+        """Correlations (m, outputs) of columns and query."""
+        share = self.w / self.w.sum()
+        keys, query = _standard(self.z, share)[0], _standard(self.y, share)[0]
+        return (keys.T * share) @ query
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The weights (m, outputs)."""
+        found = self.correlations
+        if self.kind == "correlation":
+            return found
+        e = np.exp(found - found.max(0))
+        return e / e.sum(0)
+
+    def pulled(self, slope: np.ndarray) -> np.ndarray:
+        """A slope (m, outputs) by the weights as one (n, m) by the columns."""
+        if self.kind == "softmax":
+            alpha = self.weights
+            slope = alpha * (slope - (alpha * slope).sum(0))
+        share = self.w / self.w.sum()
+        (keys, size), (query, _) = _standard(self.z, share), _standard(self.y, share)
+        return share[:, None] * (query @ slope.T - keys * (self.correlations * slope).sum(1)) / size
+
+    def mixed(self, family: Family) -> np.ndarray:
+        """Intercepts and scales (1 + outputs, outputs) of the weighted sums that minimise the loss, in closed form."""
+        sums = self.z @ self.weights
+        problem = Problem(sums, self.y, self.w, family, np.zeros(sums.shape[1], int))
+        return problem.solve(np.full(1, 1e-6), tune=False).coef
+
+    def solution(self, family: Family) -> Solution:
+        """The weights times the scales as the coefficients."""
+        mix = self.mixed(family)
+        coef = np.concatenate([mix[:1], self.weights @ mix[1:]])
+        eta = with_ones(self.z) @ coef
+        spread = 2 * float(self.w @ family.loss(eta, self.y)) / max(self.w.sum() - 2, 1.0)
+        return Solution(coef, eta, np.zeros(0), max(spread, 1e-300) if family.dispersion else 1.0, np.zeros(0))
+
+
+class Projection:
+    """One step of training: the weights for the columns as they are, and the slope of the loss by these.
+
+    The weights of least squares minimise the loss, whose slope is then that with the weights held (envelope theorem); the
+    paper's scores do not, and their own change is added.
+    """
+
+    def __init__(self, fitter: Fitter, own: list[int], fixed: int):
+        self.fitter, self.count = fitter, 0
+        new = [("net", j) for j in own for _ in range(fitter.settings.n_nets)]
+        sizes = {j: self._inner(j, own) for p in fitter.pairs for j in p}
+        both = [("pair", (a, b)) for a, b in fitter.pairs for _ in range(sizes[a] * sizes[b])]
+        mains = main_groups(fitter.features, fitter.pooled)
+        _, self.groups, self.penalty = fitter.grouped([*mains, *new, *both])
+        self.signs = np.concatenate([fitter.signs()[:fixed], np.zeros(len(self.groups) - fixed, bool)])
+        self.coef: np.ndarray | None = None
+        constant = np.tile(fitter.family.start(fitter.y, fitter.w), (len(fitter.y), 1))
+        self.scale = float(fitter.w @ fitter.family.loss(constant, fitter.y)) / fitter.w.sum()
+
+    def _inner(self, j: int, own: list[int]) -> int:
+        """Columns of a feature that take part in products while nets are trained."""
+        f = self.fitter.features[j]
+        stays = np.isin(f.kinds[f.inner], FIXED).sum()
+        return int(stays) + (self.fitter.settings.n_nets if j in own else 0)
+
+    def __call__(self, z: np.ndarray, rows: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+        """Slope (n, m) of the mean loss by the columns of the first `number` rows, and the mean loss of the others."""
+        family, kind = self.fitter.family, self.fitter.settings.attention
+        y, w = self.fitter.y[rows], self.fitter.w[rows]
+        train = slice(None, number)
+        if kind == "least_squares":
+            self.coef = self._solved(z[train], y[train], w[train])
+        else:
+            self.coef = Scores(z[train], y[train], w[train], kind).solution(family).coef
+        eta = with_ones(z) @ self.coef
+        outer = -w[:, None] * family.slopes(eta, y)[0]
+        outer[number:] = 0
+        slope = outer @ self.coef[1:].T
+        if kind != "least_squares":
+            scores = Scores(z[train], y[train], w[train], kind)
+            slope[train] += scores.pulled(z.T @ outer @ scores.mixed(family)[1:].T)
+        loss = np.average(family.loss(eta, y)[number:], weights=w[number:])
+        return slope / (w[train].sum() * self.scale), float(loss)
+
+    def _solved(self, z: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Coefficients by least squares, starting from the last ones; the penalties are looked at again now and then."""
+        problem = Problem(z, y, w, self.fitter.family, self.groups, self.signs)
+        tune = self.count % RETUNE == 0
+        found = problem.solve(self.penalty, tune=tune, start=self.coef, rounds=20 if tune else 2, exact=False)
+        self.penalty, self.count = np.minimum(found.penalty, 10 * w.sum()), self.count + 1
+        return found.coef

@@ -1,0 +1,367 @@
+"""What the estimators share: parameters, the reading of tables, the terms and their explanations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from . import near
+from .columns import Columns, is_frame, nominal
+from .families import Family
+from .model import Fitter, Settings
+from .results import View, contributions, global_terms, versions
+from .rows import canonical
+
+ATTENTION = ("least_squares", "correlation", "softmax")
+PURIFY = ("marginals", "data")
+
+
+class AdditiveEstimator(BaseEstimator):
+    """Parameters and methods of all AFEX estimators; not for use by itself."""
+
+    def __init__(
+        self,
+        *,
+        interactions: Any = "auto",
+        heredity: bool = False,
+        purify: str = "marginals",
+        monotonic_cst: Any = None,
+        categorical_features: Any = "from_dtype",
+        atoms: bool = True,
+        n_nets: int = 2,
+        hidden: int = 16,
+        max_epochs: int = 150,
+        attention: str = "least_squares",
+        bags: int = 25,
+        validation_fraction: float = 0.15,
+        random_state: Any = None,
+    ):
+        self.interactions = interactions
+        self.heredity = heredity
+        self.purify = purify
+        self.monotonic_cst = monotonic_cst
+        self.categorical_features = categorical_features
+        self.atoms = atoms
+        self.n_nets = n_nets
+        self.hidden = hidden
+        self.max_epochs = max_epochs
+        self.attention = attention
+        self.bags = bags
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        return tags
+
+    # Reading.
+
+    def _table(self, x: Any, *, reset: bool) -> Any:
+        """`x` checked: a frame as it is, anything else as a float array."""
+        if is_frame(x):
+            validate_data(self, x, reset=reset, skip_check_array=True)
+            if len(x) < 1 or len(x.columns) < 1:
+                raise ValueError(
+                    f"Found array with {len(x)} sample(s) and {len(x.columns)} feature(s) while a minimum of 1 is required."
+                )
+            return x
+        if reset and not isinstance(self.categorical_features, str) and self.categorical_features is not None:
+            return validate_data(self, x, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        strings = not reset and self._columns.nominal.any()
+        dtype = None if strings else np.float64
+        return validate_data(self, x, reset=reset, dtype=dtype, ensure_all_finite="allow-nan")
+
+    def _learn(self, x: Any) -> tuple[Any, np.ndarray]:
+        """The training table, checked, and its codes (n, p); sets what is known of the columns."""
+        x = self._table(x, reset=True)
+        names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
+        self._columns = Columns.learn(x, names, nominal(x, names, self.categorical_features))
+        return x, self._codes(x)
+
+    def _codes(self, x: Any) -> np.ndarray:
+        """Codes (n, p) of a table that was checked."""
+        codes = self._columns.read(x)
+        return check_array(codes, dtype=np.float64, ensure_all_finite="allow-nan", estimator=self, input_name="X")
+
+    def _read(self, x: Any) -> np.ndarray:
+        """Codes (n, p) of a table to predict for or to explain."""
+        check_is_fitted(self)
+        return self._codes(self._table(x, reset=False))
+
+    # Fitting.
+
+    def _settings(self, p: int) -> Settings:
+        """The parameters, checked."""
+        for name in ("n_nets", "bags", "max_epochs"):
+            _check_count(name, getattr(self, name), 0)
+        _check_count("hidden", self.hidden, 1)
+        _check_choice("attention", self.attention, ATTENTION)
+        _check_choice("purify", self.purify, PURIFY)
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction is between 0 and 1, got {self.validation_fraction!r}")
+        return Settings(
+            self.n_nets,
+            self.hidden,
+            self.max_epochs,
+            self.attention,
+            self._interactions(p),
+            bool(self.heredity),
+            self.purify,
+            self.bags,
+            self.validation_fraction,
+            bool(self.atoms),
+        )
+
+    def _interactions(self, p: int) -> Any:
+        """ "auto", a number, or pairs of indices."""
+        wanted = self.interactions
+        if wanted == "auto" if isinstance(wanted, str) else isinstance(wanted, int | np.integer):
+            if not isinstance(wanted, str) and wanted < 0:
+                raise ValueError(f"interactions is not negative, got {wanted}")
+            return wanted
+        if isinstance(wanted, str) or not isinstance(wanted, Sequence):
+            raise ValueError(f"interactions is 'auto', a number of pairs, or a list of pairs, got {wanted!r}")
+        pairs = [tuple(self._place(item) for item in pair) for pair in wanted]
+        for pair in pairs:
+            if len(pair) != 2 or pair[0] == pair[1]:
+                raise ValueError(f"interactions are pairs of two different features, got {pair}")
+        return sorted({(min(pair), max(pair)) for pair in pairs})
+
+    def _directions(self, p: int) -> np.ndarray:
+        """-1, 0 or 1 for each feature."""
+        given = self.monotonic_cst
+        directions = np.zeros(p, int)
+        if given is None:
+            return directions
+        if isinstance(given, dict):
+            for name, value in given.items():
+                directions[self._place(name)] = value
+        else:
+            if len(given) != p:
+                raise ValueError(f"monotonic_cst has one entry a feature, {p}, got {len(given)}")
+            directions[:] = given
+        if not np.isin(directions, (-1, 0, 1)).all():
+            raise ValueError(f"monotonic_cst holds -1, 0 and 1, got {given!r}")
+        if (bad := directions.astype(bool) & self._columns.nominal).any():
+            named = [self._columns.names[j] for j in np.flatnonzero(bad)]
+            raise ValueError(f"monotonic_cst is for numeric features, and these are categories: {named}")
+        return directions
+
+    def _place(self, feature: Any) -> int:
+        """The index of a feature, given by name or index."""
+        names = self._columns.names
+        if isinstance(feature, str):
+            if feature not in names:
+                raise KeyError(f"there is no feature {feature!r}; the features are {list(names)}")
+            return names.index(feature)
+        if isinstance(feature, bool) or not isinstance(feature, int | np.integer):
+            raise TypeError(f"a feature is a name or an index, got {feature!r}")
+        if not -len(names) <= feature < len(names):
+            raise IndexError(f"feature {feature} of {len(names)} features")
+        return int(feature) % len(names)
+
+    def _fit_terms(
+        self, codes: np.ndarray, y: np.ndarray, w: np.ndarray, family: Family, targets: np.ndarray | None
+    ) -> None:
+        """Fit the additive model of `y` (n, outputs); sets the fitted attributes."""
+        settings, directions = self._settings(codes.shape[1]), self._directions(codes.shape[1])
+        if directions.any() and targets is not None:
+            raise ValueError("monotonic_cst is for one score: regression, or two classes")
+        x, y, w = canonical(codes, y, w)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        levels = [0 if own is None else len(own) for own in self._columns.levels]
+        fitter = Fitter(x, y, w, family, levels, directions.tolist(), settings, rng)
+        model = fitter.fit()
+        self._y, self._family = y, family
+        self.loss_ = float(np.average(family.loss(model.score(x), y), weights=w))
+        attrs = {
+            "method": self._described(),
+            "link": family.link,
+            "units": family.units,
+            "purify": self.purify,
+            "attention": self.attention,
+            "loss": self.loss_,
+            "bags": self.bags,
+            "rows": len(codes),
+            **versions(),
+        }
+        self._view = View(model, self._columns, targets, x, w, attrs)
+        intercept = model.intercept[:, 0]
+        self.intercept_ = float(intercept[0]) if targets is None else intercept
+        self.pairs_ = list(model.pairs)
+
+    def _described(self) -> str:
+        """The class and the parameters that differ from their defaults."""
+        defaults = {k: v.default for k, v in inspect.signature(type(self)).parameters.items()}
+        changed = {k: v for k, v in self.get_params(deep=False).items() if k != "model"}
+        shown = [f"{k}={v!r}" for k, v in changed.items() if repr(v) != repr(defaults[k])]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    # What the fitted model says.
+
+    def _score(self, x: Any) -> np.ndarray:
+        """The score (n,) or (n, targets)."""
+        codes = self._read(x)
+        return self._view.back(self._view.model.score(codes))
+
+    def eval_terms(self, X: Any) -> xr.DataArray:
+        """Each term's contribution to the score of each row.
+
+        Returns
+        -------
+        xr.DataArray
+            (sample, term) and `target` for several classes; terms are the features and the pairs ``"a x b"``. The sum over
+            `term` and `intercept_` is the score.
+        """
+        codes = self._read(X)
+        ds = contributions(self._view, codes)
+        pairs = ds["pair_value"].drop_vars(["first", "second"]).rename(pair="term")
+        return xr.concat([ds["main"].rename(feature="term"), pairs], "term").rename("contribution")
+
+    def shape(self, feature: str | int, x: Any) -> np.ndarray:
+        """The contribution f_j of one feature at values `x`.
+
+        Parameters
+        ----------
+        feature
+            Name or index.
+        x
+            Values (n,) in the feature's own units, levels for a category. Values outside the training range count as its
+            nearest end, unknown levels add 0, NaN is a missing value.
+
+        Returns
+        -------
+        np.ndarray
+            (n,), or (n, targets) for several classes, in units of the score.
+        """
+        check_is_fitted(self)
+        j = self._place(feature)
+        return self._view.back(self._view.model.main(j, self._values(j, x)))
+
+    def interaction(self, a: str | int, b: str | int, xa: Any, xb: Any) -> np.ndarray:
+        """The contribution f_ab of a pair at values `xa` and `xb` (n,), beyond its mains; zeros for a pair not selected.
+
+        Returns
+        -------
+        np.ndarray
+            (n,), or (n, targets) for several classes, in units of the score.
+        """
+        check_is_fitted(self)
+        i, j = self._place(a), self._place(b)
+        va, vb = np.broadcast_arrays(self._values(i, xa), self._values(j, xb))
+        view = self._view
+        if (min(i, j), max(i, j)) not in view.model.pairs:
+            if i == j:
+                raise ValueError(f"an interaction is of two different features, got {a!r} twice")
+            return view.back(np.zeros((len(va), view.model.outputs)))
+        place = view.model.pairs.index((min(i, j), max(i, j)))
+        return view.back(view.model.pair(place, va, vb) if i < j else view.model.pair(place, vb, va))
+
+    def _values(self, j: int, x: Any) -> np.ndarray:
+        """Codes of values of one feature."""
+        values = np.atleast_1d(np.asarray(x))
+        if values.ndim != 1:
+            raise ValueError(f"values of a feature are one-dimensional, got shape {values.shape}")
+        return self._columns.read_one(values, j)
+
+    def explain_global(self) -> xr.Dataset:
+        """All terms over grids of values, with bands, importances and the density of the training data.
+
+        Returns
+        -------
+        xr.Dataset
+            `value`, `shape`, `lower`, `upper` (95 % band of the bootstrap), `density`, `level` (feature, grid); `importance`
+            (feature), the standard deviation of the term over the training data, with `_lower` and `_upper`; `missing`
+            (feature), what a missing value adds; `interaction` (pair, grid, grid_b) with `value_first`, `value_second`
+            and bands; `pair_importance` (pair); `interaction_importance` (feature, feature_b); `intercept`. For several
+            classes scores have a leading dim `target`.
+        """
+        check_is_fitted(self)
+        return global_terms(self._view)
+
+    def explain_local(self, X: Any) -> xr.Dataset:
+        """What each feature and each pair adds to the score of each row.
+
+        Returns
+        -------
+        xr.Dataset
+            `attribution` (sample, feature), pairs shared by halves, and its `standard_error`; `main` (sample, feature);
+            `pair_value` (sample, pair); `prediction`, the score; `reference`, the intercept; `status`. For several classes
+            with a trailing dim `target`. ``attribution.sum("feature") + reference`` is the prediction.
+        """
+        codes = self._read(X)
+        return contributions(self._view, codes, _index(X))
+
+    def explain_near(self, X: Any, radius: float = 1.0) -> xr.Dataset:
+        """Contributions of models of the neighbourhood of each row: the same functions, their weights solved for again.
+
+        Parameters
+        ----------
+        X
+            Rows to explain, each with a model of its own.
+        radius
+            Size of the neighbourhood in standard deviations of each feature: a row at distance d counts
+            ``exp(-d^2 / (2 radius^2))``. A different or missing category is one away.
+
+        Returns
+        -------
+        xr.Dataset
+            As `explain_local`, with the neighbourhood's mean score as `reference`, and by sample `fidelity`, the share of the
+            loss of the neighbourhood's best constant that the local model takes off (weighted R2 for squared error), and
+            `rows`, the effective number of rows it rests on.
+        """
+        if not radius > 0:
+            raise ValueError(f"radius is a positive number of standard deviations, got {radius!r}")
+        codes = self._read(X)
+        return near.explain(self._view, codes, radius, self._neighbours(), _index(X))
+
+    def _neighbours(self) -> near.Neighbours:
+        """The training rows, for the models of neighbourhoods."""
+        return near.Known(self._view.x, self._y, self._view.w, self._family)
+
+    def term_importances(self) -> xr.DataArray:
+        """Standard deviation of each term over the training data.
+
+        Returns
+        -------
+        xr.DataArray
+            (term,), with a leading dim `target` for several classes; terms are the features and the pairs ``"a x b"``.
+        """
+        check_is_fitted(self)
+        mains, pairs = self._view.sizes()
+        sizes = self._view.front(np.concatenate([mains, pairs])[..., 0])
+        terms = [*self._view.feature, *self._view.pair_coords()["pair"].tolist()]
+        coords = {"term": terms} | ({} if self._view.targets is None else {"target": self._view.targets})
+        return xr.DataArray(sizes, dims=self._view.leading("term"), coords=coords, name="importance")
+
+
+def checked_weights(sample_weight: Any, codes: np.ndarray) -> np.ndarray:
+    """Weights (n,), of which none is negative and one at least is positive."""
+    return _check_sample_weight(sample_weight, codes, dtype=np.float64, ensure_non_negative=True)
+
+
+def _index(x: Any) -> Any:
+    """The labels of a table's rows, where it has them."""
+    if isinstance(x, xr.DataArray):
+        return x.indexes.get(x.dims[0])
+    index = getattr(x, "index", None)
+    return None if index is None or callable(index) else index
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} is a whole number of at least {least}, got {value!r}")
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is one of {choices}, got {value!r}")

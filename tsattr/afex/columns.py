@@ -1,0 +1,155 @@
+"""Tables as numbers: numeric columns as they are, categories by their place in the levels seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+UNKNOWN = -1.0
+"""Code of a category that was not seen in training."""
+MOST_LEVELS = 255
+"""Levels of one column that get a code of their own; rarer ones count as unknown."""
+
+
+def is_frame(x: Any) -> bool:
+    """Whether `x` is a DataFrame: columns by name, each with a dtype (pandas, polars)."""
+    return hasattr(x, "columns") and hasattr(x, "dtypes") and hasattr(x, "__getitem__")
+
+
+def nominal(x: Any, names: Sequence[str], categorical: Any) -> np.ndarray:
+    """Which columns are categories: bool (p,), from "from_dtype", None, a mask, indices or names.
+
+    Examples
+    --------
+    >>> nominal(np.zeros((2, 3)), ["a", "b", "c"], ["b"]).tolist()
+    [False, True, False]
+    """
+    found = np.zeros(len(names), bool)
+    if categorical is None:
+        return found
+    if isinstance(categorical, str):
+        if categorical != "from_dtype":
+            raise ValueError(
+                f"categorical_features is 'from_dtype', None, a mask, indices or names, got {categorical!r}"
+            )
+        return np.array([_is_nominal(x[c]) for c in x.columns]) if is_frame(x) else found
+    chosen = np.asarray(categorical)
+    if chosen.dtype == bool:
+        if chosen.shape != found.shape:
+            raise ValueError(f"a mask of categorical_features has one entry a column: {len(found)}, got {chosen.shape}")
+        return chosen
+    for item in chosen.tolist():
+        if isinstance(item, str):
+            if item not in names:
+                raise ValueError(f"categorical_features names {item!r}, but the columns are {list(names)}")
+            found[list(names).index(item)] = True
+        else:
+            if not 0 <= item < len(names):
+                raise ValueError(f"categorical_features has index {item}, but there are {len(names)} columns")
+            found[item] = True
+    return found
+
+
+def _is_nominal(column: Any) -> bool:
+    dtype = str(column.dtype).lower()
+    return dtype.startswith(("categor", "enum", "str", "object", "utf"))
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    """Where an object array holds None, NaN or NA: what does not equal itself."""
+    import pandas as pd
+
+    return np.asarray(pd.isna(values), bool)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the columns of a table are read: their names, and the levels of those that are categories (else None)."""
+
+    names: tuple[str, ...]
+    levels: tuple[tuple[Any, ...] | None, ...]
+
+    @classmethod
+    def learn(cls, x: Any, names: Sequence[str], categories: np.ndarray) -> Columns:
+        """Take the levels from the training table, the most frequent ones where there are very many."""
+        levels = [_levels(_column(x, j)) if c else None for j, c in enumerate(categories)]
+        return cls(tuple(map(str, names)), tuple(levels))
+
+    @property
+    def nominal(self) -> np.ndarray:
+        """Which columns are categories."""
+        return np.array([u is not None for u in self.levels])
+
+    def read(self, x: Any) -> np.ndarray:
+        """float64 (n, p): numbers, the places of levels, -1 for an unknown level, NaN for a missing value."""
+        if not self.nominal.any() and not is_frame(x):
+            return np.asarray(x, np.float64)
+        return np.column_stack([self.read_one(_column(x, j), j) for j in range(len(self.names))])
+
+    def read_one(self, values: Any, j: int) -> np.ndarray:
+        """Codes (n,) of values of column `j`."""
+        levels = self.levels[j]
+        if levels is None:
+            return _numbers(values, self.names[j])
+        place = {level: float(i) for i, level in enumerate(levels)}
+        objects = np.asarray(values, dtype=object)
+        codes = np.array([UNKNOWN if v != v else place.get(v, UNKNOWN) for v in _plain(objects)])
+        codes[_missing(objects)] = np.nan
+        return codes
+
+    def write(self, codes: np.ndarray, like: Any) -> Any:
+        """A table of the kind of `like` with the values that `codes` (n, p) stand for; an unknown level is missing."""
+        if not is_frame(like):
+            return (
+                codes
+                if not self.nominal.any()
+                else np.column_stack([self._values(c, j) for j, c in enumerate(codes.T)])
+            )
+        columns = {name: self._values(codes[:, j], j) for j, name in enumerate(like.columns)}
+        if hasattr(like, "iloc"):
+            return type(like)(columns).astype(dict(like.dtypes))
+        return type(like)(columns, schema=like.schema)
+
+    def _values(self, codes: np.ndarray, j: int) -> Any:
+        levels = self.levels[j]
+        if levels is None:
+            return codes
+        return np.array([*levels, None], dtype=object)[np.where(codes >= 0, codes, len(levels)).astype(int)].tolist()
+
+
+def _plain(objects: np.ndarray) -> list[Any]:
+    """Objects with missing ones as NaN, so that comparing them gives a bool."""
+    return np.where(_missing(objects), np.nan, objects).tolist()
+
+
+def _column(x: Any, j: int) -> Any:
+    return x[x.columns[j]] if is_frame(x) else x[:, j]
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    if np.asarray(values).dtype.kind in "mM":
+        raise TypeError(f"column {name!r} holds dates; give it as a number, such as days since a date that you choose")
+    try:
+        number = np.asarray(values, dtype=object)
+        number = np.where(_missing(number), np.nan, number).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {name!r} is read as numbers and holds {values[:3]!r}: {error}") from error
+    if np.isinf(number).any():
+        raise ValueError(f"column {name!r} contains infinity; replace it by a number or by NaN, which is 'missing'")
+    return number
+
+
+def _levels(values: Any) -> tuple[Any, ...]:
+    """Distinct values, sorted where they can be."""
+    objects = np.asarray(values, dtype=object)
+    counts: dict[Any, int] = {}
+    for value in objects[~_missing(objects)]:
+        counts[value] = counts.get(value, 0) + 1
+    most = sorted(counts, key=lambda v: (-counts[v], str(v)))[:MOST_LEVELS]
+    try:
+        return tuple(sorted(most))
+    except TypeError:
+        return tuple(sorted(most, key=str))

@@ -1,0 +1,197 @@
+"""AFEX as scikit-learn estimators: additive models that are their own explanation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from .base import AdditiveEstimator, checked_weights
+from .families import Identity, Logit, Softmax, probability, softmax
+
+
+class AFEXRegressor(RegressorMixin, AdditiveEstimator):
+    """Additive model with pairs of features, of learnt one-feature functions weighted by attention, for regression.
+
+    Fits ``f(x) = b + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)`` by least squares. Each f_j combines splines, steps and small
+    nets of one feature, each f_ab products of such functions of two. The pairs are those whose products take more off the
+    loss than chance explains. The weights are solved for in closed form at every step of the nets' training, the penalties
+    are set by the marginal likelihood, and the terms are purified, so that they are identified: mains have mean 0 over the
+    data, pairs hold what no main can.
+
+    Konstantinov and Utkin, arXiv 2108.04855 (functions and attention); Lengerich et al., 2020 (purification).
+
+    Parameters
+    ----------
+    interactions
+        "auto" takes the pairs that chance does not explain, at most 5 a feature; a number the strongest so many; a list
+        of pairs of names or indices those; 0 none.
+    heredity
+        Whether a pair must be of features that have mains. Off by default: pure interactions have none.
+    purify
+        "marginals": pairs have mean 0 along each feature, weighted by its training distribution. "data": pairs are also
+        uncorrelated with their mains over the joint distribution of the training data. The two differ where features do
+        depend on each other.
+    monotonic_cst
+        1 (rising), -1 (falling) or 0 for each feature, as a list or a dict by name. Such a feature is in no pair and has
+        no nets.
+    categorical_features
+        "from_dtype" takes the strings and categories of a DataFrame; or a mask, indices or names; or None.
+    atoms
+        Whether each numeric feature has a spline and steps at the thresholds that the data show. Then nets are trained for the
+        features of pairs; without atoms for all numeric features, as in the paper.
+    n_nets, hidden
+        Nets of each feature, and units of each net. 0 nets: products are of the spline's leading directions.
+    max_epochs
+        Most steps of the nets' training; a part of the rows, `validation_fraction`, chooses the step.
+    attention
+        How weights are found: "least_squares" with penalties; "correlation" or "softmax" of the correlations, as in the
+        paper, without splines and steps.
+    bags
+        Bootstrap replicates for bands and standard errors, by one Newton step each with the functions held; 0 for none.
+    validation_fraction
+        Share of the rows that chooses the step of the training; the weights are then solved for with all rows.
+    random_state
+        Seed, for the nets' start, the rows held out and the bootstrap.
+
+    Attributes
+    ----------
+    intercept_
+        The score where every term is 0.
+    pairs_
+        The selected pairs of indices.
+    loss_
+        Mean training loss.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Notes
+    -----
+    Values outside the training range count as its nearest end. Missing values (NaN) have a term of their own; unknown
+    categories add 0. Rows are sorted and merged first, so a row of weight 2 is the same as two rows; weights are numbers of
+    rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, (500, 3))
+    >>> est = AFEXRegressor(n_nets=0).fit(X, X[:, 0] * X[:, 1] + X[:, 2] ** 2)
+    >>> est.pairs_
+    [(0, 1)]
+    >>> bool(abs(est.explain_local(X).attribution.sum("feature") + est.intercept_ - est.predict(X)).max() < 1e-6)
+    True
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AFEXRegressor:
+        """Fit to outcomes `y` (n,).
+
+        Parameters
+        ----------
+        X
+            Table (n, p): array, pandas or polars DataFrame; NaN is missing.
+        y
+            Numbers (n,).
+        sample_weight
+            Number of rows that each row stands for.
+        """
+        _required(self, y)
+        X, codes = self._learn(X)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
+        check_consistent_length(codes, y)
+        self._fit_terms(codes, y[:, None], checked_weights(sample_weight, codes), Identity(), None)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions (n,)."""
+        return self._score(X)
+
+
+class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
+    """Additive model with pairs of features, of learnt one-feature functions weighted by attention, for classification.
+
+    As `AFEXRegressor`, with the log-loss: the terms add up to the log-odds of the second of two classes, or for more to the
+    log-probability of each class up to a constant, centred over the classes. The functions are shared by the classes.
+
+    Parameters
+    ----------
+    interactions, heredity, purify, monotonic_cst, categorical_features, atoms, n_nets, hidden, max_epochs
+        See `AFEXRegressor`; `monotonic_cst` is for two classes.
+    attention, bags, validation_fraction, random_state
+        See `AFEXRegressor`.
+
+    Attributes
+    ----------
+    classes_
+        The classes.
+    intercept_
+        The score where every term is 0; for several classes (classes,).
+    pairs_, loss_, n_features_in_, feature_names_in_
+        See `AFEXRegressor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, (400, 2))
+    >>> est = AFEXClassifier(n_nets=0).fit(X, np.where(X[:, 0] + 0.2 * rng.normal(size=400) > 0, "ill", "well"))
+    >>> est.classes_.tolist(), bool(est.shape(0, [0.9])[0] < est.shape(0, [-0.9])[0])
+    (['ill', 'well'], True)
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AFEXClassifier:
+        """Fit to classes `y` (n,).
+
+        Parameters
+        ----------
+        X
+            Table (n, p): array, pandas or polars DataFrame; NaN is missing.
+        y
+            Labels (n,).
+        sample_weight
+            Number of rows that each row stands for.
+        """
+        _required(self, y)
+        X, codes = self._learn(X)
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        check_consistent_length(codes, y)
+        w = checked_weights(sample_weight, codes)
+        self.classes_ = np.unique(y[w > 0])
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_}"
+            )
+        if len(self.classes_) == 2:
+            self._fit_terms(codes, (y == self.classes_[1])[:, None].astype(float), w, Logit(), None)
+        else:
+            hot = (y[:, None] == self.classes_).astype(float)
+            self._fit_terms(codes, hot, w, Softmax(), self.classes_)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores: log-odds of the second class (n,), or centred log-probabilities (n, classes)."""
+        return self._score(X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, classes)."""
+        score = self._score(X)
+        if score.ndim == 2:
+            return softmax(score)
+        p = probability(score)
+        return np.column_stack([1 - p, p])
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class (n,)."""
+        score = self._score(X)
+        return self.classes_[(score > 0).astype(int) if score.ndim == 1 else score.argmax(1)]
+
+
+def _required(estimator: Any, y: Any) -> None:
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")

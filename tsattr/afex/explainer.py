@@ -1,0 +1,233 @@
+"""AFEX as an explanation of any fitted model: an additive model of what it says, with its fidelity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import _safe_indexing, check_random_state
+
+from . import near
+from .base import AdditiveEstimator, checked_weights
+from .families import Identity, probability, softmax
+from .rows import canonical, spread
+
+LINKS = ("identity", "logit")
+CERTAIN = 1e-6
+"""Probabilities are taken to be at least so far from 0 and 1 before their log-odds."""
+FEWEST = 10
+"""Rows below which none are kept out for the fidelity."""
+
+
+class AFEXExplainer(AdditiveEstimator):
+    """Additive model of what a fitted model says, with the share of it that the terms explain on rows kept out.
+
+    Fits ``link(model(x)) = b + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)`` by least squares to the model's own output, with the
+    functions, the selection of pairs and the purification of `AFEXRegressor`.
+
+    Parameters
+    ----------
+    model
+        A fitted scikit-learn estimator or pipeline (``predict_proba`` for classifiers, else ``predict``), or a function of a
+        table like `X` that gives numbers (n,) or (n, targets). Cloning keeps it as it is.
+    link
+        "identity" explains the output as it is; "logit" the log-odds of a probability, or for several classes the
+        log-probabilities, centred over the classes. Probabilities of 0 and 1 count as 1e-6 from there.
+    synthetic
+        Rows added to the training data, each column drawn by itself from its values: the model is then explained off the data
+        too, where features that depend on each other part.
+    surrogate
+        Whether a small net learns the output as well, for `explain_near` to ask in the model's place.
+    interactions, heredity, purify, monotonic_cst, categorical_features, atoms, n_nets, hidden, max_epochs, attention, bags
+        See `AFEXRegressor`.
+    validation_fraction
+        Share of the rows kept out for the fidelity, and of the others that chooses the step of the training.
+    random_state
+        Seed, for the rows kept out and drawn, the nets' start and the bootstrap.
+
+    Attributes
+    ----------
+    fidelity_
+        R2 of the additive model on rows that were kept out of its fit: 1 for a model that is additive with the pairs found. NaN
+        below 10 rows. Also among the attrs of every result.
+    intercept_, pairs_, loss_, n_features_in_, feature_names_in_
+        See `AFEXRegressor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    >>> est = AFEXExplainer(lambda X: X[:, 0] ** 2 + 2 * X[:, 1], n_nets=0).fit(X)
+    >>> est.fidelity_ > 0.999, est.shape(1, [0.5]).round(1).tolist() == (2 * (np.array([0.5]) - X[:, 1].mean())).round(1).tolist()
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        link: str = "identity",
+        synthetic: int = 0,
+        surrogate: bool = False,
+        interactions: Any = "auto",
+        heredity: bool = False,
+        purify: str = "marginals",
+        monotonic_cst: Any = None,
+        categorical_features: Any = "from_dtype",
+        atoms: bool = True,
+        n_nets: int = 2,
+        hidden: int = 16,
+        max_epochs: int = 150,
+        attention: str = "least_squares",
+        bags: int = 25,
+        validation_fraction: float = 0.15,
+        random_state: Any = None,
+    ):
+        super().__init__(
+            interactions=interactions,
+            heredity=heredity,
+            purify=purify,
+            monotonic_cst=monotonic_cst,
+            categorical_features=categorical_features,
+            atoms=atoms,
+            n_nets=n_nets,
+            hidden=hidden,
+            max_epochs=max_epochs,
+            attention=attention,
+            bags=bags,
+            validation_fraction=validation_fraction,
+            random_state=random_state,
+        )
+        self.model = model
+        self.link = link
+        self.synthetic = synthetic
+        self.surrogate = surrogate
+
+    def __sklearn_clone__(self) -> AFEXExplainer:
+        return type(self)(**{name: getattr(self, name) for name in self._get_param_names()})
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AFEXExplainer:
+        """Fit to what the model says of the rows of `X`.
+
+        Parameters
+        ----------
+        X
+            Table (n, p) as the model takes it: array, pandas or polars DataFrame.
+        y
+            Not used.
+        sample_weight
+            Number of rows that each row stands for.
+        """
+        if self.link not in LINKS:
+            raise ValueError(f"link is one of {LINKS}, got {self.link!r}")
+        X, codes = self._learn(X)
+        w = checked_weights(sample_weight, codes)
+        self._template = _safe_indexing(X, [0])
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        codes, output, w = canonical(codes, self._asked(X), w)
+        held = self._held(len(w), rng)
+        drawn = self._drawn(codes[~held], rng)
+        codes_in, w_in = np.concatenate([codes[~held], drawn]), np.r_[w[~held], np.ones(len(drawn))]
+        answer = np.concatenate([output[~held], self._ask(drawn)]) if len(drawn) else output[~held]
+        targets = None if answer.shape[1] == 1 else self._targets(answer.shape[1])
+        self._seed = int(rng.integers(2**31))
+        self._fit_terms(codes_in, answer, w_in, Identity(), targets)
+        self.fidelity_ = self._fidelity(codes[held], output[held], w[held])
+        self._view.attrs.update(fidelity=self.fidelity_, link=self.link, units=self._units(), held_out=int(held.sum()))
+        self._stand_in: Any = self._trained(codes_in, answer) if self.surrogate else None
+        return self
+
+    def _held(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows kept out for the fidelity, bool (n,)."""
+        return spread(n, self.validation_fraction, rng) if n >= FEWEST else np.zeros(n, bool)
+
+    def _drawn(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Rows with each column drawn by itself."""
+        return np.column_stack([rng.choice(column, self.synthetic) for column in codes.T])
+
+    def _ask(self, codes: np.ndarray) -> np.ndarray:
+        """The model's output (n, targets), linked, at rows given as codes."""
+        return self._asked(self._columns.write(codes, self._template))
+
+    def _asked(self, x: Any) -> np.ndarray:
+        """The model's output (n, targets), linked, at rows of a table."""
+        out = np.asarray(_outputs(self.model, x), np.float64)
+        if out.ndim > 2 or len(out) != len(x):
+            raise ValueError(
+                f"the model gives one number or one row of numbers a row, got {out.shape} for {len(x)} rows"
+            )
+        out = out.reshape(len(out), -1)
+        if bad := int((~np.isfinite(out)).any(1).sum()):
+            raise ValueError(f"the model's output is not finite for {bad} rows")
+        if self.link == "identity":
+            return out[:, 1:] if out.shape[1] == 2 and hasattr(self.model, "classes_") else out
+        return _log_odds(out)
+
+    def _targets(self, number: int) -> np.ndarray:
+        classes = getattr(self.model, "classes_", None)
+        return np.arange(number) if classes is None or len(classes) != number else np.asarray(classes)
+
+    def _units(self) -> str:
+        if self.link == "identity":
+            return "units of the model's output"
+        return "log-odds" if self._view.targets is None else "log-probability, centred over the classes"
+
+    def _fidelity(self, codes: np.ndarray, output: np.ndarray, w: np.ndarray) -> float:
+        if not len(codes):
+            return float("nan")
+        left = w @ (output - self._view.model.score(codes)) ** 2
+        whole = w @ (output - np.average(output, axis=0, weights=w)) ** 2
+        return float(1 - left.sum() / whole.sum()) if whole.sum() > 0 else float("nan")
+
+    def _trained(self, codes: np.ndarray, answer: np.ndarray) -> Any:
+        """A small net that says about the same as the model."""
+        from sklearn.impute import SimpleImputer
+        from sklearn.neural_network import MLPRegressor
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        net = MLPRegressor(
+            hidden_layer_sizes=(64, 64), early_stopping=len(codes) >= 100, max_iter=1000, random_state=self._seed
+        )
+        return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), net).fit(
+            codes, answer if answer.shape[1] > 1 else answer[:, 0]
+        )
+
+    def _neighbours(self) -> near.Neighbours:
+        """Rows drawn around a point and asked of the model, or of the net in its place."""
+        return near.Drawn(self._ask if self._stand_in is None else self._ask_net, self._view.x, Identity(), self._seed)
+
+    def _ask_net(self, codes: np.ndarray) -> np.ndarray:
+        """What the surrogate net says (n, targets) at rows given as codes."""
+        return self._stand_in.predict(codes).reshape(len(codes), -1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """What the additive model says in the model's place: (n,) or (n, targets), probabilities for the link "logit"."""
+        score = self._score(X)
+        if self.link == "identity":
+            return score
+        return probability(score) if score.ndim == 1 else softmax(score)
+
+
+def _outputs(model: Any, x: Any) -> Any:
+    """Probabilities of a classifier, predictions of another estimator, what a function gives."""
+    if hasattr(model, "fit") and is_classifier(model):
+        return model.predict_proba(x)
+    if hasattr(model, "predict"):
+        return model.predict(x)
+    if not callable(model):
+        raise TypeError(f"what is explained is a fitted estimator or a function of a table, got {model!r}")
+    return model(x)
+
+
+def _log_odds(p: np.ndarray) -> np.ndarray:
+    """Log-odds of the second class (n, 1) of one or two columns; of more, log-probabilities centred over the classes."""
+    if (p < 0).any() or (p > 1).any():
+        raise ValueError(
+            f"link='logit' takes probabilities between 0 and 1, got values from {p.min():g} to {p.max():g}"
+        )
+    p = np.clip(p, CERTAIN, 1 - CERTAIN)
+    if p.shape[1] <= 2:
+        return np.log(p[:, -1:] / (1 - p[:, -1:]))
+    return np.log(p) - np.log(p).mean(1, keepdims=True)

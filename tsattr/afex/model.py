@@ -1,0 +1,399 @@
+"""Fitting the additive model: mains, steps, pairs, nets, then one solve for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import attention, nets, pairs
+from .atoms import Bins, Score, needed, step_gains
+from .basis import FIXED, Feature
+from .families import Family
+from .refit import loosened, replicates
+from .rows import spread
+from .solve import Problem, Solution
+from .terms import POOLED, Additive, groups
+
+FEWEST = 60
+"""Distinct rows below which no nets are trained: there is nothing to choose the step by."""
+MANY = 50
+"""Rows a feature from which each straight part has a penalty of its own, which can put it out."""
+MOST_STEPS = 24
+"""Most steps of one feature."""
+LOOSENED = 5000
+"""Rows up to which classifiers choose the share of their penalties by cross-validation."""
+LEAST = 1e-4
+"""Share of the loss of the constant that a step or a pair must take off, however little noise there is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the estimators' parameters of the same names say."""
+
+    n_nets: int = 2
+    hidden: int = 16
+    max_epochs: int = 150
+    attention: str = "least_squares"
+    interactions: Any = "auto"
+    heredity: bool = False
+    purify: str = "marginals"
+    bags: int = 25
+    validation_fraction: float = 0.15
+    atoms: bool = True
+
+
+class Fitter:
+    """The state of a fit: what the terms are made of so far, and the solution for them."""
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        w: np.ndarray,
+        family: Family,
+        levels: Sequence[int],
+        directions: Sequence[int],
+        settings: Settings,
+        rng: np.random.Generator,
+    ):
+        self.x, self.y, self.w, self.family, self.settings, self.rng = x, y, w, family, settings, rng
+        self.atoms = settings.atoms and settings.attention == "least_squares"
+        self.features = [
+            Feature.fit(x[:, j], w, levels=levels[j], direction=directions[j], atoms=self.atoms)
+            for j in range(x.shape[1])
+        ]
+        self.pooled = POOLED if w.sum() < MANY * x.shape[1] else ("missing",)
+        self.z = [f.columns(x[:, j]) for j, f in enumerate(self.features)]
+        self.pairs: list[tuple[int, int]] = []
+        self.dropped: list[tuple[int, int]] = []
+        self.penalties: dict[Hashable, float] = {}
+        self.solution: Solution | None = None
+
+    def fit(self) -> Additive:
+        """All stages."""
+        self.solve()
+        if self.atoms:
+            self.add_steps()
+        else:
+            self.train()
+        self.add_pairs()
+        if self.atoms and self.pairs:
+            self.add_steps()  # those that the pairs' part hid
+            self.add_edges()
+        if self.pairs:
+            self.train()
+        self.solve(final=True)
+        if self.settings.attention == "least_squares":
+            if self.settings.interactions == "auto" and self.drop():
+                self.solve(final=True)
+            if not self.family.dispersion and len(self.x) <= LOOSENED:
+                assert self.solution is not None
+                self.solution = loosened(self.problem(), self.solution)
+        return self.finished()
+
+    # The columns and their penalties.
+
+    def put(self, j: int, feature: Feature) -> None:
+        """Change a feature's functions."""
+        self.features[j] = feature.settled(self.x[:, j], self.w)
+        self.z[j] = self.features[j].columns(self.x[:, j])
+
+    def inner(self, j: int) -> np.ndarray:
+        """The columns of a feature that take part in products."""
+        return self.z[j][:, self.features[j].inner]
+
+    def matrix(self) -> np.ndarray:
+        """All columns (n, m): the features' own, then each pair's products."""
+        return np.concatenate([*self.z, *(pairs.products(self.inner(a), self.inner(b)) for a, b in self.pairs)], axis=1)
+
+    def keys(self) -> list[Hashable]:
+        """The name of each column's group."""
+        return groups(self.features, self.pairs, self.pooled)
+
+    def signs(self) -> np.ndarray:
+        """Columns whose coefficients must not be negative."""
+        mains = [np.full(len(f.kinds), f.direction != 0) & (f.kinds != "missing") for f in self.features]
+        return np.concatenate([*mains, np.zeros(len(self.keys()) - sum(map(len, mains)), bool)])
+
+    def grouped(self, keys: list[Hashable]) -> tuple[list[Hashable], np.ndarray, np.ndarray]:
+        """The distinct groups, the number of each column's, and the penalties to start from."""
+        names = list(dict.fromkeys(keys))
+        number = {name: i for i, name in enumerate(names)}
+        rows = self.w.sum()
+        start = np.array([self.penalties.get(name, 0.1 * rows) for name in names])
+        return names, np.array([number[k] for k in keys], int), start
+
+    def problem(self) -> Problem:
+        """What the coefficients of the columns so far solve."""
+        _, number, _ = self.grouped(self.keys())
+        return Problem(self.matrix(), self.y, self.w, self.family, number, self.signs())
+
+    def solve(self, *, final: bool = False) -> Solution:
+        """The coefficients of the columns so far, with their penalties; the final ones give every group a chance again."""
+        names, _, start = self.grouped(self.keys())
+        if final:
+            start = np.minimum(start, self.w.sum())
+        if self.settings.attention == "least_squares":
+            self.solution = self.problem().solve(start, exact=final)
+        else:
+            self.solution = attention.Scores(self.matrix(), self.y, self.w, self.settings.attention).solution(
+                self.family
+            )
+        self.penalties.update(zip(names, self.solution.penalty))
+        return self.solution
+
+    def score(self) -> Score:
+        """What the solution leaves."""
+        assert self.solution is not None
+        gradient, curvature = self.family.slopes(self.solution.eta, self.y)
+        weight = self.w[:, None] / self.solution.dispersion
+        return Score(gradient * weight, curvature * weight)
+
+    def least(self) -> float:
+        """The gain that is worth a term."""
+        assert self.solution is not None
+        constant = np.tile(self.family.start(self.y, self.w), (len(self.y), 1))
+        return LEAST * 2 * float(self.w @ self.family.loss(constant, self.y)) / self.solution.dispersion
+
+    # Steps.
+
+    def numeric(self) -> list[int]:
+        """Features with thresholds."""
+        return [j for j, f in enumerate(self.features) if f.varied and not f.levels]
+
+    def add_steps(self) -> None:
+        """Add the best step of every feature while chance does not explain it, then move or drop each."""
+        bins = {j: self.bins(j) for j in self.numeric()}
+        tests = sum(len(b.thresholds) for b in bins.values())
+        enough = max(needed(tests, self.y.shape[1]), self.least())
+        for _ in range(MOST_STEPS):
+            score, found = self.score(), False
+            for j, b in bins.items():
+                t, gain = self.best_step(j, b, score)
+                if gain > enough and t not in self.features[j].steps:
+                    self.put(j, replace(self.features[j], steps=np.sort(np.append(self.features[j].steps, t))))
+                    found = True
+            if not found:
+                break
+            self.solve()
+        settled = {j: self.settled_steps(j, b, enough) for j, b in bins.items() if len(self.features[j].steps)}
+        for j, steps in settled.items():
+            self.put(j, replace(self.features[j], steps=steps))
+        if settled:
+            self.solve()
+
+    def bins(self, j: int, most: int = 1024) -> Bins:
+        """Cells of a numeric feature, in its standardised values."""
+        known = ~np.isnan(self.x[:, j])
+        return Bins.of(self.features[j].standard(np.where(known, self.x[:, j], 0)), known, self.w, most)
+
+    def best_step(
+        self, j: int, bins: Bins, score: Score, but: int | None = None, back: np.ndarray | None = None
+    ) -> tuple[float, float]:
+        """The threshold with the largest gain beside the feature's columns `but` one, whose part is put `back`; the gain."""
+        if not len(bins.thresholds):
+            return np.nan, 0.0
+        assert self.solution is not None
+        f = self.features[j]
+        beside = np.flatnonzero(f.kinds != "missing")
+        if but is not None:
+            beside = beside[beside != but]
+        penalty = np.array([self.penalties[k if k in self.pooled else (k, j)] for k in f.kinds[beside]])
+        gain = step_gains(bins, score, self.z[j][:, beside], penalty / self.solution.dispersion, self.w, back)
+        if f.direction:
+            gain = np.where(f.direction * bins.above(score.gradient).sum(1) > 0, gain, 0.0)
+        t = int(gain.argmax())
+        return float(bins.thresholds[t]), float(gain[t])
+
+    def settled_steps(self, j: int, bins: Bins, enough: float) -> np.ndarray:
+        """Where a feature's steps belong when each is put back to the residual, without those that gain too little."""
+        assert self.solution is not None
+        f, score = self.features[j], self.score()
+        first = 1 + sum(z.shape[1] for z in self.z[:j])
+        kept = []
+        for column in np.flatnonzero(f.kinds == "step").tolist():
+            part = self.z[j][:, column, None] * self.solution.coef[first + column]
+            t, gain = self.best_step(j, bins, score, column, part)
+            if gain > enough:
+                kept.append(t)
+        return np.unique(kept)
+
+    # Pairs.
+
+    def allowed(self) -> np.ndarray:
+        """Pairs that may be selected, bool (p, p)."""
+        free = np.array([f.direction == 0 and len(f.inner) > 0 for f in self.features], bool)
+        allowed = np.outer(free, free) & ~np.eye(len(free), dtype=bool)
+        if self.settings.heredity:
+            spread = np.array([np.sqrt((self.main(j) ** 2).sum(1).mean()) for j in range(len(free))])
+            active = spread > 0.01 * max(spread.max(initial=0), 1e-300)
+            allowed &= np.outer(active, active)
+        for a, b in [*self.pairs, *self.dropped]:
+            allowed[a, b] = allowed[b, a] = False
+        return allowed
+
+    def main(self, j: int) -> np.ndarray:
+        """A feature's own contribution (n, outputs)."""
+        assert self.solution is not None
+        first = 1 + sum(z.shape[1] for z in self.z[:j])
+        return self.z[j] @ self.solution.coef[first : first + self.z[j].shape[1]]
+
+    def add_pairs(self) -> None:
+        """Take the pairs asked for, or round by round those that chance does not explain."""
+        wanted = self.settings.interactions
+        if not isinstance(wanted, str | int):
+            self.pairs = [(min(p), max(p)) for p in wanted]
+            self.solve()
+            return
+        most = 5 * len(self.features) if wanted == "auto" else int(wanted)
+        chosen = self.rows(pairs.ROWS)
+        views = [pairs.View.of(f, self.x[chosen, j], self.w[chosen]) for j, f in enumerate(self.features)]
+        tests = 2 * int(np.triu(self.allowed(), 1).sum())
+        while len(self.pairs) < most:
+            score = self.score()
+            part = Score(score.gradient[chosen], score.curvature[chosen])
+            found = pairs.ranked(views, part, self.allowed(), most)
+            if wanted == "auto":
+                found = [c for c in pairs.significant(found, tests) if c.gain > self.least()]
+            if not found:
+                break
+            before = self.pairs
+            self.pairs = sorted([*before, *(c.pair for c in found[: most - len(before)])])
+            self.solve()
+            if wanted == "auto" and self.drop():
+                self.solve()
+            if set(self.pairs) <= set(before):
+                break
+
+    def rows(self, most: int) -> np.ndarray:
+        """Some rows, evenly spread over the outcomes."""
+        return np.unique(np.linspace(0, len(self.x) - 1, min(most, len(self.x))).astype(int))
+
+    def add_edges(self) -> None:
+        """Add steps at thresholds beyond which a pair's surface is another."""
+        numeric = set(self.numeric())
+        bins = {j: self.bins(j, most=256) for j in {i for p in self.pairs for i in p} & numeric}
+        views = {j: pairs.View.of(self.features[j], self.x[:, j], self.w) for p in self.pairs for j in p}
+        sides = [(a, b) for p in self.pairs for a, b in (p, p[::-1]) if a in bins]
+        tests = 2 * sum(len(bins[a].thresholds) for a, _ in sides)
+        for _ in range(MOST_STEPS):
+            score, best = self.score(), (0.0, -1, 0.0)
+            for a, b in sides:
+                for cells in self.cells(b, views[b]):
+                    gain = pairs.edge_gains(bins[a], cells, score, self.w)
+                    t = int(gain.argmax())
+                    margin = gain[t] - max(needed(tests, cells.shape[1] * self.y.shape[1]), self.least())
+                    if margin > best[0] and bins[a].thresholds[t] not in self.features[a].steps:
+                        best = (margin, a, float(bins[a].thresholds[t]))
+            if best[1] < 0:
+                break
+            feature = self.features[best[1]]
+            self.put(best[1], replace(feature, steps=np.sort(np.append(feature.steps, best[2]))))
+            self.solve()
+
+    def cells(self, j: int, view: pairs.View) -> list[np.ndarray]:
+        """Divisions of a feature's range: cells of equal weight, and those between its steps."""
+        steps = self.features[j].steps
+        if not len(steps):
+            return [view.cells]
+        known = ~np.isnan(self.x[:, j])
+        place = np.searchsorted(steps, self.features[j].standard(np.where(known, self.x[:, j], 0)))
+        return [view.cells, ((place[:, None] == np.arange(len(steps) + 1)) & known[:, None]).astype(float)]
+
+    # Nets.
+
+    def train(self) -> None:
+        """Train the nets of all numeric features, beside the columns so far."""
+        own = [j for j in self.numeric() if not self.features[j].direction]
+        if self.atoms:
+            own = [j for j in own if any(j in pair for pair in self.pairs)]
+        if not own or not self.settings.n_nets or len(self.x) < FEWEST:
+            return
+        for j in own:
+            self.put(j, replace(self.features[j], nets=None))
+        held = spread(len(self.x), self.settings.validation_fraction, self.rng)
+        inputs = self.inputs(own)
+        step = attention.Projection(self, own, inputs.fixed.shape[1])
+        found = nets.train(
+            inputs,
+            self.w,
+            held,
+            step,
+            nets=self.settings.n_nets,
+            hidden=self.settings.hidden,
+            steps=self.settings.max_epochs,
+            rng=self.rng,
+        )
+        for j, net in zip(own, found):
+            self.put(j, replace(self.features[j], nets=net))
+
+    def inputs(self, own: list[int]) -> nets.Inputs:
+        """What the nets' columns are made of."""
+        known = ~np.isnan(self.x[:, own])
+        u = np.column_stack([self.features[j].standard(np.where(k, self.x[:, j], 0)) for j, k in zip(own, known.T)])
+        place = {j: q for q, j in enumerate(own)}
+
+        def side(j: int) -> tuple[np.ndarray, int]:
+            f = self.features[j]
+            stays = f.inner[np.isin(f.kinds[f.inner], FIXED)]
+            return self.z[j][:, stays], place.get(j, -1)
+
+        fixed = np.concatenate(self.z, axis=1)
+        return nets.Inputs(u * known, known, fixed, [(side(a), side(b)) for a, b in self.pairs])
+
+    # The end.
+
+    def drop(self) -> bool:
+        """Drop the pairs that their penalty has put out; whether there were any."""
+        assert self.solution is not None
+        names, _, _ = self.grouped(self.keys())
+        out = [
+            name[1]
+            for name, f in zip(names, self.solution.freedom)
+            if isinstance(name, tuple) and name[0] == "pair" and f < 0.5
+        ]
+        self.pairs = [p for p in self.pairs if p not in out]
+        self.dropped += out
+        return bool(out)
+
+    def finished(self) -> Additive:
+        """The purified model with its bootstrap replicates."""
+        assert self.solution is not None
+        solution, bags = self.solution, self.settings.bags
+        draws = self.replicates() if bags else np.zeros((*solution.coef.shape, 0))
+        coef = np.concatenate([solution.coef[:, :, None], draws], axis=2)
+        ends = np.cumsum([z.shape[1] for z in self.z]).tolist()
+        mains = np.split(coef[1 : 1 + ends[-1]], ends[:-1])
+        sizes = [len(self.features[a].inner) * len(self.features[b].inner) for a, b in self.pairs]
+        joint = np.split(coef[1 + ends[-1] :], np.cumsum(sizes)[:-1]) if sizes else []
+        model = Additive(
+            tuple(self.features), tuple(self.pairs), coef[0], tuple(mains), tuple(joint), (None,) * len(sizes)
+        )
+        return self.joined(model) if self.settings.purify == "data" and sizes else model
+
+    def replicates(self) -> np.ndarray:
+        """Coefficients (1 + m, outputs, bags) under other rows drawn with replacement."""
+        assert self.solution is not None
+        weights, kind = self.rng.poisson(self.w, (self.settings.bags, len(self.x))), self.settings.attention
+        if kind == "least_squares":
+            return replicates(self.problem(), self.solution, weights, self.rng)
+        z = self.matrix()
+        return np.stack([attention.Scores(z, self.y, w, kind).solution(self.family).coef for w in weights], axis=2)
+
+    def joined(self, model: Additive) -> Additive:
+        """Pairs made orthogonal to their mains over the data, what they had in common moved into these (Hooker, 2007)."""
+        intercept, mains, moved = model.intercept.copy(), [m.copy() for m in model.mains], []
+        for (a, b), coef in zip(self.pairs, model.joint):
+            base = np.concatenate([np.ones((len(self.x), 1)), self.z[a], self.z[b]], axis=1)
+            weighted = base.T * self.w
+            surface = pairs.products(self.inner(a), self.inner(b)) @ coef.reshape(len(coef), -1)
+            part = np.linalg.pinv(weighted @ base, rcond=1e-10, hermitian=True) @ (weighted @ surface)
+            part = part.reshape(-1, *coef.shape[1:])
+            intercept += part[0]
+            mains[a] += part[1 : 1 + len(mains[a])]
+            mains[b] += part[1 + len(mains[a]) :]
+            moved.append(part)
+        return replace(model, intercept=intercept, mains=tuple(mains), moved=tuple(moved))

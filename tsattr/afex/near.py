@@ -1,0 +1,136 @@
+"""Additive models of the neighbourhood of a row: the functions stay, their weights are solved for again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from .families import Family, Identity
+from .results import View, halves, local_dataset
+from .solve import Problem
+from .terms import Additive, groups
+
+DRAWN = 1000
+"""Rows drawn around a point and asked of the black box."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows (m, p) around a point, their outcomes (m, outputs), their weights in the fit and in its check."""
+
+    x: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    check: np.ndarray
+
+
+class Neighbours(Protocol):
+    """Where the rows of a neighbourhood come from."""
+
+    @property
+    def family(self) -> Family:
+        """What the outcomes are."""
+        ...
+
+    def around(self, model: Additive, x0: np.ndarray, radius: float) -> Rows:
+        """Rows around `x0` (p,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """The training rows, weighted by their distance."""
+
+    x: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    family: Family
+
+    def around(self, model: Additive, x0: np.ndarray, radius: float) -> Rows:
+        """All rows; one at a root mean square distance d over the features weighs ``exp(-d^2 / (2 radius^2))``."""
+        square = np.zeros(len(self.x))
+        for j, f in enumerate(model.features):
+            column = self.x[:, j]
+            differs = (column != x0[j]) & ~(np.isnan(column) & np.isnan(x0[j]))
+            far = np.zeros(len(column)) if f.levels else ((column - np.clip(x0[j], f.low, f.high)) / f.scale) ** 2
+            square += np.where(np.isnan(far) | bool(f.levels), differs, far)
+        square /= max(len(model.features), 1)
+        w = self.w * np.exp((square.min() - square) / (2 * radius**2))
+        w *= w.sum() / (w**2).sum()
+        return Rows(self.x, self.y, w, w)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows drawn around the point from a normal distribution, asked of a function; a quarter of them check the fit."""
+
+    ask: Callable[[np.ndarray], np.ndarray]
+    x: np.ndarray
+    family: Family
+    seed: int
+
+    def around(self, model: Additive, x0: np.ndarray, radius: float) -> Rows:
+        """Numbers with a spread of `radius` standard deviations; categories and missing values keep with probability 1/(1 + radius)."""
+        rng = np.random.default_rng(self.seed)
+        x = np.tile(x0, (DRAWN, 1))
+        for j, f in enumerate(model.features):
+            if f.levels or np.isnan(x0[j]):
+                other = rng.random(DRAWN) < radius / (1 + radius)
+                x[other, j] = rng.choice(self.x[:, j], other.sum())
+            else:
+                x[:, j] = np.clip(x0[j] + radius * f.scale * rng.normal(size=DRAWN), f.low, f.high)
+        check = np.arange(DRAWN) % 4 == 0
+        return Rows(x, self.ask(x), (~check).astype(float), check.astype(float))
+
+
+def explain(view: View, x: np.ndarray, radius: float, neighbours: Neighbours, sample: Any = None) -> xr.Dataset:
+    """Contributions to each row of `x` (n, p) of the model of its neighbourhood; see `AFEXRegressor.explain_near`."""
+    parts = [_local(view.model, x0, radius, neighbours) for x0 in x]
+    mains, pairs, reference, fidelity, rows = (np.stack(part) for part in zip(*parts))
+    ds = local_dataset(view, mains, pairs, halves(view.model, mains, pairs), None, reference, sample)
+    ds["fidelity"], ds["rows"] = ("sample", fidelity), ("sample", rows)
+    return ds.assign_attrs(radius=float(radius))
+
+
+def _local(model: Additive, x0: np.ndarray, radius: float, neighbours: Neighbours) -> tuple[np.ndarray, ...]:
+    """Mains (p, outputs), pairs (pairs, outputs), reference (outputs,), fidelity, effective number of rows."""
+    rows, family = neighbours.around(model, x0, radius), neighbours.family
+    moves = _moves(model, rows, family)
+    sizes = np.cumsum([b.shape[1] for b in model.blocks(x0[None])])[:-1]
+    share = rows.w / rows.w.sum()
+
+    def terms(x: np.ndarray) -> np.ndarray:
+        mains, pairs = model.terms(x)
+        change = [z @ move for z, move in zip(model.blocks(x), np.split(moves[1:], sizes))]
+        return np.stack([t + c for t, c in zip([*mains, *pairs], change)])
+
+    around, here = terms(rows.x), terms(x0[None])[:, 0]
+    mean = np.einsum("n,tnk->tk", share, around)
+    eta = around.sum(0) + model.intercept[:, 0] + moves[0]
+    reference = share @ eta
+    p = len(model.features)
+    constant = np.tile(family.start(rows.y, rows.check + 1e-300), (len(eta), 1))
+    left, all_ = (float(rows.check @ family.loss(e, rows.y)) for e in (eta, constant))
+    fidelity = 1 - left / all_ if all_ > 0 else np.nan
+    return (here - mean)[:p], (here - mean)[p:], reference, np.array(fidelity), np.array(rows.w.sum())
+
+
+def _moves(model: Additive, rows: Rows, family: Family) -> np.ndarray:
+    """How the coefficients (1 + m, outputs) differ from the global ones: fitted to what these leave, penalties tuned to it."""
+    eta = model.score(rows.x)
+    gradient, curvature = family.slopes(eta, rows.y)
+    z = np.concatenate(model.blocks(rows.x), axis=1)
+    names = groups(model.features, model.pairs)
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    group = np.array([number[name] for name in names], int)
+    kept = rows.w > 1e-6 * rows.w.max()
+    moves = []
+    for g, h in zip(gradient.T, curvature.T):
+        h = np.maximum(h, 1e-6)
+        problem = Problem(z[kept], (g / h)[kept, None], (rows.w * h)[kept], Identity(), group)
+        moves.append(problem.solve(np.full(len(number), problem.rows)).coef[:, 0])
+    return np.stack(moves, axis=1)

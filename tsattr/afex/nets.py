@@ -1,0 +1,131 @@
+"""Training the nets: the weights of all columns are solved for at every step, the nets follow the gradient of what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .basis import Nets
+
+BATCH = 4096
+"""Most training rows of one step."""
+RATE = 0.02
+"""Adam's learning rate."""
+PATIENCE = 30
+"""Steps without a better validation loss after which training ends."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the columns are made of, for all rows.
+
+    u (n, q): standardised values of the features with nets; known (n, q): where they are not missing; fixed (n, m): columns
+    that do not change; inner: for each pair and side, columns (n, k) that do not change and take part in the products, and
+    the feature's place among those with nets, or -1.
+    """
+
+    u: np.ndarray
+    known: np.ndarray
+    fixed: np.ndarray
+    inner: list[tuple[tuple[np.ndarray, int], tuple[np.ndarray, int]]]
+
+    def __getitem__(self, rows: np.ndarray) -> Inputs:
+        inner = [tuple((c[rows], q) for c, q in sides) for sides in self.inner]
+        return Inputs(self.u[rows], self.known[rows], self.fixed[rows], inner)  # type: ignore[arg-type]
+
+
+Step = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, float]]
+"""Columns (n, m) of given rows, of which the first so many are for training: the loss's gradient by them, the validation loss."""
+
+
+class Bank(torch.nn.Module):
+    """Nets of several features at once, alike at the start."""
+
+    def __init__(self, features: int, nets: int, hidden: int, seed: int):
+        super().__init__()
+        draw = torch.Generator().manual_seed(seed)
+        weight = torch.randn(nets, hidden, generator=draw) * 2
+        bias = -weight * (torch.rand(nets, hidden, generator=draw) * 4 - 2)
+        out = torch.randn(nets, hidden, generator=draw) / hidden**0.5
+
+        def each(start: Tensor) -> torch.nn.Parameter:
+            return torch.nn.Parameter(start.expand(features, *start.shape).clone())
+
+        self.weight, self.bias, self.out = each(weight), each(bias), each(out)
+        self.mix, self.slope = each(torch.full((nets,), 0.1)), each(torch.ones(nets))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Columns (features, n, nets) at `u` (features, n)."""
+        features, nets, hidden = self.weight.shape
+        flat = (features, 1, nets * hidden)
+        active = torch.tanh(torch.addcmul(self.bias.reshape(flat), u[:, :, None], self.weight.reshape(flat)))
+        curve = (active.view(features, -1, nets, hidden) * self.out[:, None]).sum(3)
+        mix = self.mix[:, None]
+        return u[:, :, None] * (mix * self.slope[:, None]) + (1 - mix) * curve
+
+    def frozen(self) -> list[Nets]:
+        """Each feature's nets as float64 arrays."""
+        parts = [p.detach().double().numpy() for p in (self.weight, self.bias, self.out, self.mix, self.slope)]
+        return [Nets(*(p[j].copy() for p in parts)) for j in range(len(parts[0]))]
+
+
+def _columns(bank: Bank, rows: Inputs, w: Tensor) -> Tensor:
+    """The nets' columns and the products (n, m), centred and scaled over the rows of positive weight."""
+    g = bank(torch.as_tensor(rows.u.T, dtype=torch.float32))
+    known = torch.as_tensor(rows.known.T, dtype=torch.float32)[:, :, None]
+    share = known * w[None, :, None]
+    share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
+    g = g - (share * g).sum(1, keepdim=True)
+    g = known * g / (share * g**2).sum(1, keepdim=True).clamp(min=1e-12).sqrt()
+    parts = [g.transpose(0, 1).flatten(1)]
+    for sides in rows.inner:
+        a, b = (torch.cat([torch.as_tensor(c, dtype=torch.float32), *([g[q]] if q >= 0 else [])], 1) for c, q in sides)
+        parts.append((a[:, :, None] * b[:, None, :]).flatten(1))
+    return torch.cat(parts, 1)
+
+
+def train(
+    inputs: Inputs,
+    w: np.ndarray,
+    held: np.ndarray,
+    step: Step,
+    *,
+    nets: int,
+    hidden: int,
+    steps: int,
+    rng: np.random.Generator,
+) -> list[Nets]:
+    """Nets of each feature at the step with the best loss on the rows `held` out of training.
+
+    The weights of the columns minimise the loss on the training rows, so by the envelope theorem the gradient of the minimum
+    by the nets is that with the weights held: nothing is propagated through the solve (variable projection; Golub and
+    Pereyra, 1973).
+    """
+    bank = Bank(inputs.u.shape[1], nets, hidden, int(rng.integers(2**31)))
+    adam = torch.optim.Adam(bank.parameters(), lr=RATE)
+    inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
+    best, since, kept = np.inf, 0, bank.frozen()
+    whole = inputs[np.r_[inside, outside]]
+    for _ in range(steps):
+        batch, rows, number = np.r_[inside, outside], whole, len(inside)
+        if number > BATCH:
+            chosen = np.sort(rng.choice(inside, BATCH, replace=False))
+            batch, number = np.r_[chosen, outside[:BATCH]], BATCH
+            rows = inputs[batch]
+        weight = torch.as_tensor(np.where(np.arange(len(batch)) < number, w[batch], 0.0), dtype=torch.float32)
+        columns = _columns(bank, rows, weight)
+        z = np.concatenate([rows.fixed, columns.detach().double().numpy()], axis=1)
+        slope, loss = step(z, batch, number)
+        if loss < best * (1 - 1e-4):
+            best, since, kept = loss, 0, bank.frozen()
+        since += 1
+        if since > PATIENCE:
+            break
+        adam.zero_grad()
+        columns.backward(torch.as_tensor(slope[:, rows.fixed.shape[1] :], dtype=torch.float32))
+        adam.step()
+    return kept

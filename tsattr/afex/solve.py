@@ -1,0 +1,204 @@
+"""Coefficients of given columns: penalised Newton steps in float64, the penalties set by the marginal likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack, solve_triangular
+from scipy.optimize import lsq_linear
+
+from .families import Family
+
+LARGEST = 1e10
+"""Penalty, in rows, of a group of columns that is left out."""
+SMALLEST = 1e-6
+OUT = 10.0
+"""A group whose penalty is so many times the rows and still grows is left out."""
+ROUNDS = 60
+"""Most Newton steps."""
+TUNED, EXACT = 1e-3, 1e-9
+"""Change of the scores, as a share of their spread, below which tuning the penalties and solving under fixed ones end."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Coefficients (1 + m, outputs), the intercept first, and what they rest on."""
+
+    coef: np.ndarray
+    eta: np.ndarray
+    penalty: np.ndarray
+    dispersion: float
+    freedom: np.ndarray
+
+
+def with_ones(z: np.ndarray) -> np.ndarray:
+    """Columns with the intercept's before them."""
+    return np.concatenate([np.ones((len(z), 1)), z], axis=1)
+
+
+class Problem:
+    """Penalised likelihood of a linear score: ``sum_i w_i loss(y_i, z_i coef) + sum_g penalty_g |coef_g|^2 / 2``.
+
+    A penalty belongs to a group of columns. The marginal likelihood sets each by the fixed point
+    ``penalty_g = dispersion freedom_g / |coef_g|^2`` with the effective degrees of freedom ``freedom_g``, which drives groups of
+    no use to zero (MacKay, 1992; Wood and Fasiolo, 2017).
+
+    Parameters
+    ----------
+    z
+        Columns (n, m), centred.
+    y, w
+        Outcomes (n, outputs) and weights (n,), as numbers of rows.
+    groups
+        Number of the group of each column (m,).
+    signs
+        Bool (m,): columns whose coefficients must not be negative.
+    """
+
+    def __init__(
+        self,
+        z: np.ndarray,
+        y: np.ndarray,
+        w: np.ndarray,
+        family: Family,
+        groups: np.ndarray,
+        signs: np.ndarray | None = None,
+    ):
+        self.z, self.y, self.w, self.family = with_ones(z), y, w, family
+        self.groups = groups
+        self.signs = signs if signs is not None and signs.any() else None
+        self.rows = w.sum()
+        self.number = np.bincount(groups, minlength=groups.max(initial=-1) + 1)
+        mean = np.average(y, axis=0, weights=w)
+        self.floor = 1e-9 * max(float(np.average((y - mean) ** 2, axis=0, weights=w).sum()), 1e-300)
+        self.gram = (self.z.T * w) @ self.z if family.dispersion else None
+
+    def solve(
+        self,
+        penalty: np.ndarray,
+        *,
+        tune: bool = True,
+        start: np.ndarray | None = None,
+        rounds: int = ROUNDS,
+        exact: bool = True,
+    ) -> Solution:
+        """Coefficients, starting from given penalties of the groups; with `tune` these are set by the marginal likelihood.
+
+        `exact` has the coefficients converge under the final penalties.
+        """
+        if start is None:
+            start = np.zeros((self.z.shape[1], self.y.shape[1]))
+            start[0] = self.family.start(self.y, self.w)
+        coef, eta, lam = start, self.z @ start, penalty.copy()
+        freedom, dispersion = np.zeros(len(lam)), 1.0
+        for _ in range(rounds):
+            columns = self._columns(lam)
+            grams, sides = self._quadratic(columns, coef, eta)
+            if tune:
+                lam, freedom, dispersion = self._tuned(columns, grams, sides, lam)
+            new = np.zeros_like(coef)
+            for c, (gram, side) in enumerate(zip(grams, sides)):
+                new[columns, c] = self._step(columns, gram, side, lam)
+            coef, new_eta = self._damped(coef, new, lam)
+            moved, eta = self._moved(eta, new_eta), new_eta
+            if moved < (TUNED if tune else EXACT) or (not tune and self.gram is not None):
+                break
+        if not (tune and exact):
+            return Solution(coef, eta, lam, dispersion, freedom)
+        done = self.solve(lam, tune=False, start=coef)
+        return Solution(done.coef, done.eta, lam, dispersion, freedom)
+
+    def _columns(self, lam: np.ndarray) -> np.ndarray:
+        """Columns of the groups that are not left out, the intercept's among them."""
+        return np.flatnonzero(np.r_[True, lam[self.groups] < LARGEST])
+
+    def _quadratic(
+        self, columns: np.ndarray, coef: np.ndarray, eta: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The loss around `eta`, for each output: its second derivative, and that times the minimum."""
+        whole = len(columns) == self.z.shape[1]
+        if self.gram is not None:
+            gram = self.gram if whole else self.gram[np.ix_(columns, columns)]
+            z = self.z if whole else self.z[:, columns]
+            sides = z.T @ (self.w[:, None] * self.y)
+            return [gram] * self.y.shape[1], list(sides.T)
+        z = self.z if whole else self.z[:, columns]
+        gradient, curvature = self.family.slopes(eta, self.y)
+        grams = [(z.T * (self.w * h)) @ z for h in curvature.T]
+        sides = z.T @ (self.w[:, None] * (gradient + curvature * (z @ coef[columns])))
+        return grams, list(sides.T)
+
+    def _moved(self, old: np.ndarray, new: np.ndarray) -> float:
+        """Change of the scores as a share of their spread."""
+        scale = np.sqrt(np.average(((new - new.mean(0)) ** 2).sum(1), weights=self.w))
+        return float(np.sqrt(np.average(((new - old) ** 2).sum(1), weights=self.w)) / max(scale, 1e-12))
+
+    def _tuned(
+        self, columns: np.ndarray, grams: list[np.ndarray], sides: list[np.ndarray], lam: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """One step of the fixed point: penalties, degrees of freedom of each group, dispersion."""
+        groups = self.groups[columns[1:] - 1]
+        freedom, size, rss = np.zeros(len(lam)), np.zeros(len(lam)), 0.0
+        for gram, side in zip(grams, sides):
+            coef, inverse = self._inverse(columns, gram, side, lam)
+            freedom += np.bincount(groups, 1 - lam[groups] * inverse[1:], len(lam))
+            size += np.bincount(groups, coef[1:] ** 2, len(lam))
+            rss += coef @ gram @ coef - 2 * coef @ side
+        freedom = np.maximum(freedom, 1e-12)
+        dispersion = 1.0
+        if self.family.dispersion:
+            rss += float(self.w @ (self.y**2).sum(1))
+            left = self.rows * len(grams) - len(grams) - freedom.sum()
+            dispersion = max(rss / max(left, 1.0), self.floor)
+        new = np.clip(dispersion * freedom / np.maximum(size, 1e-300), SMALLEST, LARGEST)
+        out = (lam >= LARGEST) | ((new > OUT * self.rows) & (new > lam))
+        return np.where(out, LARGEST, new), np.where(out, 0.0, freedom), dispersion
+
+    def _inverse(
+        self, columns: np.ndarray, gram: np.ndarray, side: np.ndarray, lam: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients, and the diagonal of the inverse of the penalised matrix."""
+        factor = self._factor(columns, gram, lam)
+        inverse, _ = lapack.dpotri(factor[0], lower=1)
+        return cho_solve(factor, side, check_finite=False), np.diag(inverse)
+
+    def _factor(self, columns: np.ndarray, gram: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Cholesky factor of the penalised matrix."""
+        matrix = gram.copy()
+        ridge = np.r_[1e-9 * gram[0, 0] + 1e-12, lam[self.groups[columns[1:] - 1]]]
+        matrix.flat[:: len(matrix) + 1] += ridge
+        try:
+            return cho_factor(matrix, lower=True, check_finite=False)
+        except LinAlgError:
+            matrix.flat[:: len(matrix) + 1] += 1e-8 * np.diag(matrix).max()
+            return cho_factor(matrix, lower=True, check_finite=False)
+
+    def _step(self, columns: np.ndarray, gram: np.ndarray, side: np.ndarray, lam: np.ndarray) -> np.ndarray:
+        factor = self._factor(columns, gram, lam)
+        if self.signs is None:
+            return cho_solve(factor, side, check_finite=False)
+        root = np.tril(factor[0])
+        low = np.r_[-np.inf, np.where(self.signs[columns[1:] - 1], 0.0, -np.inf)]
+        found = lsq_linear(root.T, solve_triangular(root, side, lower=True), (low, np.inf), method="bvls")
+        return np.maximum(found.x, low)
+
+    def _objective(self, coef: np.ndarray, eta: np.ndarray, lam: np.ndarray) -> float:
+        penalty = (lam[self.groups] * (coef[1:] ** 2).sum(1)).sum() / 2
+        return float(self.w @ self.family.loss(eta, self.y) + penalty)
+
+    def _damped(self, old: np.ndarray, new: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The Newton step, halved until the objective does not grow."""
+        eta = self.z @ new
+        if self.gram is not None:
+            return new, eta
+        before = self._objective(old, self.z @ old, lam)
+        for _ in range(20):
+            if self.y.shape[1] > 1:
+                new = new - new.mean(1, keepdims=True)
+                eta = self.z @ new
+            if self._objective(new, eta, lam) <= before + 1e-10 * abs(before):
+                break
+            new = (old + new) / 2
+            eta = (self.z @ old + eta) / 2
+        return new, eta
