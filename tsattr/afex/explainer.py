@@ -59,7 +59,8 @@ class AFEXExplainer(AdditiveEstimator):
     >>> import numpy as np
     >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     >>> est = AFEXExplainer(lambda X: X[:, 0] ** 2 + 2 * X[:, 1], n_nets=0).fit(X)
-    >>> est.fidelity_ > 0.999, est.shape(1, [0.5]).round(1).tolist() == (2 * (np.array([0.5]) - X[:, 1].mean())).round(1).tolist()
+    >>> low, high = est.shape(1, [-0.5, 0.5])
+    >>> est.fidelity_ > 0.999, bool(abs(high - low - 2) < 0.05)
     (True, True)
     """
 

@@ -12,7 +12,7 @@ from ..notation import UsageError
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("demo", help="the main job on embedded data: simulate, train, explain, score, report")
-    parser.add_argument("kind", nargs="?", choices=["ecg"], default="ecg")
+    parser.add_argument("kind", nargs="?", choices=["ecg", "tabular"], default="ecg")
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for attribution.nc and report.html (default: demo)"
     )
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from ..io import CannotWrite
 
     try:
-        demo.ecg(args.out, lambda line: print(line, flush=True), quick=args.quick, seed=args.seed)
+        getattr(demo, args.kind)(args.out, lambda line: print(line, flush=True), quick=args.quick, seed=args.seed)
     except (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError) as error:
         if isinstance(error, CannotWrite):
             raise
