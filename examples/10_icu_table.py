@@ -96,7 +96,7 @@ never = {
     name: model.shape(f"{name} count", [0])[0]
     + sum(np.nan_to_num(terms.missing.sel(feature=f"{name} {part}").item()) for part in ("last", "slope"))
     for name in MEASURED
-    if f"{name} count" in table and x[f"{name} last"].isna().mean() > 0.02
+    if {f"{name} count", f"{name} last"} <= set(x) and x[f"{name} last"].isna().mean() > 0.02
 }
 for name in sorted(never, key=lambda name: -abs(never[name]))[:5]:
     share = x[f"{name} last"].isna().mean()

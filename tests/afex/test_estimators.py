@@ -424,3 +424,15 @@ def test_wrong_calls(regressor, table):
         AFEXClassifier(monotonic_cst=[1, 0, 0, 0]).fit(x, np.arange(50) % 3)
     with pytest.raises(ValueError, match="at least one non-zero"):
         AFEXRegressor().fit(x, y, np.zeros(50))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_makes_no_steps_and_no_pairs_of_rare_outcomes(seed):
+    rng = np.random.default_rng(seed)
+    x = np.column_stack(
+        [rng.lognormal(sigma=1.5, size=(1500, 4)), rng.poisson(1.0, (1500, 4)), rng.normal(size=(1500, 4))]
+    )
+    x[rng.random(x.shape) < 0.3] = np.nan
+    est = AFEXClassifier(bags=0, n_nets=0).fit(x, rng.random(1500) < 0.05)
+    assert est.pairs_ == []
+    assert sum(len(f.steps) for f in est._view.model.features) == 0

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 
-from tsattr.afex.atoms import Bins, Score, step_gains
+from tsattr.afex.atoms import Bins, step_gains
 from tsattr.afex.attention import Scores
 from tsattr.afex.basis import Feature, Spline, knots_of, quantiles
+from tsattr.afex.chance import Score, State
 from tsattr.afex.families import Identity, Logit, Softmax
 from tsattr.afex.pairs import View, edge_gains, products, ranked, significant
 from tsattr.afex.rows import canonical, spread
@@ -140,9 +142,40 @@ def test_the_true_pair_is_ranked_first_and_pure_noise_passes_no_test():
     allowed = ~np.eye(6, dtype=bool)
     noise = rng.normal(size=1000)
     for truth, pair in ((x[:, 1] * x[:, 4], (1, 4)), (np.sign(x[:, 0]) * np.sign(x[:, 5]), (0, 5)), (0 * noise, None)):
-        found = ranked(views, Score((truth + noise)[:, None], np.ones((1000, 1))), allowed, 10)
+        state = State(Identity(), np.zeros((1000, 1)), (truth + noise)[:, None], w, 1.0)
+        found = ranked(views, state, allowed, 10)
         passed = significant(found, 30)
         assert [c.pair for c in passed] == ([pair] if pair else [])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_gains_of_classes_are_likelihood_ratios(classes):
+    rng = np.random.default_rng(0)
+    v, y = rng.normal(size=(300, 3)), rng.integers(classes, size=300)
+    shares = np.bincount(y) / 300
+    if classes == 2:
+        family, hot, start = Logit(), (y == 1)[:, None].astype(float), np.log(shares[1:] / shares[:1])
+    else:
+        family, hot, start = Softmax(), np.eye(classes)[y], np.log(shares) - np.log(shares).mean()
+    columns = np.column_stack([np.ones(300), v])
+    gain = State(family, np.tile(start, (300, 1)), hot, np.ones(300), 1.0).gain(columns)
+    best = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(v, y)
+    expected = 2 * (log_loss(y, np.tile(shares, (300, 1))) - log_loss(y, best.predict_proba(v))) * 300
+    assert np.isclose(gain, expected, rtol=1e-3)
+
+
+def test_gain_of_a_separating_column_is_bounded_by_the_loss_there_is():
+    y = np.repeat([0.0, 1.0], 50)[:, None]
+    state = State(Logit(), np.zeros((100, 1)), y, np.ones(100), 1.0)
+    assert 0.99 * 200 * np.log(2) < state.gain(2 * y - 1) <= 200 * np.log(2)
+
+
+def test_gain_does_not_depend_on_what_was_put_back():
+    rng = np.random.default_rng(0)
+    v, y = rng.normal(size=(200, 2)), (rng.random((200, 1)) < 0.3).astype(float)
+    state = State(Logit(), np.full((200, 1), -1.0), y, np.ones(200), 1.0)
+    moved = State(Logit(), state.eta + v[:, :1], y, np.ones(200), 1.0)
+    assert np.isclose(moved.gain(v, back=v[:, :1]), state.gain(v))
 
 
 def test_products_pair_every_column_with_every_other():

@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+
+from .chance import Score
 
 BINS = 1024
 """Most thresholds of a feature that are looked at."""
-CHANCE = 0.01
-"""Chance of a single false step, or pair, over all that are looked at."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """Minus the gradient and the curvature of the loss by row and output (n, outputs), in units of the dispersion."""
-
-    gradient: np.ndarray
-    curvature: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -76,6 +67,11 @@ def step_gains(
     return np.where((share >= least) & (w[bins.code >= 0].sum() - share >= least), gain, 0.0)
 
 
-def needed(tests: int, freedom: int) -> float:
-    """The gain that chance exceeds once in a hundred over so many tests."""
-    return float(chi2.isf(CHANCE / max(tests, 1), freedom))
+def step_beside(bins: Bins, t: int, score: Score, smooth: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """The step at threshold `t` less what the feature's `smooth` columns take of it, on average over the outputs: (n, 1)."""
+    z = np.concatenate([(bins.code >= 0)[:, None], smooth], axis=1)
+    h = score.curvature.mean(1)
+    gram = (z.T * h) @ z
+    gram[np.diag_indices_from(gram)] += np.r_[1e-9 * gram[0, 0] + 1e-12, penalty]
+    step = (bins.code > t).astype(float)
+    return (step - z @ np.linalg.solve(gram, (z.T * h) @ step))[:, None]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import attention, nets, pairs
-from .atoms import Bins, Score, needed, step_gains
+from .atoms import Bins, step_beside, step_gains
 from .basis import FIXED, Feature
+from .chance import State, needed
 from .families import Family
 from .refit import loosened, replicates
 from .rows import spread
@@ -145,12 +146,10 @@ class Fitter:
         self.penalties.update(zip(names, self.solution.penalty))
         return self.solution
 
-    def score(self) -> Score:
-        """What the solution leaves."""
+    def state(self) -> State:
+        """The fit so far."""
         assert self.solution is not None
-        gradient, curvature = self.family.slopes(self.solution.eta, self.y)
-        weight = self.w[:, None] / self.solution.dispersion
-        return Score(gradient * weight, curvature * weight)
+        return State(self.family, self.solution.eta, self.y, self.w, self.solution.dispersion)
 
     def least(self) -> float:
         """The gain that is worth a term."""
@@ -170,10 +169,10 @@ class Fitter:
         tests = sum(len(b.thresholds) for b in bins.values())
         enough = max(needed(tests, self.y.shape[1]), self.least())
         for _ in range(MOST_STEPS):
-            score, found = self.score(), False
+            state, found = self.state(), False
             for j, b in bins.items():
-                t, gain = self.best_step(j, b, score)
-                if gain > enough and t not in self.features[j].steps:
+                t = self.best_step(j, b, state, enough)
+                if t is not None and t not in self.features[j].steps:
                     self.put(j, replace(self.features[j], steps=np.sort(np.append(self.features[j].steps, t))))
                     found = True
             if not found:
@@ -191,33 +190,49 @@ class Fitter:
         return Bins.of(self.features[j].standard(np.where(known, self.x[:, j], 0)), known, self.w, most)
 
     def best_step(
-        self, j: int, bins: Bins, score: Score, but: int | None = None, back: np.ndarray | None = None
-    ) -> tuple[float, float]:
-        """The threshold with the largest gain beside the feature's columns `but` one, whose part is put `back`; the gain."""
+        self,
+        j: int,
+        bins: Bins,
+        state: State,
+        enough: float,
+        but: int | None = None,
+        back: np.ndarray | None = None,
+    ) -> float | None:
+        """The threshold with the largest gain beside the feature's columns `but` one, whose part is put `back`.
+
+        None where that gain is not `enough`.
+        """
         if not len(bins.thresholds):
-            return np.nan, 0.0
-        assert self.solution is not None
+            return None
         f = self.features[j]
         beside = np.flatnonzero(f.kinds != "missing")
         if but is not None:
             beside = beside[beside != but]
         penalty = np.array([self.penalties[k if k in self.pooled else (k, j)] for k in f.kinds[beside]])
-        gain = step_gains(bins, score, self.z[j][:, beside], penalty / self.solution.dispersion, self.w, back)
+        penalty = penalty / state.dispersion
+        smooth = self.z[j][:, beside]
+        gain = step_gains(bins, state.score, smooth, penalty, self.w, back)
         if f.direction:
-            gain = np.where(f.direction * bins.above(score.gradient).sum(1) > 0, gain, 0.0)
+            gain = np.where(f.direction * bins.above(state.score.gradient).sum(1) > 0, gain, 0.0)
         t = int(gain.argmax())
-        return float(bins.thresholds[t]), float(gain[t])
+        if gain[t] <= enough:
+            return None
+        if not self.family.dispersion:
+            step = step_beside(bins, t, state.score, smooth, penalty)
+            if state.gain(step, 0.0 if back is None else back) <= enough:
+                return None
+        return float(bins.thresholds[t])
 
     def settled_steps(self, j: int, bins: Bins, enough: float) -> np.ndarray:
         """Where a feature's steps belong when each is put back to the residual, without those that gain too little."""
         assert self.solution is not None
-        f, score = self.features[j], self.score()
+        f, state = self.features[j], self.state()
         first = 1 + sum(z.shape[1] for z in self.z[:j])
         kept = []
         for column in np.flatnonzero(f.kinds == "step").tolist():
             part = self.z[j][:, column, None] * self.solution.coef[first + column]
-            t, gain = self.best_step(j, bins, score, column, part)
-            if gain > enough:
+            t = self.best_step(j, bins, state, enough, column, part)
+            if t is not None:
                 kept.append(t)
         return np.unique(kept)
 
@@ -253,9 +268,7 @@ class Fitter:
         views = [pairs.View.of(f, self.x[chosen, j], self.w[chosen]) for j, f in enumerate(self.features)]
         tests = 2 * int(np.triu(self.allowed(), 1).sum())
         while len(self.pairs) < most:
-            score = self.score()
-            part = Score(score.gradient[chosen], score.curvature[chosen])
-            found = pairs.ranked(views, part, self.allowed(), most)
+            found = pairs.ranked(views, self.state()[chosen], self.allowed(), most)
             if wanted == "auto":
                 found = [c for c in pairs.significant(found, tests) if c.gain > self.least()]
             if not found:
@@ -280,12 +293,11 @@ class Fitter:
         sides = [(a, b) for p in self.pairs for a, b in (p, p[::-1]) if a in bins]
         tests = 2 * sum(len(bins[a].thresholds) for a, _ in sides)
         for _ in range(MOST_STEPS):
-            score, best = self.score(), (0.0, -1, 0.0)
+            state, best = self.state(), (0.0, -1, 0.0)
             for a, b in sides:
                 for cells in self.cells(b, views[b]):
-                    gain = pairs.edge_gains(bins[a], cells, score, self.w)
-                    t = int(gain.argmax())
-                    margin = gain[t] - max(needed(tests, cells.shape[1] * self.y.shape[1]), self.least())
+                    t, gain = pairs.best_edge(bins[a], cells, state)
+                    margin = gain - max(needed(tests, cells.shape[1] * self.y.shape[1]), self.least())
                     if margin > best[0] and bins[a].thresholds[t] not in self.features[a].steps:
                         best = (margin, a, float(bins[a].thresholds[t]))
             if best[1] < 0:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
-from .atoms import CHANCE, Bins, Score
+from .atoms import Bins
 from .basis import Feature
+from .chance import CHANCE, Score, State
 
 CELLS = 8
 """Cells of a feature in the table of a pair."""
@@ -65,20 +66,28 @@ def _rough(views: list[np.ndarray], score: Score) -> np.ndarray:
     )
 
 
-def _exact(a: np.ndarray, b: np.ndarray, score: Score) -> tuple[float, int]:
+def _exact(a: np.ndarray, b: np.ndarray, state: State) -> tuple[float, int]:
     """Gain of the products of two views beside the views themselves, and its degrees of freedom."""
     t = products(a, b)
     m = np.concatenate([np.ones((len(a), 1)), a, b], axis=1)
     gain, freedom = 0.0, 0
-    for r, h in zip(score.gradient.T, score.curvature.T):
+    for r, h in zip(state.score.gradient.T, state.score.curvature.T):
         both = (np.concatenate([m, t], axis=1).T * h) @ np.concatenate([m, t], axis=1)
         k = m.shape[1]
-        inner = both[k:, k:] - both[k:, :k] @ np.linalg.pinv(both[:k, :k], rcond=1e-10, hermitian=True) @ both[:k, k:]
-        size, axes = np.linalg.eigh(inner)
+        taken = np.linalg.pinv(both[:k, :k], rcond=1e-10, hermitian=True) @ both[:k, k:]
+        size, axes = np.linalg.eigh(both[k:, k:] - both[k:, :k] @ taken)
         keep = size > max(1e-6 * np.trace(both[k:, k:]), 1e-12)
         gain += float((((t.T @ r) @ axes[:, keep]) ** 2 / size[keep]).sum())
         freedom += int(keep.sum())
     return gain, freedom
+
+
+def _beside(a: np.ndarray, b: np.ndarray, state: State) -> np.ndarray:
+    """The products of two views less what the views themselves take of them, on average over the outputs."""
+    t, h = products(a, b), state.score.curvature.mean(1)
+    m = np.concatenate([np.ones((len(a), 1)), a, b], axis=1)
+    weighted = m.T * h
+    return t - m @ (np.linalg.pinv(weighted @ m, rcond=1e-10, hermitian=True) @ (weighted @ t))
 
 
 @dataclass(frozen=True)
@@ -90,22 +99,31 @@ class Candidate:
     chance: float
 
 
-def ranked(views: list[View], score: Score, allowed: np.ndarray, most: int) -> list[Candidate]:
+def _tried(a: np.ndarray, b: np.ndarray, state: State, bound: float) -> tuple[float, float]:
+    """Gain of the products of two views and its log-probability under chance; the likelihood ratio where it is below `bound`."""
+    gain, freedom = _exact(a, b, state)
+    chance = float(chi2.logsf(gain, freedom)) if freedom else 0.0
+    if chance < bound and not state.family.dispersion:
+        gain = min(gain, state.gain(_beside(a, b, state)))
+        chance = float(chi2.logsf(gain, freedom))
+    return gain, chance
+
+
+def ranked(views: list[View], state: State, allowed: np.ndarray, most: int) -> list[Candidate]:
     """The most promising pairs among those `allowed` (p, p), the least likely under chance first.
 
     Gains of all pairs are had from one matrix product for each kind of view, as if products were uncorrelated; the best
     are then computed exactly.
     """
-    smooth = _rough([v.smooth for v in views], score) / DEGREE**2
-    rough = smooth + _rough([v.cells for v in views], score) / CELLS**2
+    smooth = _rough([v.smooth for v in views], state.score) / DEGREE**2
+    rough = smooth + _rough([v.cells for v in views], state.score) / CELLS**2
     a, b = np.nonzero(np.triu(allowed, 1))
     best = np.argsort(-rough[a, b], kind="stable")[: min(2 * most + 10, EXACTLY)]
-    found = []
+    bound, found = np.log(CHANCE / max(allowed.sum(), 1)), []
     for i, j in zip(a[best].tolist(), b[best].tolist()):
-        tries = [_exact(getattr(views[i], k), getattr(views[j], k), score) for k in ("smooth", "cells")]
-        chance = [float(chi2.logsf(g, f)) if f else 0.0 for g, f in tries]
-        k = int(np.argmin(chance))
-        found.append(Candidate((i, j), tries[k][0], chance[k] + np.log(2)))
+        tries = [_tried(getattr(views[i], k), getattr(views[j], k), state, bound) for k in ("smooth", "cells")]
+        gain, chance = min(tries, key=lambda one: one[1])
+        found.append(Candidate((i, j), gain, chance + np.log(2)))
     return sorted(found, key=lambda c: (c.chance, -c.gain))
 
 
@@ -113,6 +131,18 @@ def significant(candidates: list[Candidate], tests: int) -> list[Candidate]:
     """Those that chance over all pairs does not explain, down to a share of the strongest one's gain."""
     passed = [c for c in candidates if c.chance < np.log(CHANCE / max(tests, 1))]
     return [c for c in passed if c.gain >= TOGETHER * max(c.gain for c in passed)]
+
+
+def best_edge(bins: Bins, cells: np.ndarray, state: State) -> tuple[int, float]:
+    """The threshold of one feature with the largest gain of a step of a height of its own in each of the other's cells."""
+    gain = edge_gains(bins, cells, state.score, state.w)
+    t = int(gain.argmax())
+    if state.family.dispersion:
+        return t, float(gain[t])
+    above, h = (bins.code > t).astype(float), state.score.curvature.mean(1)
+    known = (bins.code >= 0) * h
+    share = (h * above) @ cells / np.maximum(known @ cells, 1e-300)
+    return t, min(float(gain[t]), state.gain((above[:, None] - share * (bins.code >= 0)[:, None]) * cells))
 
 
 def edge_gains(bins: Bins, cells: np.ndarray, score: Score, w: np.ndarray) -> np.ndarray:
