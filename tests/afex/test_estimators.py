@@ -426,13 +426,26 @@ def test_wrong_calls(regressor, table):
         AFEXRegressor().fit(x, y, np.zeros(50))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_chance_makes_no_steps_and_no_pairs_of_rare_outcomes(seed):
+NOISE = {
+    "rare outcome": lambda rng, x: None,
+    "normal": lambda rng, x: rng.normal(size=len(x)),
+    "skewed": lambda rng, x: rng.lognormal(sigma=1.5, size=len(x)),
+    "larger in places": lambda rng, x: rng.normal(size=len(x)) * np.exp(np.nan_to_num(x[:, 8])),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("noise", NOISE)
+def test_chance_makes_no_steps_and_no_pairs(noise, seed):
     rng = np.random.default_rng(seed)
     x = np.column_stack(
         [rng.lognormal(sigma=1.5, size=(1500, 4)), rng.poisson(1.0, (1500, 4)), rng.normal(size=(1500, 4))]
     )
     x[rng.random(x.shape) < 0.3] = np.nan
-    est = AFEXClassifier(bags=0, n_nets=0).fit(x, rng.random(1500) < 0.05)
+    e = NOISE[noise](rng, x)
+    if e is None:
+        est = AFEXClassifier(bags=0, n_nets=0).fit(x, rng.random(1500) < 0.05)
+    else:
+        est = AFEXRegressor(bags=0, n_nets=0).fit(x, e + e.std() * np.nan_to_num(x[:, 9]))
     assert est.pairs_ == []
     assert sum(len(f.steps) for f in est._view.model.features) == 0

@@ -52,22 +52,35 @@ class State:
     def gain(self, v: np.ndarray, back: np.ndarray | float = 0.0) -> float:
         """Twice the fall of the loss, in units of the dispersion, by the best combination of columns `v` (n, k).
 
-        This is the likelihood ratio of `v` to none of it, where `back` was taken off the scores for both. The score test
-        that is had for all candidates at once equals it for squared error; for classes it is passed much too easily far in
-        its tail, where a column touches few rows of the rarer class.
+        `back` was taken off the scores before. For classes this is the likelihood ratio: the score test, which is had for all
+        candidates at once, is passed much too easily far in its tail, where a column touches few rows of the rarer class. For
+        squared error the two are equal, and the Wald test with the variance of what `v` leaves in its own rows (White, 1980)
+        bounds them, so that neither a few outlying rows nor a noise that is larger in places make a term.
         """
         eta = self.eta - back
+        return self._robust(v, self.y - eta) if self.family.dispersion else self._ratio(v, eta)
+
+    def _robust(self, v: np.ndarray, left: np.ndarray) -> float:
+        """The smaller of the gain under one dispersion and the Wald test without it."""
+        gram, gain, free = (v.T * self.w) @ v, 0.0, 0.0
+        tiny = 1e-9 * np.diag(gram).max(initial=1e-300) * np.eye(v.shape[1])
+        for r in left.T:
+            side = v.T @ (self.w * r)
+            coef = np.linalg.solve(gram + tiny, side)
+            spread = (v.T * (self.w * (r - v @ coef) ** 2)) @ v
+            gain += float(side @ coef) / self.dispersion
+            free += float(side @ np.linalg.solve(spread + self.dispersion * tiny, side))
+        return min(gain, free)
+
+    def _ratio(self, v: np.ndarray, eta: np.ndarray) -> float:
+        """The likelihood ratio, by Newton steps that are halved until the loss falls."""
         best = start = self._loss(eta)
-        scale = 1e-9 * (self.w @ v**2).max(initial=1e-300) / self.dispersion
+        tiny = 1e-9 * (self.w @ v**2).max(initial=1e-300) * np.eye(v.shape[1])
         for _ in range(ROUNDS):
             gradient, curvature = self.family.slopes(eta, self.y)
-            move = np.column_stack(
-                [
-                    np.linalg.solve((v.T * (self.w * h)) @ v + scale * np.eye(v.shape[1]), v.T @ (self.w * r))
-                    for r, h in zip(gradient.T, curvature.T)
-                ]
-            )
-            step = v @ move
+            grams = [(v.T * (self.w * h)) @ v + tiny for h in curvature.T]
+            sides = (v.T * self.w) @ gradient
+            step = v @ np.column_stack([np.linalg.solve(gram, side) for gram, side in zip(grams, sides.T)])
             loss = self._loss(eta + step)
             while loss > best and np.abs(step).max() > 1e-6:
                 step /= 2

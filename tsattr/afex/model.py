@@ -217,11 +217,8 @@ class Fitter:
         t = int(gain.argmax())
         if gain[t] <= enough:
             return None
-        if not self.family.dispersion:
-            step = step_beside(bins, t, state.score, smooth, penalty)
-            if state.gain(step, 0.0 if back is None else back) <= enough:
-                return None
-        return float(bins.thresholds[t])
+        step = step_beside(bins, t, state.score, smooth, penalty)
+        return float(bins.thresholds[t]) if state.gain(step, 0.0 if back is None else back) > enough else None
 
     def settled_steps(self, j: int, bins: Bins, enough: float) -> np.ndarray:
         """Where a feature's steps belong when each is put back to the residual, without those that gain too little."""

@@ -77,7 +77,7 @@ def _exact(a: np.ndarray, b: np.ndarray, state: State) -> tuple[float, int]:
         taken = np.linalg.pinv(both[:k, :k], rcond=1e-10, hermitian=True) @ both[:k, k:]
         size, axes = np.linalg.eigh(both[k:, k:] - both[k:, :k] @ taken)
         keep = size > max(1e-6 * np.trace(both[k:, k:]), 1e-12)
-        gain += float((((t.T @ r) @ axes[:, keep]) ** 2 / size[keep]).sum())
+        gain += float((((t.T @ r - taken.T @ (m.T @ r)) @ axes[:, keep]) ** 2 / size[keep]).sum())
         freedom += int(keep.sum())
     return gain, freedom
 
@@ -100,10 +100,10 @@ class Candidate:
 
 
 def _tried(a: np.ndarray, b: np.ndarray, state: State, bound: float) -> tuple[float, float]:
-    """Gain of the products of two views and its log-probability under chance; the likelihood ratio where it is below `bound`."""
+    """Gain of the products of two views and its log-probability under chance; where that is below `bound`, those of `State.gain`."""
     gain, freedom = _exact(a, b, state)
     chance = float(chi2.logsf(gain, freedom)) if freedom else 0.0
-    if chance < bound and not state.family.dispersion:
+    if chance < bound:
         gain = min(gain, state.gain(_beside(a, b, state)))
         chance = float(chi2.logsf(gain, freedom))
     return gain, chance
@@ -137,8 +137,6 @@ def best_edge(bins: Bins, cells: np.ndarray, state: State) -> tuple[int, float]:
     """The threshold of one feature with the largest gain of a step of a height of its own in each of the other's cells."""
     gain = edge_gains(bins, cells, state.score, state.w)
     t = int(gain.argmax())
-    if state.family.dispersion:
-        return t, float(gain[t])
     above, h = (bins.code > t).astype(float), state.score.curvature.mean(1)
     known = (bins.code >= 0) * h
     share = (h * above) @ cells / np.maximum(known @ cells, 1e-300)
