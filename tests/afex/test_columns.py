@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 
 from tsattr.afex.columns import MOST_LEVELS, Columns, nominal
@@ -33,6 +32,7 @@ def test_kinds_codes_and_missing_values():
 
 
 def test_polars_reads_as_pandas():
+    pl = pytest.importorskip("polars")
     x = pl.DataFrame({"age": [1.0, None, 3.0], "sex": ["f", "m", None]})
     table = learnt(x)
     assert table.levels == (None, ("f", "m"))
@@ -55,6 +55,7 @@ def test_writing_is_the_reverse_of_reading(library):
     if library == "pandas":
         x = frame()
     elif library == "polars":
+        pl = pytest.importorskip("polars")
         x = pl.DataFrame({"age": [1.0, None, 3.0], "sex": ["f", "m", None]})
     else:
         x = np.array([[1.0, 2.0], [3.0, np.nan]])

@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import xarray as xr
 from sklearn.base import clone
@@ -16,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import tsattr as ta
-from tsattr.afex import AFEXClassifier, AFEXRegressor
+from tsattr.afex import AFEXClassifier, AFEXExplainer, AFEXRegressor
 
 from .tables import mixed, numbers
 
@@ -342,6 +341,7 @@ def test_pickles_and_clones(table):
 
 
 def test_polars_gives_the_same_fit(table):
+    pl = pytest.importorskip("polars")
     x, y = mixed()
     other = pl.from_dict({c: [None if v != v else v for v in x[c].tolist()] for c in x})
     assert np.allclose(AFEXRegressor(**QUICK).fit(other, y).predict(other), table.predict(x))
@@ -449,3 +449,11 @@ def test_chance_makes_no_steps_and_no_pairs(noise, seed):
         est = AFEXRegressor(bags=0, n_nets=0).fit(x, e + e.std() * np.nan_to_num(x[:, 9]))
     assert est.pairs_ == []
     assert sum(len(f.steps) for f in est._view.model.features) == 0
+
+
+def test_results_say_what_a_higher_score_speaks_for():
+    x, y = numbers(100)
+    model = AFEXClassifier(**QUICK).fit(x, np.where(y > 0, "ill", "well"))
+    outside = AFEXExplainer(model, link="logit", **QUICK).fit(x)
+    assert model.explain_global().attrs["target"] == outside.explain_local(x[:2]).attrs["target"] == "well"
+    assert outside.explain_global().attrs["model"] == "AFEXClassifier"

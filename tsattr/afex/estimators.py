@@ -169,6 +169,7 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
             )
         if len(self.classes_) == 2:
             self._fit_terms(codes, (y == self.classes_[1])[:, None].astype(float), w, Logit(), None)
+            self._view.attrs["target"] = str(self.classes_[1])
         else:
             hot = (y[:, None] == self.classes_).astype(float)
             self._fit_terms(codes, hot, w, Softmax(), self.classes_)

@@ -135,7 +135,9 @@ class AFEXExplainer(AdditiveEstimator):
         self._seed = int(rng.integers(2**31))
         self._fit_terms(codes_in, answer, w_in, Identity(), targets)
         self.fidelity_ = self._fidelity(codes[held], output[held], w[held])
-        self._view.attrs.update(fidelity=self.fidelity_, link=self.link, units=self._units(), held_out=int(held.sum()))
+        self._view.attrs.update(
+            fidelity=self.fidelity_, link=self.link, units=self._units(), held_out=int(held.sum()), **self._explained()
+        )
         self._stand_in: Any = self._trained(codes_in, answer) if self.surrogate else None
         return self
 
@@ -168,6 +170,14 @@ class AFEXExplainer(AdditiveEstimator):
     def _targets(self, number: int) -> np.ndarray:
         classes = getattr(self.model, "classes_", None)
         return np.arange(number) if classes is None or len(classes) != number else np.asarray(classes)
+
+    def _explained(self) -> dict[str, str]:
+        """The model by name, and the class that its one score speaks for."""
+        name = getattr(self.model, "__name__", type(self.model).__name__)
+        classes = getattr(self.model, "classes_", ())
+        return {"model": name} | (
+            {"target": str(classes[1])} if self._view.targets is None and len(classes) == 2 else {}
+        )
 
     def _units(self) -> str:
         if self.link == "identity":
