@@ -173,8 +173,8 @@ class AFEXExplainer(AdditiveEstimator):
 
     def _explained(self) -> dict[str, str]:
         """The model by name, and the class that its one score speaks for."""
-        name = getattr(self.model, "__name__", type(self.model).__name__)
-        classes = getattr(self.model, "classes_", ())
+        name = str(getattr(self.model, "__name__", type(self.model).__name__))
+        classes: Any = getattr(self.model, "classes_", ())
         return {"model": name} | (
             {"target": str(classes[1])} if self._view.targets is None and len(classes) == 2 else {}
         )
