@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_KINDS = {
-    "ecg": ("simulate_ecg", "12-lead electrocardiograms with planted lesions and their truth masks"),
-    "risk": ("simulate_risk", "a table of patients whose risk is a known sum of shapes, with one interaction"),
-    "spike": ("spike", "series whose label stays on from the first spike of one feature (Spike; FIT, WinIT)"),
-    "state": ("state", "a hidden state decides which feature matters; two truths (State; FIT, Dynamask, WinIT)"),
-    "switch-feature": ("switch_feature", "three states, three features; two truths (Switch-Feature; FIT, ContraLSP)"),
-}  # name: (function of tsattr.datasets, what it is); all are simulated
+_KINDS: dict[str, tuple[Callable[..., Any], str]] = {
+    "ecg": (
+        lambda made, n, seed: made.simulate_ecg(n, seed=seed),
+        "12-lead electrocardiograms with planted lesions and their truth masks",
+    ),
+    "risk": (
+        lambda made, n, seed: made.simulate_risk(n, seed=seed),
+        "a table of patients whose risk is a known sum of shapes, with one interaction",
+    ),
+    "spike": (
+        lambda made, n, seed: made.spike(n, seed=seed),
+        "series whose label stays on from the first spike of one feature (Spike; FIT, WinIT)",
+    ),
+    "state": (
+        lambda made, n, seed: made.state(n, seed=seed),
+        "a hidden state decides which feature matters; two truths (State; FIT, Dynamask, WinIT)",
+    ),
+    "switch-feature": (
+        lambda made, n, seed: made.switch_feature(n, seed=seed),
+        "three states, three features; two truths (Switch-Feature; FIT, ContraLSP)",
+    ),
+    "sphere": (
+        lambda made, n, seed: made.additive_sphere(seed=seed).sample(n, seed=seed),
+        "fields whose target is a known sum over the cells (after Mamalakis et al. 2022)",
+    ),
+    "history": (
+        lambda made, n, seed: made.additive_history(seed=seed).sample(n, seed=seed),
+        "36 months of fields; the reach in space and in time is planted for each lead",
+    ),
+    "ocean": (
+        lambda made, n, seed: made.linear_inverse_model().record(n, seed=seed).to_dataset(),
+        "consecutive months of a linear inverse model, whose forecasts are known exactly",
+    ),
+}
+"""What makes each of them, and what it is; all are simulated."""
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("datasets", help="list the embedded data sets, or write one to a file")
     parser.add_argument("name", nargs="?", choices=list(_KINDS))
-    parser.add_argument("-n", type=int, default=200, help="number of samples")
+    parser.add_argument("-n", type=int, default=200, help="number of samples, or of months")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="NetCDF file to write")
     parser.set_defaults(run=run)
@@ -33,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         for name, (_, text) in _KINDS.items():
             print(f"{name:16} {text}")
         return
-    ds = getattr(datasets, _KINDS[args.name][0])(args.n, seed=args.seed)
+    ds = _KINDS[args.name][0](datasets, args.n, args.seed)
     if args.out is None:
         print(ds)
         return

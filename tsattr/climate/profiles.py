@@ -254,11 +254,6 @@ def _check(maps: xr.DataArray, dims: Sequence[Hashable], cells: xr.DataArray | N
         xr.align(maps, cells, join="exact")  # else cells that are labelled differently would be left out in silence
 
 
-def _check_dims(maps: xr.DataArray, dims: Sequence[Hashable]) -> None:
-    if lost := [d for d in dims if d not in maps.dims]:
-        raise ValueError(f"the importance has dims {list(maps.dims)}, not {lost}; name its own with lag= and space=")
-
-
 def _edges(distance: xr.DataArray, bins: float | Sequence[float]) -> NDArray[np.float64]:
     if np.ndim(bins) == 0:
         if not float(np.asarray(bins)) > 0:
