@@ -78,9 +78,29 @@ class Table(nn.Module):
         return self.head(self.layers(x))
 
 
-MODELS = {"resnet": ResNet, "gru": Recurrent, "table": Table}
-DIMS = {"resnet": ("sample", "lead", "time"), "gru": ("sample", "time", "lead"), "table": ("sample", "feature")}
-SHAPES = {"resnet": (12, 1000), "gru": (1000, 12), "table": (20,)}
+class Emulator(nn.Module):
+    """A convolutional encoder and decoder of 36 months of a 2-degree field, read as the mean over a box."""
+
+    def __init__(self, months: int = 36, width: int = 32) -> None:
+        super().__init__()
+        sizes = [(months, width, 2), (width, 2 * width, 2), (2 * width, 2 * width, 1)]
+        self.down = nn.Sequential(*(layer for i, o, s in sizes for layer in (nn.Conv2d(i, o, 3, s, 1), nn.ReLU())))
+        self.up = nn.Sequential(nn.Conv2d(2 * width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, 1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.up(F.interpolate(self.down(x), x.shape[2:], mode="bilinear"))
+        return y[:, :, 40:50, 95:120].mean((2, 3))
+
+
+MODELS = {"resnet": ResNet, "gru": Recurrent, "table": Table, "emulator": Emulator}
+DIMS = {
+    "resnet": ("sample", "lead", "time"),
+    "gru": ("sample", "time", "lead"),
+    "table": ("sample", "feature"),
+    "emulator": ("sample", "lag", "lat", "lon"),
+}
+SHAPES = {"resnet": (12, 1000), "gru": (1000, 12), "table": (20,), "emulator": (36, 89, 180)}
+BOX = {"lag": 3, "lat": 5, "lon": 5}  # 3 months by 10 degrees
 
 
 def problem(name: str, n: int) -> tuple[nn.Module, Tensor]:
@@ -134,15 +154,18 @@ def gradients(name: str, n: int, steps: int, batch: int) -> dict[str, Run]:
 
 
 def occlusion(name: str, n: int, windows: int, batch: int) -> dict[str, Run]:
-    """Occlusion of half-overlapping windows of all leads by each contender; the bare loop asks for the same rows."""
+    """Occlusion of half-overlapping windows of all leads, or of boxes, by each contender; the bare loop asks for the same rows."""
     model, x = problem(name, n)
     rows = batch_rows(x, batch)
-    step = -(-1000 // (windows + 1))
-    size = 2 * step
-    method = ta.Occlusion(ta.groups.Windows(time=size, step=step))
+    if name == "emulator":
+        window = stride = tuple(BOX.values())
+        method = ta.Occlusion(ta.groups.Windows(**BOX))
+    else:
+        step = -(-1000 // (windows + 1))
+        method = ta.Occlusion(ta.groups.Windows(time=2 * step, step=step))
+        window = tuple(2 * step if d == "time" else 12 for d in DIMS[name][1:])
+        stride = tuple(step if d == "time" else 12 for d in DIMS[name][1:])
     asked = int(ta.explain(model, x, method, dims=DIMS[name], dry_run=True)["model_evaluations"][0])
-    window = tuple(size if d == "time" else 12 for d in DIMS[name][1:])
-    stride = tuple(step if d == "time" else 12 for d in DIMS[name][1:])
 
     def bare() -> None:
         forward_loop(model, rows, n)  # the prediction
@@ -163,11 +186,11 @@ def occlusion(name: str, n: int, windows: int, batch: int) -> dict[str, Run]:
 METHODS = {"integrated gradients": gradients, "occlusion": occlusion}
 
 
-def times(n: int, count: int, repeats: int) -> None:
+def times(names: Iterable[str], n: int, count: int, repeats: int) -> None:
     """Seconds and ratio to the bare loop, in alternating order, and the largest difference to captum."""
     lines = []
     for method, contenders in METHODS.items():
-        for name in ("resnet", "gru"):
+        for name in names:
             runs = contenders(name, n, count, BATCH)
             if "captum, batched" in runs:
                 del runs["captum"]  # all rows at once: gigabytes
@@ -195,17 +218,19 @@ def times(n: int, count: int, repeats: int) -> None:
     )
 
 
-def memory(n: int, steps: Iterable[int], windows: Iterable[int]) -> None:
+def memory(names: Iterable[str], n: int, steps: Iterable[int], windows: Iterable[int]) -> None:
     """Peak memory above that before the call, each in a process of its own, over steps and windows."""
     for method, counts in zip(METHODS, (list(steps), list(windows))):
         lines = []
-        for name in ("resnet", "gru"):
+        for name in names:
             for k in METHODS[method](name, 1, 2, BATCH):
                 peaks = [child(method, name, k, n, count, BATCH) for count in counts]
                 lines.append((method, name, k, *(f"{p:.0f}" for p in peaks)))
                 print(*lines[-1], flush=True)
         print(f"\nMiB above the start, {n} samples, batches of {BATCH} rows\n")
         table("method, model, contender, " + ", ".join(map(str, counts)), lines)
+    if "resnet" not in names:
+        return
     lines = []
     sizes = (8, 64, 256)
     for k in ("bare", "tsattr", "captum, batched"):
@@ -319,7 +344,8 @@ def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("time", "memory", "rows", "profile", "child"))
-    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--models", nargs="*", choices=[k for k in MODELS if k != "table"], default=["resnet", "gru"])
+    parser.add_argument("--samples", type=int, help="64; of memory 8")
     parser.add_argument("--count", type=int, default=20, help="steps of the path, and about as many windows")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="8 samples, 8 steps or windows, 3 repeats")
@@ -337,13 +363,14 @@ def main() -> None:
         f"torch {torch.__version__}, {args.threads} thread, {platform.machine()}, Python {platform.python_version()}\n"
     )
     if args.what == "time":
-        times(args.samples, args.count, args.repeats)
+        times(args.models, args.samples or 64, args.count, args.repeats)
     elif args.what == "memory":
-        memory(8, *(((10, 50), (10, 40)) if args.quick else ((10, 50, 200), (10, 40, 160))))
+        counts = ((10, 50), (10, 40)) if args.quick else ((10, 50, 200), (10, 40, 160))
+        memory(args.models, args.samples or 8, *counts)
     elif args.what == "rows":
         throughput(args.repeats)
     else:
-        profile(args.samples, args.count)
+        profile(args.samples or 64, args.count)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from . import near
 from .columns import Columns, is_frame, nominal
@@ -21,6 +22,8 @@ from .rows import canonical
 
 ATTENTION = ("least_squares", "correlation", "softmax")
 PURIFY = ("marginals", "data")
+LARGE = 2_000_000
+"""Cells of a table below which one thread does the linear algebra: others wait for each other more than they work."""
 
 
 class AdditiveEstimator(BaseEstimator):
@@ -180,7 +183,8 @@ class AdditiveEstimator(BaseEstimator):
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         levels = [0 if own is None else len(own) for own in self._columns.levels]
         fitter = Fitter(x, y, w, family, levels, directions.tolist(), settings, rng)
-        model = fitter.fit()
+        with threadpool_limits(1 if x.size < LARGE else None, "blas"):
+            model = fitter.fit()
         self._y, self._family = y, family
         self.loss_ = float(np.average(family.loss(model.score(x), y), weights=w))
         attrs = {
@@ -322,7 +326,8 @@ class AdditiveEstimator(BaseEstimator):
         if not radius > 0:
             raise ValueError(f"radius is a positive number of standard deviations, got {radius!r}")
         codes = self._read(X)
-        return near.explain(self._view, codes, radius, self._neighbours(), _index(X))
+        with threadpool_limits(1, "blas"):
+            return near.explain(self._view, codes, radius, self._neighbours(), _index(X))
 
     def _neighbours(self) -> near.Neighbours:
         """The training rows, for the models of neighbourhoods."""
