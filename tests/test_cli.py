@@ -26,6 +26,9 @@ def make():
 def along_time():
     return lambda x: x.sum(1).cumsum(1)[..., None] * torch.tensor([1.0, -1.0])  # (rows, time, two classes)
 
+def emulator():
+    return lambda x: torch.stack([x[:, -1], 2 * x[:, -1]], 1)  # (rows, lag, lat, lon) -> (rows, lead, lat, lon)
+
 not_a_function = 3
 """
 
@@ -72,6 +75,31 @@ def test_methods_baselines_and_groups_are_written_as_in_python(here):
         expected = ta.explain(model, x, method, target="V", outputs={"class": ["N", "V"]})
         np.testing.assert_allclose(ds.attribution, expected.attribution, rtol=1e-6)
         assert ds.attrs["method"] == expected.attrs["method"]
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_fields_with_dims_by_role_and_the_mean_of_a_region(here, suffix):
+    if suffix == "zarr":
+        pytest.importorskip("zarr")
+    field = ta.datasets.additive_history(grid=20, lags=3, seed=0).sample(2).x
+    ta.io.write_result(field.rename(sample="start", lag="month").transpose("month", "lon", ...), f"f.{suffix}")
+    argv = ("--input", f"f.{suffix}", "--dims", "sample=start,lag=month,lat,lon", "--model", "own_model:emulator")
+    where = ("--outputs", "lead=1,6;lat;lon", "--target", "Region(lat=(-15, 15), lon=(200, 240), lead='6')")
+    assert run(*argv, *where, "--method", "InputXGradient", "--out", f"a.{suffix}", "--report", "r.html") == 0
+    ds = xr.open_dataset(f"a.{suffix}")
+    assert ds.attribution.dims == ("sample", "lag", "lat", "lon")
+    inside = (abs(field.lat) <= 15) & (field.lon >= 200) & (field.lon <= 240)
+    expected = (field * inside / inside.sum()).where(field.lag == -1, 0) * 2
+    np.testing.assert_allclose(ds.attribution, expected, atol=1e-7)
+    assert "tsattr 0" in ds.attrs["history"]
+    assert "InputXGradient() of" in ds.attrs["history"]
+    assert "how much later" not in (here / "r.html").read_text()  # the lag is a history's, not WinIT's
+
+
+def test_dims_that_do_not_fit_are_named(here, capsys):
+    assert run("--dims", "sample,lead,hour") == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "has dims ['sample', 'lead', 'time']" in said
 
 
 def test_winit_along_time(here, capsys):

@@ -208,6 +208,14 @@ def test_lags_and_methods_are_reduced():
 # ----------------------------------------------------------------------------------------------- what sentences claim
 
 
+def test_a_history_keeps_its_lags():
+    x = xr.DataArray(np.ones((2, 3, 4, 5)), dims=("sample", "lag", "lat", "lon"))
+    for given in (x, x.values):
+        page = Page(report(explained(x), given))
+        assert "3 lag × 4 lat × 5 lon" in page.text
+        assert "Attribution as a map" in " ".join(page.alts())
+
+
 def test_completeness_is_judged():
     x = ecg_input(2, ("I", "V1"))
     assert "The maps add up: for all of 2 samples" in text(explained(x, 0.002), x)

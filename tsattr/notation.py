@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import baselines, groups
+from . import baselines, groups, targets
 from .methods import backprop, gradient, occlusion, shapley, winit
 
 METHODS = {
@@ -51,6 +51,18 @@ BASELINES = {
         baselines.Marginal,
         baselines.Generator,
         baselines.JointGenerator,
+    )
+}
+TARGETS = {
+    c.__name__: c
+    for c in (
+        targets.Region,
+        targets.Output,
+        targets.Probability,
+        targets.LogOdds,
+        targets.Margin,
+        targets.Predicted,
+        targets.Divergence,
     )
 }
 GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}

@@ -17,6 +17,7 @@ from tsattr.io import (
     read_input,
     read_wfdb,
     write_netcdf,
+    write_result,
     write_text,
     write_wfdb,
 )
@@ -53,6 +54,38 @@ def test_input_dataset(tmp_path, suffix):
 def test_input_dataset_of_one_variable_needs_no_name(tmp_path):
     write_netcdf(signal().rename("ecg"), tmp_path / "d.nc")
     xr.testing.assert_identical(read_input(tmp_path / "d.nc"), signal().rename("ecg"))
+
+
+def test_dims_of_a_dataset_are_laid_out_and_renamed(tmp_path):
+    ds = xr.Dataset({"sst": (("time", "lat", "lon"), np.arange(24.0).reshape(2, 3, 4)), "depth": ("lat", np.zeros(3))})
+    write_netcdf(ds, tmp_path / "d.nc")
+    one = read_input(tmp_path / "d.nc", variable="sst", dims=["sample=time", "lon", "lat"])
+    xr.testing.assert_identical(one, ds.sst.rename(time="sample").transpose("sample", "lon", "lat"))
+    both = read_input(tmp_path / "d.nc", variable=["sst", "depth"], dims=["sample=time", "lon", "lat"])
+    assert both.depth.dims == ("lat",)
+    with pytest.raises(ValueError, match="give each once"):
+        read_input(tmp_path / "d.nc", variable="sst", dims=["time", "lat"])
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_results_are_written_with_a_history_or_not_at_all(tmp_path, suffix):
+    if suffix == "zarr":
+        pytest.importorskip("zarr")
+    path = tmp_path / f"d.{suffix}"
+    ds = xr.Dataset({"a": ("lead", [1.0, 2.0])}, {"lead": ["I", "II"]})
+    made = ds.assign_attrs(method="Saliency()", model="Net", version_tsattr="9", history="2000 drawn")
+    write_result(made, path)
+    found = xr.open_dataset(path)
+    assert found.attrs["history"].splitlines()[0] == "2000 drawn"
+    assert found.attrs["history"].splitlines()[1].endswith("Z tsattr 9: Saliency() of Net")
+    xr.testing.assert_equal(found, ds)
+    found.close()
+    with pytest.raises(ValueError, match="no folder"):
+        write_result(ds, tmp_path / "none" / path.name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
+    if suffix == "zarr":
+        with pytest.raises(ValueError, match="it is a folder"):
+            write_result(ds, path)
 
 
 def test_input_numpy(tmp_path):

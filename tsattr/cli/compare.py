@@ -70,7 +70,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare the methods, and write and print what was found."""
-    from ..io import check_writable, write_netcdf
+    from ..io import check_writable, write_result
 
     x = options.read(args.input, args)
     truth = None if args.truth is None else _truth(args, x)
@@ -102,9 +102,9 @@ def run(args: argparse.Namespace) -> None:
             budget=args.budget,
             reference=reference,
             progress=sys.stderr.isatty(),
-            **options.settings(args),
+            **options.settings(args, x),
         )
-    write_netcdf(table, args.out)
+    write_result(table, args.out)
     print(summary(table))
     print(f"wrote {args.out}")
     if args.report is not None:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out is None:
         print(ds)
         return
-    from ..io import write_netcdf
+    from ..io import write_result
 
-    write_netcdf(ds, args.out)
+    write_result(ds, args.out)
     print(f"wrote {args.out}")

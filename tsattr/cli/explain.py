@@ -42,7 +42,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--groups", help="for methods on groups; default: Windows of a tenth of the last dim")
     parser.add_argument("--reference", help="a file of training-like samples, for baselines that are fitted")
     parser.add_argument(
-        "--out", type=Path, default=Path("attribution.nc"), help="NetCDF file to write (default: attribution.nc)"
+        "--out",
+        type=Path,
+        default=Path("attribution.nc"),
+        help="NetCDF file, or Zarr store, to write (default: attribution.nc)",
     )
     parser.add_argument("--report", type=Path, help="also write a self-contained HTML report")
     parser.add_argument("--plot", type=Path, help="also write the first sample's picture (.png, .pdf, .svg)")
@@ -54,14 +57,14 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Explain the file, and write and print what was found."""
-    from ..io import check_writable, write_netcdf
+    from ..io import check_writable, write_result
 
     x = options.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
         raise UsageError("--plot draws an array; for a table use --report")
     method = _method(args, x)
     net = model.load(args)
-    settings = options.settings(args)
+    settings = options.settings(args, x)
     for path in (args.out, args.report, args.plot):
         if path is not None:
             check_writable(path)
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     saved = ds
     if isinstance(x, xr.DataArray):  # with its units, which a later report needs
         saved = ds.assign(input=x.reset_coords(drop=True).assign_attrs(plain(x.attrs)))
-    write_netcdf(saved, args.out)
+    write_result(saved, args.out)
     print(_summary(ds, args.sample_dim or "sample"))
     print(f"wrote {args.out}")
     if args.report is not None:

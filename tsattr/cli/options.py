@@ -13,7 +13,7 @@ from typing import Any
 
 import xarray as xr
 
-from ..notation import BASELINES, GROUPS, METHODS, UsageError, object_of
+from ..notation import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
 NAMES = "\n".join(
@@ -35,9 +35,13 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, help="a state_dict (.pt, .pth) or .safetensors file to load into the module"
     )
     parser.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
-    parser.add_argument("--target", help="an output's index or label; default: the only output, or the predicted class")
     parser.add_argument(
-        "--outputs", help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'"
+        "--target",
+        help="an output's index or label, or a target such as 'Region(lat=(-5, 5), lon=(190, 240), lead=0)'; default: the only output, or the predicted class",
+    )
+    parser.add_argument(
+        "--outputs",
+        help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels",
     )
 
 
@@ -51,7 +55,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--band", metavar="LOW,HIGH", help="zero-phase band-pass in Hz; either may be empty")
     data.add_argument("--annotator", help="annotations of a WFDB record, such as atr; kept as a coordinate")
     data.add_argument("--split", metavar="LENGTH", help="cut time into samples of this length, such as 10s")
-    data.add_argument("--dims", help="names of the axes of a NumPy array: sample,lead,time")
+    data.add_argument(
+        "--dims",
+        help="names of the axes of a NumPy array: sample,lead,time. Of NetCDF and Zarr the order that the model takes, role=dim where a dim has another name: sample=time,lag,lat,lon",
+    )
     data.add_argument("--variable", help="which variable of a file that holds several")
     data.add_argument("--sample-dim", help="the dim that holds the samples (default: sample)")
 
@@ -68,12 +75,11 @@ def add_computation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
-def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of `explain` and `compare` that the shared options stand for."""
-    index = args.target is not None and args.target.lstrip("-").isdigit()
+def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
+    """The keyword arguments of `explain` and `compare` that the shared options stand for, for the input `x`."""
     return {
-        "target": int(args.target) if index else args.target,
-        "outputs": _outputs(args.outputs),
+        "target": _target(args.target),
+        "outputs": _outputs(args.outputs, getattr(x, "coords", {})),
         "sample_dim": args.sample_dim,
         "batch_size": "auto" if args.batch_size is None else args.batch_size,
         "device": args.device,
@@ -81,11 +87,21 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _outputs(text: str | None) -> Any:
+def _target(text: str | None) -> Any:
+    if text is None:
+        return None
+    if "(" in text and text.split("(")[0].strip() in TARGETS:
+        return object_of(text, TARGETS, "--target")
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _outputs(text: str | None, known: Any) -> Any:
     if text is None:
         return None
     axes = (axis.strip().partition("=") for axis in text.split(";"))
-    return {name: labels.split(",") if labels else None for name, _, labels in axes}
+    return {
+        name: labels.split(",") if labels else known[name].values if name in known else None for name, _, labels in axes
+    }
 
 
 def read(path: str, args: argparse.Namespace) -> Any:

@@ -7,7 +7,16 @@ import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from .files import CannotWrite, MissingFile, check_writable, read_input, write_netcdf, write_text
+from .files import (
+    CannotWrite,
+    MissingFile,
+    check_writable,
+    read_input,
+    write_netcdf,
+    write_result,
+    write_text,
+    write_zarr,
+)
 from .samples import split
 
 if _TYPE_CHECKING:
@@ -22,8 +31,10 @@ __all__ = [
     "read_wfdb",
     "split",
     "write_netcdf",
+    "write_result",
     "write_text",
     "write_wfdb",
+    "write_zarr",
 ]
 
 _LATER = {"read_wfdb": "wfdb_read", "write_wfdb": "wfdb_write"}

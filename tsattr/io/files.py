@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -47,7 +48,8 @@ def read_input(
         NumPy (`.npy`, `.npz`; pickled objects are refused); CSV (`.csv`), where a first column without name, or named
         sample, id or index, becomes the index.
     dims
-        Names of the axes of a NumPy array.
+        Names of the axes of a NumPy array. Of NetCDF and Zarr the order in which the model takes the dims, each by its
+        name or as role=name: "sample=time" calls the file's time the sample dim.
     variable
         Which variable of a NetCDF, Zarr or npz file, where there are several; a list of names gives a Dataset.
     leads, start, stop, annotator, resample, band
@@ -121,7 +123,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read as {path.suffix}: {error}{hint}") from error
 
 
-def _read_dataset(path: Path, variable: str | Sequence[str] | None = None) -> xr.DataArray | xr.Dataset:
+def _read_dataset(
+    path: Path, variable: str | Sequence[str] | None = None, dims: Sequence[str] | None = None
+) -> xr.DataArray | xr.Dataset:
     try:
         with _reading(path):
             data = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
@@ -130,8 +134,22 @@ def _read_dataset(path: Path, variable: str | Sequence[str] | None = None) -> xr
     with data:
         names = list(map(str, data.data_vars))
         if variable is None or isinstance(variable, str):
-            return data[_choose(names, variable, path)].load()
-        return data[[_choose(names, x, path) for x in variable]].load()
+            found: xr.DataArray | xr.Dataset = data[_choose(names, variable, path)]
+        else:
+            found = data[[_choose(names, x, path) for x in variable]]
+        return (found if dims is None else _laid_out(found, dims, path)).load()
+
+
+def _laid_out(found: xr.DataArray | xr.Dataset, dims: Sequence[str], path: Path) -> xr.DataArray | xr.Dataset:
+    """The dims in the order given, and called by their roles."""
+    parts = [part.partition("=") for part in dims]
+    role = {(name or first).strip(): first.strip() for first, _, name in parts}
+    if set(role) != set(map(str, found.dims)):
+        raise ValueError(
+            f"{path} has dims {list(found.dims)}, and dims names {list(role)}; give each once, as name or role=name"
+        )
+    renamed = {name: new for name, new in role.items() if new != name}
+    return found.transpose(*role, missing_dims="ignore").rename(renamed)
 
 
 def _read_numpy(path: Path, dims: Sequence[str] | None = None, variable: str | None = None) -> xr.DataArray:
@@ -157,8 +175,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 READERS: dict[str, tuple[Callable[..., Any], set[str]]] = {
-    ".nc": (_read_dataset, {"variable"}),
-    ".zarr": (_read_dataset, {"variable"}),
+    ".nc": (_read_dataset, {"variable", "dims"}),
+    ".zarr": (_read_dataset, {"variable", "dims"}),
     ".npy": (_read_numpy, {"dims"}),
     ".npz": (_read_numpy, {"dims", "variable"}),
     ".csv": (_read_csv, set()),
@@ -180,6 +198,8 @@ def _choose(names: list[str], variable: str | None, path: Path) -> str:
 def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
     """Write NetCDF-4, whole or not at all: a file of that name stays as it is if anything fails.
 
+    A result's attr ``history`` gets a line with the time, the method and the model.
+
     Raises
     ------
     ValueError
@@ -197,7 +217,45 @@ def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) 
     """
     with file_to_fill(path) as temporary:
         # The encoding of the file that data came from need not fit this one.
-        data.drop_encoding().to_netcdf(temporary, engine="h5netcdf")
+        _with_history(data).drop_encoding().to_netcdf(temporary, engine="h5netcdf")
+
+
+def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
+    """Write a Zarr store, whole or not at all, as `write_netcdf` writes a file; a store that is there already is refused.
+
+    Raises
+    ------
+    ValueError
+        As `write_netcdf`; and where zarr is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_zarr(xr.Dataset({"a": ("lead", [1.0, 2.0])}, {"lead": ["I", "II"]}), folder + "/a.zarr")
+    ...     read_input(folder + "/a.zarr").sel(lead="II").item()
+    2.0
+    """
+    with file_to_fill(path) as temporary:
+        try:
+            _with_history(data).drop_encoding().to_zarr(temporary, zarr_format=2)
+        except ImportError as error:
+            raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
+
+
+def write_result(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
+    """Write NetCDF, or Zarr where the name ends in ``.zarr``."""
+    (write_zarr if Path(path).suffix == ".zarr" else write_netcdf)(data, path)
+
+
+def _with_history(data: xr.Dataset | xr.DataArray) -> xr.Dataset | xr.DataArray:
+    """What was made of the data, and when, added to the history that they had (CF conventions)."""
+    if "method" not in data.attrs or "version_tsattr" not in data.attrs:
+        return data
+    made = f"{data.attrs['method']} of {data.attrs.get('model', 'the model')}"
+    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} tsattr {data.attrs['version_tsattr']}: {made}"
+    before = [str(data.attrs["history"])] if "history" in data.attrs else []
+    return data.assign_attrs(history="\n".join([*before, line]))
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:

@@ -48,11 +48,12 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
         if name != "attribution" and not name.startswith("attribution_"):
             continue
         attribution, by_lag = ds[name], None
-        if "lag" in attribution.dims:
-            attribution, by_lag = attribution.mean("lag", keep_attrs=True), attribution
         of = name.removeprefix("attribution").removeprefix("_")
+        given = x[of] if of and isinstance(x, xr.Dataset) else x
+        if "lag" in attribution.dims and not _has_lag(given, attribution):
+            attribution, by_lag = attribution.mean("lag", keep_attrs=True), attribution
         dims = [d for d in attribution.dims if d != "target"]
-        signal = _labelled(x[of] if of and isinstance(x, xr.Dataset) else x, attribution, dims)
+        signal = _labelled(given, attribution, dims)
         known = truth[of] if isinstance(truth, xr.Dataset) else truth
         if not cell_dims(attribution):  # one number a sample is a table of one column
             attribution, signal = (a.expand_dims(column=[of], axis=1) for a in (attribution, signal))
@@ -61,6 +62,11 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
             known = known.broadcast_like(signal).transpose(*dims) if set(known.dims) <= set(dims) else None
         parts.append(Input(of, attribution, signal, known, by_lag))
     return parts
+
+
+def _has_lag(x: Any, attribution: xr.DataArray) -> bool:
+    """Whether the lag is a dim of the input, a history, and not of WinIT's result."""
+    return "lag" in x.dims if isinstance(x, xr.DataArray) else np.ndim(x) == len({*attribution.dims} - {"target"})
 
 
 def _labelled(x: Any, attribution: xr.DataArray, dims: list[Hashable]) -> xr.DataArray:
@@ -91,15 +97,15 @@ def chosen_samples(ds: xr.Dataset, samples: Sequence[Any] | None) -> list[int]:
     return [names.index(s) if s in names else s % n for s in samples]
 
 
-def maps_compared(comparisons: xr.Dataset | xr.DataArray | None) -> xr.DataArray | None:
-    """Return the maps to compare, of the first target; None where there are fewer than two."""
+def maps_compared(comparisons: xr.Dataset | xr.DataArray | None, cells: Sequence[Hashable]) -> xr.DataArray | None:
+    """Return the maps to compare over the dims of the input, of the first target; None where there are fewer than two."""
     found = comparisons["attribution"] if isinstance(comparisons, xr.Dataset) else comparisons
     if found is None:
         return None
     dim = next((d for d in ("method", "baseline") if d in found.dims), None)
     if dim is None:
         raise ValueError(f"comparisons need a dim 'method' or 'baseline', got {found.dims}; join maps by xr.concat")
-    found = found.mean("lag", keep_attrs=True) if "lag" in found.dims else found
+    found = found.mean("lag", keep_attrs=True) if "lag" in found.dims and "lag" not in cells else found
     if "target" in found.dims:
         found = found.isel(target=0, drop=True)
     return found if found.sizes[dim] > 1 else None

@@ -93,7 +93,7 @@ def report(
         ds = ds.isel(method=0, drop=True).assign_attrs({"method": name, **ds.attrs})
     ds = tables.as_result(ds)
     inputs = all_inputs(ds, x, truth)
-    compared = maps_compared(comparisons)
+    compared = maps_compared(comparisons, inputs[0].signal.dims)
     chosen = chosen_samples(ds, samples)
     waves = waves if waves is not None else inputs[0].signal.coords.get("wave")
     clinical = any("lead" in part.attribution.dims for part in inputs)

@@ -71,7 +71,7 @@ def _prediction(here: xr.Dataset) -> str:
 
 def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
     """Return the picture that the dims ask for, and its caption."""
-    if "lag" in attribution.dims:
+    if "lag" in attribution.dims and "lag" not in signal.dims:
         figure = plot.lags(attribution, signal)
         return (
             figure,
