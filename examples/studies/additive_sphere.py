@@ -39,6 +39,7 @@ COVARIANCES = (
     ("squared exponential", 2000.0),
 )
 TRAIN, TEST, BACKGROUND = range(1, 4)  # seeds of samples
+BATCH, CHUNK = 200, 20_000
 
 
 @dataclass(frozen=True)
@@ -47,51 +48,61 @@ class Size:
 
     grid: float = 10.0
     seeds: int = 5
-    widths: tuple[int, ...] = (512, 256, 128)
-    chunks: int = 160
-    chunk: int = 20_000
+    samples: int = 400_000
+    epochs: int = 4
     explained: int = 100
     draws: int = 200
 
 
-QUICK = Size(grid=30.0, seeds=2, widths=(128, 64), chunks=40, chunk=10_000, explained=30, draws=50)
+QUICK = Size(grid=30.0, seeds=2, explained=30, draws=50)
 
 
-def dense(field: AdditiveField, widths: tuple[int, ...]) -> nn.Module:
-    """A network with ReLU layers that begins with the field laid flat."""
-    sizes = (int(field.cells.sum()), *widths)
-    layers: list[nn.Module] = [nn.Flatten()]
-    for i, o in zip(sizes, widths):
-        layers += [nn.Linear(i, o), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
+class Network(nn.Module):
+    """Units that see one cell each, read by a linear layer and by a dense network.
+
+    A network that is dense from its first layer on, as in the paper, was at R2 .96 after a million samples of 72 cells, and
+    what a map lacks would have been the network's error.
+    """
+
+    def __init__(self, cells: int, units: int = 8, width: int = 64) -> None:
+        super().__init__()
+        self.scale, self.shift = (nn.Parameter(torch.randn(cells, units)) for _ in range(2))
+        self.read, self.last = nn.Linear(cells * units, 1), nn.Linear(width, 1)
+        self.dense = nn.Sequential(nn.Linear(cells * units, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        nn.init.zeros_(self.last.weight)
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = torch.relu(x.flatten(1)[:, :, None] * self.scale + self.shift).flatten(1)
+        return self.spread * (self.read(seen) + self.last(self.dense(seen))).squeeze(1)
 
 
 def train(field: AdditiveField, size: Size, seed: int) -> tuple[nn.Module, float]:
-    """A network that has met every sample once, and its R2 on others. Outputs are scaled while it learns."""
+    """A network trained on samples of the field, and its R2 on others."""
     torch.manual_seed(seed)
-    net = dense(field, size.widths)
-    spread = float(field.linear().variance) ** 0.5
-    pieces = size.chunk // 200
+    net = Network(int(field.cells.sum()))
+    net.spread.fill_(float(field.linear().variance) ** 0.5)
+    x, y = states(field, size.samples, seed=TRAIN)
+    steps = size.epochs * size.samples // BATCH
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=size.chunks * pieces, pct_start=0.2)
-    for c in range(size.chunks):
-        x, y = states(field, size.chunk, seed=TRAIN, first=c * size.chunk)
-        for rows, truth in zip(x.chunk(pieces), (y / spread).chunk(pieces)):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=steps, pct_start=0.2)
+    for _ in range(size.epochs):
+        for rows in torch.randperm(size.samples).split(BATCH):
             optimiser.zero_grad()
-            nn.functional.mse_loss(net(rows), truth).backward()
+            (nn.functional.mse_loss(net(x[rows]), y[rows]) / net.spread**2).backward()
             optimiser.step()
             schedule.step()
     with torch.no_grad():
-        net[-2].weight *= spread
-        net[-2].bias *= spread
         x, y = states(field, 10_000, seed=TEST, first=10_000)
         return net.eval(), float(1 - (net(x) - y).var() / y.var())
 
 
 def states(field: AdditiveField, samples: int, *, seed: int, first: int = 0) -> tuple[Tensor, Tensor]:
-    """States and outputs in float32."""
-    ds = field.sample(samples, seed=seed, first=first, truth=False)
-    return torch.as_tensor(ds.x.values), torch.as_tensor(ds.y.values).float()
+    """States and outputs in float32, drawn in parts: a part's float64 is more than its states."""
+    starts = range(first, first + samples, CHUNK)
+    parts = [field.sample(min(CHUNK, first + samples - i), seed=seed, first=i, truth=False) for i in starts]
+    x, y = (torch.cat([torch.as_tensor(ds[name].values).float() for ds in parts]) for name in ("x", "y"))
+    return x, y
 
 
 def linear_model(field: AdditiveField) -> nn.Module:
@@ -206,7 +217,7 @@ def main(args: argparse.Namespace) -> None:
         verdict = "enough" if r2 > ENOUGH else f"below {ENOUGH}: its rows mix the network's error with the method's"
         say(
             f"seed {seed}: {int(field.cells.sum())} cells; network of {parameters(net)} parameters on "
-            f"{size.chunks * size.chunk} samples, R2 {r2:.4f} ({verdict}); linear R2 {linear:.3f}"
+            f"{size.samples} samples, R2 {r2:.4f} ({verdict}); linear R2 {linear:.3f}"
         )
         models = {"exact": field.model(), "network": net, "linear": linear_model(field)}
         part = scored(field, models, size, seed).assign(network_r2=r2, linear_r2=linear)
@@ -219,7 +230,7 @@ def main(args: argparse.Namespace) -> None:
     print(f"spread between seeds of the mean over samples, own truth\n{means.std('seed').T.to_pandas().round(3)}\n")
     found_by_ridge = sweep(size.grid if args.quick else 10.0, min(size.seeds, 3))
     print(
-        f"linear models by ridge and covariance of the cells (small: eigenvalues below .01)\n{found_by_ridge.round(3)}\n"
+        f"linear models by ridge and covariance of the cells (small: eigenvalues below .01)\n{found_by_ridge.round(3).to_string()}\n"
     )
     write_netcdf(found, args.out / "table.nc")
     say(f"wrote {args.out / 'table.nc'}")

@@ -332,6 +332,7 @@ def test_filters_are_those_of_scipy_and_have_the_stated_gain():
     assert forward[1].isnull().all()
     sections = signal.butter(4, 1 / 6, output="sos")
     np.testing.assert_array_equal(both[0], signal.sosfiltfilt(sections, wave.values[0]))
+    assert filtered(wave.astype(np.float32), 12).dtype == np.float32
     moved = filtered(wave.transpose("time", "lat"), 12)
     xr.testing.assert_identical(moved, both.transpose("time", "lat"))
 

@@ -12,11 +12,11 @@ from ..notation import UsageError
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("demo", help="the main job on embedded data: simulate, train, explain, score, report")
-    parser.add_argument("kind", nargs="?", choices=["ecg", "tabular"], default="ecg")
+    parser.add_argument("kind", nargs="?", choices=["ecg", "climate", "tabular"], default="ecg")
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for attribution.nc and report.html (default: demo)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer records and draws")
+    parser.add_argument("--quick", action="store_true", help="less data and fewer draws")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 

@@ -100,7 +100,7 @@ def filtered(
         return np.asarray(signal.sosfilt(sections, lines, zi=start)[0])
 
     out = xr.apply_ufunc(run, field, input_core_dims=[[dim]], output_core_dims=[[dim]], keep_attrs=True)
-    return out.transpose(*field.dims)
+    return out.transpose(*field.dims).astype(np.result_type(field.dtype, np.float32))
 
 
 def leakage(
