@@ -557,3 +557,12 @@ def test_a_model_without_gradients_says_what_to_use():
 def test_wrong_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_gradients_of_large_fields_are_added_row_by_row_to_the_same(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2, 3, 5))
+    method = ta.IntegratedGradients(ta.baselines.Gaussian(1.0), draws=3, steps=5)
+    batch = ta.explain(lambda x: (x**3).sum((1, 2)), x, method, batch_size=4)
+    monkeypatch.setattr("tsattr.methods.gradient._LONG", 1)
+    rows = ta.explain(lambda x: (x**3).sum((1, 2)), x, method, batch_size=4)
+    np.testing.assert_allclose(rows.attribution, batch.attribution, rtol=1e-12)

@@ -16,6 +16,9 @@ from ..core.engine import Moments, Samples
 from ..core.results import EVENT, Field, affordable, check_count, completeness
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
+_LONG = (
+    2**16
+)  # cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold
 
 
 def _gradients_at_x(samples: Samples) -> Tensor:
@@ -321,13 +324,20 @@ class IntegratedGradients:
         w = torch.as_tensor(weights, device=i.device).repeat(len(active)).reshape(t.shape)
 
         def points_at(at: slice) -> Tensor:
-            end = samples.x.index_select(0, i[j[at]])
-            rows = torch.lerp(start.index_select(0, j[at]), end, t[at])
+            paths = j[at]
+            if paths[0] == paths[-1]:  # a single one, as paths follow each other: nothing to repeat
+                paths = paths[:1]
+            end = samples.x.index_select(0, i[paths])
+            rows = torch.lerp(start.index_select(0, paths), end, t[at])
             # An invalid cell may hold anything, also what no line can be drawn to.
-            return rows if samples.valid is None else torch.where(samples.valid[i[j[at]]], rows, end)
+            return rows if samples.valid is None else torch.where(samples.valid[i[paths]], rows, end)
 
         for at, grads in samples.gradients(i[j], points_at):
             for k, g in enumerate(grads):
+                if g[0].numel() >= _LONG:
+                    for path, row, weight in zip(j[at].tolist(), g.contiguous(), w[at].flatten().tolist()):
+                        total[path, k].add_(row, alpha=weight)
+                    continue
                 # Laid out and converted first: strides and a product of two dtypes cost several times as much.
                 own = g.to(total.dtype, copy=True, memory_format=torch.contiguous_format)
                 total[:, k].index_add_(0, j[at], own.mul_(w[at]))
