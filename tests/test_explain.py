@@ -340,3 +340,28 @@ def test_the_predicted_class_is_named_where_the_target_depends_on_it():
     assert ds.predicted.dims == ("sample",)
     assert ta.explain(lambda r: r * 2, x, ta.Saliency()).predicted.values.tolist() == [0, 1]
     assert "predicted" not in ta.explain(lambda r: r * 2, x, ta.Saliency(), target="V", outputs=outputs)
+
+
+def test_outputs_like_a_truth_give_their_labels_and_units():
+    x = xr.DataArray(np.ones((2, 3)), dims=("time", "cell"))
+    truth = xr.DataArray(
+        np.zeros((2, 3)), dims=("time", "lat"), coords={"lat": [0.0, 10.0, 20.0]}, attrs={"units": "degC"}
+    )
+    common = {"outputs": truth, "sample_dim": "time"}
+    north = ta.targets.Region(lat=(10, 20))
+    steps = ta.targets.Difference(ta.targets.Output(lat=20.0), ta.targets.Output(0))
+    for target in (north, steps, {"north": north}, [ta.targets.Output(lat=10.0), north]):
+        ds = ta.explain(lambda x: 2 * x, x, ta.IntegratedGradients(), target=target, **common)
+        assert {ds[k].attrs["units"] for k in ("attribution", "prediction", "completeness_gap")} == {"degC"}
+    ds = ta.explain(lambda x: 2 * x, x, ta.Saliency(), target=north, **common)
+    assert "units" not in ds.attribution.attrs  # degC per unit of x
+    assert ds.prediction.attrs["units"] == "degC"
+    ds = ta.explain(
+        lambda x: 2 * x,
+        x,
+        ta.Occlusion(ta.groups.Cells()),
+        target=ta.targets.Margin("10"),
+        outputs={"lat": ["0", "10", "20"]},
+        sample_dim="time",
+    )
+    assert "units" not in ds.prediction.attrs

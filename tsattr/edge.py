@@ -47,6 +47,7 @@ class Call:
     autocast: torch.dtype | None
     seed: int
     along: str | None = None
+    units: str = ""
     names: list[str] = field(default_factory=list)
     classes: list[Any] = field(default_factory=list)
 
@@ -71,6 +72,7 @@ class Call:
         """Check everything that labels and shapes tell, before any work."""
         inputs = labels.read(x, dims, sample_dim, valid)
         about = labels.read_context(context, inputs)
+        outputs, units = _described(outputs, inputs.sample_dim)
         wrapped = models.read(model, inputs)
         axes = core_targets.outputs_axes(outputs, None, wrapped.labels)
         with _of_one_time(axes, along):
@@ -94,6 +96,7 @@ class Call:
             mixed,
             int(seed),
             along,
+            units if all(map(core_targets.keeps_units, wanted)) else "",
         )
 
     @property
@@ -259,6 +262,14 @@ def _of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
             "target=None for the shift of the prediction. To compare it with methods of another target, make its map first, "
             "and give compare the map"
         ) from error
+
+
+def _described(outputs: Any, sample_dim: str) -> tuple[Any, str]:
+    """Names and labels of the output axes, and the outputs' units, from a labelled example of them, such as the truth."""
+    if not isinstance(outputs, xr.DataArray):
+        return outputs, ""
+    axes = {str(d): outputs[d] if d in outputs.coords else None for d in outputs.dims if d != sample_dim}
+    return axes, str(outputs.attrs.get("units", ""))
 
 
 def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:

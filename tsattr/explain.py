@@ -23,6 +23,8 @@ from .edge import STATUS, Call, Table
 from .edge import ExplanationWarning as ExplanationWarning
 
 _BASELINES = ("baseline", "noise")
+_OF_TARGET = ("prediction", "reference", "completeness_gap")
+_OF_SHARES = ("attribution", "standard_error")
 
 
 def explain(
@@ -65,7 +67,7 @@ def explain(
         dim; all share the model's forward passes. None: the single output; for one axis of several outputs the predicted one.
     outputs
         Names of the output axes after the sample axis, with their labels if wanted: ``("time", "class")``,
-        ``{"class": ["N", "S", "V"]}``.
+        ``{"class": ["N", "S", "V"]}``. Or a DataArray like them, such as the truth: the result then has its units.
     dims
         Names of a bare array's dims.
     sample_dim
@@ -191,6 +193,10 @@ def explain(
         for v in inputs.variables:
             if name + v.suffix in ds:
                 ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(call.names)}"
+    in_units = _OF_TARGET + (_OF_SHARES if getattr(method, "shares", False) else ())
+    for key, values in ds.data_vars.items():
+        if call.units and str(key).startswith(in_units):
+            values.attrs["units"] = call.units
     _report_trouble(ds, inputs)
     return ds
 

@@ -267,6 +267,15 @@ def resolve(target: Any) -> Any:
     raise TypeError(f"target is an int (an index), a label, or an object of tsattr.targets, got {target!r}")
 
 
+def keeps_units(target: Any) -> bool:
+    """Whether a target is in the units of the outputs: an output, a mean or a sum of some, or a difference of these."""
+    if isinstance(target, Named):
+        return keeps_units(target.target)
+    if isinstance(target, Difference):
+        return keeps_units(resolve(target.a)) and keeps_units(resolve(target.b))
+    return isinstance(target, Output | Default | Predicted | Region | RootMeanSquare)
+
+
 @dataclass(frozen=True)
 class Named:
     """A target with a name of its own along a `target` dim: what a mapping of targets is made of."""

@@ -78,6 +78,7 @@ class InputXGradient:
     """
 
     gradient: ClassVar[bool] = True
+    shares: ClassVar[bool] = True  # parts of the target, in its units
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -225,6 +226,7 @@ class IntegratedGradients:
     draws: int = 1
     per_draw: bool = False
     gradient: ClassVar[bool] = True
+    shares: ClassVar[bool] = True  # parts of the target, in its units
 
     @property
     def looks(self) -> bool:

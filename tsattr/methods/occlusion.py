@@ -46,6 +46,7 @@ class Occlusion:
     baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
     draws: int = 1
     gradient: ClassVar[bool] = False
+    shares: ClassVar[bool] = True  # parts of the target, in its units
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)

@@ -108,6 +108,7 @@ class ShapleySampling:
     draws: int = 50
     tolerance: float | None = None
     gradient: ClassVar[bool] = False
+    shares: ClassVar[bool] = True  # parts of the target, in its units
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -228,6 +229,7 @@ class KernelShap:
     coalitions: int | None = None
     draws: int = 1
     gradient: ClassVar[bool] = False
+    shares: ClassVar[bool] = True  # parts of the target, in its units
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
