@@ -567,3 +567,21 @@ def test_dates_and_many_levels_of_a_column():
     np.testing.assert_allclose(at, np.delete(date2num(day), 5))
     assert len(ticks(names.xaxis)) == 13
     assert ticks(names.xaxis)[-1] == "other levels"
+
+
+def test_the_outer_hundredths_of_the_data_set_no_scale():
+    grid, value = ("feature", "grid"), np.arange(5.0)[None]
+    data = {
+        "value": (grid, value),
+        "shape": (grid, np.array([[-90.0, -1.0, 0.0, 1.0, 50.0]])),
+        "density": (grid, np.array([[0.005, 0.3, 0.39, 0.3, 0.005]])),
+        "kind": ("feature", ["numeric"]),
+    }
+    terms = xr.Dataset(data, {"feature": ["age"]}, {"units": "log-odds"})
+    low, high = plot.shape(terms).axes[0].get_ylim()
+    assert -3 < low < -1
+    assert 1 < high < 3
+    levels = terms.assign(kind=("feature", ["categorical"]), level=(grid, np.array([list("abcde")])))
+    low, high = plot.shape(levels).axes[0].get_ylim()
+    assert low < -90
+    assert high > 50

@@ -34,6 +34,7 @@ from .standing import label
 
 _STRIP = 0.13  # height of the strip of densities, as a share of the axes
 _TINT = 0.05
+_OUTER = 0.01  # share of the data on each side that sets no scale
 _MAIN, _PAIR = "#4d4d4d", "#b8b8b8"
 _DATA, _BARE = "#9a9a9a", ListedColormap([(0, 0, 0, 0)])
 
@@ -69,7 +70,7 @@ def shape(
     Figure
         Numbers are a line, categories points with their names. A missing value has a point of its own at the right. Dotted:
         beyond the training range the contribution stays what it is at its end. Grey bars at the bottom: where the training
-        data lie. Background: orange adds to the score, blue takes away.
+        data lie; the outer hundredths of them set no scale, and curves may run out of the frame there. Background: orange adds to the score, blue takes away.
 
     Raises
     ------
@@ -182,10 +183,23 @@ def _strip(ax: Axes, centres: np.ndarray, widths: np.ndarray, share: np.ndarray)
 
 
 def _one_scale(terms: xr.Dataset) -> tuple[float, float]:
-    """Return limits that hold all lines and bands, with room for the strip below."""
-    names = [name for name in ("shape", "lower", "upper", "missing") if name in terms]
-    low, high = shade.room(np.concatenate([[0.0], *[terms[name].values.ravel() for name in names]]))
+    """Return limits that hold the lines and bands where data lie, with room for the strip below.
+
+    What a few outlying rows would stretch, the outer hundredths of the data, may run out of the frame.
+    """
+    known = terms.where(_among_data(terms)) if "density" in terms else terms
+    parts = [known[name] for name in ("shape", "lower", "upper") if name in terms]
+    parts += [terms["missing"]] if "missing" in terms else []
+    low, high = shade.room(np.concatenate([[0.0], *[part.values.ravel() for part in parts]]))
     return low - _STRIP * (high - low), high
+
+
+def _among_data(terms: xr.Dataset) -> xr.DataArray:
+    """Return the grid points with a hundredth of the data on either side, or at them; all levels of a category."""
+    share = terms["density"] / terms["density"].sum("grid")
+    below = share.cumsum("grid")
+    inner = (below >= _OUTER) & (1 - below + share >= _OUTER)
+    return inner | (terms["kind"] != "numeric")
 
 
 def _foot(figure: Figure, terms: xr.Dataset) -> None:
