@@ -293,8 +293,9 @@ class Fitter:
             state, best = self.state(), (0.0, -1, 0.0)
             for a, b in sides:
                 for cells in self.cells(b, views[b]):
-                    t, gain = pairs.best_edge(bins[a], cells, state)
-                    margin = gain - max(needed(tests, cells.shape[1] * self.y.shape[1]), self.least())
+                    enough = max(needed(tests, cells.shape[1] * self.y.shape[1]), self.least())
+                    t, gain = pairs.best_edge(bins[a], cells, state, enough)
+                    margin = gain - enough
                     if margin > best[0] and bins[a].thresholds[t] not in self.features[a].steps:
                         best = (margin, a, float(bins[a].thresholds[t]))
             if best[1] < 0:

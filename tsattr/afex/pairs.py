@@ -133,10 +133,15 @@ def significant(candidates: list[Candidate], tests: int) -> list[Candidate]:
     return [c for c in passed if c.gain >= TOGETHER * max(c.gain for c in passed)]
 
 
-def best_edge(bins: Bins, cells: np.ndarray, state: State) -> tuple[int, float]:
-    """The threshold of one feature with the largest gain of a step of a height of its own in each of the other's cells."""
+def best_edge(bins: Bins, cells: np.ndarray, state: State, enough: float) -> tuple[int, float]:
+    """The threshold of one feature with the largest gain of a step of a height of its own in each of the other's cells.
+
+    Its gain is that of `State.gain` where it is more than `enough` at all.
+    """
     gain = edge_gains(bins, cells, state.score, state.w)
     t = int(gain.argmax())
+    if gain[t] <= enough:
+        return t, float(gain[t])
     above, h = (bins.code > t).astype(float), state.score.curvature.mean(1)
     known = (bins.code >= 0) * h
     share = (h * above) @ cells / np.maximum(known @ cells, 1e-300)

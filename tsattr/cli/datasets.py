@@ -7,25 +7,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+
+def _drawn(name: str) -> Callable[..., Any]:
+    """A function of tsattr.datasets that takes a number of samples and a seed, by name: the module is loaded when it is used."""
+    return lambda made, n, seed: getattr(made, name)(n, seed=seed)
+
+
 _KINDS: dict[str, tuple[Callable[..., Any], str]] = {
     "ecg": (
-        lambda made, n, seed: made.simulate_ecg(n, seed=seed),
+        _drawn("simulate_ecg"),
         "12-lead electrocardiograms with planted lesions and their truth masks",
     ),
     "risk": (
-        lambda made, n, seed: made.simulate_risk(n, seed=seed),
+        _drawn("simulate_risk"),
         "a table of patients whose risk is a known sum of shapes, with one interaction",
     ),
     "spike": (
-        lambda made, n, seed: made.spike(n, seed=seed),
+        _drawn("spike"),
         "series whose label stays on from the first spike of one feature (Spike; FIT, WinIT)",
     ),
     "state": (
-        lambda made, n, seed: made.state(n, seed=seed),
+        _drawn("state"),
         "a hidden state decides which feature matters; two truths (State; FIT, Dynamask, WinIT)",
     ),
     "switch-feature": (
-        lambda made, n, seed: made.switch_feature(n, seed=seed),
+        _drawn("switch_feature"),
         "three states, three features; two truths (Switch-Feature; FIT, ContraLSP)",
     ),
     "sphere": (
