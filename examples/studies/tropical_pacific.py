@@ -218,12 +218,12 @@ class Study:
         return CrossFitted(nets).eval()
 
     def inverse_models(self) -> list[LinearInverseModel]:
-        """Of each fold, fitted to the months its networks were trained on.
-
-        Where those months are two stretches, one step of some two hundred runs from the end of one to the start of the other.
-        """
-        months = [np.unique(self.training(k)[:, None] + np.arange(LAGS + max(LEADS))) for k in range(self.size.folds)]
-        return [linear_inverse_model(self.record.isel(time=m), modes=MODES) for m in months]
+        """Of each fold, fitted to the months its networks were trained on, with a gap where its own are."""
+        fitted = []
+        for k in range(self.size.folds):
+            known = np.isin(np.arange(len(self.record)), self.training(k)[:, None] + np.arange(LAGS + max(LEADS)))
+            fitted.append(linear_inverse_model(self.record.where(xr.DataArray(known, dims="time")), modes=MODES))
+        return fitted
 
     def settings(self, lead: int, at: Any = slice(None)) -> dict[str, Any]:
         """What `explain` needs besides model, input and method, to ask for the mean of each box."""

@@ -113,7 +113,7 @@ def test_histories_that_do_not_fit(settings, message):
         c.histories(record(), **settings)
 
 
-@pytest.mark.parametrize("times", [MONTHS, pd.date_range("2001-01-01", periods=20, freq="D")])
+@pytest.mark.parametrize("times", [MONTHS, pd.date_range("2001-01-01", periods=20, freq="D"), 0.1 * np.arange(20)])
 def test_a_gap_is_refused(times):
     with pytest.raises(ValueError, match=r"'time' is not evenly spaced: .* is followed by"):
         c.histories(record(times).drop_isel(time=6), lags=2)

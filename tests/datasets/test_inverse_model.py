@@ -157,6 +157,18 @@ def test_incomplete_cells_are_left_out_and_missing(long):
     torch.testing.assert_close(fitted.model()(x), fitted.model()(torch.where(torch.isnan(x), 7, x)), equal_nan=True)
 
 
+def test_no_step_is_taken_over_a_gap(long):
+    whole = long[:400].copy()
+    whole[200:203] = np.nan
+    fitted = linear_inverse_model(whole, modes=4)
+    z = np.einsum("tyx,kyx->tk", (whole - whole.mean("time")).fillna(0), fitted.projection.fillna(0))
+    now, later = (np.concatenate([z[0 + k : 199 + k], z[203 + k : 399 + k]]) for k in (0, 1))
+    np.testing.assert_allclose(fitted.propagator, np.linalg.lstsq(now, later, rcond=None)[0].T, atol=1e-5)
+    ends = [long[:200], long[203:400].assign_coords(time=np.arange(200, 397))]
+    joined = linear_inverse_model(xr.concat(ends, "time"), modes=4)
+    assert abs(joined.propagator - fitted.propagator).max() > 1e-4
+
+
 def test_bad_input(lim, long, target):
     with pytest.raises(ValueError, match="dim 'time' and two of space"):
         linear_inverse_model(long[0])
@@ -165,7 +177,11 @@ def test_bad_input(lim, long, target):
     with pytest.raises(ValueError, match="detrend"):
         linear_inverse_model(long[:200] * 1.05 ** xr.DataArray(np.arange(200.0), dims="time"), modes=2)
     with pytest.raises(ValueError, match="False everywhere"):
-        linear_inverse_model(long[:100].where(long.time != 3), modes=2)
+        linear_inverse_model(long[:100].where((long.time % 2 == 0) == (long.lat > 0)), modes=2)
+    with pytest.raises(ValueError, match="months is at least 4, not 0"):
+        linear_inverse_model(long[:100].where(False), modes=2)
+    with pytest.raises(ValueError, match="'time' is not evenly spaced: 2 is followed by 4"):
+        linear_inverse_model(long[:100].drop_isel(time=3), modes=2)
     with pytest.raises(ValueError, match="modes are at most the 12 cells"):
         linear_inverse_model(modes=40, grid=30)
     with pytest.raises(ValueError, match=r"months ahead, at least 1, got \[0\]"):

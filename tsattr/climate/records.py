@@ -41,7 +41,7 @@ def histories(
     Raises
     ------
     ValueError
-        A record too short, lags or leads below 1, dates with a gap.
+        A record too short, lags or leads below 1, a coordinate of time with a gap.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def histories(
         raise ValueError(
             f"{lags} lags and a lead of {ahead} need {lags + ahead} steps along {dim!r}; the record has {n}"
         )
-    units = {} if (unit := _step(field, dim)) is None else {"units": unit}
+    units = {} if (unit := step_unit(field, dim)) is None else {"units": unit}
     last = np.arange(lags - 1, n - ahead)
     x = field.rolling({dim: lags}).construct("lag").isel({dim: slice(lags - 1, n - ahead)}).rename({dim: "sample"})
     x = x.assign_coords(lag=("lag", np.arange(-lags, 0), {"long_name": "steps before the forecast", **units}))
@@ -77,21 +77,30 @@ def histories(
     return x, y if np.ndim(lead) else y.isel(lead=0)
 
 
-def _step(field: Any, dim: str) -> str | None:
-    """The unit of a record's step; None where it is no whole unit of the calendar, or has no dates."""
-    if dim not in field.coords or not hasattr(field[dim], "dt") or field.sizes[dim] < 2:
+def step_unit(field: Any, dim: str) -> str | None:
+    """The unit of a record's step; None where it is no whole unit of the calendar, or has no dates.
+
+    Raises ValueError where the record has a coordinate of numbers or dates that is not evenly spaced.
+    """
+    if dim not in field.coords or field.sizes[dim] < 2:
         return None
     time = field[dim]
-    months = np.diff(12 * time.dt.year.values + time.dt.month.values)
-    if (months == months[0]).all() and months[0] > 0:
-        return {1: "month", 12: "year"}.get(int(months[0]))
+    if dates := hasattr(time, "dt"):
+        months = np.diff(12 * time.dt.year.values + time.dt.month.values)
+        if (months == months[0]).all() and months[0] > 0:
+            return {1: "month", 12: "year"}.get(int(months[0]))
+    elif time.dtype.kind not in "iuf":
+        return None
     steps = np.diff(time.values)
-    if not (steps == steps[0]).all():
-        at = int(np.flatnonzero(steps != steps[0])[0])
+    uneven = steps != steps[0] if dates else ~np.isclose(steps, steps[0], rtol=1e-3)
+    if uneven.any():
+        at = int(np.flatnonzero(uneven)[0])
         raise ValueError(
-            f"{dim!r} is not evenly spaced: {time.values[at]} is followed by {time.values[at + 1]}; fill the gap, such as "
-            f"field.resample({dim}='MS').asfreq(), or cut the pieces apart"
+            f"{dim!r} is not evenly spaced: {time.values[at]} is followed by {time.values[at + 1]}; fill the gap with NaN, "
+            f"such as field.resample({dim}='MS').asfreq() or field.reindex({dim}=...), or cut the pieces apart"
         )
+    if not dates:
+        return None
     hours = steps[0] / np.timedelta64(1, "h") if time.dtype.kind == "M" else steps[0].total_seconds() / 3600
     return {1.0: "h", 24.0: "day"}.get(float(hours))  # names that a reader of NetCDF does not take for a timedelta
 

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..climate.records import step_unit
 from ..climate.regions import area_weights
 from .benchmark import check_sizes
 from .covariance import PACIFIC, blob, checked_mask, great_circle_correlation, grid_cells, square_root
@@ -225,7 +226,8 @@ def linear_inverse_model(
     Parameters
     ----------
     record
-        Monthly anomalies (time, lat, lon), evenly spaced; cells with a missing month are left out. None: a synthetic model of
+        Monthly anomalies (time, lat, lon), evenly spaced. Months without any value are gaps, over which no step is taken;
+        cells that miss another month are left out. None: a synthetic model of
         a tropical ocean, with an exponential great-circle covariance that is largest on the equator, decay times from 14
         months for the largest pattern to 1.5 for the smallest, and the first two turning into each other within 48 months.
     modes
@@ -242,7 +244,8 @@ def linear_inverse_model(
     Raises
     ------
     ValueError
-        A record with fewer months than 2 modes or without a complete cell; a fit that grows without bound.
+        A record that is not evenly spaced, has fewer months than 2 modes, or no complete cell; a fit that grows without
+        bound.
 
     Examples
     --------
@@ -254,14 +257,19 @@ def linear_inverse_model(
         return _synthetic(modes, grid)
     if set(record.dims) - {"time"} == set(record.dims) or record.ndim != 3:
         raise ValueError(f"record has a dim 'time' and two of space, got dims {list(record.dims)}")
+    step_unit(record, "time")
     record = record.transpose("time", ...)
+    known = record.notnull().any(record.dims[1:]).values
+    follows = known[1:] & known[:-1]
+    record = record[known]
     mask = record.notnull().all("time")
-    check_sizes(0, modes=(modes, 1), months=(record.sizes["time"], 2 * modes))
+    check_sizes(0, modes=(modes, 1), months=(len(record), 2 * modes))
     rows = (record - record.mean("time")).values[:, checked_mask(mask).values].astype(np.float64)
     patterns, projection = _orthogonal_functions(rows / np.sqrt(len(rows)), mask, modes)
     patterns.attrs["units"] = str(record.attrs.get("units", "1"))
-    z = rows @ projection.values[:, mask.values].T
-    before, after = z[:-1], z[1:]
+    z = np.full((len(known), modes), np.nan)
+    z[known] = rows @ projection.values[:, mask.values].T
+    before, after = z[:-1][follows], z[1:][follows]
     propagator = np.linalg.lstsq(before, after, rcond=None)[0].T
     if (largest := np.abs(np.linalg.eigvals(propagator)).max()) >= 1:
         raise ValueError(

@@ -34,6 +34,7 @@ from ..methods.gradient import InputXGradient, IntegratedGradients, Saliency
 from ..methods.occlusion import Occlusion
 from .ocean import EFOLDING, LAGS, TARGETS, ocean, planted, response, simulate
 from .scores import Say, along_method, ranking
+from .training import fit
 
 NEAR_KM, RECOVERED = 1500.0, 0.15
 EVENT = ("lag", "lat", "lon")
@@ -79,23 +80,16 @@ class SmallEmulator(nn.Module):
 
 
 def train(model: nn.Module, x: xr.DataArray, y: xr.DataArray, *, epochs: int, seed: int = 0, batch: int = 16) -> None:
-    """Fit to the cells of the ocean, each lead in units of its own variance, by AdamW with a one-cycle learning rate."""
-    rng = np.random.default_rng(seed)
+    """Fit to the cells of the ocean, each lead in units of its own variance; see `training.fit`."""
     sea = torch.as_tensor(y[0].notnull().all("lead").values)
     rows, later = torch.tensor(x.values), torch.tensor(y.values)[..., sea]
     later_sd = later.std((0, 2), keepdim=True)
-    batches = -(-len(rows) // batch)
-    # So strong, as months of no use otherwise keep their first weights, whose faint importance adds up.
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.5)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=epochs * batches)
-    model.train()
-    for _ in range(epochs):
-        for part in np.array_split(rng.permutation(len(rows)), batches):
-            optimiser.zero_grad()
-            (((model(rows[part])[..., sea] - later[part]) / later_sd) ** 2).mean().backward()
-            optimiser.step()
-            schedule.step()
-    model.eval()
+
+    def loss(part: Any) -> Tensor:
+        return (((model(rows[part])[..., sea] - later[part]) / later_sd) ** 2).mean()
+
+    # The decay is so strong as months of no use otherwise keep their first weights, whose faint importance adds up.
+    fit(model, loss, len(rows), epochs=epochs, batch=batch, decay=0.5, seed=seed)
 
 
 def forecast(model: nn.Module, x: xr.DataArray, like: xr.DataArray, batch: int = 64) -> xr.DataArray:

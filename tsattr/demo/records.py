@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from .. import baselines, groups, metrics
 from ..datasets import simulate_ecg
@@ -19,6 +19,7 @@ from ..io import write_netcdf
 from ..methods.gradient import IntegratedGradients, Saliency
 from ..methods.occlusion import Occlusion
 from .scores import Say, along_method, ranking
+from .training import fit
 
 LESIONS = ("st_elevation_anterior", "t_inversion", "pathologic_q", "pvc")
 
@@ -35,20 +36,13 @@ class SmallECGNet(nn.Sequential):
 
 
 def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, seed: int = 0, batch: int = 32) -> None:
-    """Fit by AdamW with a one-cycle learning rate."""
-    rng = np.random.default_rng(seed)
+    """Fit to classes by cross-entropy; see `training.fit`."""
     rows, labels = torch.as_tensor(x), torch.as_tensor(y)
-    steps = epochs * int(np.ceil(len(rows) / batch))
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=steps)
-    model.train()
-    for _ in range(epochs):
-        for part in np.array_split(rng.permutation(len(rows)), int(np.ceil(len(rows) / batch))):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(rows[part]), labels[part]).backward()
-            optimiser.step()
-            schedule.step()
-    model.eval()
+
+    def loss(part: Any) -> Tensor:
+        return nn.functional.cross_entropy(model(rows[part]), labels[part])
+
+    fit(model, loss, len(rows), epochs=epochs, batch=batch, decay=1e-3, seed=seed)
 
 
 def accuracy(model: nn.Module, x: np.ndarray, y: np.ndarray) -> float:

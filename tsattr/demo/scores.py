@@ -18,7 +18,7 @@ def along_method(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def ranking(scores: xr.Dataset) -> str:
-    """A table of mean scores, best average precision on top, with the level of chance."""
+    """A table of mean scores, the best of the first score on top, with the level of chance."""
     columns = [str(k) for k in scores if not str(k).endswith("_chance")]
     mean = scores[columns].mean("sample").to_dataframe()[columns].sort_values(columns[0], ascending=False)
     mean.loc["(chance)"] = [float(scores[f"{k}_chance"].mean()) for k in columns]
