@@ -200,7 +200,7 @@ def separability(
     With s the singular values of the matrix of importance (lag, place): ``rank1_share = s_1^2 / sum s^2``, 1 where lag and place
     are apart. ``lag_pattern`` is g, the first left singular vector, made to sum to 1. Importance that is at least 0 has a large
     rank-1 share whatever its pattern (its mean alone is of rank 1): read it beside that of the null and of other targets.
-    Noise of the pooled map lowers it.
+    Noise of the pooled map lowers it, and a resample's map is noisier: the intervals lie low, and may end below the value.
 
     Parameters
     ----------

@@ -332,7 +332,8 @@ def climate(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) 
         net = SmallEmulator()
         train(net, train_x, train_y, epochs=4 if quick else 6, seed=seed)
     say(
-        f"trained a dense encoder-decoder in {time.perf_counter() - start:.0f} s; its skill on {tested} held-out months:"
+        f"trained a dense encoder-decoder in {time.perf_counter() - start:.0f} s{' (quick: on too few months to recover all)' * quick}; "
+        f"its skill on {tested} held-out months:"
     )
     made = {"network": forecast(net, x, y), "persistence": persistence(train_x, train_y, x)}
     quality = along_method({name: skill(field, y) for name, field in made.items()}).rename(method="forecast")

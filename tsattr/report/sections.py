@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from .. import ecg, plot
 from ..plot.checks import status_of, total_attribution
 from ..plot.comparison import chance_level, score_names
+from ..plot.maps import map_dims
 from ..plot.shade import axis_units
 from . import markup, tables, words
 from .markup import number, percent
 from .material import Input, cell_dims, sample_name
 
-MOST_TARGETS, MOST_ROWS, MOST_TRACES = 6, 50, 16
+MOST_TARGETS, MOST_ROWS, MOST_TRACES, MOST_MAPS = 6, 50, 16, 6
 
 
 def pictures(ds: xr.Dataset, inputs: list[Input], chosen: list[int]) -> list[str]:
@@ -95,8 +96,14 @@ def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataA
             _with_values(attribution, signal), label="attribution"
         ), f"Each entry with its value, strongest first. {colours}."
     numeric = signal if signal.dtype.kind in "fiu" else None
-    figure = plot.field(attribution, numeric, truth=truth)
-    return figure, f"Attribution as a map, the input as contour lines. {colours}."
+    figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS)
+    number_of_maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
+    shown = (
+        f" The {MOST_MAPS} of {number_of_maps} maps with the most absolute attribution."
+        if number_of_maps > MOST_MAPS
+        else ""
+    )
+    return figure, f"Attribution as a map, the input as contour lines. {colours}.{shown}"
 
 
 def _stretch(attribution: xr.DataArray, length: float = 10.0) -> tuple[float | None, str]:
