@@ -1,14 +1,15 @@
 """Ablation against closed forms, loops and brute-force bootstraps: what a planted model loses without its region or its past."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
 from torch import nn
 
 import tsattr as ta
-from tsattr.climate import area_weights, disc, distance
-from tsattr.climate.ablation import Retrain, ablated, ablation, random_regions
+from tsattr.climate import area_weights, disc, distance, random_regions
+from tsattr.climate.ablation import Retrain, ablated, ablation
 from tsattr.climate.blocks import Blocks
 
 ZERO = ta.baselines.Constant(0.0)
@@ -349,3 +350,75 @@ def test_a_constant_prediction_has_no_correlation():
     ds = ablation(Box(kernel(x)), x, y, fill=ZERO, absent={"all": xr.ones_like(x.lat, dtype=bool)})
     assert np.isnan(ds.acc.sel(case="all"))
     assert float(ds.rmse.sel(case="all")) == pytest.approx(float(np.sqrt((y**2).mean())))
+
+
+# ------------------------------------------------------------------------------------------------- matched by label
+
+
+def fields():
+    """A model that gives the last month's field, and its truth."""
+    x = histories(24, land=False)
+    return (lambda rows: rows[:, -1]), x, x.isel(lag=-1, drop=True), {"lat": x.lat, "lon": x.lon}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda y: y.sortby("lat", ascending=False),
+        lambda y: y.roll(lon=3, roll_coords=True),
+        lambda y: y.transpose("lon", "sample", "lat"),
+        lambda y: y.assign_coords(lat=y.lat.astype(np.float32)),
+    ],
+)
+def test_truth_in_another_order_is_matched_by_its_labels(other):
+    model, x, y, outputs = fields()
+    region = disc(x, 5000, lat=20, lon=180)
+    settings = {"fill": ZERO, "region": region, "controls": 2, "outputs": outputs}
+    expected = ablation(model, x, y, **settings)
+    assert float(expected.rmse.sel(case="intact")) == 0
+    xr.testing.assert_allclose(ablation(model, x, other(y), **settings), expected)
+
+
+def test_named_targets_are_matched_by_their_names():
+    model, x, y, outputs = fields()
+    places = {"here": {"lat": 20.0, "lon": 180.0}, "there": {"lat": -20.0, "lon": 45.0}}
+    truth = xr.concat([y.sel(p, drop=True) for p in places.values()], pd.Index(list(places), name="target"))
+    settings = {"fill": ZERO, "lags": (1,), "outputs": outputs}
+    settings["target"] = {name: ta.targets.Output(**place) for name, place in places.items()}
+    expected = ablation(model, x, truth, **settings)
+    assert expected.rmse.sel(case="intact").values.tolist() == [0, 0]
+    found = ablation(model, x, truth[::-1], **settings)
+    xr.testing.assert_allclose(found.sel(target=list(places)), expected)
+    with pytest.raises(ValueError, match="labelled differently along 'target'"):
+        ablation(model, x, truth.assign_coords(target=["here", "elsewhere"]), **settings)
+
+
+def test_truth_that_the_outputs_do_not_have_is_refused():
+    model, x, y, outputs = fields()
+    settings = {"fill": ZERO, "lags": (1,), "outputs": outputs}
+    with pytest.raises(
+        ValueError, match=r"labelled differently along 'lat': 4 labels of y from -60.0 to 61.0, 4 of the model's"
+    ):
+        ablation(model, x, y.assign_coords(lat=[-60.0, -20.0, 20.0, 61.0]), **settings)
+    with pytest.raises(
+        ValueError, match=r"y has dims \['sample', 'y', 'lon'\], outputs= calls the model's \['lat', 'lon'\]"
+    ):
+        ablation(model, x, y.drop_vars("lat").rename(lat="y"), **settings)
+    with pytest.raises(ValueError, match=r"axes .*'lat', 'lon'.* y has dims .*'sample', 'lat'"):
+        ablation(model, x, y.isel(lon=0, drop=True), **settings)
+
+
+def test_fields_by_any_name_are_summed_over_space_by_area():
+    model, x, y, _ = fields()
+    expected = ablation(model, x, y + 1, fill=ZERO, lags=(1,), weights=area_weights(y))
+    names = {"lat": "latitude", "lon": "longitude"}
+    found = ablation(model, x.rename(names), (y + 1).rename(names), fill=ZERO, lags=(1,))
+    xr.testing.assert_allclose(found, expected)
+
+
+def test_cells_that_open_later_count_for_the_controls():
+    model, x, y, _ = planted()
+    region = disc(x, 5000, lat=20, lon=180)
+    ice = x.where(~region | (x.sample >= 10))
+    ds = ablation(model, ice, y, fill=ZERO, region=region, controls=3, chunk=7)
+    assert ds.sizes["control"] == 3

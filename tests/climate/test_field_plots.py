@@ -149,6 +149,40 @@ def test_cartopy_axes_where_there_is_cartopy(tmp_path):
     assert high - low == pytest.approx(360, abs=1)
 
 
+@plain_axes
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda v: v.isel(lat=slice(None, None, -1)),
+        lambda v: v.roll(lon=5, roll_coords=True),
+        lambda v: v.assign_coords(lon=(v.lon + 180) % 360 - 180).sortby("lon"),
+    ],
+)
+def test_regions_and_intervals_are_matched_by_label(turned):
+    a = field(lat=np.arange(-30.0, 31, 10), lon=np.arange(0.0, 360, 30))
+    region = (a.lat > 0) & (a.lon > 100) & (a.lon < 200)
+    ends = a - 0.8, a + 0.8
+    expected, found = fields.world(a, *ends, region=region), fields.world(a, *map(turned, ends), region=turned(region))
+    lines = [
+        [path.vertices for c in figure.axes[0].collections if isinstance(c, QuadContourSet) for path in c.get_paths()]
+        for figure in (expected, found)
+    ]
+    assert len(lines[0]) == len(lines[1]) > 1
+    for one, other in zip(*lines):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_other_cells_are_refused():
+    a = field()
+    with pytest.raises(ValueError, match=r"region has no cell at lat -20.0, which the map has"):
+        fields.world(a, region=a.notnull().isel(lat=slice(1, None)))
+    with pytest.raises(ValueError, match=r"low has dims .* and needs a coordinate along 'lat'"):
+        fields.world(a, a.drop_vars("lat"), a)
+    lags = field(lag=[-2, -1])
+    with pytest.raises(ValueError, match="high and the map are labelled differently along 'lag'"):
+        fields.world(lags, lags, lags[::-1])
+
+
 def test_map_refusals():
     a = field()
     with pytest.raises(ValueError, match="two ends"):
@@ -186,8 +220,11 @@ def test_lag_by_distance(tmp_path):
     for i, lag in enumerate(a.lag.values[1:-1], 1):
         for j, km in enumerate(a.distance.values[1:-1], 1):
             assert inside(lag, km) == bool(a[0, i, j] <= top[i, j])
-    assert bar.get_xlim() == (0, float(a.max()))
+    assert bar.get_xlim() == (0, shade.symmetric_limit(a))
     assert "untrained" in bar.get_xlabel()
+    assert f"the largest at {float(a.max()):.3g}" in bar.get_xlabel()
+    whole = fields.lag_distance(xr.Dataset({"mass_share": a}), limit=float(a.max())).axes[-1]
+    assert (whole.get_xlim()[1], whole.get_xlabel()) == (float(a.max()), "share of the mass")
     alone = fields.lag_distance(a.isel(target=0).to_dataset(name="mass_share"))
     assert "untrained" not in alone.axes[-1].get_xlabel()
 

@@ -87,6 +87,12 @@ METHODS = {
         b.Constant(0.1),
     ),
     "shapley, regions": ta.ShapleySampling(g.Labelled(REGIONS), b.Constant(0.1), draws=4),
+    "occlusion, windows that do not divide": ta.Occlusion(
+        g.Windows(lat="70deg", lon="100deg", lag=3, step={"lat": "60deg"}), b.Constant(0.1)
+    ),
+    "shapley, windows": ta.ShapleySampling(g.Windows(lat=2, lon=5, lag=3), b.Constant(0.1), draws=3),
+    "shapley, along": ta.ShapleySampling(g.Along("lat", "lon"), b.Constant(0.1), draws=2),
+    "kernel shap, windows": ta.KernelShap(g.Windows(lat=2, lon="90deg", lag=3), WARM, coalitions=60),
     "kernel shap, regions": ta.KernelShap(g.Labelled(REGIONS), WARM),
     "grad-cam": ta.GradCAM("model.relu"),
     "guided backpropagation": ta.GuidedBackprop(),
@@ -203,6 +209,12 @@ def test_baselines_fitted_on_seas_alone_are_those_of_the_whole(name):
     other = {
         "ig, climatology": ta.IntegratedGradients(b.Climatology.fit(sea), steps=5, rule="midpoint"),
         "occlusion, boxes, climatology": ta.Occlusion(BOXES, b.Climatology.fit(sea)),
+        "occlusion, windows that do not divide": ta.Occlusion(
+            g.Windows(lat="70deg", lon="100deg", lag=3, step={"lat": "60deg"}), b.Constant(0.1)
+        ),
+        "shapley, windows": ta.ShapleySampling(g.Windows(lat=2, lon=5, lag=3), b.Constant(0.1), draws=3),
+        "shapley, along": ta.ShapleySampling(g.Along("lat", "lon"), b.Constant(0.1), draws=2),
+        "kernel shap, windows": ta.KernelShap(g.Windows(lat=2, lon="90deg", lag=3), WARM, coalitions=60),
         "kernel shap, regions": ta.KernelShap(
             g.Labelled(REGIONS),
             c.State(xr.DataArray(WARM.value.values, dims=("lat", "lon")).where(~LAND.drop_vars(("lat", "lon")))),

@@ -385,3 +385,13 @@ def test_leakage_with_intervals():
     found = leakage(series, importance, 6, space=())
     assert (found.recent_share_low < found.recent_share).all()
     assert (found.recent_share < found.recent_share_high).all()
+
+
+def test_places_are_known_by_any_of_their_names():
+    maps = rough().mean("sample")
+    names = {"lat": "latitude", "lon": "longitude"}
+    renamed = maps.rename(names)
+    for found, expected in ((lag_profile(renamed), lag_profile(maps)), (separability(renamed), separability(maps))):
+        xr.testing.assert_identical(found, expected)
+    with pytest.raises(ValueError, match="none of them known as a place; name them: space="):
+        separability(maps.drop_vars(["lat", "lon"]).rename(lat="j", lon="i"))

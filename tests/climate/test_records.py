@@ -1,5 +1,7 @@
 """Histories cut from a record, and labels along them."""
 
+import re
+
 import cftime
 import numpy as np
 import pandas as pd
@@ -113,10 +115,24 @@ def test_histories_that_do_not_fit(settings, message):
         c.histories(record(), **settings)
 
 
-@pytest.mark.parametrize("times", [MONTHS, pd.date_range("2001-01-01", periods=20, freq="D"), 0.1 * np.arange(20)])
-def test_a_gap_is_refused(times):
-    with pytest.raises(ValueError, match=r"'time' is not evenly spaced: .* is followed by"):
-        c.histories(record(times).drop_isel(time=6), lags=2)
+DAYS = pd.date_range("2001-01-01", periods=20, freq="D")
+
+
+@pytest.mark.parametrize("times", [MONTHS, MONTHS + pd.offsets.MonthEnd(), noleap(20), DAYS, 0.1 * np.arange(20)])
+@pytest.mark.parametrize("gap", [[6], [6, 7, 8], [15]])
+def test_a_gap_is_refused_where_it_is(times, gap):
+    field = record(times)
+    ends = (re.escape(str(field.time.values[k])) for k in (gap[0] - 1, gap[-1] + 1))
+    with pytest.raises(ValueError, match=r"'time' is not evenly spaced: {} is followed by {};".format(*ends)):
+        c.histories(field.drop_isel(time=gap), lags=2)
+
+
+@pytest.mark.parametrize("times", [MONTHS, noleap(20), DAYS, np.arange(20)])
+def test_a_record_that_runs_backwards_or_repeats_itself_is_refused(times):
+    field = record(times)
+    for wrong in (field[:, ::-1], field.isel(time=[0, 1, 2, 2, 3])):
+        with pytest.raises(ValueError, match=r"'time' does not increase: .*sort it"):
+            c.histories(wrong, lags=2)
 
 
 def test_netcdf_keeps_a_history(tmp_path):

@@ -193,3 +193,54 @@ def test_nino34_is_the_mean_of_its_box():
     assert float(c.nino34(fine + xr.where(inside, 1.5, -9.0))) == pytest.approx(1.5, rel=1e-12)
     assert c.nino34(fine).name == "nino34"
     assert set(c.NINO_BOXES) == {"nino12", "nino3", "nino34", "nino4"}
+
+
+@pytest.mark.parametrize("step", [2.8125, 1.40625, 0.7, 0.1, 1 / 3])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_cell_on_the_edge_of_a_box_is_in_it(step, dtype):
+    lat = (-20 + step * np.arange(int(40 / step))).astype(dtype)
+    lon = (step * np.arange(int(360 / step))).astype(dtype)
+    y = xr.DataArray(np.zeros((len(lat), len(lon))), dims=("lat", "lon"), coords={"lat": lat, "lon": lon})
+    for i, j in [(1, 5), (3, 12), (7, 13), (2, 2)]:
+        for convention in (0, -360):
+            ends = {d: (float(y[d][i]) + turn, float(y[d][j]) + turn) for d, turn in (("lat", 0), ("lon", convention))}
+            inside = c.box(y, **ends)
+            assert inside.any("lon").values.nonzero()[0].tolist() == list(range(i, j + 1))
+            assert inside.any("lat").values.nonzero()[0].tolist() == list(range(i, j + 1))
+
+
+def test_masks_and_distances_keep_the_places_of_a_curvilinear_grid():
+    lat, lon = np.meshgrid(np.linspace(-20, 20, 5), np.arange(150, 210, 10), indexing="ij")
+    places = {
+        "nav_lat": (("j", "i"), lat, {"units": "degrees_north"}),
+        "nav_lon": (("j", "i"), lon, {"units": "degrees_east"}),
+    }
+    x = xr.DataArray(np.ones((3, 5, 6)), dims=("lag", "j", "i"), coords={"lag": [-3, -2, -1], **places})
+    b = c.box(x, lat=(-5, 5), lon=(170, 190))
+    km = c.distance(x, b)
+    for made in (b, km, c.disc(x, 2000, lat=0, lon=180), c.area_weights(x)):
+        xr.testing.assert_equal(made["nav_lat"].variable, x["nav_lat"].variable)
+    assert c.random_regions(b, 2).sizes == {"control": 2, "j": 5, "i": 6}
+    share = c.radial_profile(x, km).mass_share
+    np.testing.assert_allclose(share.sum(), 1)
+    assert c.lag_profile(x).mass_share.dims == ("lag",)
+
+
+def test_masks_say_only_that_they_are_masks():
+    y = xr.DataArray(np.zeros((3, 4)), dims=("lat", "lon"), coords={"lat": [-30.0, 0, 30], "lon": [0.0, 90, 180, 270]})
+    y["lat"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
+    polygon = c.polygon(y, lat=[-40, 40, 40, -40], lon=[80, 80, 190, 190])
+    for mask in (c.box(y, lat=(-10, 10)), c.disc(y, 1e4, lat=0, lon=0), polygon):
+        assert (mask.name, mask.attrs) == ("mask", {})
+        assert mask["lat"].attrs == y["lat"].attrs
+
+
+def test_exchanged_coordinates_are_refused():
+    y = xr.DataArray(np.zeros((1, 1)), dims=("lat", "lon"), coords={"lat": [0.0], "lon": [0.0]})
+    for call in (
+        lambda: c.distance(y, lat=200, lon=0),
+        lambda: c.disc(y, 100, lat=-120, lon=5),
+        lambda: c.box(y, lat=(-5, 240)),
+    ):
+        with pytest.raises(ValueError, match=r"between -90 and 90 degrees.*exchanged"):
+            call()

@@ -7,7 +7,6 @@ samples, its profiles in space and lag, and ablation in skill units.
 from .ablation import Retrain as Retrain
 from .ablation import ablated as ablated
 from .ablation import ablation as ablation
-from .ablation import random_regions as random_regions
 from .blocks import Blocks as Blocks
 from .controls import filtered as filtered
 from .controls import leakage as leakage
@@ -34,6 +33,7 @@ from .regions import disc as disc
 from .regions import distance as distance
 from .regions import nino34 as nino34
 from .regions import polygon as polygon
+from .regions import random_regions as random_regions
 from .states import Persistence as Persistence
 from .states import SameSeason as SameSeason
 from .states import State as State

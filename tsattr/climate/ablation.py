@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.axes import Array, Axes
 from ..core.results import check_count
-from ..core.targets import Value
+from ..core.targets import Value, outputs_axes
 from ..edge import Call
 from .blocks import RESAMPLE, Blocks, chunks
-from .profiles import SPACE, lags_back
-from .regions import area_weights, coordinates, distance
+from .profiles import lags_back
+from .regions import area_weights, everywhere, random_regions, space_dims
 
 _INTACT, _KEEP, _DROP = "intact", "keep region", "drop region"
 _MOMENTS = ("weight", "error", "f", "y", "ff", "yy", "fy")
@@ -74,7 +77,7 @@ def ablation(
     absent: Mapping[str, xr.DataArray] | None = None,
     controls: int = 20,
     weights: xr.DataArray | None = None,
-    over: Sequence[Hashable] = SPACE,
+    over: Sequence[Hashable] | None = None,
     lag: str = "lag",
     blocks: Blocks | int = 12,
     draws: int = 1,
@@ -97,8 +100,9 @@ def ablation(
     x
         With the sample dim, in order of time.
     y
-        The truth (samples first): the model's outputs, or, with a ``target=`` among the settings, the target's values.
-        NaN cells are left out.
+        The truth (samples first): the model's outputs, or, with a ``target=`` among the settings, the target's values. It is
+        matched by label where ``outputs=`` labels the model's outputs, and where several targets have names; else by
+        position. NaN cells are left out.
     fill
         A baseline of `tsattr.baselines`: what takes the place of what is taken away.
     region
@@ -111,9 +115,10 @@ def ablation(
     controls
         Number of random regions; see `random_regions`.
     weights
-        Of the cells of `y`; by default the cosine of latitude where `y` has the dims `over`, else alike.
+        Of the cells of `y`; by default the cosine of latitude where that is summed over, else alike.
     over
-        Dims of `y` that are summed over, where it has them; others, such as lead or target, go through.
+        Dims of `y` that are summed over, where it has them; others, such as lead or target, go through. None: those of latitude
+        and longitude.
     lag
         The dim of the history, whose coordinate counts back from the present.
     blocks
@@ -135,7 +140,7 @@ def ablation(
     Raises
     ------
     TypeError, ValueError, KeyError
-        Masks that are not boolean or do not fit; outputs that do not fit `y`; nothing to take away.
+        Masks that are not boolean or do not fit; outputs that do not fit `y`, or lack labels that it has; nothing to take away.
 
     Examples
     --------
@@ -155,7 +160,7 @@ def ablation(
     found = xr.concat([trial.moments(gone) for gone in masks.values()], "case").assign_coords(case=list(masks))
     out = _scores(found, trial.sample, blocks if isinstance(blocks, Blocks) else Blocks(blocks))
     if region is not None and controls:
-        others = random_regions(region, controls, valid=_valid(x, region, trial.sample), seed=seed)
+        others = random_regions(region, controls, valid=trial.seen(region), seed=seed)
         again = [xr.concat([trial.moments(gone) for gone in (~other, other)], "case") for other in others]
         random = _skill(xr.concat(again, "control").sum(trial.sample)).assign_coords(case=[_KEEP, _DROP])
         random = random.reindex(case=out.case).transpose("case", "control", ...)
@@ -182,7 +187,7 @@ class _Trial:
 
     @classmethod
     def of(
-        cls, model: Any, x: xr.DataArray, y: xr.DataArray, weights: Any, over: Sequence[Hashable], *rest: Any
+        cls, model: Any, x: xr.DataArray, y: xr.DataArray, weights: Any, over: Sequence[Hashable] | None, *rest: Any
     ) -> _Trial:
         sample = rest[-1].get("sample_dim") or "sample"
         y = y.transpose(sample, ...)
@@ -192,13 +197,22 @@ class _Trial:
             )
         if {sample} <= set(x.indexes) & set(y.indexes) and not x.indexes[sample].equals(y.indexes[sample]):
             raise ValueError(f"y has other labels along {sample!r} than x; give y.sel({sample}=x.{sample})")
+        over = space_dims(y) if over is None else over
         if weights is None:
-            weights = area_weights(y) if set(over) <= set(y.dims) else xr.ones_like(y[0], dtype=float)
-        return cls(model, x, y, _everywhere(xr.align(weights, y[0], join="exact")[0], y[0]).values, over, *rest)
+            weights = (
+                area_weights(y) if set(over) & set(space_dims(y, ["latitude"])) else xr.ones_like(y[0], dtype=float)
+            )
+        return cls(model, x, y, everywhere(xr.align(weights, y[0], join="exact")[0], y[0]).values, over, *rest)
 
     @property
     def sample(self) -> str:
         return str(self.y.dims[0])
+
+    def seen(self, region: xr.DataArray) -> xr.DataArray:
+        """Where some sample has a value, over the dims of a region."""
+        inner = [d for d in self.x.dims if d not in region.dims]
+        parts = (part.notnull().any(inner) for _, part, _ in chunks(self.x, self.chunk, self.settings))
+        return functools.reduce(operator.or_, parts)
 
     def moments(self, gone: xr.DataArray | None) -> xr.DataArray:
         """Sums (moment, sample, ...) without the cells that are gone, from which skill is made."""
@@ -268,66 +282,6 @@ def ablated(
     return x.transpose(*order).copy(data=torch.cat(parts).numpy()).transpose(*x.dims)
 
 
-def random_regions(
-    region: xr.DataArray,
-    number: int,
-    *,
-    valid: xr.DataArray | None = None,
-    area: xr.DataArray | None = None,
-    seed: int = 0,
-) -> xr.DataArray:
-    """Discs of the area of a region, anywhere else: the control for whether *this* region matters.
-
-    A disc is grown cell by cell, by great-circle distance, from a centre drawn by area, until its area is nearest to that of
-    the region. It keeps out of the region where there is room for it.
-
-    Parameters
-    ----------
-    region
-        Boolean, with latitudes and longitudes.
-    valid
-        Boolean of the same dims: the cells that count (no land); by default all.
-    area
-        Of each cell; by default the cosine of latitude.
-
-    Returns
-    -------
-    DataArray
-        Boolean: ``control`` and the dims of the region.
-
-    Examples
-    --------
-    >>> grid = {"lat": [-30.0, 0.0, 30.0], "lon": np.arange(0.0, 360.0, 30.0)}
-    >>> region = xr.DataArray(np.zeros((3, 12), bool), dims=("lat", "lon"), coords=grid)
-    >>> region[1, :2] = True
-    >>> random_regions(region, 2).sum(["lat", "lon"]).values.tolist()
-    [2, 2]
-    """
-    check_count("number", number)
-    if region.dtype != bool:
-        raise TypeError(f"a region is boolean, True inside, got {region.dtype}")
-    usable = xr.ones_like(region) if valid is None else valid.transpose(*region.dims)
-    size = _everywhere(area_weights(region) if area is None else area, region)
-    wanted, left = (float(size.where(cells).sum()) for cells in (region & usable, usable & ~region))
-    if not (wanted and left):
-        raise ValueError(
-            f"the region holds {int((region & usable).sum())} of {int(usable.sum())} valid cells: there is no other"
-        )
-    chance = size.where(usable & ~region if left >= wanted else usable, 0).values.ravel()
-    lat, lon = (_everywhere(c, region).values.ravel() for c in coordinates(region))
-    found = np.zeros((number, region.size), bool)
-    for row, at in zip(found, np.random.default_rng(seed).choice(region.size, number, p=chance / chance.sum())):
-        km = distance(region, lat=lat[at], lon=lon[at]).transpose(*region.dims).values.ravel()
-        order = np.lexsort((km, chance == 0))
-        row[order[: 1 + np.abs(chance[order].cumsum() - wanted).argmin()]] = True
-    dims = ("control", *region.dims)
-    return xr.DataArray(found.reshape(number, *region.shape), dims=dims, coords=region.coords)
-
-
-def _everywhere(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
-    return values.broadcast_like(like).transpose(*like.dims)
-
-
 @dataclass(frozen=True)
 class _Outputs:
     """A target that keeps the whole outputs: its value is of no use."""
@@ -343,17 +297,60 @@ def _nothing(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The model's outputs, or its target values where one is asked for, of the shape of `y`."""
+    """The model's outputs, or its target values where one is asked for, in the places of `y`."""
     target = settings.get("target")
     call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
     with call.running(False, call.inputs.n) as engine:
         every = [samples for _, samples in call.chunks(engine)]
     kept = [samples.prediction if samples.y0 is None or target is not None else samples.y0 for samples in every]
     found = torch.cat(kept).cpu().numpy()
+    what = "outputs"
+    labels: dict[str, Any] = {}
+    if target is not None:
+        what = "target values"
+        labels = {"target": call.names} if call.several else {}
+    elif call.outputs is not None:
+        axes = outputs_axes(call.outputs, found.shape[1:])
+        assert axes is not None
+        labels = {d: axes.coords.get(d) for d in axes.dims}
+        if set(y.dims[1:]) - set(labels):
+            raise ValueError(
+                f"y has dims {list(y.dims)}, outputs= calls the model's {list(labels)}; use the same names"
+            )
+    if set(y.dims[1:]) <= set(labels):
+        found = _in_place(found, labels, y, what)
     if found.size != y.size or (found.ndim == y.ndim and found.shape != y.shape):
-        what = "outputs" if target is None else "target values"
         raise ValueError(f"the model's {what} have shape {found.shape}, y has {dict(y.sizes)}; they must be the same")
     return found.reshape(y.shape)
+
+
+def _in_place(found: NDArray[Any], labels: Mapping[str, Any], y: xr.DataArray, what: str) -> NDArray[Any]:
+    """Outputs (samples, *labels) in the order of the dims and labels of `y`; what has no labels, by position."""
+    axes = [d for a, d in enumerate(labels, 1) if d in y.dims or found.shape[a] != 1]
+    if len(axes) != y.ndim - 1:
+        raise ValueError(
+            f"the model's {what} have axes {list(labels)}, y has dims {list(y.dims)}; select one entry of each other"
+        )
+    found = found.reshape(len(found), *(found.shape[list(labels).index(d) + 1] for d in axes))
+    found = found.transpose(0, *(axes.index(str(d)) + 1 for d in y.dims[1:]))
+    for a, d in enumerate(map(str, y.dims[1:]), 1):
+        if labels[d] is None or d not in y.coords:
+            continue
+        here, wanted = (_comparable(v) for v in (labels[d], y[d].values))
+        at = pd.Index(here).get_indexer(wanted)
+        if len(here) != len(wanted) or (at < 0).any():
+            raise ValueError(
+                f"y and the model's {what} are labelled differently along {d!r}: {len(wanted)} labels of y from {y[d].values[0]} to "
+                f"{y[d].values[-1]}, {len(here)} of the model's from {labels[d][0]} to {labels[d][-1]}; select the same part of both"
+            )
+        found = found.take(at, axis=a)
+    return found
+
+
+def _comparable(labels: Any) -> NDArray[Any]:
+    """Labels of one axis; numbers as far as float32 keeps a longitude."""
+    values = np.asarray(labels)
+    return values.astype(np.float64).round(4) if values.dtype.kind in "iuf" else values
 
 
 def _masks(
@@ -361,11 +358,6 @@ def _masks(
 ) -> dict[str, xr.DataArray | None]:
     spatial = {} if region is None else {_KEEP: ~region, _DROP: region}
     return {**spatial, **{f"last {k:g}": lags_back(x, lag) > k for k in lags}}
-
-
-def _valid(x: xr.DataArray, region: xr.DataArray, sample: str) -> xr.DataArray:
-    known = x.isel({sample: 0}).notnull()
-    return known.any([d for d in known.dims if d not in region.dims])
 
 
 def _skill(sums: xr.DataArray) -> xr.Dataset:

@@ -15,7 +15,7 @@ from torch import nn
 from ..core.results import check_count
 from ..metrics.sanity import randomised
 from .pooling import Pool, estimate
-from .profiles import SPACE, Importance, lag_profile, lags_back
+from .profiles import Importance, lag_profile, lags_back, over_space
 
 
 def null(module: nn.Module, importance: Callable[[nn.Module], Any], *, number: int = 5, seed: int = 0) -> xr.DataArray:
@@ -112,7 +112,7 @@ def leakage(
     dim: str = "time",
     order: int = 4,
     lag: str = "lag",
-    space: Sequence[Hashable] = SPACE,
+    space: Sequence[Hashable] | None = None,
 ) -> xr.Dataset:
     """Whether importance at the last lags comes from a filter that looks ahead: the lag profiles with and without.
 
@@ -140,7 +140,7 @@ def leakage(
     """
 
     def profile(maps: xr.DataArray) -> xr.Dataset:
-        mass = maps.sum([d for d in space if d in maps.dims])
+        mass = over_space(maps, space)
         out = lag_profile(maps, lag=lag, space=space).assign(mass=mass)
         recent = mass.where(lags_back(maps, lag) <= last, 0).sum(lag)
         return out.assign(recent=recent, recent_share=recent / mass.sum(lag))

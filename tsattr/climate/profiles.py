@@ -16,10 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .pooling import Pool, estimate
-from .regions import area_weights
+from .regions import area_weights, space_dims
 
 _SHARES = (0.5, 0.8, 0.9)
-SPACE = ("lat", "lon")
 
 Importance = Pool | xr.DataArray
 
@@ -132,7 +131,7 @@ def lag_profile(
     importance: Importance,
     *,
     lag: str = "lag",
-    space: Sequence[Hashable] = SPACE,
+    space: Sequence[Hashable] | None = None,
     shares: Sequence[float] = _SHARES,
     null: xr.DataArray | None = None,
 ) -> xr.Dataset:
@@ -147,7 +146,7 @@ def lag_profile(
     importance
         A `Pool` or a DataArray of at least 0, with a dim `lag`, whose coordinate counts back from the present.
     space
-        Dims to sum over, where the importance has them.
+        Dims to sum over, where the importance has them; None: those of latitude and longitude.
     shares
         For which the reach is given.
     null
@@ -174,7 +173,7 @@ def lag_profile(
 
     def profile(maps: xr.DataArray) -> xr.Dataset:
         back = lags_back(maps, lag)
-        mass = maps.sum([d for d in space if d in maps.dims])
+        mass = over_space(maps, space)
         share = mass / mass.sum(lag)
         reach = xr.apply_ufunc(
             lambda m, d: _reach(m, d, shares)[0], mass, back, input_core_dims=[[lag]] * 2, output_core_dims=[["share"]]
@@ -192,7 +191,7 @@ def separability(
     importance: Importance,
     *,
     lag: str = "lag",
-    space: Sequence[Hashable] = SPACE,
+    space: Sequence[Hashable] | None = None,
     null: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Whether the decay with lag is the same everywhere: how nearly importance is g(lag) h(place).
@@ -207,7 +206,7 @@ def separability(
     importance
         A `Pool` or a DataArray of at least 0, with the dims `lag` and `space`; cells without a value are left out.
     space
-        The dims that are a place together; or one, of regions.
+        The dims that are a place together; or one, of regions. None: those of latitude and longitude.
 
     Examples
     --------
@@ -218,10 +217,15 @@ def separability(
     """
 
     def rank(maps: xr.DataArray) -> xr.Dataset:
-        _check(maps, (lag, *space))
+        places = space_dims(maps) if space is None else space
+        if not places:
+            raise ValueError(
+                f"the importance has dims {list(maps.dims)}, none of them known as a place; name them: space="
+            )
+        _check(maps, (lag, *places))
         m = maps.fillna(0)
         # Of the products of lags alone: there are far fewer lags than places.
-        gram = xr.dot(m, m.rename({lag: "_other"}), dim=list(space))
+        gram = xr.dot(m, m.rename({lag: "_other"}), dim=list(places))
         values, vectors = xr.apply_ufunc(
             np.linalg.eigh, gram, input_core_dims=[[lag, "_other"]], output_core_dims=[["_mode"], [lag, "_mode"]]
         )
@@ -230,6 +234,11 @@ def separability(
         return _with_units(xr.Dataset({"rank1_share": share, "lag_pattern": first / first.sum(lag)}))
 
     return estimate(rank, importance, null)
+
+
+def over_space(maps: xr.DataArray, space: Sequence[Hashable] | None) -> xr.DataArray:
+    """The sum over the dims of space that there are; by default those of latitude and longitude."""
+    return maps.sum([d for d in (space_dims(maps) if space is None else space) if d in maps.dims])
 
 
 def lags_back(maps: xr.DataArray, lag: str) -> xr.DataArray:

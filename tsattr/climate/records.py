@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 
 def histories(
@@ -41,7 +42,7 @@ def histories(
     Raises
     ------
     ValueError
-        A record too short, lags or leads below 1, a coordinate of time with a gap.
+        A record too short, lags or leads below 1, a coordinate of time with a gap or that runs backwards.
 
     Examples
     --------
@@ -80,29 +81,43 @@ def histories(
 def step_unit(field: Any, dim: str) -> str | None:
     """The unit of a record's step; None where it is no whole unit of the calendar, or has no dates.
 
-    Raises ValueError where the record has a coordinate of numbers or dates that is not evenly spaced.
+    Raises ValueError where the record has a coordinate of numbers or dates that does not increase evenly.
     """
     if dim not in field.coords or field.sizes[dim] < 2:
         return None
     time = field[dim]
-    if dates := hasattr(time, "dt"):
-        months = np.diff(12 * time.dt.year.values + time.dt.month.values)
-        if (months == months[0]).all() and months[0] > 0:
-            return {1: "month", 12: "year"}.get(int(months[0]))
-    elif time.dtype.kind not in "iuf":
+    dates = hasattr(time, "dt")
+    if not dates and time.dtype.kind not in "iuf":
         return None
     steps = np.diff(time.values)
-    uneven = steps != steps[0] if dates else ~np.isclose(steps, steps[0], rtol=1e-3)
-    if uneven.any():
-        at = int(np.flatnonzero(uneven)[0])
-        raise ValueError(
-            f"{dim!r} is not evenly spaced: {time.values[at]} is followed by {time.values[at + 1]}; fill the gap with NaN, "
-            f"such as field.resample({dim}='MS').asfreq() or field.reindex({dim}=...), or cut the pieces apart"
+    if (back := steps <= 0 * steps[0]).any():
+        raise _uneven(time, back, "does not increase", f"sort it, field.sortby({dim!r}), and drop what is there twice")
+    months = np.diff(12 * time.dt.year.values + time.dt.month.values) if dates else np.zeros(1)
+    if (months == months[0]).all() and months[0] > 0:
+        return {1: "month", 12: "year"}.get(int(months[0]))
+    usual = np.sort(steps)[len(steps) // 2]
+    odd = steps != usual if dates else ~np.isclose(steps, usual, rtol=1e-3)
+    if odd.any():
+        if (usual_months := np.median(months)) and (
+            months == usual_months
+        ).mean() > 0.5:  # of uneven length by themselves
+            odd = months != usual_months
+        raise _uneven(
+            time,
+            odd,
+            "is not evenly spaced",
+            f"fill the gap with NaN, such as field.resample({dim}='MS').asfreq() or field.reindex({dim}=...), or cut the pieces "
+            "apart",
         )
     if not dates:
         return None
-    hours = steps[0] / np.timedelta64(1, "h") if time.dtype.kind == "M" else steps[0].total_seconds() / 3600
+    hours = usual / np.timedelta64(1, "h") if time.dtype.kind == "M" else usual.total_seconds() / 3600
     return {1.0: "h", 24.0: "day"}.get(float(hours))  # names that a reader of NetCDF does not take for a timedelta
+
+
+def _uneven(time: xr.DataArray, where: NDArray[np.bool_], rule: str, mend: str) -> ValueError:
+    at = int(np.flatnonzero(where)[0])
+    return ValueError(f"{time.name!r} {rule}: {time.values[at]} is followed by {time.values[at + 1]}; {mend}")
 
 
 def bins(values: xr.DataArray, edges: Sequence[float]) -> xr.DataArray:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.results import check_count
+
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth, (2 a + b) / 3 of the GRS 80 ellipsoid."""
 
@@ -24,9 +26,7 @@ NINO_BOXES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 """The boxes of the usual El Nino indices, for :func:`box`."""
 
 _NAMES = {"latitude": ("lat", "latitude"), "longitude": ("lon", "longitude")}
-_DIGITS = (
-    4  # of degrees in comparisons: float32 keeps no more of a longitude, and a cell on the edge of a box is inside
-)
+_ROUNDING = 5e-5  # degrees: float32 keeps no more of a longitude, and a cell on the edge of a box is inside
 
 
 def coordinates(field: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -47,7 +47,9 @@ def coordinates(field: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, xr.Data
     return _coordinate(field, "latitude"), _coordinate(field, "longitude")
 
 
-def _coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> xr.DataArray:
+def _found(field: xr.DataArray | xr.Dataset, kind: str) -> list[xr.DataArray]:
+    """The field's coordinates that are latitudes, or longitudes, as they are."""
+
     def fits(name: Hashable, c: xr.DataArray) -> bool:
         unit = str(c.attrs.get("units", ""))
         return (
@@ -56,18 +58,35 @@ def _coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> xr.DataArray:
             or unit.startswith("degrees_n" if kind == "latitude" else "degrees_e")
         )
 
-    found = [c for name, c in field.coords.items() if fits(name, c)]
-    if not found:
-        raise KeyError(
-            f"no {kind} among the coordinates {list(map(str, field.coords))}; name it {_NAMES[kind][0]!r}, or set its "
-            f"attribute standard_name={kind!r}"
-        )
-    return found[0].astype(np.float64).reset_coords(drop=True)
+    return [c for name, c in field.coords.items() if fits(name, c)][:1]
 
 
-def _dims(field: xr.DataArray | xr.Dataset) -> tuple[Hashable, ...]:
-    lat, lon = coordinates(field)
-    return tuple(d for d in field.dims if d in (*lat.dims, *lon.dims))
+def _coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> xr.DataArray:
+    for found in _found(field, kind):
+        return found.astype(np.float64).reset_coords(drop=True)
+    raise KeyError(
+        f"no {kind} among the coordinates {list(map(str, field.coords))}; name it {_NAMES[kind][0]!r}, or set its "
+        f"attribute standard_name={kind!r}"
+    )
+
+
+def space_dims(
+    field: xr.DataArray | xr.Dataset, kinds: Sequence[str] = ("latitude", "longitude")
+) -> tuple[Hashable, ...]:
+    """The dims of the field's latitudes and longitudes; where it has no such coordinate, a dim of that name."""
+    found: set[Hashable] = set()
+    for kind in kinds:
+        places = _found(field, kind)
+        found |= set(places[0].dims) if places else {d for d in field.dims if str(d).lower() in _NAMES[kind]}
+    return tuple(d for d in field.dims if d in found)
+
+
+def _on_cells(values: xr.DataArray, field: xr.DataArray | xr.Dataset, name: str, **attrs: str) -> xr.DataArray:
+    """Values of the cells in the order of the field's dims, with its latitudes and longitudes and no other attributes."""
+    places = {c.name: c.variable for kind in _NAMES for c in _found(field, kind) if set(c.dims) <= set(values.dims)}
+    out = values.transpose(*(d for d in space_dims(field) if d in values.dims)).assign_coords(places)
+    out.attrs = dict(attrs)
+    return out.rename(name)
 
 
 def _as_mask(inside: xr.DataArray, field: xr.DataArray | xr.Dataset, what: str) -> xr.DataArray:
@@ -77,7 +96,12 @@ def _as_mask(inside: xr.DataArray, field: xr.DataArray | xr.Dataset, what: str) 
             f"no cell of the field lies in {what}; its latitudes run {lat.min().item():g} to {lat.max().item():g}, its "
             f"longitudes {lon.min().item():g} to {lon.max().item():g}"
         )
-    return inside.transpose(*_dims(field))
+    return _on_cells(inside, field, "mask")
+
+
+def _check_latitudes(*latitudes: float) -> None:
+    if wrong := [v for v in latitudes if not -90 <= v <= 90]:
+        raise ValueError(f"a latitude lies between -90 and 90 degrees, got {wrong[0]}; are lat and lon exchanged?")
 
 
 def area_weights(field: xr.DataArray | xr.Dataset) -> xr.DataArray:
@@ -91,10 +115,9 @@ def area_weights(field: xr.DataArray | xr.Dataset) -> xr.DataArray:
     >>> float(y.weighted(area_weights(y)).mean().round(9))
     2.0
     """
-    lat = coordinates(field)[0]
+    lat = _coordinate(field, "latitude")
     weights = lat.copy(data=np.cos(np.deg2rad(lat.values)).clip(0))
-    weights.attrs = {"long_name": "cosine of latitude", "units": "1"}
-    return weights.rename("area_weight")
+    return _on_cells(weights, field, "area_weight", long_name="cosine of latitude", units="1")
 
 
 def distance(
@@ -120,7 +143,7 @@ def distance(
     Raises
     ------
     TypeError, ValueError
-        Neither or both of region and point; a region without cells.
+        Neither or both of region and point; a region without cells; a latitude beyond the poles.
 
     Examples
     --------
@@ -136,14 +159,15 @@ def distance(
         )
     cells = xr.broadcast(*coordinates(field))
     if region is None:
+        assert lat is not None
+        _check_latitudes(lat)
         ends = _unit_vectors(np.array([lat]), np.array([lon]))
     else:
         inside = _checked_mask(region, cells[0])
         ends = _unit_vectors(*(c.values[inside] for c in cells))
     chord = KDTree(ends).query(_unit_vectors(*(c.values for c in cells)))[0]
     out = cells[0].copy(data=2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1)))
-    out.attrs = {"long_name": "great-circle distance", "units": "km"}
-    return out.rename("distance").transpose(*_dims(field))
+    return _on_cells(out, field, "distance", long_name="great-circle distance", units="km")
 
 
 def _unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
@@ -179,7 +203,7 @@ def box(
     Raises
     ------
     ValueError
-        South of it lies north, or no cell lies in the box.
+        South of it lies north or beyond a pole, or no cell lies in the box.
 
     Examples
     --------
@@ -189,11 +213,13 @@ def box(
     """
     y, x = coordinates(field)
     south, north = lat or (-90.0, 90.0)
+    _check_latitudes(south, north)
     if south > north:
         raise ValueError(f"lat is (south, north), got {lat}")
     west, east = lon or (0.0, 360.0)
     width = 360.0 if abs(east - west) >= 360 else (east - west) % 360
-    inside = (y.round(_DIGITS) >= south) & (y.round(_DIGITS) <= north) & ((x - west).round(_DIGITS) % 360 <= width)
+    inside = (y >= south - _ROUNDING) & (y <= north + _ROUNDING)
+    inside = inside & ((x - west + _ROUNDING) % 360 <= width + 2 * _ROUNDING)
     return _as_mask(inside, field, f"lat={lat}, lon={lon}")
 
 
@@ -251,6 +277,67 @@ def polygon(field: xr.DataArray | xr.Dataset, *, lat: Sequence[float], lon: Sequ
     return _as_mask(y.copy(data=inside.reshape(y.shape)), field, f"the polygon lat={list(lat)}, lon={list(lon)}")
 
 
+def random_regions(
+    region: xr.DataArray,
+    number: int,
+    *,
+    valid: xr.DataArray | None = None,
+    area: xr.DataArray | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
+    """Discs of the area of a region, anywhere else: the control for whether *this* region matters.
+
+    A disc is grown cell by cell, by great-circle distance, from a centre drawn by area, until its area is nearest to that of
+    the region. It keeps out of the region where there is room for it.
+
+    Parameters
+    ----------
+    region
+        Boolean, with latitudes and longitudes.
+    valid
+        Boolean of the same dims: the cells that count (no land); by default all.
+    area
+        Of each cell; by default the cosine of latitude.
+
+    Returns
+    -------
+    DataArray
+        Boolean: ``control`` and the dims of the region.
+
+    Examples
+    --------
+    >>> grid = {"lat": [-30.0, 0.0, 30.0], "lon": np.arange(0.0, 360.0, 30.0)}
+    >>> region = xr.DataArray(np.zeros((3, 12), bool), dims=("lat", "lon"), coords=grid)
+    >>> region[1, :2] = True
+    >>> random_regions(region, 2).sum(["lat", "lon"]).values.tolist()
+    [2, 2]
+    """
+    check_count("number", number)
+    if region.dtype != bool:
+        raise TypeError(f"a region is boolean, True inside, got {region.dtype}")
+    usable = xr.ones_like(region) if valid is None else valid.transpose(*region.dims)
+    size = everywhere(area_weights(region) if area is None else area, region)
+    wanted, left = (float(size.where(cells).sum()) for cells in (region & usable, usable & ~region))
+    if not (wanted and left):
+        raise ValueError(
+            f"the region holds {int((region & usable).sum())} of {int(usable.sum())} valid cells: there is no other"
+        )
+    chance = size.where(usable & ~region if left >= wanted else usable, 0).values.ravel()
+    lat, lon = (everywhere(c, region).values.ravel() for c in coordinates(region))
+    found = np.zeros((number, region.size), bool)
+    for row, at in zip(found, np.random.default_rng(seed).choice(region.size, number, p=chance / chance.sum())):
+        km = distance(region, lat=lat[at], lon=lon[at]).transpose(*region.dims).values.ravel()
+        order = np.lexsort((km, chance == 0))
+        row[order[: 1 + np.abs(chance[order].cumsum() - wanted).argmin()]] = True
+    dims = ("control", *region.dims)
+    return xr.DataArray(found.reshape(number, *region.shape), dims=dims, coords=region.coords)
+
+
+def everywhere(values: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """`values` over all the dims of another array, in its order."""
+    return values.broadcast_like(like).transpose(*like.dims)
+
+
 def area_mean(field: Any, region: xr.DataArray | None = None) -> Any:
     """Mean over the sphere's area, by xarray's own ``weighted``: ``sum(w y) / sum(w)``, w the cosine of latitude; missing cells left out.
 
@@ -270,7 +357,7 @@ def area_mean(field: Any, region: xr.DataArray | None = None) -> Any:
     weights = area_weights(field)
     if region is not None:
         weights = weights * xr.align(region, weights, join="exact")[0].fillna(0)
-    return field.weighted(weights).mean(_dims(field), keep_attrs=True)
+    return field.weighted(weights).mean(space_dims(field), keep_attrs=True)
 
 
 def nino34(field: xr.DataArray) -> xr.DataArray:

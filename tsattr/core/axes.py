@@ -205,6 +205,11 @@ class Axes:
             p = p * factor
         return self._increasing(p, dim), kind
 
+    def descends(self, dim: str) -> bool:
+        """Whether the coordinate of `dim` is numbers or dates that decrease, other than round a circle."""
+        p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords and dim not in self.periodic else None
+        return p is not None and len(p) > 1 and bool((np.diff(p) < 0).all())
+
     def line(self, dim: str) -> np.ndarray:
         """Where the cells of `dim` lie, in any unit: its coordinate where that is numbers or dates, else cell numbers."""
         p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords else None

@@ -8,7 +8,7 @@ group) and ``spread`` (from a value for each group to the mean over the groups t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class Windows:
 
     ``Windows(time="200ms", step="100ms", lead=1)``: an int counts cells, a string with a unit is an extent along the
     coordinate. Windows start at 0, step, 2 step, ... and end with the first that reaches the end of the dim, cut short
-    there if it must be. None leaves a cell out and none wraps, except along a dim that is periodic (a full circle of
+    there if it must be; they count from the low end of a coordinate of numbers or dates, whichever way it is stored. None leaves a cell out and none wraps, except along a dim that is periodic (a full circle of
     longitude, or a coordinate whose `modulo` attribute is its span): there they start at the cell nearest after 0 of the
     coordinate, wherever the grid is cut, one every step of one whole turn; without overlap the last ends where the
     first starts.
@@ -79,7 +79,7 @@ class Windows:
     def _along(axes: Axes, dim: str, sizes: dict[str, int | str], steps: dict[str, int | str]) -> Intervals:
         if dim not in sizes:
             return _whole(axes.shape[axes.axis(dim)])
-        found = _intervals(axes, dim, sizes[dim], steps[dim])  # for a circle too: it checks the sizes
+        found = _line(axes, dim, sizes[dim], steps[dim])  # for a circle too: it checks the sizes
         return _circle(axes, dim, sizes[dim], steps[dim]) if dim in axes.periodic else found
 
     def _steps(self, axes: Axes) -> dict[str, int | str]:
@@ -115,6 +115,21 @@ def _fits(axes: Axes, dim: str, size: str) -> bool:
 
 def _whole(n: int) -> Intervals:
     return Intervals(np.array([0]), np.array([n]), n)
+
+
+def _line(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
+    """Windows along a dim from the low end of its coordinate, whichever way it is stored."""
+    if not axes.descends(dim):
+        return _intervals(axes, dim, size, step)
+    up = _intervals(replace(axes, coords={**axes.coords, dim: axes.coords[dim][::-1]}), dim, size, step)
+    start, stop = (np.ascontiguousarray((up.size - ends)[::-1]) for ends in (up.stop, up.start))
+    return Intervals(start, stop, up.size, down=True)
+
+
+def _each(axes: Axes, dim: str) -> Intervals:
+    """Every cell of a dim by itself."""
+    found = _line(axes, dim, 1, 1)
+    return replace(found, first=_first(axes, dim)) if dim in axes.periodic else found
 
 
 def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
@@ -164,9 +179,7 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
 
 def _circle(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
     """Windows round a periodic dim, from the cell nearest after 0 of its coordinate on."""
-    n = axes.shape[axes.axis(dim)]
-    coord = np.asarray(axes.coords[dim], np.float64)
-    first = int(np.argmin(np.round(coord / turn_of(coord) * n, 4) % n))
+    n, first = axes.shape[axes.axis(dim)], _first(axes, dim)
     width, hop = (axes.cells(dim, v) for v in (size, step))
     if width > n - 1e-6:  # wherever it starts
         return _whole(n)
@@ -175,13 +188,19 @@ def _circle(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals
     return Intervals(first + start, first + (np.minimum(stop, n) if hop == width else stop), n)
 
 
+def _first(axes: Axes, dim: str) -> int:
+    """The cell of a periodic dim nearest after 0 of its coordinate."""
+    coord = np.asarray(axes.coords[dim], np.float64)
+    return int(np.argmin(np.round(coord / turn_of(coord) * len(coord), 4) % len(coord)))
+
+
 @dataclass(frozen=True)
 class Cells:
     """Every cell by itself."""
 
     def bind(self, axes: Axes) -> Boxes:
         """One box a cell."""
-        return boxes(axes, tuple(_intervals(axes, d, 1, 1) for d in axes.dims))
+        return boxes(axes, tuple(_each(axes, d) for d in axes.dims))
 
 
 @dataclass(frozen=True, init=False)
@@ -204,7 +223,7 @@ class Along:
             axes.axis(d)
         return boxes(
             axes,
-            tuple(_intervals(axes, d, 1, 1) if d in self.dims else _whole(n) for d, n in zip(axes.dims, axes.shape)),
+            tuple(_each(axes, d) if d in self.dims else _whole(n) for d, n in zip(axes.dims, axes.shape)),
         )
 
 

@@ -44,12 +44,22 @@ class Bound(Protocol):
 class Intervals:
     """Windows along one dim: sorted starts and stops that leave no cell out; `whole` where there is only one.
 
-    Windows round a circle run past `size`: cells then count modulo `size`, and all starts lie within one turn.
+    Windows round a circle run past `size`: cells then count modulo `size`, and all starts lie within one turn. `down` says
+    that the coordinate decreases, `first` which window of a circle lies nearest after 0 of it: what is drawn in the order
+    of windows must not depend on how the dim is stored.
     """
 
     start: np.ndarray
     stop: np.ndarray
     size: int
+    down: bool = False
+    first: int = 0
+
+    @property
+    def order(self) -> np.ndarray:
+        """The windows in the order of the coordinate."""
+        numbers = np.arange(len(self.start))
+        return numbers[::-1] if self.down else np.roll(numbers, -self.first)
 
     @property
     def whole(self) -> bool:
@@ -85,9 +95,9 @@ class Boxes:
 
     @property
     def order(self) -> np.ndarray:
-        """The groups in an order that does not depend on the order of the dims."""
-        by_name = np.argsort(self.dims)
-        return np.arange(math.prod(self.shape)).reshape(self.shape).transpose(by_name).reshape(-1)
+        """The groups in an order that does not depend on the order of the dims, nor on which way they are stored."""
+        numbers = np.arange(math.prod(self.shape)).reshape(self.shape)[np.ix_(*(a.order for a in self.along))]
+        return numbers.transpose(np.argsort(self.dims)).reshape(-1)
 
     def box(self, k: int) -> dict[str, tuple[int, int]]:
         """Start and size of group k along each dim; round a circle it may run past the end."""

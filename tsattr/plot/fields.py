@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -58,7 +59,8 @@ def world(
     Raises
     ------
     ValueError
-        If there is no map, too many panels, or only one end of the intervals.
+        If there is no map, too many panels, only one end of the intervals, or a region or interval of other cells. In another
+        order or convention of longitudes they are matched by label.
 
     Examples
     --------
@@ -73,8 +75,11 @@ def world(
     if not {y, x} <= set(values.coords):
         raise ValueError(f"a map needs coordinates along {y!r} and {x!r}; it has {list(values.coords)}")
     place = _longitudes(values[x].values, centre)
+    named = {"low": low, "high": high, "region": region}
+    low, high, region = (
+        None if a is None else _rolled(_placed(a, values, (y, x), n), x, place) for n, a in named.items()
+    )
     values = _rolled(values, x, place)
-    low, high, region = (None if a is None else _rolled(a, x, place) for a in (low, high, region))
     panels = list(_panels(values, (y, x)))
     scale = shade.chosen_limit(values, limit)
     columns = min(columns, len(panels))
@@ -110,7 +115,14 @@ def world(
     return figure
 
 
-def lag_distance(ds: xr.Dataset, *, most: int = 6, title: str | None = None, figure: Figure | None = None) -> Figure:
+def lag_distance(
+    ds: xr.Dataset,
+    *,
+    limit: float | None = None,
+    most: int = 6,
+    title: str | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     """Draw the share of the mass by lag and distance from the target.
 
     Parameters
@@ -118,6 +130,8 @@ def lag_distance(ds: xr.Dataset, *, most: int = 6, title: str | None = None, fig
     ds : Dataset
         Of `tsattr.climate.lag_distance`. Entries along other dims (target, condition) get a panel each, up to `most`. With a
         null, what no untrained network exceeds is left clear, the rest hatched: that much the architecture alone may make.
+    limit : float, optional
+        Share at which the colours saturate, one for all panels; by default the 99th percentile.
 
     Returns
     -------
@@ -141,7 +155,7 @@ def lag_distance(ds: xr.Dataset, *, most: int = 6, title: str | None = None, fig
     panels = list(_panels(share, ("distance", lag), most))
     figure = figure or shade.figure(3.4 * len(panels) + 1.6, 4.2)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    top = float(share.max())
+    top = shade.chosen_limit(share, limit)
     null = ds.get("mass_share_null")
     mesh: Any = None
     for ax, (name, where) in zip(grid, panels):
@@ -158,9 +172,10 @@ def lag_distance(ds: xr.Dataset, *, most: int = 6, title: str | None = None, fig
         shade.plain(ax)
     grid[0].set_ylabel("distance from the target [km]")
     label = "share of the mass" + ("; hatched: an untrained network reaches it" if null is not None else "")
-    bar = figure.colorbar(mesh, ax=list(grid), orientation="horizontal", pad=0.03, fraction=0.05, aspect=50, shrink=0.8)
+    where = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
+    bar = shade.colour_bar(figure, mesh, share, top, **where)
     bar.ax.set_xlim(0, top)
-    bar.set_label(label, fontsize=8)
+    bar.set_label(label + shade.beyond(share, top), fontsize=8)
     if title:
         figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
     return figure
@@ -324,6 +339,25 @@ def _longitudes(lon: np.ndarray, centre: float | None) -> tuple[np.ndarray, np.n
     rolled = (lon - start + 1e-6) % 360 + start - 1e-6
     order = np.argsort(rolled)
     return rolled[order], order
+
+
+def _placed(other: xr.DataArray, values: xr.DataArray, dims: tuple[Hashable, ...], name: str) -> xr.DataArray:
+    """`other` on the cells of `values`, whichever way its latitudes run and its longitudes are counted."""
+    for d in set(other.indexes) & set(values.indexes) - set(dims):
+        if not other.indexes[d].equals(values.indexes[d]):
+            raise ValueError(f"{name} and the map are labelled differently along {d!r}; select the same part of both")
+    for d in dims:
+        if d not in other.coords or d not in other.dims:
+            raise ValueError(f"{name} has dims {list(other.dims)} and needs a coordinate along {d!r}, as the map has")
+        # To what float32 keeps of a degree; only longitudes lie beyond 180.
+        mine, theirs = (pd.Index((a[d].values.astype(float) % 360).round(4) % 360) for a in (values, other))
+        at = theirs.get_indexer(mine)
+        if (at < 0).any():
+            raise ValueError(
+                f"{name} has no cell at {d} {values[d].values[at < 0][0]}, which the map has; select the same part of both"
+            )
+        other = other.isel({d: at}).assign_coords({d: values[d]})
+    return other
 
 
 def _rolled(values: xr.DataArray, dim: Hashable, place: tuple[np.ndarray, np.ndarray]) -> xr.DataArray:

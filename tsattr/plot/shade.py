@@ -76,14 +76,20 @@ def chosen_limit(attribution, limit: float | None) -> float:
 def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING) -> str:
     """Return the colour bar's label: what, in which units, and how many cells lie beyond its ends."""
     units = attribution.attrs.get("units") or "units of the target"
-    values = np.asarray(attribution, dtype=float)
-    values = values[np.isfinite(values)]
-    clipped = float(np.mean(np.abs(values) > limit * (1 + 1e-9))) if values.size else 0.0
-    label = f"attribution [{units}]: {meaning}"
-    if clipped:
-        largest = np.abs(values).max()
-        label += f"\n{100 * clipped:.2g} % of the cells lie beyond ±{limit:.3g}, the largest at {largest:.3g}"
-    return label
+    return f"attribution [{units}]: {meaning}{beyond(attribution, limit)}"
+
+
+def beyond(values: xr.DataArray, limit: float) -> str:
+    """Return a line on how many cells lie beyond the ends of the colours, empty where none does."""
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    clipped = float(np.mean(np.abs(known) > limit * (1 + 1e-9))) if known.size else 0.0
+    if not clipped:
+        return ""
+    sign = "±" if (known < 0).any() else ""
+    return (
+        f"\n{100 * clipped:.2g} % of the cells lie beyond {sign}{limit:.3g}, the largest at {np.abs(known).max():.3g}"
+    )
 
 
 def colour_bar(figure, mesh, attribution: xr.DataArray, limit: float, meaning: str = MEANING, **where):
