@@ -83,7 +83,10 @@ def test_windows_in_units_on_an_irregular_coordinate(data):
     size = data.draw(st.integers(int(np.ceil(unit)), int(end)))
     step = data.draw(st.integers(1, size))
     found = windows(g.Windows(time=f"{size}s", step=f"{step}s"), line(coord.astype(float)))
-    assert found == reference_windows(coord, size, step)
+    n = len(coord)
+    down = n > 1 and coord[0] > coord[-1]
+    expected = reference_windows(coord[::-1] if down else coord, size, step)  # from the low end
+    assert found == ([(n - stop, n - start) for start, stop in expected[::-1]] if down else expected)
     assert set(range(len(coord))) == {c for start, stop in found for c in range(start, stop)}
 
 
@@ -104,10 +107,14 @@ def test_windows_in_units(axes, size, step, expected):
     assert windows(g.Windows(time=size, step=step), axes) == expected
 
 
-def test_windows_down_a_latitude_start_where_the_dim_starts():
-    assert windows(g.Windows(lat="30deg"), line(np.arange(90, -91, -15.0), dim="lat"), "lat") == [
-        (k, min(k + 2, 13)) for k in range(0, 13, 2)
-    ]
+@pytest.mark.parametrize("size", ["30deg", 2])
+def test_windows_down_a_latitude_are_those_of_its_flip(size):
+    up, down = (
+        windows(g.Windows(lat=size), line(lat, dim="lat"), "lat")
+        for lat in (np.arange(-90, 91, 15.0), np.arange(90, -91, -15.0))
+    )
+    assert up == [(k, min(k + 2, 13)) for k in range(0, 13, 2)]
+    assert down == [(13 - stop, 13 - start) for start, stop in up[::-1]]
 
 
 @pytest.mark.parametrize("rate", [125, 257, 360, 1000])
