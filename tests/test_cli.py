@@ -29,6 +29,9 @@ def along_time():
 def emulator():
     return lambda x: torch.stack([x[:, -1], 2 * x[:, -1]], 1)  # (rows, lag, lat, lon) -> (rows, lead, lat, lon)
 
+def two():
+    return lambda sst, z: sst.sum((1, 2)) + 3 * z.sum((1, 2)) / 2
+
 not_a_function = 3
 """
 
@@ -94,6 +97,48 @@ def test_fields_with_dims_by_role_and_the_mean_of_a_region(here, suffix):
     assert "tsattr 0" in ds.attrs["history"]
     assert "InputXGradient() of" in ds.attrs["history"]
     assert "how much later" not in (here / "r.html").read_text()  # the lag is a history's, not WinIT's
+
+
+def test_a_file_of_the_truth_names_and_measures_the_outputs(here):
+    field = ta.datasets.additive_history(grid=20, lags=3, seed=0).sample(3)
+    x = field.x.rename(sample="start").assign_attrs(units="K")
+    xr.Dataset({"x": x}, attrs={"history": "2020-01-01 made by hand"}).to_netcdf("f.nc")
+    truth = (
+        xr.zeros_like(x.isel(lag=[0, 1])).rename(lag="lead").assign_coords(lead=[1.0, 6.0]).assign_attrs(units="degC")
+    )
+    truth.to_netcdf("y.nc")
+    months = xr.date_range("2001-01", periods=24, freq="MS")
+    record = x.isel(start=0, lag=0, drop=True).expand_dims(time=months) + xr.DataArray(np.arange(24) % 12, dims="time")
+    record.to_dataset(name="x").to_netcdf("record.nc")
+    dates = months[5:8].to_numpy()[:, None] + np.array([0, 31, 61], "timedelta64[D]")
+    x.assign_coords(time=(("start", "lag"), dates)).to_netcdf("dated.nc")
+    argv = ("--dims", "sample=start,lag,lat,lon", "--model", "own_model:emulator", "--outputs", "y.nc")
+    where = ("--target", "Region(lat=(-15, 15), lon=(-160, -120), lead=6.0)")
+    assert run("--input", "f.nc", *argv, *where, "--method", "InputXGradient") == 0
+    with xr.open_dataset("attribution.nc") as ds:
+        assert ds.attrs["history"].startswith("2020-01-01 made by hand\n2")
+        assert (ds.attribution.units, ds.prediction.units, ds.input.units) == ("degC", "degC", "K")
+        last = ds.attribution.load()
+    inside = (abs(x.lat) <= 15) & (x.lon >= 200) & (x.lon <= 240)
+    expected = (x * inside / inside.sum()).where(x.lag == -1, 0) * 2
+    np.testing.assert_allclose(last, expected, atol=1e-7)
+    # a record, whose dims are not those of the histories, as the reference
+    assert run("--input", "dated.nc", *argv, *where, "--baseline", "Climatology", "--reference", "record.nc") == 0
+    with xr.open_dataset("attribution.nc") as ds:
+        assert "mean of 24 times" in ds.attrs["baseline"]
+
+
+def test_several_variables_of_a_file(here):
+    x = xr.DataArray(np.arange(12.0).reshape(2, 2, 3), dims=("sample", "lat", "lon"), attrs={"units": "K"})
+    xr.Dataset({"sst": x, "z": 2 * x.rename(lat="y", lon="x"), "other": x[0, 0]}).to_netcdf("two.nc")
+    argv = ("--input", "two.nc", "--variable", "sst, z", "--model", "own_model:two", "--method", "InputXGradient")
+    assert run(*argv, "--report", "now.html") == 0
+    with xr.open_dataset("attribution.nc") as ds:
+        np.testing.assert_allclose(ds.attribution_z.values, 1.5 * ds.input_z.values)
+        assert ds.input_sst.units == "K"
+    assert main(["report", "attribution.nc", "--out", "later.html"]) == 0
+    now, later = ((here / name).read_text() for name in ("now.html", "later.html"))
+    assert now.count("<img") == later.count("<img") > 3
 
 
 def test_dims_that_do_not_fit_are_named(here, capsys):

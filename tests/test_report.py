@@ -214,9 +214,9 @@ def test_a_history_keeps_its_lags():
         page = Page(report(explained(x), given))
         assert "3 lag × 4 lat × 5 lon" in page.text
         assert "Attribution as a map" in " ".join(page.alts())
-        assert "maps with the most" not in page.text
+        assert "those with the most" not in page.text
     long = xr.DataArray(np.ones((1, 9, 4, 5)), dims=x.dims)
-    assert "The 6 of 9 maps with the most absolute attribution." in Page(report(explained(long), long)).text
+    assert "Of 9 maps those with the most absolute attribution, 6 at most." in Page(report(explained(long), long)).text
 
 
 def test_completeness_is_judged():

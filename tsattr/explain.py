@@ -189,6 +189,8 @@ def explain(
     if hasattr(bound, "coordinates"):
         ds = ds.assign_coords(bound.coordinates())
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
+    if history := getattr(x, "attrs", {}).get("history"):  # of the input; what writes the result adds to it
+        ds.attrs["history"] = str(history)
     for name in ("attribution", "standard_error"):
         for v in inputs.variables:
             if name + v.suffix in ds:
@@ -272,7 +274,7 @@ def bound_method(method: Any, inputs: labels.Inputs) -> Any:
 
 
 def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int) -> None:
-    baseline = getattr(method, "baseline", None)
+    baseline = getattr(method, "baseline", getattr(method, "implied", None))
     for v in inputs.variables:
         constant = baseline.get(v.name) if isinstance(baseline, Mapping) else baseline
         if not isinstance(constant, Constant):

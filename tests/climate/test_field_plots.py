@@ -51,7 +51,7 @@ def test_values_land_and_limits(tmp_path):
     np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan).reshape(a.shape), a.values)
     assert mesh.get_clim() == (-2, 2)
     np.testing.assert_array_equal(np.asarray(ground.get_array()).reshape(a.shape), a.notnull())
-    assert ground.cmap(0.0)[:3] == pytest.approx([int(fields.LAND[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    assert ground.cmap(0.0)[:3] == pytest.approx([int(shade.LAND[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     assert ground.cmap(1.0)[:3] == (1, 1, 1)
     assert "degC" in figure.axes[-1].get_xlabel()
 

@@ -233,3 +233,9 @@ def test_a_zero_baseline_on_absolute_fields_warns():
         zero_on(masked)
     with pytest.warns(ta.ExplanationWarning, match="of the places of x"):
         zero_on(masked.isel(sample=slice(2)), reference=masked)
+
+
+def test_input_times_gradient_counts_from_zero_too():
+    levels = SST + xr.DataArray([0.0, 40, -60], dims="lon")
+    with pytest.warns(ta.ExplanationWarning, match="at 100% of the places of x"):
+        ta.explain(lambda x: torch.nan_to_num(x).flatten(1).sum(1), c.histories(levels, lags=5)[0], ta.InputXGradient())

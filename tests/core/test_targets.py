@@ -231,10 +231,10 @@ def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
             "sum to 0.0: nothing to average",
         ),
         (
-            t.Region(lat=(0, 10), lon=(180, 90), time=0),
+            t.Region(lat=(10, 0), lon=(180, 90), time=0),
             MAPS,
             ValueError,
-            r"runs backwards; .* such as mask = ta.climate.box",
+            r"lat=\(10, 0\) of .* runs backwards; give \(low, high\)",
         ),
         (t.Region(xr.DataArray(np.ones(2), dims="lat"), lon=0, time=0), MAPS, ValueError, "2 entries along dim 'lat'"),
     ],
@@ -242,6 +242,27 @@ def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
 def test_targets_that_do_not_fit(target, axes, error, message):
     with pytest.raises(error, match=message):
         t.resolve(target).bind(axes)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+@pytest.mark.parametrize("convention", [0, 180])
+def test_longitudes_count_modulo_a_turn_and_run_eastward(dtype, convention):
+    lon = ((np.arange(0, 360, 30) + convention) % 360 - convention).astype(dtype)
+    axes, y = Axes(("lon",), (12,), {"lon": lon}), torch.arange(12.0, dtype=torch.float64)[None]
+    for ends, inside in {(330, 30): [11, 0, 1], (-30, 30): [11, 0, 1], (150, -150): [5, 6, 7], (90, 90): [3]}.items():
+        assert float(t.Region(lon=ends).bind(axes)(y, y)) == np.mean(inside)
+    assert float(t.Region(lon=(0, 360)).bind(axes)(y, y)) == 5.5
+    for label, at in ((270.0, 9), (-90.0, 9), (360.0, 0)):
+        assert float(t.Output(lon=label).bind(axes)(y, y)) == at
+    with pytest.raises(ValueError, match=r"no entry of output axis 'lon' lies in \[100, 110\]"):
+        t.Region(lon=(100, 110)).bind(axes)
+
+
+def test_the_ends_of_a_box_are_in_it_whatever_the_labels_are_rounded_to():
+    lat = np.arange(-1, 1.05, 0.1)
+    for labels in (lat, lat.astype(np.float32)):
+        axes, y = Axes(("lat",), (21,), {"lat": labels}), torch.arange(21.0)[None]
+        assert float(t.Region(lat=(-0.3, 0.4)).bind(axes)(y, y)) == pytest.approx(10.5)
 
 
 def test_a_pattern_is_summed_and_an_error_is_squared():

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
 
     x = options.read(args.input, args)
     truth = None if args.truth is None else _truth(args, x)
-    reference = None if args.reference is None else options.read(args.reference, args)
+    reference = None if args.reference is None else options.read_reference(args.reference, args)
     default = {"groups": options.default_groups(x)}
     methods = {
         name: object_of(text, METHODS, "--method", reference, default)

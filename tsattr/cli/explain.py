@@ -73,10 +73,7 @@ def run(args: argparse.Namespace) -> None:
         return
     with options.notes():
         ds = explain(net, x, method, **settings, progress=sys.stderr.isatty())
-    saved = ds
-    if isinstance(x, xr.DataArray):  # with its units, which a later report needs
-        saved = ds.assign(input=x.reset_coords(drop=True).assign_attrs(plain(x.attrs)))
-    write_result(saved, args.out)
+    write_result(ds.assign(_inputs(x)), args.out)
     print(_summary(ds, args.sample_dim or "sample"))
     print(f"wrote {args.out}")
     if args.report is not None:
@@ -89,8 +86,16 @@ def run(args: argparse.Namespace) -> None:
         print(f"wrote {args.plot}")
 
 
+def _inputs(x: Any) -> dict[str, xr.DataArray]:
+    """The input as variables of the result, with its units: a later report needs it. A table is not kept."""
+    given = {"input": x} if isinstance(x, xr.DataArray) else {}
+    if isinstance(x, xr.Dataset):
+        given = {f"input_{name}": values for name, values in x.data_vars.items()}
+    return {name: v.reset_coords(drop=True).assign_attrs(plain(v.attrs)) for name, v in given.items()}
+
+
 def _method(args: argparse.Namespace, x: Any) -> Any:
-    reference = None if args.reference is None else options.read(args.reference, args)
+    reference = None if args.reference is None else options.read_reference(args.reference, args)
     settings: dict[str, Any] = {}
     if args.baseline is not None:
         settings["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)

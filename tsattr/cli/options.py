@@ -16,6 +16,7 @@ import xarray as xr
 from ..notation import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
+_LABELLED = (".nc", ".zarr")
 NAMES = "\n".join(
     textwrap.fill(f"{kind + ':':11}{', '.join(known)}", 100, subsequent_indent=" " * 11)
     for kind, known in (("Methods", METHODS), ("Baselines", BASELINES), ("Groups", GROUPS))
@@ -41,7 +42,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--outputs",
-        help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels",
+        help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels. Or a NetCDF file or Zarr store like the outputs, such as the truth, whose labels and units are taken",
     )
 
 
@@ -59,7 +60,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--dims",
         help="names of the axes of a NumPy array: sample,lead,time. Of NetCDF and Zarr the order that the model takes, role=dim where a dim has another name: sample=time,lag,lat,lon",
     )
-    data.add_argument("--variable", help="which variable of a file that holds several")
+    data.add_argument("--variable", help="which variable of a file that holds several; or several, comma separated")
     data.add_argument("--sample-dim", help="the dim that holds the samples (default: sample)")
 
 
@@ -79,7 +80,7 @@ def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
     """The keyword arguments of `explain` and `compare` that the shared options stand for, for the input `x`."""
     return {
         "target": _target(args.target),
-        "outputs": _outputs(args.outputs, getattr(x, "coords", {})),
+        "outputs": _outputs(args, getattr(x, "coords", {})),
         "sample_dim": args.sample_dim,
         "batch_size": "auto" if args.batch_size is None else args.batch_size,
         "device": args.device,
@@ -95,13 +96,40 @@ def _target(text: str | None) -> Any:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
-def _outputs(text: str | None, known: Any) -> Any:
-    if text is None:
+def _outputs(args: argparse.Namespace, known: Any) -> Any:
+    if args.outputs is None:
         return None
-    axes = (axis.strip().partition("=") for axis in text.split(";"))
+    if Path(args.outputs).suffix in _LABELLED:
+        from ..io import read_input
+
+        like = read_input(args.outputs)
+        return like.rename({old: new for old, new in _roles(args).items() if old in like.dims})
+    axes = (axis.strip().partition("=") for axis in args.outputs.split(";"))
     return {
         name: labels.split(",") if labels else known[name].values if name in known else None for name, _, labels in axes
     }
+
+
+def _roles(args: argparse.Namespace) -> dict[str, str]:
+    """What --dims calls the dims of a file, by their own names."""
+    parts = (part.partition("=") for part in (args.dims or "").split(",") if part)
+    return {(name or role).strip(): role.strip() for role, _, name in parts}
+
+
+def read_reference(path: str, args: argparse.Namespace) -> Any:
+    """A file of reference data: samples like the input's, or a record that has other dims, as it is."""
+    from ..io import read_input
+
+    if args.dims and Path(path).suffix in _LABELLED:
+        found = read_input(path, variable=_variables(args))
+        if not set(_roles(args)) <= set(map(str, found.dims)):
+            return found
+    return read(path, args)
+
+
+def _variables(args: argparse.Namespace) -> Any:
+    names = [name.strip() for name in (args.variable or "").split(",") if name.strip()]
+    return names if len(names) > 1 else args.variable
 
 
 def read(path: str, args: argparse.Namespace) -> Any:
@@ -112,7 +140,7 @@ def read(path: str, args: argparse.Namespace) -> Any:
         path,
         leads=args.leads.split(",") if args.leads else None,
         dims=args.dims.split(",") if args.dims else None,
-        variable=args.variable,
+        variable=_variables(args),
         start=args.start,
         stop=args.stop,
         annotator=args.annotator,

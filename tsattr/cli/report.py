@@ -42,18 +42,20 @@ def run(args: argparse.Namespace) -> None:
 def _explanation(ds: xr.Dataset, args: argparse.Namespace) -> None:
     from ..report import report
 
-    if "attribution" not in ds or "input" not in ds:
+    several = {str(v): str(v).removeprefix("input_") for v in ds if str(v).startswith("input_")}
+    if not any(str(v).startswith("attribution") for v in ds) or not ("input" in ds or several):
         raise UsageError(
             f"{args.result} lacks the variables attribution and input; give a file that tsattr explain, compare or "
             "demo wrote"
         )
+    signal = ds["input"] if "input" in ds else ds[list(several)].rename(several)
     truth = ds.get("truth")
     scores = ds[[v for v in ds if str(v).startswith("score_")]].rename(
         {v: str(v)[6:] for v in ds if str(v).startswith("score_")}
     )
     report(
-        ds.drop_vars([v for v in ("input", "truth", *map("score_{}".format, scores)) if v in ds]),
-        ds["input"],
+        ds.drop_vars([v for v in ("input", *several, "truth", *map("score_{}".format, scores)) if v in ds]),
+        signal,
         title=args.title or "What the model looked at",
         truth=None if truth is None else truth.astype(bool),
         scores=scores if len(scores) else None,

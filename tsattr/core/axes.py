@@ -181,6 +181,11 @@ class Axes:
         """What a dim of numbers measures by its unit: time, angle, length, month; None where that is not known."""
         return _UNITS[unit][0] if (unit := self._unit(dim)) in _UNITS else None
 
+    def is_longitude(self, dim: str) -> bool:
+        """Whether `dim` is labelled by degrees eastward, as its name or unit says."""
+        named = dim.lower() in ("lon", "longitude") or self._unit(dim).startswith(("degrees_e", "degree_e"))
+        return named and dim in self.coords and np.asarray(self.coords[dim]).dtype.kind in "fiu"
+
     def positions(self, dim: str) -> tuple[np.ndarray, str]:
         """Coordinate of `dim` as increasing numbers in its kind's own unit (s, deg, m, month), and the kind."""
         self.axis(dim)

@@ -37,8 +37,9 @@ def index_of(outputs: Axes, dim: str, where: Any) -> int:
         )
     labels = np.asarray(outputs.coords[dim])
     if labels.dtype.kind in "fiu" and isinstance(where, float | np.floating):
-        at = int(np.abs(labels - where).argmin())
-        if np.isclose(labels[at], where, rtol=1e-6, atol=1e-9):
+        away = np.abs((labels - where + 180) % 360 - 180 if outputs.is_longitude(dim) else labels - where)
+        at = int(away.argmin())
+        if np.isclose(away[at], 0, atol=1e-6 * abs(float(where)) + 1e-9):
             return at
     elif labels.dtype.kind == "M" and not isinstance(where, float):
         hit = np.flatnonzero(labels == date_of(where, dim))

@@ -13,6 +13,8 @@ from torch import Tensor
 from .axes import Array, Axes
 from .outputs import Value, axis_of, date_of, index_of
 
+_ROUNDING = 5e-5  # degrees: float32 keeps no more of a longitude
+
 
 @dataclass(frozen=True, init=False)
 class _Weighted:
@@ -68,18 +70,20 @@ class _Weighted:
 
 
 def _between(outputs: Axes, dim: str, low: Any, high: Any, region: Any) -> np.ndarray:
-    """True where the labels of an output axis lie between two, ends included."""
+    """True where the labels of an output axis lie between two, ends included; longitudes eastward from the first."""
     labels = np.asarray(outputs.coords.get(dim, np.arange(outputs.shape[axis_of(outputs, dim)])))
     if labels.dtype.kind == "M":
         low, high = date_of(low, dim), date_of(high, dim)
         inside = (labels >= low) & (labels.astype(high.dtype) <= high)  # '2001-05' ends with the month
+    elif outputs.is_longitude(dim):
+        width = 360.0 if high - low >= 360 else (high - low) % 360
+        inside = (labels - low + _ROUNDING) % 360 <= width + 2 * _ROUNDING
     else:
         inside = (labels >= low) & (labels <= high)
-    if low > high:
-        raise ValueError(
-            f"{dim}=({low}, {high}) of {region!r} runs backwards; give (low, high), and a box over the seam of a "
-            "circle as weights: Region(mask), such as mask = ta.climate.box(field, lon=(350, 10))"
-        )
+        if labels.dtype.kind == "f":  # float32 labels of 0.1 are larger than 0.1
+            inside = inside | np.isclose(labels, low, 1e-6, 1e-9) | np.isclose(labels, high, 1e-6, 1e-9)
+    if not outputs.is_longitude(dim) and low > high:
+        raise ValueError(f"{dim}=({low}, {high}) of {region!r} runs backwards; give (low, high)")
     if not inside.any():
         raise ValueError(
             f"no entry of output axis {dim!r} lies in [{low}, {high}]; it runs {labels[0]} to {labels[-1]}"
@@ -99,8 +103,9 @@ class Region(_Weighted):
     """The weighted mean of the output over a region of its labelled axes: ``sum(w y) / sum(w)``.
 
     ``Region(lat=(-5, 5), lon=(190, 240))`` is the mean over a box, ends included; an int or a label picks one entry
-    (``lead=6``: the seventh; ``lead=6.0`` or ``lead="6"``: the one so labelled). ``weights`` (or a boolean mask) is a
-    DataArray over some output axes and multiplies the box.
+    (``lead=6``: the seventh; ``lead=6.0`` or ``lead="6"``: the one so labelled). Longitudes count modulo 360 and run eastward:
+    ``lon=(350, 10)`` is over Greenwich. ``weights`` (or a boolean mask) is a DataArray over some output axes and multiplies
+    the box.
     """
 
     def bind(self, outputs: Axes) -> Value:

@@ -249,13 +249,11 @@ def score(attribution: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"correlation": found, "correlation_chance": 0.0})
 
 
-def question(cells: xr.DataArray, region: xr.DataArray) -> dict[str, Any]:
+def question(y: xr.DataArray, region: xr.DataArray) -> dict[str, Any]:
     """The area mean of a region at every lead, as arguments of `explain`: one forward pass serves all leads."""
-    weights = area_weights(cells) * region
-    return {
-        "target": {name: targets.Region(weights, lead=float(lead)) for name, lead in zip(TARGETS, EFOLDING)},
-        "outputs": {"lead": list(EFOLDING), "lat": cells.lat, "lon": cells.lon},
-    }
+    weights = area_weights(y) * region
+    aims = {name: targets.Region(weights, lead=float(lead)) for name, lead in zip(TARGETS, EFOLDING)}
+    return {"target": aims, "outputs": y}
 
 
 def study(
@@ -337,10 +335,11 @@ def climate(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) 
     )
     made = {"network": forecast(net, x, y), "persistence": persistence(train_x, train_y, x)}
     quality = along_method({name: skill(field, y) for name, field in made.items()}).rename(method="forecast")
+    quality["rmse"].attrs["units"] = y.attrs["units"]
     say(str(quality.to_dataframe().unstack("lead").round(3).to_string()))
 
     region = box(cells, **NINO_BOXES["nino34"]) & cells
-    km, asked, weight = distance(cells, region).where(cells), question(cells, region), planted(cells, region)
+    km, asked, weight = distance(cells, region).where(cells), question(y, region), planted(cells, region)
     x, y = x[::3], y[::3]
     say(f"explaining the mean of the Nino 3.4 box at leads 1, 6 and 9, {len(x)} forecasts, all leads at once")
     found = study(net, x, km, asked, members, seed)

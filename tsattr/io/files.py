@@ -137,6 +137,8 @@ def _read_dataset(
             found: xr.DataArray | xr.Dataset = data[_choose(names, variable, path)]
         else:
             found = data[[_choose(names, x, path) for x in variable]]
+        if "history" in data.attrs:  # of the file: what is made of its variable goes on with it
+            found = found.assign_attrs(history=data.attrs["history"])
         return (found if dims is None else _laid_out(found, dims, path)).load()
 
 

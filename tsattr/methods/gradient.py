@@ -66,8 +66,8 @@ class Saliency:
 class InputXGradient:
     """The input times its gradient: ``x_i df/dx_i``.
 
-    Integrated gradients with a zero baseline for functions of degree one; elsewhere its first-order guess. Shrikumar et
-    al., 2016.
+    Integrated gradients with a zero baseline for functions of degree one; elsewhere its first-order guess: it has no baseline
+    of its own, and what speaks against zero as one speaks against it. Shrikumar et al., 2016.
 
     Examples
     --------
@@ -79,6 +79,7 @@ class InputXGradient:
 
     gradient: ClassVar[bool] = True
     shares: ClassVar[bool] = True  # parts of the target, in its units
+    implied: ClassVar[Constant] = Constant(0.0)
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""

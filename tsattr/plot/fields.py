@@ -9,15 +9,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from . import shade
 from .maps import map_dims
 
-LAND, SEA = "#c9c9c9", "#ffffff"
-_GROUND = ListedColormap([LAND, SEA])
 _COLOURS = (shade.POSITIVE, shade.NEGATIVE, "#1b7837", "#762a83", "#8c510a", "#01665e")
 
 
@@ -377,9 +374,7 @@ def _map(ax: Axes, part: xr.DataArray, scale: float, transform: dict[str, Any]) 
     y, x = part.dims
     edges = [shade.cell_edges(part[d].values.astype(float)) for d in (x, y)]
     edges[1] = edges[1].clip(-90, 90)
-    known = part.notnull().values
-    # Colours are clear at 0, and must not be taken for land there.
-    ax.pcolormesh(*edges, known, cmap=_GROUND, vmin=0, vmax=1, **transform)
+    shade.ground(ax, edges, part.values.astype(float), **transform)
     values = np.ma.masked_invalid(part.values.astype(float))
     return ax.pcolormesh(*edges, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale, **transform)
 

@@ -119,7 +119,8 @@ def field(
     ----------
     attribution : DataArray
         One sample; latitude and longitude are known by name, otherwise the last two dims are drawn. Entries along
-        any other dims get a panel each, the `most` with the largest sums of abs(attribution) where there are more.
+        any other dims get a panel each, the `most` with the largest sums of abs(attribution), above 0, where there are more.
+        Cells without a value are grey.
     signal : DataArray, optional
         Same dims; five contour lines.
     truth : DataArray, optional
@@ -156,6 +157,8 @@ def field(
         across, up = shade.axis_values(part, x), shade.axis_values(part, y)
         values = np.ma.masked_invalid(part.values.astype(float))
         edges = shade.cell_edges(across), shade.cell_edges(up)
+        if values.mask.any():
+            shade.ground(ax, edges, part.values.astype(float))
         mesh = ax.pcolormesh(*edges, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale)
         if signal is not None and min(part.shape) > 1:
             below = signal.squeeze(drop=True) if set(signal.dims) - set(attribution.dims) else signal
@@ -268,7 +271,9 @@ def _panels(array: xr.DataArray, inside: tuple[Hashable, ...], most: int) -> dic
     if not outside:
         return {"": {}}
     strength = abs(array).sum(inside)
-    best = np.sort(np.argsort(-strength.values.ravel(), kind="stable")[:most])
+    order = np.argsort(-strength.values.ravel(), kind="stable")
+    some = max(1, min(most, int((strength > 0).sum()))) if strength.size > most else most
+    best = np.sort(order[:some])
     places = [dict(zip(strength.dims, np.unravel_index(i, strength.shape))) for i in best]
     return {
         ", ".join(f"{d}: {array[d].values[i] if d in array.coords else i}" for d, i in place.items()): place

@@ -26,6 +26,8 @@ SIGNED = LinearSegmentedColormap.from_list(
 
 
 _BLACK = ListedColormap([INK])
+LAND = "#c9c9c9"
+_GROUND = ListedColormap([LAND, "#ffffff"])
 MEANING = "orange for the target, blue against it"
 
 
@@ -71,6 +73,11 @@ def chosen_limit(attribution, limit: float | None) -> float:
     if not (np.isfinite(limit) and limit > 0):
         raise ValueError(f"limit must be a positive number, got {limit}; leave it out for the 99th percentile")
     return float(limit)
+
+
+def ground(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **where) -> None:
+    """Draw the cells of a map without a value grey: colours are clear at 0, and must not be taken for land there."""
+    ax.pcolormesh(*edges, np.isfinite(values), cmap=_GROUND, vmin=0, vmax=1, **where)
 
 
 def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING) -> str:

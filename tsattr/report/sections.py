@@ -97,13 +97,12 @@ def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataA
         ), f"Each entry with its value, strongest first. {colours}."
     numeric = signal if signal.dtype.kind in "fiu" else None
     figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS)
-    number_of_maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
+    maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
     shown = (
-        f" The {MOST_MAPS} of {number_of_maps} maps with the most absolute attribution."
-        if number_of_maps > MOST_MAPS
-        else ""
+        f" Of {maps} maps those with the most absolute attribution, {MOST_MAPS} at most." if maps > MOST_MAPS else ""
     )
-    return figure, f"Attribution as a map, the input as contour lines. {colours}.{shown}"
+    bare = " Grey: no value." if attribution.isnull().any() else ""
+    return figure, f"Attribution as a map, the input as contour lines. {colours}.{bare}{shown}"
 
 
 def _stretch(attribution: xr.DataArray, length: float = 10.0) -> tuple[float | None, str]:
