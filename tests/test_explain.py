@@ -365,3 +365,11 @@ def test_outputs_like_a_truth_give_their_labels_and_units():
         sample_dim="time",
     )
     assert "units" not in ds.prediction.attrs
+
+
+def test_named_targets_are_defined_in_the_result(x):
+    aims = {"first": ta.targets.Output(0), "less": ta.targets.Difference(0, 1)}
+    ds = ta.explain(linear, x, ta.Saliency(), target=aims)
+    assert ds.attrs["target"] == "first, less"
+    assert ds.attrs["target_definition"] == "; ".join(f"{name}: {aim!r}" for name, aim in aims.items())
+    assert "target_definition" not in ta.explain(linear, x, ta.Saliency(), target=[0, 1]).attrs

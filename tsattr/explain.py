@@ -19,6 +19,7 @@ from .core.detector import FEWEST
 from .core.engine import NoGradient, Samples
 from .core.results import Field
 from .core.shift import Shifts
+from .core.targets import Named
 from .edge import STATUS, Call, Table
 from .edge import ExplanationWarning as ExplanationWarning
 
@@ -189,6 +190,8 @@ def explain(
     if hasattr(bound, "coordinates"):
         ds = ds.assign_coords(bound.coordinates())
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
+    if named := [t for t in call.wanted if isinstance(t, Named)]:
+        ds.attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if history := getattr(x, "attrs", {}).get("history"):  # of the input; what writes the result adds to it
         ds.attrs["history"] = str(history)
     for name in ("attribution", "standard_error"):

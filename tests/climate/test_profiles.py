@@ -395,3 +395,22 @@ def test_places_are_known_by_any_of_their_names():
         xr.testing.assert_identical(found, expected)
     with pytest.raises(ValueError, match="none of them known as a place; name them: space="):
         separability(maps.drop_vars(["lat", "lon"]).rename(lat="j", lon="i"))
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 5])
+def test_a_series_too_short_for_the_filter_is_refused(order):
+    def line(n):
+        return xr.DataArray(np.ones(n), dims="time")
+
+    least = next(n for n in range(2, 100) if not _refused(line(n), order))
+    assert _refused(line(least - 1), order).startswith(f"a filter of order {order} needs at least ")
+    assert str(least) in _refused(line(least - 1), order)
+    assert filtered(line(2), 12, causal=True, order=order).sizes["time"] == 2
+
+
+def _refused(line, order):
+    try:
+        filtered(line, 12, order=order)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -239,3 +239,7 @@ def test_input_times_gradient_counts_from_zero_too():
     levels = SST + xr.DataArray([0.0, 40, -60], dims="lon")
     with pytest.warns(ta.ExplanationWarning, match="at 100% of the places of x"):
         ta.explain(lambda x: torch.nan_to_num(x).flatten(1).sum(1), c.histories(levels, lags=5)[0], ta.InputXGradient())
+
+
+def test_a_record_that_runs_backwards_has_the_same_periods():
+    assert c.State.period(SST.isel(time=slice(None, None, -1)), "2001", "2002") == c.State.period(SST, "2001", "2002")

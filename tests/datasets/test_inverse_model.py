@@ -99,6 +99,14 @@ def test_the_truth_is_the_row_times_the_departure_month_by_month(lim, target):
     np.testing.assert_allclose(truth.sum(["lag", "lat", "lon"]), gap, atol=1e-12)
 
 
+def test_the_truth_of_a_flipped_field_is_flipped(lim, target):
+    x, _ = histories(lim.record(8, seed=3), lags=3)
+    b = lim.record(1, seed=4)[0].drop_vars("time")
+    turned = x.isel(lat=slice(None, None, -1), lag=slice(None, None, -1)).roll(lon=2, roll_coords=True)
+    found = lim.truth(turned, target, LEADS, b)
+    xr.testing.assert_identical(found.sel(lat=x.lat, lon=x.lon, lag=x.lag), lim.truth(x, target, LEADS, b))
+
+
 def test_explanations_of_the_emulator_find_the_propagator(lim, target):
     x, _ = histories(lim.record(8, seed=5), lags=3)
     x = x.astype(float)

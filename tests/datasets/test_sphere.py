@@ -332,3 +332,12 @@ def test_bad_input():
         field.sample(0)
     with pytest.raises(ValueError, match="dim 'sample'"):
         field.shapley(field.sample(2).x, field.sample(1).x[0])
+
+
+def test_the_truth_against_a_state_is_matched_by_label(field, ds):
+    state = ds.x[3].drop_vars("sample", errors="ignore")
+    expected = field.truth(ds.x, state)
+    for turned in (lambda v: v.isel(lat=slice(None, None, -1)), lambda v: v.roll(lon=2, roll_coords=True)):
+        for x, b in ((turned(ds.x), state), (ds.x, turned(state)), (turned(ds.x), turned(state))):
+            found = field.truth(x, b)
+            xr.testing.assert_identical(found.sel(lat=expected.lat, lon=expected.lon), expected)

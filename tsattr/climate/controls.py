@@ -76,7 +76,7 @@ def filtered(
     Raises
     ------
     ValueError
-        A period of no more than two steps, or lines with gaps.
+        A period of no more than two steps, too few steps, or lines with gaps.
 
     Examples
     --------
@@ -92,6 +92,11 @@ def filtered(
     if bool((missing.any(dim) & ~missing.all(dim)).any()):
         raise ValueError(f"the field has gaps along {dim!r}, which a filter spreads; fill them, or mask those cells")
     sections = signal.butter(order, 2 / period, output="sos")
+    least = 6 * len(sections) + 4  # what scipy mirrors at either end, and one more
+    if not causal and field.sizes[dim] < least:
+        raise ValueError(
+            f"a filter of order {order} needs at least {least} steps, the field has {field.sizes[dim]} along {dim!r}"
+        )
 
     def run(lines: NDArray[np.float64]) -> NDArray[np.float64]:
         if not causal:

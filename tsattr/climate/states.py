@@ -67,6 +67,7 @@ class State(Constant):
             No time in the period.
         """
         stop = start if stop is None else stop
+        field = field if field.indexes[dim].is_monotonic_increasing else field.sortby(dim)
         return cls._mean(field.sel({dim: slice(start, stop)}), dim, f"between {start} and {stop}", "")
 
     @classmethod

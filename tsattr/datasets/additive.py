@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from .benchmark import check_sizes
+from .benchmark import check_sizes, in_order_of
 from .covariance import NormalStates
 
 Floats = NDArray[np.float64]
@@ -128,6 +128,7 @@ class AdditiveField:
             Labels or dims that the field does not have.
         """
         b = baseline if isinstance(baseline, xr.DataArray) else xr.DataArray(float(baseline))
+        b = in_order_of(x, b, self.cells.dims)
         found = self._labelled(self._contributions(x) - self._contributions(b, like=x), x)
         found.attrs["baseline"] = "given state" if b.ndim else f"{b.item():g}"
         return found
@@ -230,7 +231,7 @@ class AdditiveField:
         lacking = [d for d in self.cells.dims if d not in x.dims]
         if lacking:
             raise ValueError(f"states have the field's dims {list(self.cells.dims)}, got {list(x.dims)}")
-        return values.sel({d: x[d] for d in self.cells.dims if d in x.coords})
+        return in_order_of(x, values, self.cells.dims)
 
     def _contributions(self, x: xr.DataArray, like: xr.DataArray | None = None) -> xr.DataArray:
         """c_i(x_i), without the weights."""

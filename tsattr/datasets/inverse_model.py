@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..climate.records import step_unit
 from ..climate.regions import area_weights
-from .benchmark import check_sizes
+from .benchmark import check_sizes, in_order_of
 from .covariance import PACIFIC, blob, checked_mask, great_circle_correlation, grid_cells, square_root
 
 Floats = NDArray[np.float64]
@@ -135,7 +135,8 @@ class LinearInverseModel:
         Parameters
         ----------
         x
-            States with the field's dims and any others; along a dim ``lag``, the last entry is the last known month.
+            States with the field's dims in any order and direction, and any others; the largest ``lag`` (without
+            labels, the last) is the last known month.
         target, leads
             As for `rows`.
         baseline
@@ -146,10 +147,13 @@ class LinearInverseModel:
         DataArray
             float64, the dims of `x`, then ``lead``.
         """
+        space = self.cells.dims
+        b = in_order_of(x, baseline, space) if isinstance(baseline, xr.DataArray) else baseline
         with xr.set_options(arithmetic_join="exact"):
-            found = (x.astype(np.float64) - baseline) * self.rows(target, leads)
+            found = (x.astype(np.float64) - b) * in_order_of(x, self.rows(target, leads), space)
         if "lag" in x.dims:
-            last = xr.DataArray(np.arange(x.sizes["lag"]) == x.sizes["lag"] - 1, dims="lag")
+            lags = x["lag"].variable  # without labels, their numbers
+            last = xr.DataArray(lags == lags.max())
             found = found.where(last | found.isnull(), 0)
         attrs = {"long_name": "exact contribution", "units": self.patterns.attrs["units"]}
         return found.transpose(*x.dims, "lead").rename("truth").assign_attrs(attrs)

@@ -146,7 +146,7 @@ def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     against = BASELINES.get(head(baseline), "")
     rows = [
         ("Model", "" if model else "not recorded", model),
-        ("Target", _target(target), target),
+        ("Target", _target(target), str(attrs.get("target_definition", target))),
         ("Method", METHODS.get(head(method), "" if method else "not recorded"), method),
         ("Input", f"{n} {'sample' if n == 1 else 'samples'} of {shape}", ""),
     ]
