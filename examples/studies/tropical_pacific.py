@@ -10,7 +10,7 @@ What the full run says, of Nino 3.4 (its tables are in the README beside this fi
 
 - Local? Not shown. Within 1000 km, .21 of the area, lie .93, .61 and .60 of the importance at 1, 6 and 9 months; in untrained
   networks .95: it is the architecture that is local. A network that sees the whole basin alike spreads it as the area lies
-  (.23, .18, .20), and so, beyond one month, does the exact attribution of the inverse model (.53, .28, .27).
+  (.23, .18, .20), and so, beyond one month, does the exact attribution of the inverse model (.53, .28, .26).
 - Longer leads, longer memory? In importance: its centre lies 5.1 [4.6, 5.6] and 5.9 [5.1, 6.4] months further back at 6 and 9 months.
   Not in skill: trained anew without what is more than 12 months back, networks forecast as well or better.
 - Lag and place apart? To leading order: rank-1 shares of .92 to .995 in all boxes, of untrained networks .77 to .84.
