@@ -186,12 +186,12 @@ def occlusion(name: str, n: int, windows: int, batch: int) -> dict[str, Run]:
 METHODS = {"integrated gradients": gradients, "occlusion": occlusion}
 
 
-def times(names: Iterable[str], n: int, count: int, repeats: int) -> None:
+def times(methods: Iterable[str], names: Iterable[str], n: int, count: int, repeats: int) -> None:
     """Seconds and ratio to the bare loop, in alternating order, and the largest difference to captum."""
     lines = []
-    for method, contenders in METHODS.items():
+    for method in methods:
         for name in names:
-            runs = contenders(name, n, count, BATCH)
+            runs = METHODS[method](name, n, count, BATCH)
             if "captum, batched" in runs:
                 del runs["captum"]  # all rows at once: gigabytes
             seconds: dict[str, list[tuple[float, float]]] = {k: [] for k in runs}
@@ -345,6 +345,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("time", "memory", "rows", "profile", "child"))
     parser.add_argument("--models", nargs="*", choices=[k for k in MODELS if k != "table"], default=["resnet", "gru"])
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS), help="of time")
     parser.add_argument("--samples", type=int, help="64; of memory 8")
     parser.add_argument("--count", type=int, default=20, help="steps of the path, and about as many windows")
     parser.add_argument("--repeats", type=int, default=5)
@@ -363,7 +364,7 @@ def main() -> None:
         f"torch {torch.__version__}, {args.threads} thread, {platform.machine()}, Python {platform.python_version()}\n"
     )
     if args.what == "time":
-        times(args.models, args.samples or 64, args.count, args.repeats)
+        times(args.methods, args.models, args.samples or 64, args.count, args.repeats)
     elif args.what == "memory":
         counts = ((10, 50), (10, 40)) if args.quick else ((10, 50, 200), (10, 40, 160))
         memory(args.models, args.samples or 8, *counts)

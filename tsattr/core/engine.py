@@ -356,7 +356,9 @@ class Samples:
             pairs, back = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
             sample, number = pairs >> 32, pairs & (2**32 - 1)
             full = baseline.full(self.known[sample], self.key(sample, number))
-            rows = torch.where(gone, full if len(full) == 1 else full[back], known)
+            full = full if len(full) == 1 else full[back]
+            # Into the copy that is there: another array of the rows' size costs as much as the work, in page faults.
+            rows = torch.where(gone, full, known, out=known if full.dtype == known.dtype else None)
         if rows.shape != known.shape:
             raise ValueError(
                 f"baseline {baseline!r} gave shape {tuple(rows.shape)} for rows of shape {tuple(known.shape)}"
