@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from .core import baselines, groups
-from .core.axes import Array, Axes, column_labels
+from .core.axes import Array, Axes, column_labels, positions_of
 from .core.results import EVENT
 from .tables import Codes, as_pandas, polars_like
 
@@ -420,3 +420,19 @@ def plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
         else:
             out[str(k)] = str(v)
     return out
+
+
+def in_order_of(like: xr.DataArray, values: xr.DataArray, what: str, whose: str = "the input's") -> xr.DataArray:
+    """The entries of `values` that belong to the labels of `like`, in its order, along the dims that both label.
+
+    Numbers match within rounding, longitudes modulo a turn. ValueError where `what` lacks labels that are `whose`.
+    """
+    for d in values.dims:
+        if d not in values.indexes or d not in like.dims or d not in like.indexes:
+            continue
+        mine, theirs = like[d].values, values[d].values
+        axes = Axes((str(d),), mine.shape, {str(d): mine}, {str(d): str(like[d].attrs.get("units", ""))})
+        turn = 360.0 if axes.is_longitude(str(d)) and theirs.dtype.kind in "fiu" else None
+        at = positions_of(mine, theirs, what, str(d), turn=turn, whose=whose)
+        values = values.isel({d: at}).assign_coords({d: like[d].variable})
+    return values

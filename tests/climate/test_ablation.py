@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import tsattr as ta
@@ -389,16 +390,14 @@ def test_named_targets_are_matched_by_their_names():
     assert expected.rmse.sel(case="intact").values.tolist() == [0, 0]
     found = ablation(model, x, truth[::-1], **settings)
     xr.testing.assert_allclose(found.sel(target=list(places)), expected)
-    with pytest.raises(ValueError, match="labelled differently along 'target'"):
+    with pytest.raises(ValueError, match=r"the model lacks 1 of y's labels along dim 'target', such as \['elsewhere'\]"):
         ablation(model, x, truth.assign_coords(target=["here", "elsewhere"]), **settings)
 
 
 def test_truth_that_the_outputs_do_not_have_is_refused():
     model, x, y, outputs = fields()
     settings = {"fill": ZERO, "lags": (1,), "outputs": outputs}
-    with pytest.raises(
-        ValueError, match=r"labelled differently along 'lat': 4 labels of y from -60.0 to 61.0, 4 of the model's"
-    ):
+    with pytest.raises(ValueError, match=r"the model lacks 1 of y's labels along dim 'lat', such as \[61.0\]"):
         ablation(model, x, y.assign_coords(lat=[-60.0, -20.0, 20.0, 61.0]), **settings)
     with pytest.raises(
         ValueError, match=r"y has dims \['sample', 'y', 'lon'\], outputs= calls the model's \['lat', 'lon'\]"
@@ -422,3 +421,65 @@ def test_cells_that_open_later_count_for_the_controls():
     ice = x.where(~region | (x.sample >= 10))
     ds = ablation(model, ice, y, fill=ZERO, region=region, controls=3, chunk=7)
     assert ds.sizes["control"] == 3
+
+
+def test_cells_said_to_be_invalid_are_no_controls():
+    x = histories(24, land=False)
+    land = (x.lat[...] > 0) & (x.lon < 200)
+    land = land.transpose("lat", "lon")
+    region = disc(x, 5000, lat=-20, lon=270) & ~land
+    y = x.where(~land).isel(lag=-1, drop=True).mean(["lat", "lon"])
+
+    def model(rows):
+        return torch.nanmean(torch.where(torch.as_tensor(land.values), torch.nan, rows)[:, -1].flatten(1), 1)
+
+    settings = {"fill": ta.baselines.Constant(1.0), "region": region, "controls": 12}
+    expected = ablation(model, x.where(~land), y, **settings)
+    for valid in (~land, (~land).isel(lat=slice(None, None, -1)), (~land).expand_dims(sample=x.sample)):
+        xr.testing.assert_allclose(ablation(model, x.where(~land, 0), y, valid=valid, **settings), expected)
+
+
+def test_the_classes_of_a_classifier_are_matched_by_label():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    model = LogisticRegression().fit(x, np.array(["a", "b", "c"])[x.argmax(1)])
+    table = xr.DataArray(x, dims=("sample", "feature"))
+    y = xr.DataArray(model.predict_proba(x), dims=("sample", "class"), coords={"class": model.classes_})
+    first = xr.DataArray([True, False, False], dims="feature")
+    for outputs in (None, ("class",)):
+        ds = ablation(model, table, y[:, ::-1], fill=ZERO, absent={"first": first}, outputs=outputs)
+        np.testing.assert_allclose(ds.rmse.sel(case="intact"), 0, atol=1e-12)
+        assert ds["class"].values.tolist() == ["c", "b", "a"]
+
+
+def test_a_truth_of_another_lead_is_refused():
+    model, x, y, outputs = fields()
+    settings = {"fill": ZERO, "lags": (1,), "outputs": {"lead": [1.0], **outputs}}
+    one = lambda rows: model(rows)[:, None]  # noqa: E731
+    assert float(ablation(one, x, y.assign_coords(lead=1.0), **settings).rmse[0]) == 0
+    with pytest.raises(ValueError, match=r"the model lacks 1 of y's labels along dim 'lead', such as \[6.0\]"):
+        ablation(one, x, y.assign_coords(lead=6.0), **settings)
+
+
+@pytest.mark.parametrize("labels", [["a", "a", "b", "c"], [1e-5, 2e-5, 3e-5, 4e-5]])
+def test_labels_that_are_the_same_match_whatever_they_are(labels):
+    x = xr.DataArray(np.random.default_rng(0).normal(size=(24, 4)), dims=("sample", "f"), coords={"f": labels})
+    first = xr.DataArray([True, False, False, False], dims="f")
+    ds = ablation(lambda rows: rows, x, x, fill=ZERO, absent={"first": first}, outputs={"f": labels}, over=("f",))
+    assert float(ds.rmse[0]) == 0
+
+
+@pytest.mark.parametrize("n", [94, 128])
+def test_conventions_and_precisions_of_a_grid_do_not_matter(n):
+    lat = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(n)[0]))
+    coords = {"lag": [-1], "lat": lat, "lon": [0.0, 90.0, 180.0, 270.0]}
+    x = xr.DataArray(
+        np.random.default_rng(0).normal(size=(12, 1, n, 4)), dims=("sample", "lag", "lat", "lon"), coords=coords
+    )
+    y = x.isel(lag=0, drop=True)
+    west = y.assign_coords(lat=lat.astype(np.float32), lon=[0.0, 90.0, 180.0, -90.0])[:, ::-1].sortby("lon")
+    region = disc(x, 3000, lat=0, lon=90)
+    settings = {"fill": ZERO, "controls": 0, "outputs": {"lat": lat, "lon": x.lon}}
+    expected = ablation(lambda rows: rows[:, -1], x, y, region=region, **settings)
+    found = ablation(lambda rows: rows[:, -1], x, west, region=region[::-1], weights=area_weights(y)[::-1], **settings)
+    xr.testing.assert_allclose(found, expected)

@@ -174,13 +174,29 @@ def test_regions_and_intervals_are_matched_by_label(turned):
 
 def test_other_cells_are_refused():
     a = field()
-    with pytest.raises(ValueError, match=r"region has no cell at lat -20.0, which the map has"):
+    with pytest.raises(ValueError, match=r"region lacks 1 of the map's labels along dim 'lat', such as \[-20.0\]"):
         fields.world(a, region=a.notnull().isel(lat=slice(1, None)))
     with pytest.raises(ValueError, match=r"low has dims .* and needs a coordinate along 'lat'"):
         fields.world(a, a.drop_vars("lat"), a)
     lags = field(lag=[-2, -1])
-    with pytest.raises(ValueError, match="high and the map are labelled differently along 'lag'"):
-        fields.world(lags, lags, lags[::-1])
+    with pytest.raises(ValueError, match="high lacks 1 of the map's labels along dim 'lag'"):
+        fields.world(lags, lags, lags.assign_coords(lag=[-3, -1]))
+
+
+@plain_axes
+@pytest.mark.parametrize("lon", [np.linspace(0, 360, 13), np.arange(0, 4000, 400.0)])
+def test_a_cyclic_column_and_projected_cells_are_drawn(lon):
+    a = field(lon=lon)
+    a["lon"].attrs["units"] = "km" if lon.max() > 360 else "degrees_east"
+    fields.world(a, a - 1, a + 1, region=a > 0)
+
+
+@plain_axes
+@pytest.mark.parametrize("n", [94, 128])
+def test_gaussian_latitudes_match_in_either_precision(n):
+    lat = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(n)[0]))
+    a = field(lat=lat)
+    fields.world(a, region=(a > 0).assign_coords(lat=lat.astype(np.float32)))
 
 
 def test_map_refusals():

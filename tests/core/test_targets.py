@@ -1,3 +1,4 @@
+import cftime
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +6,7 @@ import torch
 import xarray as xr
 from scipy.special import log_softmax, softmax
 
+import tsattr as ta
 from tsattr.core import targets as t
 from tsattr.core.axes import Axes
 
@@ -256,6 +258,62 @@ def test_longitudes_count_modulo_a_turn_and_run_eastward(dtype, convention):
         assert float(t.Output(lon=label).bind(axes)(y, y)) == at
     with pytest.raises(ValueError, match=r"no entry of output axis 'lon' lies in \[100, 110\]"):
         t.Region(lon=(100, 110)).bind(axes)
+
+
+def test_an_axis_called_lon_need_not_be_a_circle():
+    y = torch.arange(5.0, dtype=torch.float64)[None]
+    axes = Axes(("lon",), (5,), {"lon": np.arange(0, 2000, 400.0)}, {"lon": "km"})
+    assert float(t.Region(lon=(0, 400)).bind(axes)(y, y)) == 0.5
+
+
+def dates(kind):
+    if kind == "numpy":
+        return np.arange("2000-01-15", "2000-07", 30, dtype="M8[D]").astype("M8[ns]")
+    return np.array([cftime.Datetime360Day(2000, month, 15) for month in range(1, 7)])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "cftime"])
+@pytest.mark.parametrize(
+    ("ends", "inside"),
+    [
+        (("2000-02", "2000-03"), [1, 2]),
+        (slice("2000-05", None), [4, 5]),
+        ((None, "2000-02"), [0, 1]),
+        (("2000-02-01", "2000-02-20"), [1]),
+        ((None, None), [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_stretches_of_dates_of_any_calendar(kind, ends, inside):
+    labels = dates(kind)[:6]
+    axes, y = Axes(("time",), (6,), {"time": labels}), torch.arange(6.0, dtype=torch.float64)[None]
+    assert float(t.Region(time=ends).bind(axes)(y, y)) == np.mean(inside)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "cftime"])
+def test_one_date_of_any_calendar(kind):
+    labels = dates(kind)[:6]
+    axes, y = Axes(("time",), (6,), {"time": labels}), torch.arange(6.0, dtype=torch.float64)[None]
+    for where in ("2000-03", str(labels[2])[:10], labels[2]):
+        assert float(t.Output(time=where).bind(axes)(y, y)) == 2
+    for wrong, message in (("2001", "no label '2001'"), ("2000", "no label '2000'"), ("Feb", "'Feb' is no date")):
+        with pytest.raises(KeyError, match=message):
+            t.Output(time=wrong).bind(axes)
+
+
+def test_one_sided_boxes_steps_and_circles():
+    axes, y = Axes(("lat",), (5,), {"lat": np.arange(-20, 21, 10.0)}), torch.arange(5.0, dtype=torch.float64)[None]
+    assert float(t.Region(lat=(None, -10)).bind(axes)(y, y)) == 0.5
+    assert float(t.Region(lat=slice(10, None)).bind(axes)(y, y)) == 3.5
+    with pytest.raises(ValueError, match=r"has a step; a region is a stretch: slice\(0, 20\)"):
+        t.Region(lat=slice(0, 20, 2)).bind(axes)
+    circle = Axes(("lon",), (12,), {"lon": np.arange(0, 360, 30)})
+    with pytest.raises(ValueError, match=r"has one end, and a circle needs two; give \(west, east\)"):
+        t.Region(lon=slice(None, 10)).bind(circle)
+    field = xr.DataArray(np.zeros((1, 12)), dims=("lat", "lon"), coords={"lat": [0.0], "lon": np.arange(0, 360, 30)})
+    y = torch.arange(12.0, dtype=torch.float64)[None]
+    for ends in [(180, -180), (360, 0), (0, -360), (350, 20), (-20, 340)]:  # as ta.climate.box counts
+        inside = ta.climate.box(field, lon=ends).values[0].nonzero()[0]
+        assert float(t.Region(lon=ends).bind(circle)(y, y)) == inside.mean()
 
 
 def test_the_ends_of_a_box_are_in_it_whatever_the_labels_are_rounded_to():

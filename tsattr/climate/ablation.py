@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..core.axes import Array, Axes
+from ..core.axes import Array, Axes, positions_of
 from ..core.results import check_count
 from ..core.targets import Value, outputs_axes
 from ..edge import Call
+from ..labels import in_order_of
 from .blocks import RESAMPLE, Blocks, chunks
 from .profiles import lags_back
 from .regions import area_weights, everywhere, random_regions, space_dims
@@ -100,9 +100,9 @@ def ablation(
     x
         With the sample dim, in order of time.
     y
-        The truth (samples first): the model's outputs, or, with a ``target=`` among the settings, the target's values. It is
-        matched by label where ``outputs=`` labels the model's outputs, and where several targets have names; else by
-        position. NaN cells are left out.
+        The truth: the model's outputs, or, with a ``target=`` among the settings, the target's values. It is matched by label
+        where the outputs have labels (those of ``outputs=``, a classifier's classes) and where several targets have names,
+        else by position. NaN cells are left out.
     fill
         A baseline of `tsattr.baselines`: what takes the place of what is taken away.
     region
@@ -153,6 +153,7 @@ def ablation(
     ([0.0, 2.0, 0.0], [1.0, nan, 1.0])
     """
     check_count("draws", draws)
+    region = None if region is None else in_order_of(x, region, "the region")
     masks: dict[str, xr.DataArray | None] = {_INTACT: None, **_masks(x, region, lags, lag), **(absent or {})}
     if len(masks) == 1:
         raise ValueError("there is nothing to take away: give region=, lags= or absent=")
@@ -190,6 +191,8 @@ class _Trial:
         cls, model: Any, x: xr.DataArray, y: xr.DataArray, weights: Any, over: Sequence[Hashable] | None, *rest: Any
     ) -> _Trial:
         sample = rest[-1].get("sample_dim") or "sample"
+        if sample not in y.dims:
+            raise ValueError(f"y has dims {list(y.dims)}, none of them the sample dim {sample!r}; give sample_dim=")
         y = y.transpose(sample, ...)
         if y.sizes[sample] != x.sizes[sample]:
             raise ValueError(
@@ -202,7 +205,8 @@ class _Trial:
             weights = (
                 area_weights(y) if set(over) & set(space_dims(y, ["latitude"])) else xr.ones_like(y[0], dtype=float)
             )
-        return cls(model, x, y, everywhere(xr.align(weights, y[0], join="exact")[0], y[0]).values, over, *rest)
+        weights = everywhere(in_order_of(y, weights, "weights", "y's"), y[0])
+        return cls(model, x, y, weights.values, over, *rest)
 
     @property
     def sample(self) -> str:
@@ -211,7 +215,7 @@ class _Trial:
     def seen(self, region: xr.DataArray) -> xr.DataArray:
         """Where some sample has a value, over the dims of a region."""
         inner = [d for d in self.x.dims if d not in region.dims]
-        parts = (part.notnull().any(inner) for _, part, _ in chunks(self.x, self.chunk, self.settings))
+        parts = (_known(part, rest).any(inner) for _, part, rest in chunks(self.x, self.chunk, self.settings))
         return functools.reduce(operator.or_, parts)
 
     def moments(self, gone: xr.DataArray | None) -> xr.DataArray:
@@ -296,6 +300,17 @@ def _nothing(rows: torch.Tensor) -> torch.Tensor:
     return torch.zeros(len(rows))
 
 
+def _known(x: xr.DataArray, settings: Mapping[str, Any]) -> xr.DataArray:
+    """Which cells are valid."""
+    inputs = Call.of(
+        _nothing, x, device="cpu", **{k: settings[k] for k in ("valid", "sample_dim") if k in settings}
+    ).inputs
+    known = inputs.load(slice(0, inputs.n))[1]
+    dims = (inputs.sample_dim, *inputs.variables[0].axes.dims)
+    ordered = x.transpose(*dims)
+    return xr.ones_like(ordered, dtype=bool) if known is None else ordered.copy(data=known.numpy())
+
+
 def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[str, Any]) -> NDArray[np.float64]:
     """The model's outputs, or its target values where one is asked for, in the places of `y`."""
     target = settings.get("target")
@@ -304,53 +319,40 @@ def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[s
         every = [samples for _, samples in call.chunks(engine)]
     kept = [samples.prediction if samples.y0 is None or target is not None else samples.y0 for samples in every]
     found = torch.cat(kept).cpu().numpy()
-    what = "outputs"
-    labels: dict[str, Any] = {}
-    if target is not None:
-        what = "target values"
-        labels = {"target": call.names} if call.several else {}
-    elif call.outputs is not None:
-        axes = outputs_axes(call.outputs, found.shape[1:])
-        assert axes is not None
-        labels = {d: axes.coords.get(d) for d in axes.dims}
-        if set(y.dims[1:]) - set(labels):
-            raise ValueError(
-                f"y has dims {list(y.dims)}, outputs= calls the model's {list(labels)}; use the same names"
-            )
-    if set(y.dims[1:]) <= set(labels):
+    what, labels = ("outputs", _labels(call, found, y)) if target is None else ("target values", None)
+    if isinstance(target, Mapping):
+        labels = {"target": call.names}
+    if labels is not None and set(y.dims[1:]) <= set(labels):
         found = _in_place(found, labels, y, what)
     if found.size != y.size or (found.ndim == y.ndim and found.shape != y.shape):
         raise ValueError(f"the model's {what} have shape {found.shape}, y has {dict(y.sizes)}; they must be the same")
     return found.reshape(y.shape)
 
 
+def _labels(call: Call, found: NDArray[Any], y: xr.DataArray) -> dict[str, Any] | None:
+    """The axes of the outputs with their labels; None where nothing is known of them."""
+    axes = outputs_axes(call.outputs, found.shape[1:], call.model.labels)
+    assert axes is not None
+    if call.outputs is None:  # the classes of a classifier may be called as y calls them
+        return {str(y.dims[1]): axes.coords[axes.dims[0]]} if axes.coords and y.ndim == 2 else None
+    if set(y.dims[1:]) - set(axes.dims):
+        raise ValueError(f"y has dims {list(y.dims)}, outputs= calls the model's {list(axes.dims)}; use the same names")
+    return {d: axes.coords.get(d) for d in axes.dims}
+
+
 def _in_place(found: NDArray[Any], labels: Mapping[str, Any], y: xr.DataArray, what: str) -> NDArray[Any]:
     """Outputs (samples, *labels) in the order of the dims and labels of `y`; what has no labels, by position."""
-    axes = [d for a, d in enumerate(labels, 1) if d in y.dims or found.shape[a] != 1]
-    if len(axes) != y.ndim - 1:
-        raise ValueError(
-            f"the model's {what} have axes {list(labels)}, y has dims {list(y.dims)}; select one entry of each other"
-        )
-    found = found.reshape(len(found), *(found.shape[list(labels).index(d) + 1] for d in axes))
-    found = found.transpose(0, *(axes.index(str(d)) + 1 for d in y.dims[1:]))
-    for a, d in enumerate(map(str, y.dims[1:]), 1):
-        if labels[d] is None or d not in y.coords:
-            continue
-        here, wanted = (_comparable(v) for v in (labels[d], y[d].values))
-        at = pd.Index(here).get_indexer(wanted)
-        if len(here) != len(wanted) or (at < 0).any():
+    coords = {d: np.asarray(v) for d, v in labels.items() if v is not None}
+    made = xr.DataArray(found, dims=(y.dims[0], *labels), coords=coords)
+    for d in [d for d in labels if d not in y.dims]:
+        if made.sizes[d] != 1:
             raise ValueError(
-                f"y and the model's {what} are labelled differently along {d!r}: {len(wanted)} labels of y from {y[d].values[0]} to "
-                f"{y[d].values[-1]}, {len(here)} of the model's from {labels[d][0]} to {labels[d][-1]}; select the same part of both"
+                f"the model's {what} have axes {list(labels)}, y has dims {list(y.dims)}; select one entry of {d!r}"
             )
-        found = found.take(at, axis=a)
-    return found
-
-
-def _comparable(labels: Any) -> NDArray[Any]:
-    """Labels of one axis; numbers as far as float32 keeps a longitude."""
-    values = np.asarray(labels)
-    return values.astype(np.float64).round(4) if values.dtype.kind in "iuf" else values
+        if d in coords and d in y.coords:
+            positions_of(np.atleast_1d(y[d].values), coords[d], "the model", d, whose="y's")
+        made = made.isel({d: 0}, drop=True)
+    return in_order_of(y, made, "the model", "y's").transpose(*y.dims).values
 
 
 def _masks(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.axes import eastward
 from ..core.results import check_count
 
 EARTH_RADIUS_KM = 6371.0088
@@ -217,9 +218,7 @@ def box(
     if south > north:
         raise ValueError(f"lat is (south, north), got {lat}")
     west, east = lon or (0.0, 360.0)
-    width = 360.0 if abs(east - west) >= 360 else (east - west) % 360
-    inside = (y >= south - _ROUNDING) & (y <= north + _ROUNDING)
-    inside = inside & ((x - west + _ROUNDING) % 360 <= width + 2 * _ROUNDING)
+    inside = (y >= south - _ROUNDING) & (y <= north + _ROUNDING) & eastward(x, west, east)
     return _as_mask(inside, field, f"lat={lat}, lon={lon}")
 
 

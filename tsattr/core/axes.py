@@ -184,7 +184,8 @@ class Axes:
     def is_longitude(self, dim: str) -> bool:
         """Whether `dim` is labelled by degrees eastward, as its name or unit says."""
         named = dim.lower() in ("lon", "longitude") or self._unit(dim).startswith(("degrees_e", "degree_e"))
-        return named and dim in self.coords and np.asarray(self.coords[dim]).dtype.kind in "fiu"
+        labelled = dim in self.coords and np.asarray(self.coords[dim]).dtype.kind in "fiu"
+        return named and labelled and self.kind(dim) == "angle"
 
     def positions(self, dim: str) -> tuple[np.ndarray, str]:
         """Coordinate of `dim` as increasing numbers in its kind's own unit (s, deg, m, month), and the kind."""
@@ -286,7 +287,8 @@ class Axes:
         mine = {**self.coords, **({} if self.sample_coord is None else {self.sample_dim: self.sample_coord})}
         for axis, d in enumerate(dims):
             if d in coords and d in mine and not _same(coords[d], mine[d]):
-                v = np.take(v, _match(coords[d], mine[d], d, what), axis)
+                turn = 360.0 if d in self.dims and self.is_longitude(d) and coords[d].dtype.kind in "fiu" else None
+                v = np.take(v, positions_of(mine[d], coords[d], what, d, turn=turn), axis)
             elif v.shape[axis] != sizes[d]:
                 raise ValueError(f"{what} has {v.shape[axis]} entries along dim {d!r}, the input has {sizes[d]}")
         order = [d for d in (self.sample_dim, *self.dims) if d in dims]
@@ -314,6 +316,13 @@ def turn_of(coord: np.ndarray) -> float:
     return float(np.abs(np.diff(coord)).min() * len(coord))  # the step over a cut is longer than the others
 
 
+def eastward(lon: Any, west: float, east: float) -> Any:
+    """Which longitudes lie between two meridians, ends included, going eastward; in any convention, all for a whole turn."""
+    rounding = 5e-5  # float32 keeps no more of a longitude
+    width = 360.0 if abs(east - west) >= 360 else (east - west) % 360
+    return (lon - west + rounding) % 360 <= width + 2 * rounding
+
+
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     if a.shape != b.shape:
         return False
@@ -322,8 +331,20 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.tolist() == b.tolist()
 
 
-def _match(have: np.ndarray, want: np.ndarray, dim: str, what: str) -> np.ndarray:
-    if want.dtype.kind == "f":
+def positions_of(
+    want: np.ndarray, have: np.ndarray, what: str, dim: str, *, turn: float | None = None, whose: str = "the input's"
+) -> np.ndarray:
+    """Where each of the labels `want` is among `have`, numbers within rounding and, on a circle, modulo a turn.
+
+    ValueError where some are not there: `what` lacks labels that are `whose`.
+    """
+    if _same(have, want):
+        return np.arange(len(want))
+    if turn is not None:
+        away = np.abs((have.astype(float) - want.astype(float)[:, None] + turn / 2) % turn - turn / 2)
+        at = away.argmin(1)
+        lost = away.min(1) > 1e-6 * turn
+    elif want.dtype.kind == "f":
         numbers = have.astype(float)
         order = numbers.argsort()
         right = np.searchsorted(numbers[order], want).clip(max=len(have) - 1)
@@ -336,5 +357,5 @@ def _match(have: np.ndarray, want: np.ndarray, dim: str, what: str) -> np.ndarra
         at = np.array([where.get(v, 0) for v in want.tolist()])
     if lost.any():
         missing = want[lost][:5].tolist()
-        raise ValueError(f"{what} lacks {int(lost.sum())} of the input's labels along dim {dim!r}, such as {missing}")
+        raise ValueError(f"{what} lacks {int(lost.sum())} of {whose} labels along dim {dim!r}, such as {missing}")
     return at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,9 +42,11 @@ def index_of(outputs: Axes, dim: str, where: Any) -> int:
         at = int(away.argmin())
         if np.isclose(away[at], 0, atol=1e-6 * abs(float(where)) + 1e-9):
             return at
-    elif labels.dtype.kind == "M" and not isinstance(where, float):
-        hit = np.flatnonzero(labels == date_of(where, dim))
-        if len(hit):
+    elif is_dates(labels) and not isinstance(where, float):
+        hit = np.flatnonzero(later(labels, where, dim) == 0)
+        if len(hit) > 1 and labels.dtype.kind == "M":  # a month, of days: its first
+            hit = np.flatnonzero(labels == date_of(where, dim))
+        if len(hit) == 1:
             return int(hit[0])
     else:
         names = labels.tolist()
@@ -58,9 +61,42 @@ def date_of(where: Any, dim: str) -> np.datetime64:
     try:
         return np.datetime64(where)
     except ValueError:
-        raise KeyError(
-            f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'"
-        ) from None
+        raise _no_date(where, dim) from None
+
+
+def is_dates(labels: np.ndarray) -> bool:
+    """Whether labels are dates, of NumPy or of another calendar (cftime)."""
+    return labels.dtype.kind == "M" or (labels.dtype == object and len(labels) > 0 and hasattr(labels[0], "calendar"))
+
+
+def later(labels: np.ndarray, value: Any, dim: str) -> np.ndarray:
+    """1 where a label lies after a value, -1 before, 0 at it, numbers within rounding; the date "2001-05" is the whole month."""
+    if labels.dtype.kind == "M":
+        value = date_of(value, dim)
+        labels = labels.astype(value.dtype)
+    elif is_dates(labels):
+        value = _parts(value, dim)
+        own = [tuple(label.timetuple()[: len(value)]) for label in labels]
+        return np.array([(k > value) - (k < value) for k in own])
+    found = (labels > value).astype(int) - (labels < value).astype(int)
+    near = labels.dtype.kind == "f" and np.isclose(
+        labels, value, 1e-6, 1e-9
+    )  # a float32 label of 0.1 is larger than 0.1
+    return np.where(near, 0, found)
+
+
+def _parts(date: Any, dim: str) -> tuple[int, ...]:
+    """Year, month, day, ... of a date of any calendar, as many as it says."""
+    if hasattr(date, "timetuple"):
+        return tuple(date.timetuple()[:6])
+    found = re.fullmatch(r"(\d{4})(?:-(\d\d))?(?:-(\d\d))?(?:[T ](\d\d))?(?::(\d\d))?(?::(\d\d))?", str(date))
+    if found is None:
+        raise _no_date(date, dim)
+    return tuple(int(part) for part in found.groups() if part is not None)
+
+
+def _no_date(where: Any, dim: str) -> KeyError:
+    return KeyError(f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'")
 
 
 def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None) -> Axes | None:

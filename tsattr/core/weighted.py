@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .axes import Array, Axes
-from .outputs import Value, axis_of, date_of, index_of
-
-_ROUNDING = 5e-5  # degrees: float32 keeps no more of a longitude
+from .axes import Array, Axes, eastward
+from .outputs import Value, axis_of, index_of, later
 
 
 @dataclass(frozen=True, init=False)
@@ -47,6 +45,10 @@ class _Weighted:
             axis = axis_of(outputs, d)
             inside = np.zeros(outputs.shape[axis], bool)
             if isinstance(where, tuple | slice):
+                if isinstance(where, slice) and where.step is not None:
+                    raise ValueError(
+                        f"{d}={where} of {self!r} has a step; a region is a stretch: slice({where.start}, {where.stop})"
+                    )
                 low, high = (where.start, where.stop) if isinstance(where, slice) else where
                 inside = _between(outputs, d, low, high, self)
             else:
@@ -70,20 +72,22 @@ class _Weighted:
 
 
 def _between(outputs: Axes, dim: str, low: Any, high: Any, region: Any) -> np.ndarray:
-    """True where the labels of an output axis lie between two, ends included; longitudes eastward from the first."""
+    """True where the labels of an output axis lie between two, ends included; longitudes eastward from the first.
+
+    None is the end of the axis.
+    """
     labels = np.asarray(outputs.coords.get(dim, np.arange(outputs.shape[axis_of(outputs, dim)])))
-    if labels.dtype.kind == "M":
-        low, high = date_of(low, dim), date_of(high, dim)
-        inside = (labels >= low) & (labels.astype(high.dtype) <= high)  # '2001-05' ends with the month
-    elif outputs.is_longitude(dim):
-        width = 360.0 if high - low >= 360 else (high - low) % 360
-        inside = (labels - low + _ROUNDING) % 360 <= width + 2 * _ROUNDING
-    else:
-        inside = (labels >= low) & (labels <= high)
-        if labels.dtype.kind == "f":  # float32 labels of 0.1 are larger than 0.1
-            inside = inside | np.isclose(labels, low, 1e-6, 1e-9) | np.isclose(labels, high, 1e-6, 1e-9)
-    if not outputs.is_longitude(dim) and low > high:
+    circle, two = outputs.is_longitude(dim), low is not None and high is not None
+    if circle and not two:
+        raise ValueError(f"{dim}=({low}, {high}) of {region!r} has one end, and a circle needs two; give (west, east)")
+    if not circle and two and low > high:
         raise ValueError(f"{dim}=({low}, {high}) of {region!r} runs backwards; give (low, high)")
+    if circle:
+        inside = eastward(labels, low, high)
+    else:
+        inside = np.ones(len(labels), bool)
+        inside &= True if low is None else later(labels, low, dim) >= 0
+        inside &= True if high is None else later(labels, high, dim) <= 0
     if not inside.any():
         raise ValueError(
             f"no entry of output axis {dim!r} lies in [{low}, {high}]; it runs {labels[0]} to {labels[-1]}"

@@ -6,12 +6,12 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from ..labels import in_order_of
 from . import shade
 from .maps import map_dims
 
@@ -339,22 +339,10 @@ def _longitudes(lon: np.ndarray, centre: float | None) -> tuple[np.ndarray, np.n
 
 
 def _placed(other: xr.DataArray, values: xr.DataArray, dims: tuple[Hashable, ...], name: str) -> xr.DataArray:
-    """`other` on the cells of `values`, whichever way its latitudes run and its longitudes are counted."""
-    for d in set(other.indexes) & set(values.indexes) - set(dims):
-        if not other.indexes[d].equals(values.indexes[d]):
-            raise ValueError(f"{name} and the map are labelled differently along {d!r}; select the same part of both")
-    for d in dims:
-        if d not in other.coords or d not in other.dims:
-            raise ValueError(f"{name} has dims {list(other.dims)} and needs a coordinate along {d!r}, as the map has")
-        # To what float32 keeps of a degree; only longitudes lie beyond 180.
-        mine, theirs = (pd.Index((a[d].values.astype(float) % 360).round(4) % 360) for a in (values, other))
-        at = theirs.get_indexer(mine)
-        if (at < 0).any():
-            raise ValueError(
-                f"{name} has no cell at {d} {values[d].values[at < 0][0]}, which the map has; select the same part of both"
-            )
-        other = other.isel({d: at}).assign_coords({d: values[d]})
-    return other
+    """`other` on the cells of `values`, in whichever order and convention it is."""
+    if lost := [d for d in dims if d not in other.indexes]:
+        raise ValueError(f"{name} has dims {list(other.dims)} and needs a coordinate along {lost[0]!r}, as the map has")
+    return in_order_of(values, other, name, "the map's")
 
 
 def _rolled(values: xr.DataArray, dim: Hashable, place: tuple[np.ndarray, np.ndarray]) -> xr.DataArray:
