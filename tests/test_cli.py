@@ -32,6 +32,19 @@ def emulator():
 def two():
     return lambda sst, z: sst.sum((1, 2)) + 3 * z.sum((1, 2)) / 2
 
+def total():
+    return lambda x: (x ** 2).flatten(1).sum(1)
+
+class Weighed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+    def forward(self, sst, z):
+        return self.scale[0] * sst.sum((1, 2)) + self.scale[1] * z.sum((1, 2))
+
+def weighed():
+    return Weighed()
+
 not_a_function = 3
 """
 
@@ -139,6 +152,59 @@ def test_several_variables_of_a_file(here):
     assert main(["report", "attribution.nc", "--out", "later.html"]) == 0
     now, later = ((here / name).read_text() for name in ("now.html", "later.html"))
     assert now.count("<img") == later.count("<img") > 3
+
+
+def test_compare_takes_a_record_to_fit_baselines_to(here):
+    months = xr.date_range("2001-01", periods=30, freq="MS")
+    rng = np.random.default_rng(0)
+    record = xr.DataArray(rng.normal(size=(30, 2, 3)), dims=("time", "lat", "lon"), coords={"time": months}, name="x")
+    record.to_netcdf("record.nc")
+    ta.climate.histories(record, lags=3)[0].rename(sample="start").to_netcdf("f.nc")
+    argv = [
+        "--input",
+        "f.nc",
+        "--dims",
+        "sample=start,lag,lat,lon",
+        "--model",
+        "own_model:total",
+        "--reference",
+        "record.nc",
+    ]
+    methods = ["--method", "IG=IntegratedGradients(Climatology)", "--method", "Saliency", "--fill", "Climatology"]
+    assert main(["compare", *argv, *methods, "--samples", "4"]) == 0
+
+
+def test_several_variables_with_a_fitted_baseline_in_the_wanted_precision(here, capsys):
+    x = xr.DataArray(np.arange(12.0).reshape(2, 2, 3), dims=("sample", "lat", "lon"))
+    xr.Dataset({"sst": x, "z": 2 * x.rename(lat="y", lon="x")}).to_netcdf("two.nc")
+    argv = ("--input", "two.nc", "--variable", "sst,z", "--model", "own_model:weighed")
+    assert run(*argv, "--method", "IntegratedGradients", "--baseline", "Samples", "--reference", "two.nc") == 0
+    with xr.open_dataset("attribution.nc") as ds:
+        assert ds.attribution_z.dtype == np.float32
+    assert run(*argv, "--method", "InputXGradient", "--dtype", "float64") == 2  # its weights are float32
+    assert "float64" in capsys.readouterr().err
+    assert run(*argv, "--plot", "p.png") == 2
+    assert "several variables" in capsys.readouterr().err
+
+
+def test_targets_within_targets_and_unknown_ones(here, capsys):
+    assert (
+        run("--outputs", "class=N,S", "--target", "Difference(Output('N'), Output('S'))", "--method", "Saliency") == 0
+    )
+    with xr.open_dataset("attribution.nc") as ds:
+        assert (ds.attribution == 2).all()
+    assert run("--target", "Regin(lat=(0, 1))") == 2
+    assert "--target knows Region, Output" in capsys.readouterr().err
+
+
+def test_one_variable_of_a_file_of_truths(here, capsys):
+    y = xr.DataArray(np.zeros((3, 2)), dims=("sample", "class"), coords={"class": ["N", "S"]}, attrs={"units": "mV"})
+    xr.Dataset({"y": y, "other": y}).to_netcdf("y.nc")
+    assert run("--outputs", "y.nc", "--target", "S") == 2
+    assert "choose one with --outputs y.nc:NAME" in capsys.readouterr().err.replace("\n", " ")
+    assert run("--outputs", "y.nc:y", "--target", "S") == 0
+    with xr.open_dataset("attribution.nc") as ds:
+        assert ds.attribution.units == "mV"
 
 
 def test_dims_that_do_not_fit_are_named(here, capsys):

@@ -422,7 +422,7 @@ def plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     return out
 
 
-def in_order_of(like: xr.DataArray, values: xr.DataArray, what: str, whose: str = "the input's") -> xr.DataArray:
+def in_order_of(like: xr.DataArray, values: Any, what: str, whose: str = "the input's") -> Any:
     """The entries of `values` that belong to the labels of `like`, in its order, along the dims that both label.
 
     Numbers match within rounding, longitudes modulo a turn. ValueError where `what` lacks labels that are `whose`.

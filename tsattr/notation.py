@@ -63,6 +63,8 @@ TARGETS = {
         targets.Margin,
         targets.Predicted,
         targets.Divergence,
+        targets.Difference,
+        targets.RootMeanSquare,
     )
 }
 GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}
@@ -100,7 +102,7 @@ def object_of(
 ) -> Any:
     """The object that ``Name(key=value, ...)`` stands for; nothing is evaluated.
 
-    Names are from `known`, values are literals, or baselines and groups written in the same way. `more` are settings made
+    Names are from `known`, values are literals, or baselines, groups and targets written in the same way. `more` are settings made
     elsewhere, `default` those for what the text leaves open, where the object must be given such a setting.
 
     >>> object_of("Blur(time='50ms')", BASELINES, "--baseline")
@@ -117,6 +119,8 @@ def object_of(
             raise UsageError(
                 f"{option} {name} is fitted to data: name a file of training-like samples with --reference"
             )
+        if hasattr(reference, "data_vars"):
+            return {str(v): kind.fit(reference[v], **settings) for v in reference.data_vars}
         return kind.fit(reference, **settings)
     try:
         given = inspect.signature(kind).bind_partial(*values, **settings, **more).arguments
@@ -145,13 +149,13 @@ def _call(text: str, option: str) -> tuple[str, ast.Call]:
 
 
 def _value(node: ast.expr, option: str, reference: Any) -> Any:
-    """A literal, or a baseline or group."""
-    inner, text = BASELINES | GROUPS, ast.unparse(node)
+    """A literal, or a baseline, group or target."""
+    inner, text = BASELINES | GROUPS | TARGETS, ast.unparse(node)
     if isinstance(node, ast.Name | ast.Call) and text.split("(")[0] in inner:
         return object_of(text, inner, option, reference)
     try:
         return ast.literal_eval(node)
     except ValueError:
         raise UsageError(
-            f"{option} takes plain values and the baselines and groups {', '.join(inner)}; got {text!r}"
+            f"{option} takes plain values and the baselines, groups and targets {', '.join(inner)}; got {text!r}"
         ) from None

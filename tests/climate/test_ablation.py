@@ -390,7 +390,9 @@ def test_named_targets_are_matched_by_their_names():
     assert expected.rmse.sel(case="intact").values.tolist() == [0, 0]
     found = ablation(model, x, truth[::-1], **settings)
     xr.testing.assert_allclose(found.sel(target=list(places)), expected)
-    with pytest.raises(ValueError, match=r"the model lacks 1 of y's labels along dim 'target', such as \['elsewhere'\]"):
+    with pytest.raises(
+        ValueError, match=r"the model lacks 1 of y's labels along dim 'target', such as \['elsewhere'\]"
+    ):
         ablation(model, x, truth.assign_coords(target=["here", "elsewhere"]), **settings)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -358,3 +359,18 @@ def test_a_refused_update_leaves_the_pool_as_it_was():
     with pytest.raises(ValueError, match="labels for"):
         pool.update(a, ["x"] * 9)
     xr.testing.assert_identical(pool.update(a).result(), Pool(3).update(a).result())
+
+
+def test_conditions_may_be_missing_in_any_way():
+    maps = xr.DataArray(np.arange(4.0)[:, None], dims=("sample", "lat"))
+    for by in (
+        ["a", None, "a", "b"],
+        np.array(["a", np.nan, "a", "b"], dtype=object),
+        pd.array(["a", pd.NA, "a", "b"], dtype="string"),
+        pd.Series(["a", pd.NaT, "a", "b"]),
+    ):
+        found = Pool(blocks=1).update(maps, by=by).result()
+        assert found["mean"].sel(condition="a").item() == 1
+        assert found["samples"].values[:, 0].tolist() == [4, 2, 1]
+    with pytest.raises(ValueError, match=r"by is called 'lat', as a dim of the maps is; give by.rename"):
+        Pool().update(maps, by=xr.DataArray(["a"] * 4, dims="sample", name="lat"))

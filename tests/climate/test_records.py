@@ -206,3 +206,12 @@ def test_labels_are_groups():
     assert names["seasons"] == ["DJF", "JJA", "MAM", "SON"]
     assert names["rings"] == ["0..2000km", "2000..100000km"]
     assert names["regions by lag"] == ["a/-3..-1month", "a/-1..0month", "b/-3..-1month", "b/-1..0month"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_decimal_years_are_evenly_spaced_in_any_precision(dtype):
+    years = (1970 + np.arange(50) / 12).astype(dtype)
+    x, _ = c.histories(record(years), lags=3)
+    assert x.sizes["sample"] == 48
+    with pytest.raises(ValueError, match=r"not evenly spaced: .*field.reindex\(time=...\)"):
+        c.histories(record(years).drop_isel(time=20), lags=3)

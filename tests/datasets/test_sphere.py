@@ -221,7 +221,7 @@ def test_the_truth_follows_the_labels_and_not_the_batch(field, ds):
     assert found.dims == flipped.dims
     xr.testing.assert_identical(found.transpose(*ds.truth.dims).sel(lat=ds.lat, lon=ds.lon), ds.truth)
     xr.testing.assert_identical(field.truth(ds.x[2:3]), ds.truth[2:3])
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="the field lacks"):
         field.truth(ds.x.assign_coords(lon=ds.lon + 1))
     with pytest.raises(ValueError, match="dims"):
         field.truth(ds.x.isel(lat=0))

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
             groups=groups,
             blocks=args.blocks,
             budget=args.budget,
-            reference=reference,
+            reference=reference if (args.sample_dim or "sample") in getattr(reference, "dims", ["sample"]) else None,
             progress=sys.stderr.isatty(),
             **options.settings(args, x),
         )

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
     x = options.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
-        raise UsageError("--plot draws an array; for a table use --report")
+        raise UsageError("--plot draws one array; for a table or several variables use --report")
     method = _method(args, x)
     net = model.load(args)
     settings = options.settings(args, x)

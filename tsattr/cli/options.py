@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 import warnings
@@ -42,7 +43,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--outputs",
-        help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels. Or a NetCDF file or Zarr store like the outputs, such as the truth, whose labels and units are taken",
+        help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels. Or a NetCDF file or Zarr store like the outputs, such as the truth, whose labels and units are taken: truth.nc, or truth.nc:name of one variable of several",
     )
 
 
@@ -91,7 +92,7 @@ def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
 def _target(text: str | None) -> Any:
     if text is None:
         return None
-    if "(" in text and text.split("(")[0].strip() in TARGETS:
+    if re.fullmatch(r"[A-Z]\w*\s*\(.*\)", text.strip(), re.DOTALL):
         return object_of(text, TARGETS, "--target")
     return int(text) if text.lstrip("-").isdigit() else text
 
@@ -99,15 +100,25 @@ def _target(text: str | None) -> Any:
 def _outputs(args: argparse.Namespace, known: Any) -> Any:
     if args.outputs is None:
         return None
-    if Path(args.outputs).suffix in _LABELLED:
-        from ..io import read_input
-
-        like = read_input(args.outputs)
+    file, _, variable = args.outputs.rpartition(":") if ":" in args.outputs else (args.outputs, "", None)
+    if Path(file).suffix in _LABELLED:
+        like = _truth_like(file, variable)
         return like.rename({old: new for old, new in _roles(args).items() if old in like.dims})
     axes = (axis.strip().partition("=") for axis in args.outputs.split(";"))
     return {
         name: labels.split(",") if labels else known[name].values if name in known else None for name, _, labels in axes
     }
+
+
+def _truth_like(file: str, variable: str | None) -> Any:
+    from ..io import read_input
+
+    try:
+        return read_input(file, variable=variable)
+    except ValueError as error:
+        if variable is None and "choose one with variable=" in str(error):
+            raise UsageError(f"{str(error).split(': choose')[0]}: choose one with --outputs {file}:NAME") from error
+        raise
 
 
 def _roles(args: argparse.Namespace) -> dict[str, str]:
@@ -148,7 +159,13 @@ def read(path: str, args: argparse.Namespace) -> Any:
         band=_band(args.band),
     )
     x = in_samples(x, args)
-    return x.astype(args.dtype) if isinstance(x, xr.DataArray) and x.dtype.kind == "f" else x
+    if isinstance(x, xr.Dataset):
+        return x.map(_cast, keep_attrs=True, dtype=args.dtype)
+    return _cast(x, args.dtype) if isinstance(x, xr.DataArray) else x
+
+
+def _cast(x: xr.DataArray, dtype: str) -> xr.DataArray:
+    return x.astype(dtype) if x.dtype.kind == "f" else x
 
 
 def _band(text: str | None) -> tuple[float | None, float | None] | None:

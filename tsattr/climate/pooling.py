@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -216,7 +217,10 @@ class Pool:
         name = str(getattr(by, "name", None) or "condition")
         if self.by not in (None, name) or (self.by is None and self.samples):
             raise ValueError(f"by is called {name!r}, the condition of the earlier samples {self.by!r}; keep to one")
-        labels = np.array(["" if v is None or v != v else str(v) for v in np.asarray(by).tolist()])
+        if name in maps.dims:
+            raise ValueError(f"by is called {name!r}, as a dim of the maps is; give by.rename(...)")
+        given = np.asarray(by, dtype=object)
+        labels = np.array([str(v) if known else "" for v, known in zip(given, pd.notnull(given))], dtype=str)
         if len(labels) != len(maps):
             raise ValueError(f"by has {len(labels)} labels for {len(maps)} samples; give one for each")
         if _ALL in labels:

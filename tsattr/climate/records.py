@@ -96,19 +96,16 @@ def step_unit(field: Any, dim: str) -> str | None:
     if (months == months[0]).all() and months[0] > 0:
         return {1: "month", 12: "year"}.get(int(months[0]))
     usual = np.sort(steps)[len(steps) // 2]
-    odd = steps != usual if dates else ~np.isclose(steps, usual, rtol=1e-3)
+    # Decimal years in float32 are rounded to an hour.
+    odd = steps != usual if dates else ~np.isclose(steps, usual, 1e-3, 4 * np.spacing(abs(time.values).max()))
     if odd.any():
         if (usual_months := np.median(months)) and (
             months == usual_months
         ).mean() > 0.5:  # of uneven length by themselves
             odd = months != usual_months
-        raise _uneven(
-            time,
-            odd,
-            "is not evenly spaced",
-            f"fill the gap with NaN, such as field.resample({dim}='MS').asfreq() or field.reindex({dim}=...), or cut the pieces "
-            "apart",
-        )
+        whole = f"field.resample({dim}='MS').asfreq()" if dates else f"field.reindex({dim}=...)"
+        mend = f"fill the gap with NaN, such as {whole}, or cut the pieces apart"
+        raise _uneven(time, odd, "is not evenly spaced", mend)
     if not dates:
         return None
     hours = usual / np.timedelta64(1, "h") if time.dtype.kind == "M" else usual.total_seconds() / 3600

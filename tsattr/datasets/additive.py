@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from .benchmark import check_sizes, in_order_of
+from ..labels import in_order_of
+from .benchmark import check_sizes
 from .covariance import NormalStates
 
 Floats = NDArray[np.float64]
@@ -124,11 +125,11 @@ class AdditiveField:
 
         Raises
         ------
-        KeyError, ValueError
+        ValueError
             Labels or dims that the field does not have.
         """
         b = baseline if isinstance(baseline, xr.DataArray) else xr.DataArray(float(baseline))
-        b = in_order_of(x, b, self.cells.dims)
+        b = in_order_of(x, b, "the baseline")
         found = self._labelled(self._contributions(x) - self._contributions(b, like=x), x)
         found.attrs["baseline"] = "given state" if b.ndim else f"{b.item():g}"
         return found
@@ -231,7 +232,7 @@ class AdditiveField:
         lacking = [d for d in self.cells.dims if d not in x.dims]
         if lacking:
             raise ValueError(f"states have the field's dims {list(self.cells.dims)}, got {list(x.dims)}")
-        return in_order_of(x, values, self.cells.dims)
+        return in_order_of(x, values, "the field")
 
     def _contributions(self, x: xr.DataArray, like: xr.DataArray | None = None) -> xr.DataArray:
         """c_i(x_i), without the weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,3 @@ def as_dataset(x: Floats, variables: Mapping[str, tuple[NDArray[Any], str]], **a
 def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x))."""
     return 1 / (1 + np.exp(-x))
-
-
-def in_order_of(x: xr.DataArray, values: Any, dims: Iterable[Hashable]) -> Any:
-    """The entries of `values` that belong to the labels of `x` along some dims, in the order of `x`; KeyError where there is none."""
-    return values.sel({d: x[d] for d in dims if d in values.dims and d in x.coords and d in values.coords})

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..climate.records import step_unit
 from ..climate.regions import area_weights
-from .benchmark import check_sizes, in_order_of
+from ..labels import in_order_of
+from .benchmark import check_sizes
 from .covariance import PACIFIC, blob, checked_mask, great_circle_correlation, grid_cells, square_root
 
 Floats = NDArray[np.float64]
@@ -147,10 +148,9 @@ class LinearInverseModel:
         DataArray
             float64, the dims of `x`, then ``lead``.
         """
-        space = self.cells.dims
-        b = in_order_of(x, baseline, space) if isinstance(baseline, xr.DataArray) else baseline
+        b = in_order_of(x, baseline, "the baseline") if isinstance(baseline, xr.DataArray) else baseline
         with xr.set_options(arithmetic_join="exact"):
-            found = (x.astype(np.float64) - b) * in_order_of(x, self.rows(target, leads), space)
+            found = (x.astype(np.float64) - b) * in_order_of(x, self.rows(target, leads), "the field")
         if "lag" in x.dims:
             lags = x["lag"].variable  # without labels, their numbers
             last = xr.DataArray(lags == lags.max())

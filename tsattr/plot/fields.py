@@ -70,7 +70,10 @@ def world(
         raise ValueError("an interval has two ends: give low= and high=, or neither")
     y, x = map_dims(values)
     if not {y, x} <= set(values.coords):
-        raise ValueError(f"a map needs coordinates along {y!r} and {x!r}; it has {list(values.coords)}")
+        raise ValueError(
+            f"a map needs coordinates along {y!r} and {x!r}, it has {list(values.coords)}; give values.assign_coords(...), and a "
+            "curvilinear grid cell numbers, or interpolated to a regular one"
+        )
     place = _longitudes(values[x].values, centre)
     named = {"low": low, "high": high, "region": region}
     low, high, region = (
