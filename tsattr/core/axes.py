@@ -340,17 +340,17 @@ def positions_of(
     """
     if _same(have, want):
         return np.arange(len(want))
-    if turn is not None:
-        away = np.abs((have.astype(float) - want.astype(float)[:, None] + turn / 2) % turn - turn / 2)
-        at = away.argmin(1)
-        lost = away.min(1) > 1e-6 * turn
-    elif want.dtype.kind == "f":
-        numbers = have.astype(float)
+    if turn is not None or want.dtype.kind == "f":
+        numbers, aims = have.astype(float), want.astype(float)
+        if turn is not None:
+            aims = aims % turn
+            numbers = (numbers % turn + [[-turn], [0.0], [turn]]).ravel()
         order = numbers.argsort()
-        right = np.searchsorted(numbers[order], want).clip(max=len(have) - 1)
+        right = np.searchsorted(numbers[order], aims).clip(max=len(numbers) - 1)
         sides = order[np.stack([(right - 1).clip(min=0), right])]
-        at = np.take_along_axis(sides, np.abs(numbers[sides] - want).argmin(0)[None], 0)[0]
-        lost = ~np.isclose(numbers[at], want, rtol=1e-6, atol=1e-9)
+        at = np.take_along_axis(sides, np.abs(numbers[sides] - aims).argmin(0)[None], 0)[0]
+        lost = ~np.isclose(numbers[at], aims, rtol=1e-6, atol=1e-9 if turn is None else 1e-6 * turn)
+        at = at % len(have)
     else:
         where = {v: i for i, v in enumerate(have.tolist())}
         lost = np.array([v not in where for v in want.tolist()], dtype=bool)

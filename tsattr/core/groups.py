@@ -27,9 +27,10 @@ class Windows:
     """Windows along the named dims; a dim that is not named is taken whole.
 
     ``Windows(time="200ms", step="100ms", lead=1)``: an int counts cells, a string with a unit is an extent along the
-    coordinate. Windows start at 0, step, 2 step, ... and end with the first that reaches the end of the dim, cut short
-    there if it must be; they count from the low end of a coordinate of numbers or dates, whichever way it is stored. None leaves a cell out and none wraps, except along a dim that is periodic (a full circle of
-    longitude, or a coordinate whose `modulo` attribute is its span): there they start at the cell nearest after 0 of the
+    coordinate. Windows start at 0, step, 2 step, ... and end with the first that reaches the end of the dim, cut
+    short there if it must be; they count from the low end of a coordinate of numbers or dates, whichever way it is
+    stored. None leaves a cell out and none wraps, except along a dim that is periodic (a full circle of longitude, or
+    a coordinate whose `modulo` attribute is its span): there they start at the cell nearest after 0 of the
     coordinate, wherever the grid is cut, one every step of one whole turn; without overlap the last ends where the
     first starts.
 

@@ -79,9 +79,8 @@ def later(labels: np.ndarray, value: Any, dim: str) -> np.ndarray:
         own = [tuple(label.timetuple()[: len(value)]) for label in labels]
         return np.array([(k > value) - (k < value) for k in own])
     found = (labels > value).astype(int) - (labels < value).astype(int)
-    near = labels.dtype.kind == "f" and np.isclose(
-        labels, value, 1e-6, 1e-9
-    )  # a float32 label of 0.1 is larger than 0.1
+    # A float32 label of 0.1 is larger than 0.1.
+    near = labels.dtype.kind == "f" and np.isclose(labels, value, 1e-6, 1e-9)
     return np.where(near, 0, found)
 
 
