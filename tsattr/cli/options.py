@@ -102,23 +102,21 @@ def _outputs(args: argparse.Namespace, known: Any) -> Any:
         return None
     file, _, variable = args.outputs.rpartition(":") if ":" in args.outputs else (args.outputs, "", None)
     if Path(file).suffix in _LABELLED:
-        like = _truth_like(file, variable)
-        return like.rename({old: new for old, new in _roles(args).items() if old in like.dims})
+        return _called(_like_outputs(file, variable), args)
     axes = (axis.strip().partition("=") for axis in args.outputs.split(";"))
     return {
         name: labels.split(",") if labels else known[name].values if name in known else None for name, _, labels in axes
     }
 
 
-def _truth_like(file: str, variable: str | None) -> Any:
+def _like_outputs(file: str, variable: str | None) -> Any:
     from ..io import read_input
+    from ..io.files import SeveralVariables
 
     try:
         return read_input(file, variable=variable)
-    except ValueError as error:
-        if variable is None and "choose one with variable=" in str(error):
-            raise UsageError(f"{str(error).split(': choose')[0]}: choose one with --outputs {file}:NAME") from error
-        raise
+    except SeveralVariables as error:
+        raise UsageError(f"{file} holds {', '.join(error.names)}: choose one with --outputs {file}:NAME") from error
 
 
 def _roles(args: argparse.Namespace) -> dict[str, str]:
@@ -127,15 +125,20 @@ def _roles(args: argparse.Namespace) -> dict[str, str]:
     return {(name or role).strip(): role.strip() for role, _, name in parts}
 
 
+def _called(x: Any, args: argparse.Namespace) -> Any:
+    """Labelled data with its dims called as --dims calls them, those that it has."""
+    return x.rename({old: new for old, new in _roles(args).items() if old != new and old in x.dims})
+
+
 def read_reference(path: str, args: argparse.Namespace) -> Any:
     """A file of reference data: samples like the input's, or a record that has other dims, as it is."""
     from ..io import read_input
 
-    if args.dims and Path(path).suffix in _LABELLED:
-        found = read_input(path, variable=_variables(args))
-        if not set(_roles(args)) <= set(map(str, found.dims)):
-            return found
-    return read(path, args)
+    if not args.dims or Path(path).suffix not in _LABELLED:
+        return read(path, args)
+    found = read_input(path, variable=_variables(args))
+    record = not set(_roles(args)) <= set(map(str, found.dims))
+    return found if record else _as_asked(_called(found, args), args)
 
 
 def _variables(args: argparse.Namespace) -> Any:
@@ -158,6 +161,11 @@ def read(path: str, args: argparse.Namespace) -> Any:
         resample=args.resample,
         band=_band(args.band),
     )
+    return _as_asked(x, args)
+
+
+def _as_asked(x: Any, args: argparse.Namespace) -> Any:
+    """In samples and of the dtype that the options say."""
     x = in_samples(x, args)
     if isinstance(x, xr.Dataset):
         return x.map(_cast, keep_attrs=True, dtype=args.dtype)

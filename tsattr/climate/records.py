@@ -99,10 +99,9 @@ def step_unit(field: Any, dim: str) -> str | None:
     # Decimal years in float32 are rounded to an hour.
     odd = steps != usual if dates else ~np.isclose(steps, usual, 1e-3, 4 * np.spacing(abs(time.values).max()))
     if odd.any():
-        if (usual_months := np.median(months)) and (
-            months == usual_months
-        ).mean() > 0.5:  # of uneven length by themselves
-            odd = months != usual_months
+        apart = np.median(months)
+        if apart and (months == apart).mean() > 0.5:  # months, whose lengths differ by themselves
+            odd = months != apart
         whole = f"field.resample({dim}='MS').asfreq()" if dates else f"field.reindex({dim}=...)"
         mend = f"fill the gap with NaN, such as {whole}, or cut the pieces apart"
         raise _uneven(time, odd, "is not evenly spaced", mend)

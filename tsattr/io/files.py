@@ -20,6 +20,14 @@ class MissingFile(FileNotFoundError, ValueError):
     """A file or folder that should be there is not."""
 
 
+class SeveralVariables(ValueError):
+    """A file holds `names`, and which of them is meant was not said, or said wrongly."""
+
+    def __init__(self, path: Path, names: list[str], variable: str | None) -> None:
+        super().__init__(f"{path} holds the variables {names}: choose one with variable=, got {variable!r}")
+        self.names = names
+
+
 class CannotWrite(OSError, ValueError):
     """A result cannot be written; nothing was left behind."""
 
@@ -190,7 +198,7 @@ def _choose(names: list[str], variable: str | None, path: Path) -> str:
     if variable is None and len(names) == 1:
         return names[0]
     if variable not in names:
-        raise ValueError(f"{path} holds the variables {sorted(names)}: choose one with variable=, got {variable!r}")
+        raise SeveralVariables(path, sorted(names), variable)
     return variable
 
 

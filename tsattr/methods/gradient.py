@@ -16,9 +16,8 @@ from ..core.engine import Moments, Samples
 from ..core.results import EVENT, Field, affordable, check_count, completeness
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
-_LONG = (
-    2**16
-)  # cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold
+# Cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold.
+_LONG = 2**16
 
 
 def _gradients_at_x(samples: Samples) -> Tensor:
@@ -66,8 +65,8 @@ class Saliency:
 class InputXGradient:
     """The input times its gradient: ``x_i df/dx_i``.
 
-    Integrated gradients with a zero baseline for functions of degree one; elsewhere its first-order guess: it has no baseline
-    of its own, and what speaks against zero as one speaks against it. Shrikumar et al., 2016.
+    Integrated gradients with a zero baseline for functions of degree one; elsewhere its first-order guess. So it warns where
+    a zero baseline would. Shrikumar et al., 2016.
 
     Examples
     --------
