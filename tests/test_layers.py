@@ -34,6 +34,7 @@ LAYERS = [
         "pipelines",
         "origins",
         "linear",
+        "trials",
     },
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
     {"cli", "notation", "demo", "__main__"},

@@ -59,6 +59,7 @@ def compare(
     batch_size: int | str = "auto",
     device: Any = None,
     autocast: Any = None,
+    check: bool = True,
     seed: int = 0,
     progress: bool | Callable[[int, int], None] = False,
 ) -> xr.Dataset:
@@ -72,7 +73,7 @@ def compare(
 
     Parameters
     ----------
-    model, x, target, outputs, dims, sample_dim, valid, context, batch_size, device, autocast, seed, progress
+    model, x, target, outputs, dims, sample_dim, valid, context, batch_size, device, autocast, check, seed, progress
         As in :func:`tsattr.explain`.
     methods
         Methods by name; also results of `explain`, and attributions as DataArrays like `x`.
@@ -132,6 +133,7 @@ def compare(
         "batch_size": batch_size,
         "device": device,
         "autocast": autocast,
+        "check": check,
         "seed": seed,
     }
     call = Call.of(model, x, **settings)

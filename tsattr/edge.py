@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from . import labels, models
+from . import labels, models, trials
 from .core import targets as core_targets
 from .core.axes import Axes
 from .core.engine import Engine, Samples, untouched
@@ -47,6 +47,7 @@ class Call:
     autocast: torch.dtype | None
     seed: int
     along: str | None = None
+    check: bool = True
     units: str = ""
     names: list[str] = field(default_factory=list)
     classes: list[Any] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Call:
         batch_size: int | str = "auto",
         device: Any = None,
         autocast: Any = None,
+        check: bool = True,
         seed: int = 0,
         along: str | None = None,
     ) -> Call:
@@ -96,6 +98,7 @@ class Call:
             mixed,
             int(seed),
             along,
+            check,
             units if all(map(core_targets.keeps_units, wanted)) else "",
         )
 
@@ -166,6 +169,8 @@ class Call:
                 advance=advance,
                 expect=expect,
             )
+            if self.check:
+                trials.check(self, engine)
             yield engine
 
     def chunks(

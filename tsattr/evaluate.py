@@ -37,6 +37,7 @@ def evaluate(
     batch_size: int | str = "auto",
     device: Any = None,
     autocast: Any = None,
+    check: bool = True,
     seed: int = 0,
     progress: bool | Callable[[int, int], None] = False,
 ) -> xr.Dataset:
@@ -49,7 +50,7 @@ def evaluate(
 
     Parameters
     ----------
-    model, x, target, outputs, dims, sample_dim, valid, context, batch_size, device, autocast, seed, progress
+    model, x, target, outputs, dims, sample_dim, valid, context, batch_size, device, autocast, check, seed, progress
         As in :func:`tsattr.explain`, and as `ds` was made.
     ds
         What `explain` returned for `x`, or any attribution as a DataArray like `x`.
@@ -114,6 +115,7 @@ def evaluate(
         batch_size=batch_size,
         device=device,
         autocast=autocast,
+        check=check,
         seed=seed,
     )
     trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)

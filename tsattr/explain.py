@@ -43,6 +43,7 @@ def explain(
     batch_size: int | str = "auto",
     device: Any = None,
     autocast: Any = None,
+    check: bool = True,
     seed: int | Sequence[int] = 0,
     progress: bool | Callable[[int, int], None] = False,
     dry_run: bool = False,
@@ -88,6 +89,8 @@ def explain(
         Where to run; by default where the module's parameters are. A module elsewhere is moved and moved back.
     autocast
         "bfloat16", "float16" or a torch dtype for mixed precision; None for none.
+    check
+        False spares the trials that a call makes of its model on a few samples: see `tsattr.trials`.
     seed
         Seed of all draws; they depend on it and on the sample (by coordinate value, else position) alone. Several seeds
         give the mean of as many runs and their agreement, as the members of an ensemble do.
@@ -149,6 +152,7 @@ def explain(
         "batch_size": batch_size,
         "device": device,
         "autocast": autocast,
+        "check": check,
     }
     runs = ensemble.runs(model, seed)
     if len(runs) > 1:
