@@ -61,7 +61,7 @@ KNOWN_BEFORE = {
     "integers as torch": ({"x": torch.ones(2, 3, 4, dtype=torch.int64)}, TypeError, "x has dtype int64; .* floating-point"),
     "strings": ({"x": xr.DataArray([["a"]], dims=("sample", "time"))}, TypeError, "x has dtype <U1; .* a DataFrame for categories"),
     "complex": ({"x": X * 1j}, TypeError, "x has dtype complex128; attribution needs floating-point cells"),
-    "bfloat16": ({"x": torch.ones(2, 2, 3, dtype=torch.bfloat16)}, TypeError, "bfloat16 input: give float32 and autocast='bfloat16'"),
+    "bfloat16": ({"x": torch.ones(2, 2, 3, dtype=torch.bfloat16)}, TypeError, "x is bfloat16, which numpy does not have: give x.float"),
     "infinite": ({"x": X.where(X.sample != "b", np.inf)}, ValueError, r"infinite values, in sample b; .* x.where\(np.isfinite\(x\)\)"),
     "duplicated columns": (
         {"x": pd.DataFrame([[1.0, 2.0]], columns=["a", "a"])},
@@ -198,6 +198,16 @@ KNOWN_BEFORE = {
         {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 3))},
         TypeError,
         r"x is float64, the model's parameters are float32; give x.astype\('float32'\), or convert the model",
+    ),
+    "a bfloat16 model": (
+        {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 3)).bfloat16()},
+        TypeError,
+        r"parameters are bfloat16; give the model in float64, model.to\(torch.float64\), or x as float32 with autocast='bfloat16'",
+    ),
+    "float64 for a float32 model under autocast": (
+        {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 3)), "autocast": "bfloat16"},
+        TypeError,
+        r"x is float64, the model's parameters are float32; give x.astype\('float32'\)",
     ),
     "no rows": ({"batch_size": 0}, ValueError, "batch_size is 'auto' or a number of rows of at least 1, got 0"),
     "half a row": ({"batch_size": 2.5}, ValueError, "batch_size is 'auto' or .* got 2.5"),

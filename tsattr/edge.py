@@ -83,8 +83,7 @@ class Call:
             raise TypeError(f"seed is a whole number, got {seed!r}")
         place = models.place(device, wrapped.module, inputs)
         mixed = _autocast(autocast)
-        if mixed is None:
-            models.check_dtype(wrapped.module, inputs)
+        models.check_dtype(wrapped.module, inputs, mixed=mixed is not None)
         return cls(
             inputs,
             wrapped,

@@ -268,7 +268,9 @@ def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.Dat
     elif isinstance(x, np.ndarray | Tensor):
         if isinstance(x, Tensor):
             if x.dtype == torch.bfloat16:
-                raise TypeError("bfloat16 input: give float32 and autocast='bfloat16'")
+                raise TypeError(
+                    "x is bfloat16, which numpy does not have: give x.float(), and autocast='bfloat16' for a model of it"
+                )
             x = x.detach().cpu().numpy()
         names = ("sample", *(f"dim_{i}" for i in range(1, x.ndim))) if dims is None else tuple(dims)
         if len(names) != x.ndim:

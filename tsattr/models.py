@@ -305,19 +305,21 @@ def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device
         ) from error
 
 
-def check_dtype(module: nn.Module | None, inputs: Inputs) -> None:
-    """TypeError where an input's dtype is not that of the module's parameters."""
+def check_dtype(module: nn.Module | None, inputs: Inputs, *, mixed: bool = False) -> None:
+    """TypeError where an input's dtype is not that of the module's parameters; mixed precision bridges all but float64."""
     if module is None:
         return
     theirs = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
     for v in inputs.variables:
         mine = getattr(torch, str(v.array.dtype))
-        if theirs and mine not in theirs:
-            name = str(next(iter(theirs))).removeprefix("torch.")
+        bridged = mixed and torch.float64 not in theirs | {mine}
+        if theirs and mine not in theirs and not bridged:
+            names = sorted(str(t).removeprefix("torch.") for t in theirs)
             what = "x" if v.name is None else f"variable {v.name!r}"
-            fix = f"x.astype({name!r})"
+            fix = f"x.astype({names[-1]!r}), or convert the model: model.to(torch.{v.array.dtype})"
             if inputs.codes is not None:  # whatever its columns are
-                what, fix = "a DataFrame", f"x.to_numpy({name!r})"
-            raise TypeError(
-                f"{what} is {v.array.dtype}, the model's parameters are {name}; give {fix}, or convert the model"
-            )
+                what, fix = "a DataFrame", f"x.to_numpy({names[-1]!r}), or model.double()"
+            if names[-1] not in ("float16", "float32", "float64"):  # no dtype of numpy's
+                single = "" if mine == torch.float32 else "x as float32 with "
+                fix = f"the model in {v.array.dtype}, model.to(torch.{v.array.dtype}), or {single}autocast='bfloat16'"
+            raise TypeError(f"{what} is {v.array.dtype}, the model's parameters are {' and '.join(names)}; give {fix}")

@@ -56,6 +56,15 @@ def test_input_dataset_of_one_variable_needs_no_name(tmp_path):
     xr.testing.assert_identical(read_input(tmp_path / "d.nc"), signal().rename("ecg"))
 
 
+@pytest.mark.parametrize("ending", ["nc4", "NC", "Nc4", "cdf", "ZARR"])
+def test_endings_in_use_for_netcdf_and_zarr_are_known(tmp_path, ending):
+    if ending == "ZARR":
+        pytest.importorskip("zarr")
+    write_result(xr.Dataset({"ecg": signal()}), tmp_path / f"d.{ending}")
+    assert (tmp_path / f"d.{ending}").is_dir() == (ending == "ZARR")
+    xr.testing.assert_identical(read_input(tmp_path / f"d.{ending}"), signal().rename("ecg"))
+
+
 def test_dims_of_a_dataset_are_laid_out_and_renamed(tmp_path):
     ds = xr.Dataset({"sst": (("time", "lat", "lon"), np.arange(24.0).reshape(2, 3, 4)), "depth": ("lat", np.zeros(3))})
     write_netcdf(ds, tmp_path / "d.nc")

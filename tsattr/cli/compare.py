@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from ..compare import compare
+from ..io.files import kind_of
 from ..notation import BASELINES, GROUPS, METHODS, UsageError, named, object_of
 from ..verdict import Standing
 from . import model, options
@@ -119,7 +120,7 @@ def _truth(args: argparse.Namespace, x: Any) -> xr.DataArray:
     from ..io import read_input
 
     dims = None
-    if Path(args.truth).suffix in (".npy", ".npz"):
+    if kind_of(args.truth) in (".npy", ".npz"):
         dims = args.dims.split(",") if args.dims else list(getattr(x, "dims", []))
     truth = read_input(args.truth, dims=dims, variable=args.truth_variable)
     name = args.sample_dim or "sample"

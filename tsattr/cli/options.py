@@ -14,6 +14,7 @@ from typing import Any
 
 import xarray as xr
 
+from ..io.files import kind_of
 from ..notation import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
@@ -101,7 +102,7 @@ def _outputs(args: argparse.Namespace, known: Any) -> Any:
     if args.outputs is None:
         return None
     file, _, variable = args.outputs.rpartition(":") if ":" in args.outputs else (args.outputs, "", None)
-    if Path(file).suffix in _LABELLED:
+    if kind_of(file) in _LABELLED:
         return _called(_like_outputs(file, variable), args)
     axes = (axis.strip().partition("=") for axis in args.outputs.split(";"))
     return {
@@ -134,7 +135,7 @@ def read_reference(path: str, args: argparse.Namespace) -> Any:
     """A file of reference data: samples like the input's, or a record that has other dims, as it is."""
     from ..io import read_input
 
-    if not args.dims or Path(path).suffix not in _LABELLED:
+    if not args.dims or kind_of(path) not in _LABELLED:
         return read(path, args)
     found = read_input(path, variable=_variables(args))
     record = not set(_roles(args)) <= set(map(str, found.dims))

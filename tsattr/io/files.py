@@ -52,7 +52,7 @@ def read_input(
     Parameters
     ----------
     path
-        A WFDB record (`.hea`, or a path that becomes a header when `.hea` is added); NetCDF (`.nc`) or Zarr (`.zarr`);
+        A WFDB record (`.hea`, or a path that becomes a header when `.hea` is added); NetCDF (`.nc`, `.nc4`) or Zarr (`.zarr`);
         NumPy (`.npy`, `.npz`; pickled objects are refused); CSV (`.csv`), where a first column without name, or named
         sample, id or index, becomes the index.
     dims
@@ -82,7 +82,7 @@ def read_input(
     b    55  90
     """
     path = Path(path)
-    kind = path.suffix
+    kind = kind_of(path)
     if kind not in READERS and (kind == ".hea" or wfdb_stem(path)):
         kind = "WFDB"
     elif not path.exists():
@@ -105,6 +105,16 @@ def read_input(
     if useless := [name for name in given if name not in options]:
         raise ValueError(f"{', '.join(useless)} cannot be used with {path}, which is read as {kind}")
     return read(path, **given)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What a file is by its name: the ending in small letters, of NetCDF's the usual one.
+
+    >>> kind_of("RUN.NC"), kind_of("run.nc4"), kind_of("run.zarr/")
+    ('.nc', '.nc', '.zarr')
+    """
+    ending = Path(path).suffix.lower()
+    return ".nc" if ending in (".nc4", ".cdf", ".netcdf") else ending
 
 
 def wfdb_stem(path: Path) -> Path | None:
@@ -136,7 +146,7 @@ def _read_dataset(
 ) -> xr.DataArray | xr.Dataset:
     try:
         with _reading(path):
-            data = xr.open_dataset(path, engine="zarr" if path.suffix == ".zarr" else None)
+            data = xr.open_dataset(path, engine="zarr" if kind_of(path) == ".zarr" else None)
     except ImportError as error:
         raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
     with data:
@@ -255,7 +265,7 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
 
 def write_result(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
     """Write NetCDF, or Zarr where the name ends in ``.zarr``."""
-    (write_zarr if Path(path).suffix == ".zarr" else write_netcdf)(data, path)
+    (write_zarr if kind_of(path) == ".zarr" else write_netcdf)(data, path)
 
 
 def _with_history(data: xr.Dataset | xr.DataArray) -> xr.Dataset | xr.DataArray:
