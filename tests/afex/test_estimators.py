@@ -168,6 +168,60 @@ def test_categories_missing_values_and_unknown_levels(table):
     assert np.isfinite(table.predict(unseen)).all()
 
 
+NOTHING = {
+    "number": np.ones(200),
+    "missing": np.full(200, np.nan),
+    "word": np.full(200, "a", dtype=object),
+    "no word": np.full(200, None, dtype=object),
+}
+
+
+@pytest.mark.parametrize("column", NOTHING)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"interactions": [(0, 1), (0, 4)], "purify": "data"}, {"attention": "correlation"}, {"atoms": False}],
+)
+def test_a_column_of_one_value_adds_nothing(column, settings):
+    x, y = numbers(200)
+    frame = pd.DataFrame(x)
+    more = frame.assign(nothing=NOTHING[column]).set_axis([*"abcde"], axis=1)
+    model, without = (AFEXRegressor(**QUICK, **settings) for _ in range(2))
+    model.fit(more, y)
+    ds, terms = model.explain_local(more), model.explain_global()
+    assert (ds["main"].sel(feature="e") == 0).all()
+    assert (terms["importance"].sel(feature="e") == 0).all()
+    assert np.allclose(ds["attribution"].sum("feature") + ds["reference"], model.predict(more))
+    assert np.isfinite(model.explain_near(more[:2])["attribution"]).all()
+    if "purify" not in settings:
+        assert np.allclose(model.predict(more), without.fit(frame, y).predict(frame), atol=1e-6)
+
+
+def test_a_column_of_one_value_and_gaps_is_its_gaps():
+    x, _ = numbers(200)
+    gap = np.arange(200) % 3 == 0
+    frame = pd.DataFrame({"a": x[:, 0], "ward": np.where(gap, np.nan, 7.0)})
+    model = AFEXRegressor(**QUICK).fit(frame, x[:, 0] + 3 * gap)
+    assert np.diff(model.shape("ward", [7.0, np.nan]))[0] == pytest.approx(3, rel=1e-3)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("value", [0.0, 0.1, -3e8])
+@pytest.mark.parametrize("attention", ["least_squares", "softmax"])
+def test_a_constant_outcome_is_its_value_and_no_term(columns, value, attention):
+    x = numbers(50, 3)[0][:, :columns] if columns == 3 else np.ones((50, 1))
+    model = AFEXRegressor(attention=attention, **QUICK).fit(x, np.full(50, value))
+    outside = AFEXExplainer(lambda x: np.full(len(x), value), attention=attention, **QUICK).fit(x)
+    assert columns == 1 or outside.fidelity_ == 1  # rows that are equal are one, and none is kept out
+    for est in (model, outside):
+        assert (est.predict(x) == value).all()
+        assert est.intercept_ == value
+        assert (est.explain_local(x)["attribution"] == 0).all()
+        assert (est.explain_near(x[:2])["attribution"] == 0).all()
+        terms = est.explain_global()
+        assert (terms["importance"] == 0).all()
+        assert (terms["upper"].fillna(0) == 0).all()
+
+
 def test_values_outside_the_training_range_count_as_its_end(regressor):
     assert np.allclose(regressor.shape(0, [5.0, -5.0]), regressor.shape(0, [1.0, -1.0]), atol=0.02)
     assert regressor.shape(0, [5.0]) == regressor.shape(0, [500.0])

@@ -49,8 +49,8 @@ class AFEXExplainer(AdditiveEstimator):
     Attributes
     ----------
     fidelity_
-        R2 of the additive model on rows that were kept out of its fit: 1 for a model that is additive with the pairs found. NaN
-        below 10 rows. Also among the attrs of every result.
+        R2 of the additive model on rows that were kept out of its fit: 1 for a model that is additive with the pairs found, or
+        constant. NaN below 10 rows. Also among the attrs of every result.
     intercept_, pairs_, loss_, n_features_in_, feature_names_in_
         See `AFEXRegressor`.
 
@@ -187,9 +187,9 @@ class AFEXExplainer(AdditiveEstimator):
     def _fidelity(self, codes: np.ndarray, output: np.ndarray, w: np.ndarray) -> float:
         if not len(codes):
             return float("nan")
-        left = w @ (output - self._view.model.score(codes)) ** 2
-        whole = w @ (output - np.average(output, axis=0, weights=w)) ** 2
-        return float(1 - left.sum() / whole.sum()) if whole.sum() > 0 else float("nan")
+        left = float((w @ (output - self._view.model.score(codes)) ** 2).sum())
+        whole = float((w @ (output - np.average(output, axis=0, weights=w)) ** 2).sum())
+        return 1 - left / whole if whole > 0 else float(left == 0)
 
     def _trained(self, codes: np.ndarray, answer: np.ndarray) -> Any:
         """A small net that says about the same as the model."""

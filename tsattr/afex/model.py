@@ -26,6 +26,8 @@ MOST_STEPS = 24
 """Most steps of one feature."""
 LOOSENED = 5000
 """Rows up to which classifiers choose the share of their penalties by cross-validation."""
+ROUNDING = 8 * np.finfo(float).eps
+"""Outcomes that differ by no more than this share of their size are one value."""
 LEAST = 1e-4
 """Share of the loss of the constant that a step or a pair must take off, however little noise there is."""
 
@@ -66,8 +68,9 @@ class Fitter:
             Feature.fit(x[:, j], w, levels=levels[j], direction=directions[j], atoms=self.atoms)
             for j in range(x.shape[1])
         ]
-        self.pooled = POOLED if w.sum() < MANY * x.shape[1] else ("missing",)
         self.z = [f.columns(x[:, j]) for j, f in enumerate(self.features)]
+        self.varied = np.array([z.any() for z in self.z], bool)
+        self.pooled = POOLED if w.sum() < MANY * self.varied.sum() else ("missing",)
         self.pairs: list[tuple[int, int]] = []
         self.dropped: list[tuple[int, int]] = []
         self.penalties: dict[Hashable, float] = {}
@@ -75,6 +78,9 @@ class Fitter:
 
     def fit(self) -> Additive:
         """All stages."""
+        if self.constant():
+            self.solution = self.problem().level()
+            return self.finished()
         self.solve()
         if self.atoms:
             self.add_steps()
@@ -94,6 +100,10 @@ class Fitter:
                 assert self.solution is not None
                 self.solution = loosened(self.problem(), self.solution)
         return self.finished()
+
+    def constant(self) -> bool:
+        """Whether all outcomes are the same but for rounding: then nothing is to be explained."""
+        return bool((np.ptp(self.y, axis=0) <= ROUNDING * np.abs(self.y).max(0)).all())
 
     # The columns and their penalties.
 
@@ -237,7 +247,7 @@ class Fitter:
 
     def allowed(self) -> np.ndarray:
         """Pairs that may be selected, bool (p, p)."""
-        free = np.array([f.direction == 0 and len(f.inner) > 0 for f in self.features], bool)
+        free = np.array([f.direction == 0 for f in self.features], bool) & self.varied
         allowed = np.outer(free, free) & ~np.eye(len(free), dtype=bool)
         if self.settings.heredity:
             spread = np.array([np.sqrt((self.main(j) ** 2).sum(1).mean()) for j in range(len(free))])
@@ -388,7 +398,7 @@ class Fitter:
         """Coefficients (1 + m, outputs, bags) under other rows drawn with replacement."""
         assert self.solution is not None
         weights, kind = self.rng.poisson(self.w, (self.settings.bags, len(self.x))), self.settings.attention
-        if kind == "least_squares":
+        if kind == "least_squares" or self.constant():
             return replicates(self.problem(), self.solution, weights, self.rng)
         z = self.matrix()
         return np.stack([attention.Scores(z, self.y, w, kind).solution(self.family).coef for w in weights], axis=2)
@@ -399,9 +409,9 @@ class Fitter:
         for (a, b), coef in zip(self.pairs, model.joint):
             base = np.concatenate([np.ones((len(self.x), 1)), self.z[a], self.z[b]], axis=1)
             weighted = base.T * self.w
-            surface = pairs.products(self.inner(a), self.inner(b)) @ coef.reshape(len(coef), -1)
-            part = np.linalg.pinv(weighted @ base, rcond=1e-10, hermitian=True) @ (weighted @ surface)
-            part = part.reshape(-1, *coef.shape[1:])
+            surface = np.tensordot(pairs.products(self.inner(a), self.inner(b)), coef, 1)
+            inverse = np.linalg.pinv(weighted @ base, rcond=1e-10, hermitian=True)
+            part = np.tensordot(inverse, np.tensordot(weighted, surface, 1), 1)
             intercept += part[0]
             mains[a] += part[1 : 1 + len(mains[a])]
             mains[b] += part[1 + len(mains[a]) :]

@@ -50,7 +50,7 @@ class View:
 
 def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """All products of a column of `a` (n, k) with one of `b` (n, l): (n, k l)."""
-    return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
+    return (a[:, :, None] * b[:, None, :]).reshape(len(a), a.shape[1] * b.shape[1])
 
 
 def _rough(views: list[np.ndarray], score: Score) -> np.ndarray:

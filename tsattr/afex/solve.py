@@ -109,6 +109,13 @@ class Problem:
         done = self.solve(lam, tune=False, start=coef)
         return Solution(done.coef, done.eta, lam, dispersion, freedom)
 
+    def level(self) -> Solution:
+        """The constant in the middle of the outcomes, every group of columns left out."""
+        coef = np.zeros((self.z.shape[1], self.y.shape[1]))
+        coef[0] = np.median(self.y, axis=0)
+        out = np.full(len(self.number), LARGEST)
+        return Solution(coef, self.z @ coef, out, 0.0, np.zeros(len(out)))
+
     def _columns(self, lam: np.ndarray) -> np.ndarray:
         """Columns of the groups that are not left out, the intercept's among them."""
         return np.flatnonzero(np.r_[True, lam[self.groups] < LARGEST])

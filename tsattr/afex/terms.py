@@ -83,4 +83,4 @@ class Additive:
 def _apply(z: np.ndarray, coef: np.ndarray, draws: bool) -> np.ndarray:
     if not draws:
         return z @ coef[:, :, 0]
-    return (z @ coef.reshape(len(coef), -1)).reshape(len(z), *coef.shape[1:])
+    return np.tensordot(z, coef, 1)
