@@ -44,7 +44,7 @@ def test_one_gap_of_a_first_order_process():
     absent = np.zeros(x.shape, bool)
     absent[0, 4] = True
     found = fill(baseline, x, line(9), absent)[0, 4]
-    assert found == pytest.approx(r / (1 + r**2) * (x[0, 3] + x[0, 5]), rel=1e-13)
+    assert found == pytest.approx(r / (1 + r**2) * (x[0, 3] + x[0, 5]), rel=1e-12)
     n = 40000
     drawing = type(baseline)(baseline.fitted, draw=True)
     key = Key(0, np.zeros(n, np.uint64), torch.zeros(n, dtype=torch.int64), np.arange(n))
