@@ -377,6 +377,44 @@ def test_a_pipeline_on_raw_columns_one_column_one_cell(clinic):
         np.testing.assert_allclose(ds.attribution.sel(feature=column), ds.prediction - np.mean(swapped, 0), atol=1e-12)
 
 
+def test_targets_know_what_an_estimator_gives(clinic):
+    frame, pipeline = clinic
+    x, usual = frame[:6], {"age": 60.0, "sex": "F", "smoker": True, "unit": "icu", "visits": 3}
+    method = ta.Occlusion(ta.groups.Cells(), ta.baselines.Constant(usual))
+    at = pipeline.classes_.tolist().index("ill")
+    p = pipeline.predict_proba(x)
+    for model, where in ((pipeline, "ill"), (ta.models.on_frames(pipeline.predict_proba), at)):
+        ds = ta.explain(model, x, method, target=[ta.targets.Probability(where), ta.targets.LogOdds(where)])
+        np.testing.assert_allclose(ds.prediction[:, 0], p[:, at], rtol=1e-14)
+        np.testing.assert_allclose(ds.prediction[:, 1], np.log(p[:, at] / p[:, 1 - at]), rtol=1e-13)
+        shift = ta.explain(model, x, method, target=ta.targets.Divergence())
+        assert shift.attrs["target"] == "Divergence('pd', of='probability')"
+        without = pipeline.predict_proba(x.assign(sex="F"))[:, at]
+        np.testing.assert_allclose(shift.attribution.sel(feature="sex"), 2 * abs(p[:, at] - without), atol=1e-14)
+
+
+def test_a_regression_of_several_outputs_asks_for_one(clinic):
+    frame, _ = clinic
+    x = frame[["age", "visits"]].to_numpy(float)
+    model = LinearRegression().fit(x, x @ [[1.0, 0.0], [2.0, 3.0]])
+    method = ta.Occlusion(ta.groups.Cells())
+    for given in (model, ta.models.on_arrays(model.predict)):
+        with pytest.raises(ValueError, match=r"gives 2 values, .* along 'output' \(0, 1\), such as target=0"):
+            ta.explain(given, x[:3], method)
+    ds = ta.explain(model, x[:3], method, target=[0, 1])
+    np.testing.assert_allclose(ds.attribution[..., 1], x[:3] * [0.0, 3.0], atol=1e-9)
+    ta.explain(LinearRegression().fit(x, x[:, 0]), x[:3], method)  # a single one
+
+
+def test_the_last_layer_says_that_outputs_are_probabilities(clinic):
+    rows = np.random.default_rng(0).normal(size=(4, 3))
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Sequential(torch.nn.Softmax(1))).double()
+    ds = ta.explain(net, rows, ta.Saliency(), target=ta.targets.Probability(1))
+    np.testing.assert_allclose(ds.prediction, net(torch.as_tensor(rows))[:, 1].detach(), rtol=1e-15)
+    with pytest.raises(ValueError, match="give of='probability'"):
+        ta.explain(lambda x: net(x), rows, ta.Saliency(), target=ta.targets.Probability(1))
+
+
 def test_mode_of_a_table(clinic):
     frame, pipeline = clinic
     x, mode = frame[:6], frame.mode().iloc[0]

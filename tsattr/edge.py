@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class Call:
         about = labels.read_context(context, inputs)
         outputs, units = _described(outputs, inputs.sample_dim)
         wrapped = models.read(model, inputs)
-        axes = core_targets.outputs_axes(outputs, None, wrapped.labels)
+        axes = core_targets.outputs_axes(outputs, None, wrapped.labels, wrapped.scale)
         with _of_one_time(axes, along):
             wanted = _wanted(target, _apart(axes, along))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
@@ -112,7 +112,7 @@ class Call:
         return max(self.rows, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * len(self.wanted)))
 
     def _bind_targets(self, shape: tuple[int, ...]) -> tuple[list[Value], int | None]:
-        whole = core_targets.outputs_axes(self.outputs, shape, self.model.labels)
+        whole = core_targets.outputs_axes(self.outputs, shape, self.model.labels, self.model.scale)
         found = _apart(whole, self.along)
         assert whole is not None
         assert found is not None
@@ -250,7 +250,7 @@ def _apart(axes: Axes | None, dim: str | None) -> Axes | None:
     kept = [a for a, d in enumerate(axes.dims) if d != dim]
     names = tuple(axes.dims[a] for a in kept)
     coords = {d: c for d, c in axes.coords.items() if d != dim}
-    return Axes(names, tuple(axes.shape[a] for a in kept), coords, axes.units)
+    return replace(axes, dims=names, shape=tuple(axes.shape[a] for a in kept), coords=coords)
 
 
 @contextlib.contextmanager
@@ -279,7 +279,7 @@ def _described(outputs: Any, sample_dim: str) -> tuple[Any, str]:
 def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:
     names = []
     for t in wanted:
-        t = t.choose(outputs) if isinstance(t, core_targets.Default) else t
+        t = t.choose(outputs) if isinstance(t, core_targets.Default | core_targets.Divergence) else t
         names.append(core_targets.label(t))
     return names
 

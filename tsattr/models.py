@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .core.engine import home_of
 from .core.results import check_count
 from .labels import Inputs
+from .linear import Linear
 from .pipelines import LastStep
 from .pipelines import last_step as last_step
 
@@ -183,13 +184,17 @@ class Thinned(nn.Module):
 
 @dataclass(frozen=True)
 class Model:
-    """Any model as ``call(variables, context) -> outputs`` on tensors."""
+    """Any model as ``call(variables, context) -> outputs`` on tensors.
+
+    `scale` is what its outputs are, where it says so: "probability", "value"; see `tsattr.core.axes.Axes`.
+    """
 
     call: Callable[[Tensor, dict[str, Tensor]], Any]
     name: str
     module: nn.Module | None = None
     differentiable: bool = True
     labels: np.ndarray | None = None
+    scale: str | None = None
 
 
 def read(model: Any, inputs: Inputs) -> Model:
@@ -201,12 +206,13 @@ def read(model: Any, inputs: Inputs) -> Model:
         For something that is neither a module, a callable, nor a fitted estimator.
     """
     if isinstance(model, OnArrays):
-        return Model(_arrays(model.f, inputs), _name(model.f), differentiable=False)
+        return Model(_arrays(model.f, inputs), _name(model.f), differentiable=False, scale=_scale(model.f))
     if isinstance(model, OnFrames):
-        return Model(_frames(model.f, inputs), _name(model.f), differentiable=False)
+        return Model(_frames(model.f, inputs), _name(model.f), differentiable=False, scale=_scale(model.f))
     if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not _predicts(model)):
         module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-        return Model(_tensors(model, inputs), _name(model), module if isinstance(module, nn.Module) else None)
+        module = module if isinstance(module, nn.Module) else None
+        return Model(_tensors(model, inputs), _name(model), module, scale=_scale(model))
     if _predicts(model) and not isinstance(model, type):
         return _estimator(model, inputs)
     if isinstance(model, Ensemble):
@@ -220,6 +226,20 @@ def read(model: Any, inputs: Inputs) -> Model:
 
 def _predicts(model: Any) -> bool:
     return hasattr(model, "predict_proba") or hasattr(model, "predict")
+
+
+def _scale(f: Any) -> str | None:
+    """What a function's outputs are, where it says so; a module by the last of its layers, if it is a Sequential."""
+    while isinstance(f, nn.Sequential) and len(f):
+        f = f[-1]
+    if isinstance(f, Linear):
+        return "probability" if f.classifies else "value"
+    if isinstance(f, nn.Softmax | nn.Sigmoid):
+        return "probability"
+    name, owner = getattr(f, "__name__", ""), getattr(f, "__self__", None)
+    if name == "predict" and owner is not None and not hasattr(owner, "classes_") and not isinstance(owner, nn.Module):
+        return "value"
+    return "probability" if name == "predict_proba" else None
 
 
 def _name(f: Any) -> str:
@@ -288,7 +308,8 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
     by_name = inputs.codes is not None or (table and hasattr(model, "feature_names_in_"))
     call = (_frames if by_name else _arrays)(f, inputs)
     labels = np.asarray(classes) if classes is not None and not isinstance(classes, list) else None
-    return Model(call, type(model).__name__, differentiable=False, labels=labels)
+    scale = "probability" if hasattr(model, "predict_proba") else "value"
+    return Model(call, type(model).__name__, differentiable=False, labels=labels, scale=scale)
 
 
 def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cftime
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ RNG = np.random.default_rng(0)
 Y = RNG.normal(size=(6, 3))
 Y0 = RNG.normal(size=(6, 3))
 ONE = Axes(("class",), (3,), {"class": CLASSES})
+TWO = Axes(("class",), (2,))
 
 
 def value(target, y=Y, y0=Y0, axes=ONE):
@@ -52,6 +55,72 @@ def test_one_logit_stands_for_two_classes():
     for axes, y in ((Axes((), ()), Y[:, 0]), (Axes(("output",), (1,)), Y[:, :1])):
         np.testing.assert_allclose(value(t.Probability(), y, y, axes), 1 / (1 + np.exp(-Y[:, 0])), rtol=1e-12)
         np.testing.assert_array_equal(value(t.LogOdds(), y, y, axes), Y[:, 0])
+
+
+def scaled(scale, axes=ONE):
+    return replace(axes, scale=scale)
+
+
+def test_probabilities_are_taken_as_they_are():
+    p = softmax(Y, 1)
+    for target, axes in (("S", scaled("probability")), (1, scaled("probability")), ({"of": "probability"}, ONE)):
+        where = "S" if isinstance(target, dict) else target
+        more = target if isinstance(target, dict) else {}
+        np.testing.assert_array_equal(value(t.Probability(where, **more), p, p, axes), p[:, 1])
+        found = value(t.LogOdds(where, **more), p, p, axes)
+        np.testing.assert_allclose(found, np.log(p[:, 1] / (1 - p[:, 1])), rtol=1e-12)
+
+
+def test_log_odds_of_probabilities_keep_their_digits_and_their_ends():
+    p = np.array([[1e-18, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    expected = [np.log(1e18), -np.inf, np.inf]
+    np.testing.assert_array_equal(value(t.LogOdds(1), p, p, scaled("probability", TWO)), expected)
+    one = Axes((), (), scale="probability")
+    np.testing.assert_allclose(value(t.LogOdds(), p[:, 0], p[:, 0], one), [np.log(1e-18), np.inf, -np.inf], rtol=1e-13)
+
+
+def test_log_odds_of_classes_that_do_not_exclude_each_other():
+    p = np.array([[0.9, 0.4, 0.5]])
+    np.testing.assert_allclose(value(t.LogOdds(0), p, p, scaled("probability")), [np.log(9)], rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", [t.Probability, t.LogOdds])
+def test_what_outputs_are_taken_for_is_refused_where_it_cannot_be(kind):
+    p = torch.as_tensor(softmax(Y, 1))
+    bound = kind("S").bind(ONE)
+    with pytest.raises(
+        ValueError, match=r"\('S'\): every row .* sums to 1, which logits do not; give of='probability'"
+    ):
+        bound(p, p)
+    with pytest.raises(ValueError, match="of='probability'; leave out of="):
+        kind("S", of="logits").bind(scaled("probability"))
+    with pytest.raises(ValueError, match="values, not a class's probability"):
+        kind("S").bind(scaled("value"))
+    with pytest.raises(ValueError, match="of is 'logits', 'probability' or None"):
+        kind(of="value")
+    one = torch.linspace(0, 1, 200, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="all of 200 lie between 0 and 1"):
+        kind().bind(Axes((), ()))(one, one)
+
+
+def test_values_have_no_predicted_class():
+    for target in (None, t.Predicted(), t.Margin()):
+        with pytest.raises(ValueError, match=r"gives 3 values.* along 'class' \('N', 'S', 'V'\), such as target=0"):
+            t.resolve(target).bind(scaled("value"))
+    np.testing.assert_array_equal(value(t.Margin("N", "V"), axes=scaled("value")), Y[:, 0] - Y[:, 2])
+    np.testing.assert_array_equal(value(None, Y[:, :1], axes=Axes(("output",), (1,), scale="value")), Y[:, 0])
+
+
+def test_a_divergence_takes_the_outputs_for_what_the_model_says():
+    p, p0 = softmax(Y, 1), softmax(Y0, 1)
+    for scale, y, y0 in (("probability", p, p0), (None, Y, Y0), ("logits", Y, Y0)):
+        found = value(t.Divergence(), y, y0, scaled(scale))
+        np.testing.assert_allclose(found, -abs(p - p0).sum(1), rtol=1e-12)
+        assert t.Divergence().choose(scaled(scale)).of == (scale or "logits")
+    with pytest.raises(ValueError, match=r"gives values: give Divergence\('difference'\)"):
+        t.Divergence().bind(scaled("value"))
+    with pytest.raises(ValueError, match="takes the outputs for logits, but the model's are of='probability'"):
+        t.Divergence(of="logits").bind(scaled("probability"))
 
 
 def test_log_odds_of_a_saturated_class_are_finite():

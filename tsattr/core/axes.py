@@ -149,6 +149,8 @@ class Axes:
     code
         ``code(position, values)`` gives float64 codes of values of the cell at a flat position of the event, or None where
         cells hold numbers as they are.
+    scale
+        What a model's outputs are, where it says so: "logits", "probability" or "value"; None of an input.
     """
 
     dims: tuple[str, ...]
@@ -162,6 +164,7 @@ class Axes:
     dates: Mapping[str, Array] = field(default_factory=dict)
     nominal: np.ndarray | None = None
     code: Any = None
+    scale: str | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .axes import Axes
-from .outputs import Value, index_of
+from .outputs import ROUNDING, SCALES, Value, index_of, probabilities, scale_of, taken_for_logits
 
 KINDS = ("pd", "kl", "js", "signed", "difference")
-SCALES = ("logits", "probability", "value")
-_SUM = 1e-4  # how far from 1 probabilities may add up, in float16 models too
-_FEW = 200  # outputs that may all lie between 0 and 1 by chance
 _MOST = 1e6  # in the place of an infinite KL, as published
 
 Shift = Callable[[Tensor, Tensor], Tensor]
@@ -43,7 +39,8 @@ class Divergence:
         As above.
     of
         What the model gives: "logits" (computed from log-probabilities, so that a saturated class gives no NaN),
-        "probability", or "value" (for "difference" alone, and its default). One logit or probability stands for two classes.
+        "probability", or "value" (for "difference" alone, and its default). None: what the model says (a scikit-learn
+        classifier gives probabilities), else logits. One logit or probability stands for two classes.
     where
         The class of "signed" (by default the predicted class of the intact sample; of one logit or probability, that
         class) or the output of "difference", by index or label.
@@ -71,14 +68,14 @@ class Divergence:
     """
 
     kind: str = "pd"
-    of: str = "logits"
+    of: str | None = None
     where: Any = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind is one of {KINDS}, got {self.kind!r}")
-        if self.of not in SCALES:
-            raise ValueError(f"of is one of {SCALES}, got {self.of!r}")
+        if self.of is not None and self.of not in SCALES:
+            raise ValueError(f"of is one of {SCALES}, or None, got {self.of!r}")
         if self.kind == "difference":
             object.__setattr__(self, "of", "value")
         if self.of == "value" and self.kind != "difference":
@@ -89,7 +86,20 @@ class Divergence:
             raise ValueError(f"where picks the class of 'signed' or the output of 'difference', not of {self.kind!r}")
 
     def __repr__(self) -> str:
-        return f"Divergence({self.kind!r}, of={self.of!r}{'' if self.where is None else f', where={self.where!r}'})"
+        more = [f", {k}={v!r}" for k, v in (("of", self.of), ("where", self.where)) if v is not None]
+        return f"Divergence({self.kind!r}{''.join(more)})"
+
+    def choose(self, outputs: Axes) -> Divergence:
+        """The same, with what the outputs are taken for."""
+        if self.kind == "difference":
+            return self
+        of = scale_of(self, self.of, outputs)
+        if of == "value":
+            raise ValueError(
+                f"{self!r} compares probabilities, but the model gives values: give Divergence('difference'), or one of "
+                "its outputs: Divergence('difference', where=index or label)"
+            )
+        return replace(self, of=of)
 
     def bind(self, outputs: Axes) -> Value:
         """Minus the shift between rows of outputs (r, \\*out) and those of the intact samples."""
@@ -105,21 +115,12 @@ class Divergence:
                 raise ValueError(f"{self!r}: the model gives {outputs.shape} numbers; say which: where=index or label")
             return lambda y, y0: _flat(y)[:, at or 0] - _flat(y0)[:, at or 0]
         shift = _SHIFTS[self.kind] if self.kind != "signed" else _signed(at, single=not wide)
+        chosen = self.choose(outputs)
 
         def value(y: Tensor, y0: Tensor) -> Tensor:
-            if y is y0:  # the intact samples
-                self._check_logits(y)
-            return 0.0 - shift(self._logs(_flat(y0)), self._logs(_flat(y)))
+            return 0.0 - shift(chosen._logs(_flat(y0)), chosen._logs(_flat(y)))
 
-        return value
-
-    def _check_logits(self, y: Tensor) -> None:
-        if self.of == "logits" and _flat(y).shape[1] == 1 and len(y) >= _FEW and ((y >= 0) & (y <= 1)).all():
-            warnings.warn(
-                f"{self!r} takes the model's one output for a logit, and all of {len(y)} lie between 0 and 1; for a "
-                "probability give of='probability'",
-                stacklevel=2,
-            )
+        return taken_for_logits(value, chosen) if chosen.of == "logits" else value
 
     def _logs(self, y: Tensor) -> Tensor:
         """Log-probabilities (r, classes) in float64."""
@@ -127,29 +128,22 @@ class Divergence:
         if self.of == "logits":
             if y.shape[1] == 1:
                 return torch.nn.functional.logsigmoid(torch.cat([y, -y], 1))
-            if len(y) and _probabilities(y):
-                raise ValueError(
-                    f"{self!r}: every row of the model's outputs lies in [0, 1] and sums to 1, which logits do not; give "
-                    "of='probability'"
-                )
             return y.log_softmax(1)
         finite = y[torch.isfinite(y).all(1)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-        if low < -_SUM or high > 1 + _SUM:
+        if low < -ROUNDING or high > 1 + ROUNDING:
             raise ValueError(f"{self!r}: the model's outputs run from {low:.4g} to {high:.4g}; are they logits?")
         if y.shape[1] == 1:
             y = torch.cat([y, 1 - y], 1)
-        elif not _probabilities(finite):
-            raise ValueError(f"{self!r}: the model's outputs do not sum to 1; are they logits?")
+        elif not probabilities(finite):
+            raise ValueError(
+                f"{self!r}: the model's outputs do not sum to 1; are they logits, or classes that do not exclude each other?"
+            )
         return y.clamp(min=0).log()
 
 
 def _flat(y: Tensor) -> Tensor:
     return y[:, None] if y.ndim == 1 else y.flatten(1)
-
-
-def _probabilities(y: Tensor) -> bool:
-    return bool(((y >= -_SUM) & (y <= 1 + _SUM)).all() and ((y.sum(1) - 1).abs() <= _SUM).all())
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:

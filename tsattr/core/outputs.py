@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,55 @@ from .axes import Axes
 
 Value = Callable[[Tensor, Tensor], Tensor]
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
+SCALES = ("logits", "probability", "value")
+ROUNDING = 1e-4  # how far from 1 probabilities may add up, in float16 models too
+_FEW = 200  # outputs that may all lie between 0 and 1 by chance
+
+
+def scale_of(target: Any, of: str | None, outputs: Axes) -> str:
+    """What a target takes the outputs for: what the user says, else the model, else logits; ValueError where they differ."""
+    if of is not None and outputs.scale not in (None, of):
+        raise ValueError(
+            f"{target!r} takes the outputs for {of}, but the model's are of={outputs.scale!r}; leave out of="
+        )
+    return of or outputs.scale or "logits"
+
+
+def taken_for_logits(value: Value, target: Any) -> Value:
+    """`value` of outputs that nobody called logits: they are looked at where the samples are intact.
+
+    That is at first, and wherever they are compared with themselves.
+    """
+    seen = False
+
+    def looked(y: Tensor, y0: Tensor) -> Tensor:
+        nonlocal seen
+        if not seen or y is y0:
+            _check_logits(y, target)
+        seen = True
+        return value(y, y0)
+
+    return looked
+
+
+def _check_logits(y: Tensor, target: Any) -> None:
+    rows = y[:, None] if y.ndim == 1 else y.flatten(0, -2)
+    if rows.shape[1] > 1 and len(rows) and probabilities(rows):
+        raise ValueError(
+            f"{target!r}: every row of the model's outputs lies in [0, 1] and sums to 1, which logits do not; give "
+            "of='probability'"
+        )
+    if rows.shape[1] == 1 and len(rows) >= _FEW and ((rows >= 0) & (rows <= 1)).all():
+        warnings.warn(
+            f"{target!r} takes the model's one output for a logit, and all of {len(rows)} lie between 0 and 1; for a "
+            "probability give of='probability'",
+            stacklevel=2,
+        )
+
+
+def probabilities(y: Tensor) -> bool:
+    """Whether rows of several outputs (rows, outputs) could be probabilities of classes that exclude each other."""
+    return bool(((y >= -ROUNDING) & (y <= 1 + ROUNDING)).all() and ((y.sum(1) - 1).abs() <= ROUNDING).all())
 
 
 def axis_of(outputs: Axes, dim: str) -> int:
@@ -98,7 +148,9 @@ def _no_date(where: Any, dim: str) -> KeyError:
     return KeyError(f"{where!r} is no date, but output axis {dim!r} is labelled by dates such as '2001-05-31'")
 
 
-def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None) -> Axes | None:
+def outputs_axes(
+    outputs: Any, shape: tuple[int, ...] | None, labels: Any = None, scale: str | None = None
+) -> Axes | None:
     """The model's output axes from what the user said of them and the shape that came out.
 
     Parameters
@@ -109,6 +161,8 @@ def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None
         Shape of one sample's output, or None before it is known.
     labels
         Labels of the single axis where the user gave none (a classifier's classes).
+    scale
+        What the model says that its outputs are; see :class:`Axes`.
 
     Returns
     -------
@@ -133,9 +187,9 @@ def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None
     if shape is None:
         if any(d not in coords for d in names):
             return None
-        return Axes(names, tuple(len(coords[d]) for d in names), coords, units)
+        return Axes(names, tuple(len(coords[d]) for d in names), coords, units, scale=scale)
     if outputs is None and not shape:
-        return Axes((), ())
+        return Axes((), (), scale=scale)
     if len(names) != len(shape):
         raise ValueError(
             f"outputs names {len(names)} axes {list(names)}, but the model's output has shape {shape} per sample"
@@ -148,4 +202,4 @@ def outputs_axes(outputs: Any, shape: tuple[int, ...] | None, labels: Any = None
                 raise ValueError(
                     f"outputs gives {len(coords[d])} labels for axis {d!r}, but the model's output has {n} entries there"
                 )
-    return Axes(names, shape, coords, units)
+    return Axes(names, shape, coords, units, scale=scale)
