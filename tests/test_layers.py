@@ -148,9 +148,9 @@ IMPORT = """
 import sys, time
 import torch, xarray
 before = set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 import tsattr
-print(time.perf_counter() - start, *sorted(set(sys.modules) - before))
+print(time.process_time() - start, *sorted(set(sys.modules) - before))
 """
 
 
