@@ -67,7 +67,7 @@ def _read(record: Record, annotator: str) -> wfdb.Annotation:
     if not re.fullmatch(r"\w+", annotator):
         raise ValueError(f"annotator must be the extension of an annotation file, such as 'atr', got {annotator!r}")
     if folder is None and not Path(f"{stem}.{annotator}").is_file():
-        signals = {name for x in record.segments for name in x.header.file_name}
+        signals = {c.file for x in record.segments for c in x.header.channels}
         files = [x for x in Path(stem).parent.iterdir() if x.stem == Path(stem).name and x.name not in signals]
         others = sorted(x.suffix[1:] for x in files if x.suffix != ".hea")
         raise MissingFile(f"no annotations {stem}.{annotator}; annotators there: {others}")
@@ -82,22 +82,37 @@ def _one_per_sample(position: np.ndarray, codes: np.ndarray, n: int) -> tuple[np
     if len(position) > n:
         raise ValueError(f"{len(position)} annotations do not fit on {n} samples: resample to a higher rate")
     result = np.zeros(n, np.int16)
+    later: dict[int, int] = {}  # from each taken sample to one that may be free, and back
+    earlier: dict[int, int] = {}
     moved = farthest = 0
     beat = np.isin(codes, np.flatnonzero(is_qrs))
     for i in np.argsort(~beat, kind="stable"):
-        near = ((d, at) for d in range(n) for at in (position[i] + d, position[i] - d))
-        distance, at = next((d, at) for d, at in near if 0 <= at < n and not result[at])
-        result[at] = codes[i]
-        moved += distance > 0
-        farthest = max(farthest, distance)
+        wanted = int(position[i])
+        near = [at for at in (_free(later, wanted), _free(earlier, wanted)) if 0 <= at < n]
+        at = min(near, key=lambda at: abs(at - wanted))
+        result[at], later[at], earlier[at] = codes[i], at + 1, at - 1
+        moved += at != wanted
+        farthest = max(farthest, abs(at - wanted))
     return result, moved, farthest
+
+
+def _free(onwards: dict[int, int], at: int) -> int:
+    """The first sample from `at` on that is not taken; the way is kept short, so that many marks on one sample are quick."""
+    way = []
+    while at in onwards:
+        way.append(at)
+        at = onwards[at]
+    onwards.update(dict.fromkeys(way, at))
+    return at
 
 
 def _rhythm(changes: list[tuple[int, str]], n: int) -> tuple[np.ndarray, dict[str, Any]]:
     names = ["none", *RHYTHMS, *sorted({x for _, x in changes} - {"", *RHYTHMS})]
+    codes = {name: code for code, name in enumerate(names)}
     result = np.zeros(n, np.int16)
-    for at, name in changes:  # in order of time, so that each holds until the next
-        result[max(0, at) :] = names.index(name or "none")
+    ordered = sorted(changes, key=lambda change: change[0])  # so that each holds until the next
+    for (at, name), (end, _) in itertools.pairwise([*ordered, (n, "")]):
+        result[max(0, at) : max(0, end)] = codes[name or "none"]
     return result, _flags(enumerate(names)) | {"long_name": "rhythm in force at this sample"}
 
 

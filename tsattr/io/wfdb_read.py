@@ -7,7 +7,6 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import xarray as xr
 from ..ecg import canonical_lead
 from . import filters
 from .annotations import annotation_coordinates
+from .wfdb_header import start_attributes
 from .wfdb_record import Record, open_record
 
 
@@ -61,7 +61,8 @@ def read_wfdb(
     -------
     xarray.DataArray
         `signal` with dims (lead, time); `time` in seconds; NaN in gaps. Units are in `attrs["units"]` where all leads
-        share them, else in a coordinate `units` along `lead`. A signal with several samples per frame is averaged frame
+        share them, else in a coordinate `units` along `lead`; volts are called mV and uV however they are spelled. A
+        signal with several samples per frame is averaged frame
         by frame, and is missing where one of them is. With an annotator, two integer coordinates along `time`, whose
         `flag_values` and `flag_meanings` follow the CF conventions, 0 = none:
 
@@ -73,14 +74,18 @@ def read_wfdb(
     Raises
     ------
     ValueError
-        Header, signal or annotation file missing (`MissingFile`), unreadable or truncated; a file outside the header's
-        folder; unknown lead; times outside the record; a band that does not fit the sampling rate.
+        Header, signal or annotation file missing (`MissingFile`), unreadable or truncated; segments or signals that are
+        announced and not listed; samples that do not add up to their checksum, where all of a file is read; a file outside
+        the header's folder; unknown lead; times outside the record; a band that does not fit the sampling rate.
 
     Notes
     -----
     Gaps: each run of samples between gaps is filtered and resampled by itself, extended by its point reflection, so
     that nothing spreads into gaps or across them. A run too short for the filter becomes NaN, with a warning that says
     how many samples. A run that falls between two new samples vanishes.
+
+    Headers are read as UTF-8, or Latin-1. Of their time and date also forms that are no standard but published are known
+    (2014-05-08 05:05:15, 05-May-2020 09:49:17); of one that is not, such as a year of two digits, a warning tells.
 
     Examples
     --------
@@ -169,9 +174,7 @@ def _attributes(record: Record, rate: float, processing: str) -> dict[str, Any]:
     }
     if record.remote_dir is None:
         attrs["sha256"] = hashlib.sha256(Path(record.stem + ".hea").read_bytes()).hexdigest()
-    if header.base_time is not None:
-        when = header.base_time if header.base_date is None else datetime.combine(header.base_date, header.base_time)
-        attrs["start_time" if header.base_date is None else "start_datetime"] = when.isoformat()
+    attrs |= start_attributes(header.start, record.stem, stacklevel=3)
     comments = "\n".join(x for x in header.comments if x)
     return attrs | ({"comments": comments} if comments else {}) | _age_and_sex(comments)
 

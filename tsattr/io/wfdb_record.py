@@ -1,14 +1,13 @@
 """The layout of a WFDB record, of one or several segments, and the physical values in it.
 
-The formats are decoded by the `wfdb` package, one segment at a time. What is added here: NaN where no segment has the
-signal, refusal of headers that name files elsewhere, and errors that name the file and the number.
+The formats are decoded by the `wfdb` package, one segment at a time. What is added here: headers as they are written
+(`wfdb_header`), NaN where no segment has the signal, checksums, and errors that name the file and the number.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,15 +16,17 @@ from typing import Any
 
 import numpy as np
 import wfdb
+from wfdb.io import _signal
 
 from ..ecg import canonical_lead
 from .files import MissingFile, wfdb_stem
+from .wfdb_header import BYTES_PER_SAMPLE, COMPRESSED, VOLTS, Channel, Header, checksum, read_header
 
 BAD_FILE = (ValueError, TypeError, IndexError, KeyError, RuntimeError)  # what wfdb raises at files it cannot read
-BYTES_PER_SAMPLE: dict[str, Fraction | int] = {
-    **{"8": 1, "80": 1, "16": 2, "61": 2, "160": 2, "24": 3, "32": 4},
-    **{"212": Fraction(3, 2), "310": Fraction(4, 3), "311": Fraction(4, 3)},
-}  # formats that are not here are compressed: their size tells nothing
+INVALID = {
+    **{"80": -128, "310": -512, "311": -512, "212": -2048, "16": -(2**15), "61": -(2**15), "160": -(2**15)},
+    **{"24": -(2**23), "32": -(2**31), "508": -128, "516": -(2**15), "524": -(2**23)},
+}  # the sample that means a gap; a format that stores differences has none
 
 
 @dataclass(frozen=True)
@@ -34,44 +35,79 @@ class Segment:
 
     stem: str
     remote_dir: str | None
-    header: Any
+    header: Header
     names: list[str]
     first: int
     frames: int
 
-    def read(self, channels: list[int], lo: int, hi: int) -> np.ndarray:
+    def read(self, chosen: list[int], lo: int, hi: int) -> np.ndarray:
         """Give physical values, channel x frame, of frames `lo` to `hi`."""
-        header = self.header
-        # Format 8 stores differences, and a header without length is only understood if all is read.
-        from_start = "8" in header.fmt or header.sig_len is None
-        origin, end = (0 if from_start else lo), (None if header.sig_len is None else hi)
-        if self.remote_dir is None:
-            self._check_files(channels, hi)
+        channels = [self.header.channels[k] for k in chosen]
+        late = max(c.skew for c in channels)  # skewed channels are read ahead
+        origin = 0 if any(c.fmt == "8" for c in self.header.channels) else lo  # format 8 stores differences
+        end = min(hi + late, self.frames)
         try:
-            record = wfdb.rdrecord(
-                self.stem, origin, end, channels=channels, smooth_frames=False, pn_dir=self.remote_dir
-            )
+            stored = self._stored(chosen, origin, end)
         except BAD_FILE as error:
             raise ValueError(f"the signal files of {self.stem}.hea cannot be read: {error}") from error
-        frames = [x.reshape(-1, header.samps_per_frame[c]).mean(1) for c, x in zip(channels, record.e_p_signal)]
-        return np.stack(frames)[:, lo - origin : hi - origin]
+        if origin == 0 and end == self.frames:
+            self._check_sums(chosen, stored)
+        values = np.full((len(chosen), hi - lo), np.nan)
+        for row, c, samples in zip(values, channels, stored):
+            physical = (samples - float(c.baseline)) / c.gain
+            physical[samples == INVALID.get(c.fmt)] = np.nan
+            frames = physical.reshape(-1, c.per_frame).mean(1)[lo - origin + c.skew :][: hi - lo]
+            row[: len(frames)] = frames
+        return values
 
-    def _check_files(self, channels: list[int], hi: int) -> None:
+    def _stored(self, chosen: list[int], first: int, last: int) -> list[np.ndarray]:
+        """The samples of frames `first` to `last` as they are in the files, one array a channel."""
+        if self.remote_dir is not None:
+            options = {"physical": False, "smooth_frames": False, "ignore_skew": True, "pn_dir": self.remote_dir}
+            return wfdb.rdrecord(self.stem, first, last, channels=chosen, **options).e_d_signal
+        channels = self.header.channels
+        return _signal._rd_segment(
+            file_name=[c.file for c in channels],
+            dir_name=os.path.dirname(os.path.abspath(self.stem)),
+            pn_dir=None,
+            fmt=[c.fmt for c in channels],
+            n_sig=len(channels),
+            sig_len=self.frames,
+            byte_offset=[c.offset for c in channels],
+            samps_per_frame=[c.per_frame for c in channels],
+            skew=[c.skew for c in channels],
+            init_value=[c.initial for c in channels],
+            sampfrom=first,
+            sampto=last,
+            channels=chosen,
+            ignore_skew=True,
+        )
+
+    def _check_sums(self, chosen: list[int], stored: list[np.ndarray]) -> None:
+        """Raise unless the samples, all of them, add up to what the header says."""
+        for k, samples in zip(chosen, stored):
+            announced, found = self.header.channels[k].checksum, checksum(samples)
+            if announced and (announced - found) % 2**16:
+                raise ValueError(
+                    f"the samples of {self.names[k]!r} in {self.header.channels[k].file!r} add up to the checksum {found}, "
+                    f"and {self.stem}.hea says {announced}: one of the two files was changed or damaged; fetch them again, "
+                    "or, if you know that the samples are right, write 0 (not known) for the checksum in the header"
+                )
+
+    def check_files(self, chosen: list[int], hi: int) -> None:
         """Raise unless the files of the channels hold frames 0 to `hi`."""
-        header = self.header
-        for name in dict.fromkeys(header.file_name[c] for c in channels):
-            offset, per_frame = _file_layout(header, name)
-            found = _signal_file(self.stem, name).stat().st_size
-            late = max(header.skew[c] or 0 for c in channels)  # skewed channels are read ahead
-            frames = min(hi + late, self.frames)
-            if per_frame is None or found >= (expected := offset + math.ceil(frames * per_frame)):
-                continue
-            whole = max(0, int((found - offset) / per_frame)) + self.first
-            raise ValueError(
-                f"signal file {name!r} of {Path(self.stem).name}.hea is truncated: {expected} bytes expected, "
-                f"{found} found. What is there ends {whole / float(header.fs):g} s from the start of the record: read it "
-                f"with stop=, or fetch the file again"
-            )
+        if self.remote_dir is not None:
+            return
+        channels = [self.header.channels[k] for k in chosen]
+        frames = min(hi + max(c.skew for c in channels), self.frames)
+        for name in dict.fromkeys(c.file for c in channels):
+            expected, found, unit, there = _held(self.stem, self.header, name, frames)
+            if found < expected:
+                raise ValueError(
+                    f"signal file {name!r} of {Path(self.stem).name}.hea is truncated: {expected} {unit} expected, "
+                    f"{found} found. What is there ends {(there + self.first) / self.header.rate:g} s from the start of the "
+                    f"record: read it with stop=, or fetch the file again"
+                )
 
 
 @dataclass(frozen=True)
@@ -80,7 +116,7 @@ class Record:
 
     stem: str
     remote_dir: str | None
-    header: Any
+    header: Header
     names: list[str]
     units: list[str]
     frames: int
@@ -89,11 +125,11 @@ class Record:
     @property
     def rate(self) -> float:
         """Frames per second."""
-        return float(self.header.fs)
+        return self.header.rate
 
     def read(self, leads: list[str], first: int, last: int) -> tuple[np.ndarray, list[str]]:
         """Give values, lead x frame, NaN where no segment has the lead; and the units of each lead."""
-        values = np.full((len(leads), last - first), np.nan)
+        parts = []
         units: dict[str, str] = {}
         for segment in self.segments:
             lo, hi = max(first - segment.first, 0), min(last - segment.first, segment.frames)
@@ -101,37 +137,49 @@ class Record:
             if lo >= hi or not present:
                 continue
             channels = [segment.names.index(lead) for lead in present]
-            rows = [leads.index(lead) for lead in present]
-            at = segment.first - first
-            values[rows, at + lo : at + hi] = segment.read(channels, lo, hi)
+            segment.check_files(channels, hi)
             for lead, channel in zip(present, channels):
-                unit = segment.header.units[channel]
+                unit = segment.header.channels[channel].units
                 if units.setdefault(lead, unit) != unit:
                     raise ValueError(
                         f"lead {lead!r} is in {units[lead]} in one segment of {self.stem}.hea and in {unit} in "
                         f"{Path(segment.stem).name}: read the segments one by one"
                     )
+            parts.append((segment, channels, [leads.index(lead) for lead in present], lo, hi))
+
+        values = self._empty(len(leads), last - first)  # after all that the sizes of the files show
+        for segment, channels, rows, lo, hi in parts:
+            at = segment.first - first
+            values[rows, at + lo : at + hi] = segment.read(channels, lo, hi)
         return values, [units.get(lead, self.units[self.names.index(lead)]) for lead in leads]
+
+    def _empty(self, leads: int, frames: int) -> np.ndarray:
+        try:
+            return np.full((leads, frames), np.nan)
+        except (MemoryError, ValueError) as error:
+            raise ValueError(
+                f"{leads} leads of {frames} samples of {self.stem}.hea do not fit into memory: read a part with start= and stop="
+            ) from error
 
 
 def open_record(path: str | os.PathLike[str], remote: bool = False) -> Record:
     """Read the headers of a record; `remote` as in `read_wfdb`."""
     stem, remote_dir = _locate(path, remote)
-    header = _read_header(stem, remote_dir)
-    if not isinstance(header, wfdb.MultiRecord):
-        whole = _segment(stem, remote_dir, header, 0)
-        return Record(stem, remote_dir, header, whole.names, header.units, whole.frames, [whole])
+    header = _header(stem, remote_dir)
+    if not header.several:
+        whole = _segment(stem, remote_dir, header, 0, header.frames or None)
+        return Record(stem, remote_dir, header, whole.names, [c.units for c in header.channels], whole.frames, [whole])
 
     segments = []
     begin = 0
-    for name, frames in zip(header.seg_name, header.seg_len):
+    for name, frames in header.segments:
         if name != "~":
             part_stem = os.path.join(os.path.dirname(stem), name)
-            part = _read_header(part_stem, remote_dir)
-            if isinstance(part, wfdb.MultiRecord) or part.fs != header.fs or part.sig_len not in (None, frames):
+            part = _header(part_stem, remote_dir)
+            if part.several or part.rate != header.rate or part.frames not in (None, frames):
                 raise ValueError(
                     f"segment {name!r} does not fit {stem}.hea, which expects one plain record of {frames} samples at "
-                    f"{header.fs} Hz; its header says {part.sig_len} at {part.fs} Hz"
+                    f"{header.rate:g} Hz; its header says {part.frames} at {part.rate:g} Hz"
                 )
             segments.append(_segment(part_stem, remote_dir, part, begin, frames))
         begin += frames
@@ -143,15 +191,20 @@ def open_record(path: str | os.PathLike[str], remote: bool = False) -> Record:
         raise ValueError(f"the segments of {stem}.hea have different signals, and there is no layout segment")
     if extra := {name for x in segments for name in x.names} - set(layout.names):
         raise ValueError(f"segments of {stem}.hea have the signals {sorted(extra)}, which its layout segment lacks")
-    return Record(stem, remote_dir, header, layout.names, layout.header.units, begin, segments)
+    if header.frames not in (None, begin):
+        raise ValueError(
+            f"{stem}.hea announces {header.frames} samples, and its segments have {begin}: fetch the header again, or read "
+            f"the segments that it lists one by one"
+        )
+    return Record(stem, remote_dir, header, layout.names, [c.units for c in layout.header.channels], begin, segments)
 
 
-def _segment(stem: str, remote_dir: str | None, header: Any, first: int, frames: int | None = None) -> Segment:
-    if not header.n_sig or not header.sig_name:
+def _segment(stem: str, remote_dir: str | None, header: Header, first: int, frames: int | None) -> Segment:
+    if not header.channels:
         raise ValueError(f"{stem}.hea describes no signals")
     if frames is None:
-        frames = _infer_frames(stem, remote_dir, header) if header.sig_len is None else header.sig_len
-    return Segment(stem, remote_dir, header, _lead_names(header.sig_name), first, frames)
+        frames = _infer_frames(stem, remote_dir, header)
+    return Segment(stem, remote_dir, header, _lead_names([c.name for c in header.channels]), first, frames)
 
 
 def _locate(path: str | os.PathLike[str], remote: bool) -> tuple[str, str | None]:
@@ -170,46 +223,82 @@ def _locate(path: str | os.PathLike[str], remote: bool) -> tuple[str, str | None
     return str(stem), None
 
 
-def _read_header(stem: str, remote_dir: str | None) -> Any:
+def _header(stem: str, remote_dir: str | None) -> Header:
     if remote_dir is None:
-        _check_names(Path(stem + ".hea"))
+        return read_header(Path(stem + ".hea"))
     try:
-        return wfdb.rdheader(stem, pn_dir=remote_dir)
+        return _of_wfdb(wfdb.rdheader(stem, pn_dir=remote_dir))
     except BAD_FILE as error:
         raise ValueError(f"{stem}.hea is not a WFDB header that can be read: {error}") from error
 
 
-def _check_names(header: Path) -> None:
-    """Refuse a header that names files outside its own folder."""
-    if not header.is_file():
-        raise MissingFile(f"no WFDB header {header}")
-    lines = [line.split() for line in header.read_text("ascii", "ignore").splitlines()]
-    for name, *_ in [line for line in lines if line and not line[0].startswith("#")][1:]:
-        if re.search(r"[/\\:]", name) or name in (".", ".."):
-            raise ValueError(f"{header} names the file {name!r}: a header may only name files in its own folder")
+def _of_wfdb(found: Any) -> Header:
+    """What the `wfdb` package read from a header at PhysioNet."""
+    start = " ".join(str(x) for x in (found.base_time, found.base_date) if x is not None)
+    common = {"rate": float(found.fs), "frames": found.sig_len, "start": start, "comments": tuple(found.comments)}
+    if isinstance(found, wfdb.MultiRecord):
+        return Header(segments=tuple(zip(found.seg_name, found.seg_len)), several=True, **common)
+    channels = []
+    for k in range(len(found.file_name or ())):
+        unit = _utf8(found.units[k])
+        channels.append(
+            Channel(
+                found.file_name[k],
+                found.fmt[k],
+                found.sig_name[k] and _utf8(found.sig_name[k]),
+                VOLTS.get(unit.lower(), unit),
+                found.adc_gain[k],
+                found.baseline[k],
+                found.samps_per_frame[k] or 1,
+                found.skew[k] or 0,
+                found.byte_offset[k] or 0,
+                found.init_value[k] or 0,
+                found.checksum[k] or 0,
+            )
+        )
+    return Header(channels=tuple(channels), **common)
+
+
+def _utf8(text: str) -> str:
+    """Text that was taken for Latin-1, as it was written."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _signal_file(stem: str, name: str) -> Path:
     file = Path(stem).with_name(name)
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path.is_file, False for names that no file can have
         raise MissingFile(f"signal file {name!r} named by {Path(stem).name}.hea is not in {file.parent}")
     return file
 
 
-def _file_layout(header: Any, name: str) -> tuple[int, Fraction | int | None]:
-    """Give the offset and the bytes per frame of a signal file; None where it is compressed."""
-    channels = [c for c, file in enumerate(header.file_name) if file == name]
-    per_sample = BYTES_PER_SAMPLE.get(header.fmt[channels[0]])
-    samples = sum(header.samps_per_frame[c] for c in channels)
-    return header.byte_offset[channels[0]] or 0, None if per_sample is None else per_sample * samples
+def _held(stem: str, header: Header, name: str, frames: int) -> tuple[int, int, str, int]:
+    """What `frames` take in a signal file, what it has, in which unit, and how many whole frames that is."""
+    channels = [c for c in header.channels if c.file == name]
+    file, offset = _signal_file(stem, name), channels[0].offset
+    if channels[0].fmt in COMPRESSED:
+        unit, per_frame, found = "samples", Fraction(channels[0].per_frame), _flac_length(file)
+    else:
+        unit, per_frame = "bytes", Fraction(BYTES_PER_SAMPLE[channels[0].fmt] * sum(c.per_frame for c in channels))
+        found = file.stat().st_size
+    return offset + math.ceil(frames * per_frame), found, unit, max(0, int((found - offset) / per_frame))
 
 
-def _infer_frames(stem: str, remote_dir: str | None, header: Any) -> int:
-    name = header.file_name[0]
-    offset, per_frame = _file_layout(header, name)
-    if remote_dir is not None or per_frame is None:
-        raise ValueError(f"{stem}.hea does not say how many samples there are, and {name!r} does not show it either")
-    return int((_signal_file(stem, name).stat().st_size - offset) / per_frame)
+def _flac_length(file: Path) -> int:
+    import soundfile
+
+    try:
+        return int(soundfile.info(str(file)).frames)
+    except RuntimeError as error:
+        raise ValueError(f"{file} cannot be read as FLAC: {error}") from error
+
+
+def _infer_frames(stem: str, remote_dir: str | None, header: Header) -> int:
+    if remote_dir is not None:
+        raise ValueError(f"{stem}.hea does not say how many samples there are")
+    return _held(stem, header, header.channels[0].file, 0)[3]
 
 
 def _lead_names(names: Sequence[str | None]) -> list[str]:

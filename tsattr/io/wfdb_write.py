@@ -13,9 +13,11 @@ import numpy as np
 import wfdb
 import xarray as xr
 
+from ..ecg import canonical_lead
 from .annotations import marks
 from .files import file_to_fill
 from .filters import positive
+from .wfdb_header import VOLTS, Channel, Header, checksum, header_text, read_header
 
 GAP = -32768  # in format 16
 
@@ -41,8 +43,9 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
     Raises
     ------
     ValueError
-        Other dims, no sampling rate, values beyond 32767 / gain, an annotation WFDB has no symbol for; a folder that is
-        missing (`MissingFile`) or cannot be written (`CannotWrite`).
+        Other dims, no sampling rate, values beyond 32767 / gain, an annotation WFDB has no symbol for; names, units,
+        comments or a start that would not be read back as they are; a folder that is missing (`MissingFile`) or cannot
+        be written (`CannotWrite`).
 
     Examples
     --------
@@ -55,10 +58,12 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
     """
     if set(signal.dims) != {"lead", "time"}:
         raise ValueError(f"a WFDB record has dims ('lead', 'time'), got {signal.dims}; select one sample first")
+    if not signal.size:
+        raise ValueError(f"a WFDB record has at least one lead and one sample, got {dict(signal.sizes)}")
     header = Path(os.fspath(path).removesuffix(".hea") + ".hea")
-    if not re.fullmatch(r"[-\w]+", header.stem):
+    if not re.fullmatch(r"[-\w]+", header.stem, re.ASCII):
         raise ValueError(f"a record name has letters, digits, - and _ only, got {header.stem!r}")
-    values = signal.transpose("time", "lead").values.astype(np.float64)
+    values = signal.transpose("lead", "time").values.astype(np.float64)
     steps = np.rint(values * positive(gain, "gain", "number of steps per unit"))
     if np.isinf(values).any() or np.nanmax(np.abs(steps), initial=0) > 32767:
         raise ValueError(
@@ -66,30 +71,69 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
             f"pass a smaller gain"
         )
     names = [str(x) if "lead" in signal.coords else f"signal_{x}" for x in signal["lead"].values]
-    units = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "mV")), len(names)).tolist()
-    rate = _sampling_rate(signal)
+    given = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "mV")), len(names)).tolist()
+    units = [VOLTS.get(str(unit).lower(), str(unit)) for unit in given]  # a micro sign is lost on other readers
+    samples = np.where(np.isnan(steps), GAP, steps).astype("<i2")
+    channels = tuple(
+        Channel(f"{header.stem}.dat", "16", name, unit, float(gain), initial=int(row[0]), checksum=checksum(row))
+        for name, unit, row in zip(names, units, samples)
+    )
+    text = Header(
+        _sampling_rate(signal),
+        samples.shape[1],
+        channels,
+        start=_start(signal),
+        comments=tuple(_comments(signal.attrs)),
+    )
     annotations = marks(signal)
     with file_to_fill(header) as temporary:
-        folder = str(temporary.parent)
-        wfdb.wrsamp(
-            header.stem,
-            fs=rate,
-            units=units,
-            sig_name=names,
-            d_signal=np.where(np.isnan(steps), GAP, steps).astype(np.int16),
-            fmt=["16"] * len(names),
-            adc_gain=[float(gain)] * len(names),
-            baseline=[0] * len(names),
-            comments=_comments(signal.attrs),
-            base_datetime=_first_datetime(signal),
-            write_dir=folder,
-        )
+        temporary.write_text(header_text(header.stem, text), encoding="utf-8")
+        temporary.with_suffix(".dat").write_bytes(samples.T.tobytes())
+        _check_read_back(text, temporary)
         if annotations:
             at, symbols, notes = map(list, zip(*annotations))
+            folder = str(temporary.parent)
             wfdb.wrann(header.stem, "atr", np.array(at), np.array(symbols), aux_note=notes, write_dir=folder)
+            _check_annotations(annotations, temporary)
         else:  # those of an earlier record of this name would be taken for this one's
             header.with_suffix(".atr").unlink(missing_ok=True)
     return header
+
+
+def _check_read_back(meant: Header, written: Path) -> None:
+    """Raise, naming the value, unless the header says what it was meant to say."""
+    try:
+        found = read_header(written)
+    except ValueError as error:
+        raise ValueError(
+            f"a WFDB header cannot hold these leads, units or comments, as it could not be read back: {error}".replace(
+                f"{written} ", "it "
+            )
+        ) from error
+    if len({canonical_lead(c.name or "") for c in meant.channels}) < len(meant.channels):
+        raise ValueError(f"the leads of a WFDB record have names of their own, got {[c.name for c in meant.channels]}")
+    said: list[tuple[str, Any, Any]] = [
+        ("comments", meant.comments, found.comments),
+        ("start", meant.start, found.start),
+    ]
+    for a, b in zip(meant.channels, found.channels):
+        said += [(f"the lead name {a.name!r}", a.name, b.name), (f"the units of {a.name!r}", a.units, b.units)]
+    for what, before, after in said:
+        if before != after:
+            raise ValueError(
+                f"{what} cannot be kept in a WFDB header: {before!r} would be read as {after!r}; change it"
+            )
+    if meant != found:
+        raise ValueError(f"a WFDB header cannot hold {meant}: it would be read as {found}")
+
+
+def _check_annotations(meant: list[tuple[int, str, str]], header: Path) -> None:
+    found = wfdb.rdann(str(header.with_suffix("")), "atr")
+    read = list(zip(found.sample.tolist(), found.symbol, (note.rstrip("\0") for note in found.aux_note)))
+    if lost := [a for a, b in zip(meant, read) if a != b] or meant[len(read) :]:
+        raise ValueError(
+            f"a WFDB annotation file cannot hold {lost[0]} (sample, symbol, note): it would be read differently"
+        )
 
 
 def _sampling_rate(signal: xr.DataArray) -> float:
@@ -104,12 +148,20 @@ def _sampling_rate(signal: xr.DataArray) -> float:
 
 def _comments(attrs: Mapping[Any, Any]) -> list[str]:
     if "comments" in attrs:
-        return str(attrs["comments"]).splitlines()
+        return [line.strip() for line in str(attrs["comments"]).splitlines()]
     return [f"{key}: {attrs[key]}" for key in ("age", "sex") if key in attrs]
 
 
-def _first_datetime(signal: xr.DataArray) -> datetime | None:
-    if "start_datetime" not in signal.attrs:
-        return None
-    offset = float(signal["time"][0]) if "time" in signal.coords else 0.0
-    return datetime.fromisoformat(signal.attrs["start_datetime"]) + timedelta(seconds=offset)
+def _start(signal: xr.DataArray) -> str:
+    """The time and date of the first sample, as a header has them."""
+    offset = timedelta(seconds=float(signal["time"][0]) if "time" in signal.coords else 0.0)
+    for name in ("start_datetime", "start_time"):
+        if name in signal.attrs:
+            text = str(signal.attrs[name])
+            start = datetime.fromisoformat(text if name == "start_datetime" else f"2000-01-01T{text}")
+            if start.tzinfo is not None:
+                raise ValueError(f"a WFDB header has no time zone: give {name} without one, got {text!r}")
+            start += offset
+            day = f" {start:%d/%m}/{start.year:04}" if name == "start_datetime" else ""
+            return f"{start.time().isoformat()}{day}"
+    return ""
