@@ -81,20 +81,21 @@ def compare(
         As in :func:`tsattr.evaluate`. Truth adds its own measures; the recommendation does not look at them.
     blocks
         The block (patient, year) of each sample: an array, or the name of a coordinate of `x` along the sample dim.
-        Intervals then resample blocks, as samples of one block are alike.
+        Intervals then count blocks, as samples of one block are alike.
     budget
         Rows of the model a sample for each method: its steps, draws or coalitions are set to what the budget allows. None
         takes the methods as they are; the rows they took are in the result.
     controls
         False leaves out the random maps.
     resamples
-        Number of bootstrap resamples.
+        Number of draws for the intervals that hold for all pairs together.
 
     Returns
     -------
     xr.Dataset
         Along `method`, the controls last: the curves and measures of `evaluate`; `score` with `score_low` and `score_high`
-        (measure, ranking, method), the adjusted mean over fills and samples with its 95 % interval; `difference` with its
+        (measure, ranking, method), the adjusted mean over fills and samples with its 95 % interval (Student's t over the
+        blocks; see `tsattr.metrics.bootstrap`); `difference` with its
         interval (measure, ranking, method, method_other), paired and turned so that positive is better, and
         `distinguishable`: whether 0 lies outside an interval that holds for all pairs together; `own_fill`; `agreement` of
         the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `reference` of at least 20

@@ -10,7 +10,7 @@ import xarray as xr
 
 from .metrics import pairs
 
-_FEW = 20  # blocks below which a percentile interval is too narrow to be taken at its word
+_FEW = 10  # blocks below which skewed scores keep Student's t from covering as it says
 
 
 def recommendation(table: xr.Dataset, sample: str) -> str:
@@ -198,7 +198,10 @@ def _caveats(table: xr.Dataset, v: Standing, sample: str) -> str:
     out = [f"This holds for this model and {of}."]
     if blocks < _FEW:
         what = "samples" if blocks == n else "blocks"
-        out.append(f"With fewer than {_FEW} {what} the intervals are rough; gather more before relying on them.")
+        out.append(
+            f"With fewer than {_FEW} {what} the intervals (Student's t) are wide, and rough where scores are skewed; gather more "
+            "before relying on them."
+        )
     rows = table.model_evaluations.mean(sample).values[~v.control]
     if np.isfinite(rows).all() and len(rows) and rows.max() > 2 * rows.min() and "budget" not in table.attrs:
         out.append(

@@ -1,11 +1,14 @@
-"""Who is better, and can one tell: scores of methods adjusted for the fills they are scored by, and paired bootstrap intervals."""
+"""Who is better, and can one tell: scores of methods adjusted for the fills they are scored by, and paired intervals."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .intervals import half_width, joint, pulls
 
 
 def adjusted(scores: ArrayLike, own: ArrayLike) -> NDArray[np.float64]:
@@ -72,7 +75,7 @@ def _design(own: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Interval:
-    """Means with bootstrap intervals, over resampled blocks of samples."""
+    """Means with intervals, over blocks of samples."""
 
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -83,10 +86,11 @@ class Interval:
 def bootstrap(
     values: ArrayLike, blocks: ArrayLike | None = None, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Means over samples with intervals from resampling whole blocks (patients, years) with replacement.
+    """Means over samples with intervals from the scatter of whole blocks (patients, years).
 
-    Samples of one block are alike; resampling them one by one would promise too much. All rows see the same resamples,
-    so that they stay paired. NaN values are left out.
+    Samples of one block are alike; taken one by one they would promise too much. An interval is of Student's t with a degree
+    of freedom less than there are blocks, fewer where they are unequal; so it covers as it says from two blocks on, where
+    blocks are independent and their means near normal. NaN values are left out.
 
     Parameters
     ----------
@@ -94,59 +98,48 @@ def bootstrap(
         The last axis holds the samples.
     blocks : array (n,), optional
         The block of each sample; by default each is its own.
-    resamples, level, seed
-        Number of resamples, coverage of each percentile interval, seed.
+    level
+        Coverage of each interval.
+    resamples, seed
+        Number of draws for what holds of all rows together, and their seed.
 
     Returns
     -------
     Interval
         Arrays (...): `mean`; `low`, `high`; and `apart`: True where 0 lies outside an interval that covers all the rows
-        *together* with probability `level`: ``mean +- c se``, c the quantile over resamples of the largest
-        ``|mean* - mean| / se`` of any row, carried over to the tails of Student's t with a degree of freedom less than there
-        are blocks, as se is estimated from them. With fewer than ten blocks it covers somewhat less. With a single block
-        the interval is NaN and nothing is apart.
+        *together* with probability `level`: ``mean +- c se``, c the quantile of the largest of all rows' deviations, drawn as
+        normal ones with the rows' correlations (the wild bootstrap) and carried over to the tails of Student's t. With a
+        single block the interval is NaN and nothing is apart.
 
     Examples
     --------
     >>> found = bootstrap([[1.0, 1.1, 0.9, 1.0, 1.2], [0.1, -0.1, 0.2, -0.2, 0.0]])
-    >>> found.mean.round(3).tolist(), found.apart.tolist()
-    ([1.04, 0.0], [True, False])
+    >>> found.mean.round(3).tolist(), found.low.round(3).tolist(), found.apart.tolist()
+    ([1.04, 0.0], [0.898, -0.196], [True, False])
     """
     v = np.asarray(values, np.float64)
     rows = v.reshape(-1, v.shape[-1])
     _, block = np.unique(np.arange(v.shape[-1]) if blocks is None else np.asarray(blocks), return_inverse=True)
     if len(block) != v.shape[-1]:
         raise ValueError(f"blocks names {len(block)} samples, the values have {v.shape[-1]}")
-    number = int(block.max()) + 1
-    member = np.zeros((v.shape[-1], number))
-    member[np.arange(len(block)), block] = 1
-    total, count = np.nan_to_num(rows) @ member, (~np.isnan(rows)).astype(float) @ member
-    weight = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        number_known = count.sum(1, keepdims=True)
-        mean = total.sum(1, keepdims=True) / number_known
-        again = (total @ weight.T) / (count @ weight.T)
-        # The standard error of a ratio of sums over blocks.
-        error = np.sqrt(((total - mean * count) ** 2).sum(1, keepdims=True)) / number_known
+    member = np.zeros((int(block.max()) + 1, v.shape[-1]))
+    member[block, np.arange(len(block))] = 1
+    count = member @ (~np.isnan(rows)).astype(float).T
+    mean, pull = pulls(member @ np.nan_to_num(rows).T, count)
+    half = half_width(pull, count, level=level, ordered=False)
+    # Equal blocks have no spread to be judged by: what is left of it is rounding.
+    spread = half > 1e-12 * np.abs(mean)
+    apart = (half <= 1e-12 * np.abs(mean)) & (mean != 0)
+    if spread.any():
+        z = joint(pull[:, spread], level=level, resamples=resamples, rng=np.random.default_rng(seed))
+        together = half_width(pull, count, level=1 - 2 * _tail(z), ordered=False)
+        apart |= spread & (np.abs(mean) > together)
     shape = v.shape[:-1]
-    low, high, apart = (np.full(len(rows), fill) for fill in (np.nan, np.nan, 0.0))
-    known = np.isfinite(mean[:, 0]) & (number > 1)
-    if known.any():
-        tail = (1 - level) / 2
-        low[known], high[known] = np.nanquantile(again[known], [tail, 1 - tail], axis=1)
-        # Equal blocks have no spread to be judged by: what is left of it is rounding.
-        spread = known & (error[:, 0] > 1e-12 * np.abs(mean[:, 0]))
-        apart[known & ~spread] = mean[known & ~spread, 0] != 0
-        if spread.any():
-            # A resample may hold no value of a row: it says nothing there.
-            reach = np.nan_to_num(np.abs(again[spread] - mean[spread]) / error[spread]).max(0)
-            most = _student(float(np.quantile(reach, level)), number - 1)
-            apart[spread] = np.abs(mean[spread, 0]) > most * np.sqrt(number / (number - 1)) * error[spread, 0]
-    return Interval(mean[:, 0].reshape(shape), low.reshape(shape), high.reshape(shape), apart.reshape(shape) > 0)
+    return Interval(
+        mean.reshape(shape), (mean - half).reshape(shape), (mean + half).reshape(shape), apart.reshape(shape)
+    )
 
 
-def _student(z: float, freedom: int) -> float:
-    """The point of Student's t with the tails that z has under the normal."""
-    from scipy import stats
-
-    return float(stats.t.isf(stats.norm.sf(z), freedom))
+def _tail(z: float) -> float:
+    """The chance of a normal deviation above z."""
+    return 0.5 * math.erfc(z / math.sqrt(2))
