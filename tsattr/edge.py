@@ -15,10 +15,11 @@ import xarray as xr
 from . import labels, models, trials
 from .core import targets as core_targets
 from .core.axes import Axes
-from .core.engine import Engine, Samples, untouched
+from .core.engine import Engine, Samples
 from .core.keys import sample_ids
 from .core.results import Field
 from .core.targets import Value
+from .core.untouched import untouched
 
 _CHUNK = 2**26  # bytes of input in memory as tensors at once
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .core.engine import home_of
 from .core.results import check_count
+from .core.untouched import home_of, hooked
 from .labels import Inputs
 from .linear import Linear
 from .pipelines import LastStep
@@ -165,15 +165,12 @@ class Thinned(nn.Module):
             return output * self._mask(name, calls[name], m, output)
 
         hooks = [
-            m.register_forward_hook(lambda m, inputs, output, name=name: thin(name, m, output))
+            (m, m.register_forward_hook, lambda m, inputs, output, name=name: thin(name, m, output))
             for name, m in self.module.named_modules()
             if isinstance(m, _DROPOUTS)
         ]
-        try:
+        with hooked(*hooks):
             return self.module(*args, **kwargs)
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def _mask(self, name: str, call: int, m: Any, like: Tensor) -> Tensor:
         """0 where a unit (or a channel) is off, else 1 / (1 - p)."""

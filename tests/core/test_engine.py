@@ -6,7 +6,8 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core.engine import Engine, Moments, smooth, untouched
+from tsattr.core.engine import Engine, Moments, smooth
+from tsattr.core.untouched import untouched
 
 W = torch.arange(1.0, 9.0, dtype=torch.float64)
 X = np.random.default_rng(0).normal(size=(5, 8))

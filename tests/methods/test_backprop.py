@@ -1,4 +1,6 @@
 import contextlib
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 import xarray as xr
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 import tsattr as ta
 from tsattr.core.receptive import Leaky, Line, lines
@@ -83,35 +86,106 @@ def test_a_net_with_two_hidden_layers_equals_the_one_worked_by_hand(inplace, tar
     np.testing.assert_allclose(guided(several, x, target=target), expected, rtol=0, atol=1e-12)
 
 
+class Written(torch.autograd.Function):
+    """A ReLU that the graph does not show."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (ctx.saved_tensors[0] > 0)
+
+
+class Own(nn.Module):
+    """A ReLU of one's own, of which torch knows nothing by name."""
+
+    def forward(self, z):
+        return z.clamp(min=0)
+
+
+RELUS = {
+    "nn.ReLU": nn.ReLU(),
+    "in place": nn.ReLU(inplace=True),
+    "in place on a view": lambda z: functional.relu(z.view(-1, 1, z.shape[1]), inplace=True).flatten(1),
+    "module of one's own": Own(),
+    "F.relu": functional.relu,
+    "torch.relu": torch.relu,
+    "method in place": lambda z: z.relu_(),
+    "clamp with a tensor": lambda z: torch.clamp(z, torch.zeros_like(z)),
+    "clamp_min": lambda z: z.clamp_min(0.0),
+    "threshold": nn.Threshold(0.0, 0.0),
+    "hardtanh": nn.Hardtanh(0.0, 1e9),
+    "maximum": lambda z: torch.maximum(torch.zeros((), dtype=z.dtype), z),
+    "fmax": lambda z: torch.fmax(z, torch.zeros_like(z)),
+    "checkpoint": lambda z: checkpoint(functional.relu, z, use_reentrant=False),
+}
+
+
+@pytest.mark.parametrize("name", RELUS)
+def test_every_relu_is_guided_whatever_made_it(name):
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    net = seeded(lambda: Reused(None))
+    weights, biases = zip(*((m.weight.tolist(), m.bias.tolist()) for m in (net.first, net.second, net.last)))
+    net.relu = RELUS[name]
+    expected = [by_hand(weights, biases, row, 1) for row in x]
+    np.testing.assert_allclose(guided(net, x, target=1), expected, rtol=0, atol=1e-13)
+
+
+def test_a_clamp_that_is_no_relu_is_not_guided():
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    net = seeded(lambda: Reused(nn.ReLU()))
+    plain = ta.explain(net.first, x, ta.Saliency(False), target=1).attribution
+
+    class Capped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = net.first
+
+        def forward(self, x):
+            return torch.maximum(self.first(x), torch.tensor(-9.0).double()).clamp(-9, 9) + 0 * x.relu().sum(1)[:, None]
+
+    np.testing.assert_allclose(guided(Capped(), x, target=1), plain, rtol=0, atol=1e-15)
+
+
 def test_guided_backpropagation_refuses_what_it_cannot_guide():
-    with pytest.raises(
-        ValueError, match=r"no nn.ReLU module in Sequential; where the model calls torch.relu or F.relu"
-    ):
+    with warned(), pytest.raises(ValueError, match=r"finds no ReLU in the graph of Sequential, so there is nothing to"):
         ta.explain(smooth_net(), X, ta.GuidedBackprop(), target=0)
     with pytest.raises(TypeError, match="looks inside a torch module, and the model is a plain callable"):
         ta.explain(lambda x: x.sum((1, 2)), X, ta.GuidedBackprop())
+    net = seeded(lambda: Reused(Written.apply))
+    with (
+        warned(),
+        pytest.raises(ValueError, match=r"cannot see the ReLUs inside WrittenBackward; give the module itself"),
+    ):
+        ta.explain(net, np.ones((1, 5)), ta.GuidedBackprop(), target=0)
 
-    class Both(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.relu = nn.ReLU()
 
-        def forward(self, x):
-            return functional.relu(self.relu(x - 0.1) - 0.2).sum((1, 2))
-
-    model = Both()
-    with warned(), pytest.raises(ValueError, match=r"applies ReLU 1 times outside of nn.ReLU modules"):
-        ta.explain(model, X, ta.GuidedBackprop())
-    assert not model.relu._forward_hooks
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch.compile at work
+@pytest.mark.parametrize("used", [False, True])
+def test_a_compiled_model_is_guided_or_refused(used):
+    net = seeded(lambda: Reused(nn.ReLU()))
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    expected = guided(net, x, target=1)
+    for backend in ("eager", "aot_eager"):
+        compiled = torch.compile(net, backend=backend)
+        if used:
+            ta.explain(compiled, x, ta.Saliency(), target=1)
+        if backend == "eager":
+            np.testing.assert_allclose(guided(compiled, x, target=1), expected, rtol=0, atol=1e-13)
+        else:
+            with warned(), pytest.raises(ValueError, match=r"inside CompiledFunctionBackward; .* torch.compile"):
+                ta.explain(compiled, x, ta.GuidedBackprop(), target=1)
 
 
 def test_a_wrong_model_is_refused_before_it_is_asked():
     asked = []
     net = smooth_net()
     net.register_forward_hook(lambda *_: asked.append(1))
-    for method in (ta.GuidedBackprop(), ta.GradCAM("nowhere")):
-        with pytest.raises((ValueError, KeyError)):
-            ta.explain(net, X, method, target=0)
+    with pytest.raises(KeyError):
+        ta.explain(net, X, ta.GradCAM("nowhere"), target=0)
     assert not asked
 
 
@@ -318,6 +392,38 @@ def test_fields_in_two_dimensions_whatever_the_order_of_dims():
     xr.testing.assert_allclose(turned.transpose(*found.dims), found, rtol=0, atol=1e-12)
 
 
+class Saving(nn.Module):
+    """Two blocks, which run again in the backward pass where checkpoints save memory."""
+
+    def __init__(self, saves):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv1d(3, 3, 3, padding=1), nn.ReLU(inplace=True)) for _ in range(2)
+        )
+        self.saves = saves
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=self.saves == "reentrant") if self.saves else block(x)
+        return x.square().mean(2)
+
+
+@pytest.mark.parametrize("layer", ["blocks.0", "blocks.0.0", "blocks.1.0"])
+def test_checkpoints_change_nothing(layer):
+    expected, found = (
+        ta.explain(seeded(partial(Saving, saves)), X, ta.GradCAM(layer), target=1) for saves in (False, True)
+    )
+    np.testing.assert_allclose(found.attribution, expected.attribution, rtol=0, atol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # of torch, in a pass without gradients
+def test_checkpoints_through_which_no_gradient_comes_are_refused():
+    with pytest.raises(
+        TypeError, match="checkpoints with use_reentrant=True, through which no gradient at the input can be"
+    ):
+        ta.explain(seeded(lambda: Saving("reentrant")), X, ta.Saliency(), target=1)
+
+
 def test_the_last_convolution_is_taken_and_named():
     ds = ta.explain(smooth_net(), X, ta.GradCAM(), target=0)
     assert ds.attrs["method"] == "GradCAM(layer='2', relu=True)"
@@ -339,10 +445,17 @@ class Twice(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(3, 3, 3, padding=1)
         self.aside = nn.Conv1d(3, 3, 1)
+        self.never = nn.Conv1d(3, 3, 1)
 
     def forward(self, x):
         self.aside(x)
         return self.conv(self.conv(x)).sum(2)
+
+
+def scripted(net):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself
+        return torch.jit.script(net)
 
 
 @pytest.mark.parametrize(
@@ -358,6 +471,10 @@ class Twice(nn.Module):
         (recurrent_net, "gru", ValueError, "gives tuple for 8 rows"),
         (relu_net, "5", ValueError, r"gives \(8, 30\) for 8 rows; GradCAM needs \(rows, channels, positions...\)"),
         (lambda: seeded(Twice), "conv", ValueError, "'conv' is used 2 times for one prediction"),
+        (lambda: scripted(relu_net()), None, TypeError, "it is TorchScript, which hides them"),
+        (lambda: torch.compile(relu_net(), backend="eager"), None, TypeError, r"it went through torch.compile"),
+        (lambda: nn.Sequential(scripted(relu_net())), None, TypeError, "its part '0' is TorchScript"),
+        (lambda: seeded(Twice), "never", ValueError, "'never' is not called for a prediction; name one that is"),
         (lambda: seeded(Twice), "aside", ValueError, "1 of 1 targets do not depend on layer 'aside'"),
     ],
 )

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from .axes import Array, Axes
-from .engine import Engine, home_of, untouched
+from .engine import Engine
 from .fills import Baseline, Full, per_row
 from .fitted import Training, cell_index
 from .gaussian import ConditionalGaussian, Normal
 from .results import check_count
+from .untouched import home_of, untouched
 
 Metric = Callable[[Tensor], Tensor]
 

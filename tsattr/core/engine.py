@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
+import dataclasses
 import math
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from .keys import Key
 from .targets import Value
+from .untouched import draws_seen, without_cudnn
 
 Rows = Callable[[slice], Tensor]
 Intact = Callable[[slice], Tensor | None]
@@ -37,61 +37,51 @@ class NoGradient(TypeError):
     """A gradient method met a model without gradients."""
 
 
-def smooth(y: Tensor) -> bool:
-    """True where no node of the autograd graph behind `y` has a kink, or hides what it computes."""
+def graph(y: Tensor) -> set[Any]:
+    """The nodes of the autograd graph behind `y`."""
     todo, seen = [y.grad_fn], set()
     while todo:
         node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        # A function written in Python, or a compiled model, is one node and may hold any number of kinks.
-        if isinstance(node, torch.autograd.function.BackwardCFunction) or node.name().startswith(_KINKS):
-            return False
-        todo.extend(parent for parent, _ in node.next_functions)
-    return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo.extend(parent for parent, _ in node.next_functions)
+    return seen
 
 
-def home_of(module: torch.nn.Module | None) -> torch.device | None:
-    """Where a module's first parameter (or buffer, in one without parameters) is."""
-    if module is None:
-        return None
-    return next((t.device for t in itertools.chain(module.parameters(), module.buffers())), None)
-
-
-@contextlib.contextmanager
-def untouched(module: torch.nn.Module | None, device: torch.device | None) -> Iterator[None]:
-    """Explain `module` in eval mode on `device`, and leave it, random states and backend flags exactly as they were."""
-    modes = [] if module is None else [(m, m.training) for m in module.modules()]
-    home = home_of(module)
-    moved = home is not None and device is not None and home != device
-    state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - kept, not used
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    try:
-        if module is not None:
-            module.eval()
-            if moved:
-                module.to(device)
-        with torch.inference_mode(False):  # the caller may be in it, and gradients cannot be taken there
-            yield
-    finally:
-        for m, training in modes:
-            m.training = training
-        if moved and module is not None:
-            module.to(home)
-        torch.set_rng_state(state[0])
-        np.random.set_state(state[1])  # noqa: NPY002
-        random.setstate(state[2])
-        if on_gpu:
-            torch.cuda.set_rng_state_all(on_gpu)
+def smooth(y: Tensor) -> bool:
+    """True where no node of the autograd graph behind `y` has a kink, or hides what it computes."""
+    # A function written in Python, or a compiled model, is one node and may hold any number of kinks.
+    return not any(
+        isinstance(node, torch.autograd.function.BackwardCFunction) or node.name().startswith(_KINKS)
+        for node in graph(y)
+    )
 
 
 def _backward_flags(module: torch.nn.Module | None, device: torch.device) -> contextlib.AbstractContextManager[None]:
     """CuDNN refuses the backward pass of recurrent layers in eval mode; here they run without it, in this scope only."""
     recurrent = module is not None and any(isinstance(m, torch.nn.RNNBase) for m in module.modules())
     if recurrent and device.type == "cuda":
-        return torch.backends.cudnn.flags(enabled=False)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+        return without_cudnn()
     return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of a backward pass that torch tells in its own terms."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "checkpoint is incompatible with .grad()" in str(error):
+            raise NoGradient(
+                "the model checkpoints with use_reentrant=True, through which no gradient at the input can be taken; use "
+                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or Occlusion"
+            ) from error
+        if "backward through the graph a second time" in str(error):
+            error.add_note(
+                "The model keeps a tensor with its history from one call to the next (a state, a buffer that it answers "
+                "into): detach() it there, or make it anew."
+            )
+        raise
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -99,6 +89,53 @@ def _out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and any(sign in str(error) for sign in ("can't allocate memory", "ALLOC_FAILED"))
     )
+
+
+def _numbers(y: Any) -> Tensor:
+    """The model's output; TypeError where it is no tensor of real numbers."""
+    if not isinstance(y, Tensor):
+        raise TypeError(f"the model must return one tensor, got {type(y).__name__}; {_how_to_choose(y)}")
+    if y.is_complex():
+        raise TypeError("the model's output is complex; return real numbers, such as its modulus")
+    if y.layout != torch.strided or y.is_quantized or y.is_nested:
+        raise TypeError(
+            f"the model's output is a {y.layout} tensor of dtype {y.dtype}, nested or not dense; return a plain one: to_dense(), "
+            "dequantize(), to_padded_tensor(...)"
+        )
+    return y
+
+
+def _how_to_choose(y: Any) -> str:
+    """How to make one tensor of an output that is a structure, with the fields that it has."""
+    if isinstance(y, np.ndarray | np.generic | float):
+        return "where it works on numpy arrays, give ta.models.on_arrays(f)"
+    if isinstance(y, Mapping):
+        fields = {f"[{k!r}]": v for k, v in y.items()}
+    elif isinstance(y, tuple | list):
+        names = getattr(y, "_fields", range(len(y)))  # of a named tuple
+        fields = {f".{k}" if isinstance(k, str) else f"[{k}]": v for k, v in zip(names, y)}
+    elif dataclasses.is_dataclass(y):
+        fields = {f".{f.name}": getattr(y, f.name) for f in dataclasses.fields(y)}
+    else:
+        fields = {f".{k}": v for k, v in getattr(y, "__dict__", {}).items()}
+    tensors = [k for k, v in fields.items() if isinstance(v, Tensor)]
+    if not tensors:
+        return "return one of numbers"
+    shown = ", ".join(f"{k} {tuple(fields[k].shape)}" for k in tensors)
+    return f"wrap it: lambda x: model(x){tensors[0]}, after model.eval(); its tensors are {shown}"
+
+
+def _without_rows(y: Tensor, event: torch.Size | None) -> bool:
+    """True where the output of one row may lack the axis of the rows."""
+    return y.ndim == 0 or len(y) != 1 or (event is not None and y.shape == event)
+
+
+def _one_for_each(y: Tensor, rows: int) -> Tensor:
+    if y.ndim == 0 or len(y) != rows:
+        raise ValueError(
+            f"the model returned shape {tuple(y.shape)} for {rows} rows; it must give one output for each row, rows first"
+        )
+    return y
 
 
 @dataclass
@@ -123,6 +160,8 @@ class Engine:
         The axis of the outputs (the first after the sample axis is 0) along which the model gives one for each time, for a
         method that tells times apart; else None. Targets are then those of one time, and the value of a whole sample is
         that at its last time.
+    events
+        The shape of one row's output, by that of the row.
     notes
         What a method found out about the model, for the result's attrs.
     advance
@@ -142,28 +181,44 @@ class Engine:
     advance: Callable[[int], None] = lambda rows: None
     expect: Callable[[int], None] = lambda rows: None
     targets: list[Value] = field(default_factory=list)
+    events: dict[torch.Size, torch.Size] = field(default_factory=dict)
     smooth: bool | None = None
     along: int | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def outputs(self, rows: Tensor, position: Tensor) -> Tensor:
         """The model's outputs (r, *out) in float64 for rows of the samples at `position`."""
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            y = self.forward(rows, position)
-        if not isinstance(y, Tensor):
-            which = "[0]" if isinstance(y, tuple | list) else "['logits']"
-            raise TypeError(
-                f"the model must return one tensor, got {type(y).__name__}; wrap it: lambda x: model(x){which}, after model.eval()"
-            )
-        if y.ndim == 0 or len(y) != len(rows):
+        y = self._asked(rows, position)
+        if len(rows) == 1 and _without_rows(y, self.events.get(rows.shape[1:])):
+            self._learn_event(rows, position)
+            y = y[None] if y.shape == self.events[rows.shape[1:]] else y
+        y = _one_for_each(y, len(rows))
+        event = self.events.setdefault(rows.shape[1:], y.shape[1:])
+        if y.shape[1:] != event:
             raise ValueError(
-                f"the model returned shape {tuple(y.shape)} for {len(rows)} rows; it must give one output for each row, rows first"
+                f"the shape of the model's outputs varies: {tuple(event)} for a row at first, now {tuple(y.shape[1:])}; give "
+                "outputs of one length for every batch, such as pad_packed_sequence(..., total_length=x.shape[1])"
             )
-        if y.is_complex():
-            raise TypeError("the model's output is complex; return real numbers, such as its modulus")
         if not self.targets:
-            self.targets = self.bind(tuple(y.shape[1:]))
-        return y.to(torch.float64)
+            self.targets = self.bind(tuple(event))
+        return y.to(torch.float64, copy=True)  # the model may answer into a tensor of its own, or give its input back
+
+    def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
+        """What the model gives, one tensor of numbers."""
+        first = draws_seen() if not self.targets else contextlib.nullcontext()
+        with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            return _numbers(self.forward(rows, position))
+
+    def _learn_event(self, rows: Tensor, position: Tensor) -> None:
+        """Ask about a row twice: where a model squeezes its outputs, those of one row do not tell its axis from theirs."""
+        if rows.shape[1:] not in self.events:
+            y = _one_for_each(self._asked(rows.repeat_interleave(2, 0), position.repeat(2)), 2)
+            self.events[rows.shape[1:]] = y.shape[1:]
+            self.count_trial(2)
+
+    def count_trial(self, rows: int) -> None:
+        """Rows asked of the model that are of no sample."""
+        self.notes["trial_rows"] = self.notes.get("trial_rows", 0) + rows
 
     def value(self, y: Tensor, y0: Tensor) -> Tensor:
         """Target values (r, targets) of outputs beside those of the same samples intact, both without an axis of time."""
@@ -262,10 +317,11 @@ class Engine:
                         "use Occlusion, or keep the computation in torch"
                     )
                 last = v.shape[1] - 1
-                grads = [
-                    torch.autograd.grad(v[:, k].sum(), rows, retain_graph=k < last, allow_unused=True)[0]
-                    for k in range(last + 1)
-                ]
+                with _explained():
+                    grads = [
+                        torch.autograd.grad(v[:, k].sum(), rows, retain_graph=k < last, allow_unused=True)[0]
+                        for k in range(last + 1)
+                    ]
             return v.detach(), [torch.zeros_like(rows) if g is None else g for g in grads]
 
         return self.cut(len(position), run)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from .ahead import window
 from .engine import Samples
+from .untouched import hooked
 
 ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
 _SAME = 1e-4  # of the range of an output over the trials, by which two ways to read it may differ
@@ -398,13 +400,11 @@ class Recurrent(Way):
 
             return hook
 
-        hooks = [m.register_forward_pre_hook(begin(k), with_kwargs=True) for k, m in enumerate(self.layers)]
-        hooks += [m.register_forward_hook(end(k)) for k, m in enumerate(self.layers)]
-        try:
+        befores = [
+            (m, partial(m.register_forward_pre_hook, with_kwargs=True), begin(k)) for k, m in enumerate(self.layers)
+        ]
+        with hooked(*befores, *((m, m.register_forward_hook, end(k)) for k, m in enumerate(self.layers))):
             y = self.series.ask(i, rows)
-        finally:
-            for hook in hooks:
-                hook.remove()
         if len(passed) < len(self.layers):
             raise Otherwise("a recurrent layer is not used")
         return y, [passed[k] for k in range(len(self.layers))]

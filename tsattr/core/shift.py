@@ -20,6 +20,7 @@ from .detector import FEWEST, Look, clean_rows, drawn
 from .detector import Detector as Detector
 from .engine import Engine, Samples
 from .results import Field
+from .untouched import hooked
 
 _TOLD_APART = 500  # samples that a classifier is trained on
 
@@ -233,12 +234,8 @@ def watched(module: nn.Module | None) -> Iterator[Features]:
         return _numbers(last.pop().flatten(1))
 
     linear = [] if module is None else [m for m in module.modules() if isinstance(m, nn.Linear)]
-    hooks = [m.register_forward_pre_hook(see) for m in linear]
-    try:
+    with hooked(*((m, m.register_forward_pre_hook, see) for m in linear)):
         yield features
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def penultimate(engine: Engine, rows: Tensor) -> np.ndarray | None:

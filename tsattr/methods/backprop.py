@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from ..core.engine import Engine, Samples
+from ..core.engine import Engine, Forward, Samples, graph
 from ..core.receptive import Leaky, Line, lines
 from ..core.results import EVENT, Field
+from ..core.untouched import hooked, without_cudnn
 
 
 def _module_of(method: Any, module: nn.Module | None) -> nn.Module:
@@ -33,6 +35,10 @@ class GuidedBackprop:
     the model has learnt: they hardly change when its weights are replaced by random ones (Adebayo et al., NeurIPS 2018).
     Each call warns of it. Springenberg et al., 2015.
 
+    ReLUs are found in the autograd graph, whatever made them: ``nn.ReLU``, ``ReLU6``, ``F.relu``, ``torch.relu``,
+    ``clamp(min=0)``, ``threshold`` at 0, ``maximum`` with zeros. One spelt as a selection (``torch.where(z > 0, z, 0)``,
+    ``z * (z > 0)``) is not told from a mask, and passes the plain gradient.
+
     Parameters
     ----------
     absolute
@@ -47,8 +53,7 @@ class GuidedBackprop:
     TypeError
         The model is not a torch module.
     ValueError
-        The model has no ``nn.ReLU`` module, or applies ReLU outside of one (``torch.relu``, ``F.relu``), which cannot be
-        guided.
+        The model has no ReLU, or a part whose graph is hidden: compiled by ``torch.compile``, or an ``autograd.Function``.
 
     Examples
     --------
@@ -70,13 +75,13 @@ class GuidedBackprop:
 
     def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> GuidedBackprop:
         """Itself, for a model that it can explain."""
-        _relus(_module_of(self, module))
+        _module_of(self, module)
         return self
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
         out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
-        with _guided(samples.engine, _relus(_module_of(self, samples.engine.module))):
+        with _forward_as(samples.engine, _guided(samples.engine)):
             for at, grads in samples.gradients(torch.arange(samples.n, device=out.device), lambda at: samples.x[at]):
                 out[at] = torch.stack(grads, 1).to(out.dtype)
         return {"attribution": Field(("target", EVENT), out.abs() if self.absolute else out)}
@@ -86,57 +91,81 @@ class GuidedBackprop:
         return 2, 2
 
 
-def _relus(module: nn.Module) -> list[nn.ReLU]:
-    found = [m for m in module.modules() if isinstance(m, nn.ReLU)]
-    if not found:
-        raise ValueError(
-            f"GuidedBackprop finds no nn.ReLU module in {type(module).__name__}; where the model calls torch.relu or F.relu, "
-            "use nn.ReLU modules instead; a model without ReLU has nothing to guide: use Saliency(absolute=False)"
-        )
-    return found
-
-
 @contextlib.contextmanager
-def _guided(engine: Engine, relus: Sequence[nn.Module]) -> Iterator[None]:
-    """Stop negative gradients at the outputs of `relus`, and refuse a forward pass with any other ReLU in it."""
-    forward, nodes = engine.forward, set()
-
-    def guide(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        # On the tensor and not by a backward hook of the module, which fails for ReLU in place and for modules used twice.
-        if output.requires_grad:
-            output.register_hook(lambda g: g.clamp(min=0))
-            nodes.add(output.grad_fn)
-
-    def watched(rows: Tensor, position: Tensor) -> Tensor:
-        y = forward(rows, position)
-        missed = _relu_nodes(y) - nodes if isinstance(y, Tensor) else set()
-        nodes.clear()
-        if missed:
-            raise ValueError(
-                f"the model applies ReLU {len(missed)} times outside of nn.ReLU modules (torch.relu, F.relu), where "
-                "GuidedBackprop cannot guide it; use nn.ReLU modules for all of them"
-            )
-        return y
-
-    hooks = [m.register_forward_hook(guide) for m in relus]
-    engine.forward = watched
+def _forward_as(engine: Engine, forward: Forward) -> Iterator[None]:
+    before = engine.forward
+    engine.forward = forward
     try:
         yield
     finally:
-        engine.forward = forward
-        for hook in hooks:
-            hook.remove()
+        engine.forward = before
 
 
-def _relu_nodes(y: Tensor) -> set[Any]:
-    """The ReLU nodes of the autograd graph behind `y`."""
-    todo, seen = [y.grad_fn], set()
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            todo.extend(parent for parent, _ in node.next_functions)
-    return {node for node in seen if node.name().startswith("ReluBackward")}
+def _guided(engine: Engine) -> Forward:
+    """The engine's forward pass, with negative gradients stopped at every ReLU of its graph."""
+    forward = engine.forward
+
+    def guided(rows: Tensor, position: Tensor) -> Any:
+        with _InPlace() as there:
+            y = forward(rows, position)
+        if isinstance(y, Tensor) and y.requires_grad:
+            nodes = graph(y)
+            if hidden := sorted({node.name() for node in nodes if _hides(node)}):
+                raise ValueError(
+                    f"GuidedBackprop cannot see the ReLUs inside {', '.join(hidden)}; give the module itself where it went through "
+                    "torch.compile (model._orig_mod, or a copy made before .compile()), and write an autograd.Function with "
+                    "operations of torch"
+                )
+            relus = [node for node in nodes if _is_relu(node)]
+            if not relus and not there.found:
+                raise ValueError(
+                    f"GuidedBackprop finds no ReLU in the graph of {type(engine.module).__name__}, so there is nothing to guide: "
+                    "use Saliency(absolute=False)"
+                )
+            for node in relus:
+                node.register_prehook(lambda grads: tuple(None if g is None else g.clamp(min=0) for g in grads))
+        return y
+
+    return guided
+
+
+def _hides(node: Any) -> bool:
+    """True for a node that may hold any number of ReLUs: one written in Python, or compiled."""
+    return isinstance(node, torch.autograd.function.BackwardCFunction) or any(
+        sign in node.name() for sign in ("CppNode", "DifferentiableGraph", "GeneratedBackward")
+    )
+
+
+def _is_relu(node: Any) -> bool:
+    """True for a node that passes nothing where its input is below 0."""
+    name = node.name()
+    if name.startswith("ThresholdBackward"):
+        return bool(node._saved_threshold == 0)
+    if name.startswith("HardtanhBackward"):
+        return bool(node._saved_min_val == 0)
+    if name.startswith("Clamp") and not name.startswith("ClampMax"):
+        return node._saved_min is not None and not torch.as_tensor(node._saved_min).any()
+    if name.startswith(("MaximumBackward", "FmaxBackward")):
+        return not (node._saved_self.any() and node._saved_other.any())
+    return bool(name.startswith("ReluBackward"))
+
+
+class _InPlace(TorchFunctionMode):
+    """Stops negative gradients at ReLUs in place on a view, such as a flattened tensor, which the graph hides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The function's own result, watched."""
+        y = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "").startswith("relu") and y is args[0] and y._is_view() and y.requires_grad:
+            y.register_hook(lambda g: g.clamp(min=0))
+            self.found += 1
+        return y
 
 
 @dataclass(frozen=True)
@@ -190,7 +219,7 @@ class GradCAM:
         """With its layer by name."""
         if len(axes) > 1:
             raise TypeError(f"GradCAM explains an input of one variable, got {len(axes)}; give the others in context=")
-        return replace(self, layer=self._named(_module_of(self, module)))
+        return replace(self, layer=self._named(_with_layers(_module_of(self, module))))
 
     def _named(self, module: nn.Module) -> str:
         known = dict(module.named_modules())
@@ -208,21 +237,16 @@ class GradCAM:
         """Explain some samples."""
         module = _module_of(self, samples.engine.module)
         name = self._named(module)
-        tap = _Tap(name, module.get_submodule(name))
-        with tap:
+        tap, layer = _Tap(name, samples.engine), module.get_submodule(name)
+        with hooked((layer, layer.register_forward_hook, tap.keep)), _forward_as(samples.engine, tap.forward):
             places = self._places(samples, tap)
             coarse = self._class_maps(samples, tap)
         return {"attribution": Field(("target", EVENT), _at_input(coarse, places, samples.event))}
 
     def _class_maps(self, samples: Samples, tap: _Tap) -> Tensor:
         """(n, targets, *grid) in float64."""
-
-        def rows(at: slice) -> Tensor:
-            tap.clear()
-            return samples.x[at]
-
         maps = []
-        for at, _ in samples.gradients(torch.arange(samples.n, device=samples.x.device), rows):
+        for at, _ in samples.gradients(torch.arange(samples.n, device=samples.x.device), lambda at: samples.x[at]):
             a = tap.output(at.stop - at.start).detach().to(torch.float64)
             over = list(range(2, a.ndim))
             maps.append(
@@ -237,7 +261,7 @@ class GradCAM:
         numbers = np.random.default_rng(0).standard_normal((self.probes, *samples.event))
         rows = torch.as_tensor(numbers).to(samples.x).requires_grad_(True)
         # cuDNN takes no gradient of recurrent layers in eval mode.
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with torch.enable_grad(), without_cudnn():
             with Leaky():
                 samples.engine.forward(rows.clone(), samples.position[longest].expand(len(rows)))
             return lines(tap.output(len(rows)), rows)
@@ -250,8 +274,8 @@ class GradCAM:
 class _Tap:
     """Keeps what a layer gave in the last forward pass, and the gradients that came back to it, one for each target."""
 
-    def __init__(self, name: str, layer: nn.Module) -> None:
-        self.name, self.layer = name, layer
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name, self.ask, self.listens = name, engine.forward, False
         self.clear()
 
     def clear(self) -> None:
@@ -259,14 +283,19 @@ class _Tap:
         self.given: list[Any] = []
         self.gradients: list[Tensor] = []
 
-    def __enter__(self) -> None:
-        self.hook = self.layer.register_forward_hook(self._keep)
-
-    def __exit__(self, *error: object) -> None:
-        self.hook.remove()
+    def forward(self, rows: Tensor, position: Tensor) -> Any:
+        """The engine's forward pass: with checkpoints a layer runs again in the backward pass, which is no second use."""
         self.clear()
+        self.listens = True
+        try:
+            return self.ask(rows, position)
+        finally:
+            self.listens = False
 
-    def _keep(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+    def keep(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Hook of the layer."""
+        if not self.listens:
+            return output
         self.given.append(output)
         if not (isinstance(output, Tensor) and output.requires_grad):
             return output
@@ -275,6 +304,11 @@ class _Tap:
 
     def output(self, rows: int) -> Tensor:
         """The layer's output (rows, channels, *positions)."""
+        if not self.given:
+            raise ValueError(
+                f"layer {self.name!r} is not called for a prediction; name one that is. In an exported model the modules hold "
+                "weights alone: give the module that it was made from"
+            )
         if len(self.given) != 1:
             raise ValueError(
                 f"layer {self.name!r} is used {len(self.given)} times for one prediction; name one that is used once"
@@ -298,6 +332,23 @@ class _Tap:
                 "they depend on, or explain each target by itself"
             )
         return self.gradients
+
+
+def _with_layers(module: nn.Module) -> nn.Module:
+    """TypeError for a module whose layers are not called one by one."""
+    for name, m in module.named_modules():
+        where = f"its part {name!r}" if name else "it"
+        if isinstance(m, torch.jit.ScriptModule):
+            what = f"{where} is TorchScript"
+        elif m._compiled_call_impl is not None or type(m).__name__ == "OptimizedModule":
+            what = f"{where} went through torch.compile"
+        else:
+            continue
+        raise TypeError(
+            f"GradCAM reads a layer of the model, and {what}, which hides them; give the module that it was made from (of a compiled "
+            "one model._orig_mod, or a copy made before .compile())"
+        )
+    return module
 
 
 def _at_input(maps: Tensor, places: list[Line], event: tuple[int, ...]) -> Tensor:

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
-from ..core.engine import untouched
+from ..core.untouched import untouched
 from .agreement import agreement, similarities
 from .controls import sample_key, smooth_random
 
