@@ -440,7 +440,7 @@ def test_the_model_gets_the_columns_as_they_were_given(clinic):
     ds = ta.explain(
         ta.models.on_frames(model), x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Samples.fit(x)), batch_size=5
     )
-    pd.testing.assert_frame_equal(rows[0], x.reset_index(drop=True), check_dtype=False)
+    pd.testing.assert_frame_equal(rows[0], x)
     plain = ["age", "sex", "smoker", "unit", "visits", "seen", "note", "alive"]
     assert rows[0].dtypes[plain].tolist() == x.dtypes[plain].tolist()
     assert all(row.dtypes["visits"] == x.dtypes["visits"] for row in rows)

@@ -147,7 +147,7 @@ class Call:
         about = {k: v.to(self.place) for k, v in self.about.items()}
 
         def forward(batch: torch.Tensor, position: torch.Tensor) -> Any:
-            y = self.model.call(batch, {k: v[position] for k, v in about.items()})
+            y = self.model.call(batch, {k: v[position] for k, v in about.items()}, position)
             return y.to(self.place) if isinstance(y, torch.Tensor) and not self.model.differentiable else y
 
         def bind(shape: tuple[int, ...]) -> list[Value]:

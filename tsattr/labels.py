@@ -16,7 +16,7 @@ from torch import Tensor
 from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels, positions_of
 from .core.results import EVENT
-from .tables import Codes, as_pandas, polars_like
+from .tables import Codes, as_pandas
 
 _INPUT_ONLY = (
     "units",
@@ -137,16 +137,18 @@ class Inputs:
             out[v.name] = part.to(getattr(torch, str(v.array.dtype)))
         return out
 
-    def frame(self, rows: np.ndarray) -> pd.DataFrame:
-        """Rows of a table as the DataFrame they stand for."""
+    def frame(self, rows: np.ndarray, position: np.ndarray | None = None) -> pd.DataFrame:
+        """Rows of a table as the DataFrame they stand for, with the index of the samples at `position`."""
         if self.codes is not None:
-            return self.codes.decode(rows)
+            return self.codes.decode(rows, position)
         axes = self.variables[0].axes
         if len(axes.shape) != 1 or not self.single:
             raise ValueError(
                 f"a model on DataFrames needs a table (sample, feature); the input's dims are {list(self.variables[0].dims)}"
             )
-        return pd.DataFrame(rows, columns=axes.coords.get(axes.dims[0], np.arange(axes.shape[0])))
+        labels = self.variables[0].array.indexes.get(self.sample_dim)
+        index = None if labels is None or position is None else labels.take(position)
+        return pd.DataFrame(rows, index, axes.coords.get(axes.dims[0], np.arange(axes.shape[0])))
 
     def bind(self, setting: Any, kind: str) -> Any:
         """Bind a baseline or a groups object (or a mapping of them by variable) to the axes."""
@@ -238,9 +240,8 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
         No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
     """
     device = x.device if isinstance(x, Tensor) else None
-    back = polars_like(x)
-    x, valid = as_pandas(x), as_pandas(valid)
-    codes = Codes.of(x, back) if isinstance(x, pd.DataFrame) else None
+    table, x, valid = x, as_pandas(x), as_pandas(valid)
+    codes = Codes.of(table) if isinstance(x, pd.DataFrame) else None
     x = _labelled(x, dims, codes)
     if codes is not None and isinstance(valid, pd.DataFrame):
         valid = valid.to_numpy()
@@ -264,7 +265,7 @@ def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.Dat
     if codes is not None:
         index = [str(v) for v in x.index] if isinstance(x.index, pd.MultiIndex) else x.index.to_numpy()
         coords = {"sample": index, "feature": column_labels(x.columns)}
-        x = xr.DataArray(codes.encode(x), dims=("sample", "feature"), coords=coords)
+        x = xr.DataArray(codes.coded, dims=("sample", "feature"), coords=coords)
     elif isinstance(x, np.ndarray | Tensor):
         if isinstance(x, Tensor):
             if x.dtype == torch.bfloat16:

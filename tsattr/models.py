@@ -181,17 +181,18 @@ class Thinned(nn.Module):
 
 @dataclass(frozen=True)
 class Model:
-    """Any model as ``call(variables, context) -> outputs`` on tensors.
+    """Any model as ``call(rows, context, position of their samples) -> outputs`` on tensors; `on_frame` of one on frames.
 
     `scale` is what its outputs are, where it says so: "probability", "value"; see `tsattr.core.axes.Axes`.
     """
 
-    call: Callable[[Tensor, dict[str, Tensor]], Any]
+    call: Callable[[Tensor, dict[str, Tensor], Tensor], Any]
     name: str
     module: nn.Module | None = None
     differentiable: bool = True
     labels: np.ndarray | None = None
     scale: str | None = None
+    on_frame: Callable[[Any, dict[str, Tensor]], Tensor] | None = None
 
 
 def read(model: Any, inputs: Inputs) -> Model:
@@ -205,7 +206,8 @@ def read(model: Any, inputs: Inputs) -> Model:
     if isinstance(model, OnArrays):
         return Model(_arrays(model.f, inputs), _name(model.f), differentiable=False, scale=_scale(model.f))
     if isinstance(model, OnFrames):
-        return Model(_frames(model.f, inputs), _name(model.f), differentiable=False, scale=_scale(model.f))
+        on_frame, call = _frames(model.f, inputs)
+        return Model(call, _name(model.f), differentiable=False, scale=_scale(model.f), on_frame=on_frame)
     if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not _predicts(model)):
         module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
         module = module if isinstance(module, nn.Module) else None
@@ -243,14 +245,14 @@ def _name(f: Any) -> str:
     return getattr(f, "__qualname__", None) or type(f).__qualname__
 
 
-def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor]], Any]:
+def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor], Tensor], Any]:
     if inputs.codes is not None and any(u is not None for u in inputs.codes.levels):
         raise TypeError(
             "a model on tensors cannot take columns of categories; give the whole pipeline from the raw columns, or "
             "ta.models.on_frames(f)"
         )
 
-    def call(rows: Tensor, context: dict[str, Tensor]) -> Any:
+    def call(rows: Tensor, context: dict[str, Tensor], position: Tensor) -> Any:
         parts = inputs.restore(rows)
         try:
             if inputs.single:
@@ -267,18 +269,25 @@ def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[st
     return call
 
 
-def _arrays(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor]], Any]:
+def _arrays(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor], Tensor], Any]:
     def on_numpy(*args: Tensor, **kwargs: Tensor) -> Tensor:
         return _numeric(f(*(a.cpu().numpy() for a in args), **{k: v.cpu().numpy() for k, v in kwargs.items()}))
 
     return _tensors(on_numpy, inputs)
 
 
-def _frames(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor]], Any]:
-    def call(rows: Tensor, context: dict[str, Tensor]) -> Tensor:
-        return _numeric(f(inputs.frame(rows.cpu().numpy()), **{k: v.cpu().numpy() for k, v in context.items()}))
+def _frames(
+    f: Callable[..., Any], inputs: Inputs
+) -> tuple[Callable[[Any, dict[str, Tensor]], Tensor], Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]]:
+    """A model on frames, and the same on coded rows."""
 
-    return call
+    def on_frame(frame: Any, context: dict[str, Tensor]) -> Tensor:
+        return _numeric(f(frame, **{k: v.cpu().numpy() for k, v in context.items()}))
+
+    def call(rows: Tensor, context: dict[str, Tensor], position: Tensor) -> Tensor:
+        return on_frame(inputs.frame(rows.cpu().numpy(), position.cpu().numpy()), context)
+
+    return on_frame, call
 
 
 def _numeric(y: Any) -> Tensor:
@@ -303,10 +312,10 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
         f = model.predict
     table = inputs.single and len(inputs.variables[0].axes.shape) == 1
     by_name = inputs.codes is not None or (table and hasattr(model, "feature_names_in_"))
-    call = (_frames if by_name else _arrays)(f, inputs)
+    on_frame, call = _frames(f, inputs) if by_name else (None, _arrays(f, inputs))
     labels = np.asarray(classes) if classes is not None and not isinstance(classes, list) else None
     scale = "probability" if hasattr(model, "predict_proba") else "value"
-    return Model(call, type(model).__name__, differentiable=False, labels=labels, scale=scale)
+    return Model(call, type(model).__name__, differentiable=False, labels=labels, scale=scale, on_frame=on_frame)
 
 
 def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:

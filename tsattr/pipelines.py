@@ -111,18 +111,18 @@ class Transformed:
         out = cls(
             step, raw, parts, columns.source, np.empty(0), np.ones(x.shape, bool) if known is None else known.numpy()
         )
-        out.values = out.transform(x.numpy())
+        out.values = out.transform(x.numpy(), np.arange(raw.n))
         return out
 
-    def transform(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the input (n, *event), categories coded, as float64 (n, columns)."""
+    def transform(self, rows: np.ndarray, position: np.ndarray | None = None) -> np.ndarray:
+        """Rows of the input (n, *event), categories coded, of the samples at `position`, as float64 (n, columns)."""
         axes = self.raw.variables[0].axes
         named = self.raw.codes is not None or hasattr(self.step.transformer, "feature_names_in_")
         given: Any = rows
         if len(axes.shape) > 1:
             given = xr.DataArray(rows, dims=(axes.sample_dim, *axes.dims), coords=dict(axes.coords))
         elif named:
-            given = self.raw.frame(rows)
+            given = self.raw.frame(rows, position)
         out = self.step.transformer.transform(given)
         out = np.asarray(out.toarray() if hasattr(out, "toarray") else out)
         if out.dtype.kind not in "biuf":
@@ -208,7 +208,7 @@ class Transformed:
         key = Key(0, sample_ids(self.raw.sample_coord, n), torch.arange(n), np.zeros(n, np.int64))
         rows = np.where(self.known, bound.full(x, key).expand(x.shape).numpy(), x.numpy())
         self._check_apart(rows)
-        return Rows(self.transform(rows))
+        return Rows(self.transform(rows, np.arange(n)))
 
     def _check_whole(self) -> None:
         """Raise where a part lacks some of its cells: other samples' columns are made of all of them."""
@@ -227,10 +227,11 @@ class Transformed:
             return  # windows that overlap never go absent by themselves
         rows = np.arange(_CHECKED)
         x, _ = self.raw.variables[0].load(slice(0, min(_CHECKED, self.raw.n)))
-        x, fill = x[rows % len(x)], fills[rows % len(fills)]
+        at = rows % len(x)
+        x, fill = x[at], fills[rows % len(fills)]
         gone = np.random.default_rng(0).random((_CHECKED, len(self.parts.names))) < 0.5
-        mixed = self.transform(np.where(self._spread(gone[:, None].astype(float))[:, 0] > 0, fill, x))
-        expected = np.where(gone[:, self.source], self.transform(fill), self.transform(x))
+        mixed = self.transform(np.where(self._spread(gone[:, None].astype(float))[:, 0] > 0, fill, x), at)
+        expected = np.where(gone[:, self.source], self.transform(fill, at), self.transform(x, at))
         off = ~np.isclose(mixed, expected, rtol=1e-6, atol=1e-9, equal_nan=True)
         if off.any():
             column = int(off.any(0).argmax())

@@ -345,7 +345,8 @@ def default_fills(inputs: Inputs, reference: Any) -> dict[str, Any]:
     name = inputs.sample_dim
     if inputs.single:
         given = inputs.variables[0].array if reference is None else reference
-        given = inputs.frame(given.values) if inputs.codes is not None and reference is None else given
+        if inputs.codes is not None and reference is None:
+            given = inputs.codes.frame
         return fills | {"samples": baselines.Samples.fit(given, sample_dim=name)}
     given = {v.name: v.array if reference is None else reference[v.name] for v in inputs.variables}
     return fills | {"samples": {k: baselines.Samples.fit(v, sample_dim=name) for k, v in given.items()}}

@@ -1,14 +1,18 @@
-"""Tables as numbers: the codes of a DataFrame's columns, and back."""
+"""Tables as numbers: the codes of a DataFrame's columns, and back to the very cells that it holds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+
+from .core.axes import frame_of_pandas
+
+_EXACT = 2.0**53  # below it float64 holds every whole number
 
 
 def as_pandas(x: Any) -> Any:
@@ -18,117 +22,311 @@ def as_pandas(x: Any) -> Any:
     [1, 2]
     """
     other = hasattr(x, "columns") and hasattr(x, "to_pandas") and not isinstance(x, pd.DataFrame)
-    return x.to_pandas() if other else x
+    return frame_of_pandas(x) if other else x
 
 
-def polars_like(frame: Any) -> Callable[[pd.DataFrame], Any] | None:
+Back = Callable[[pd.DataFrame, "np.ndarray | None", "np.ndarray | None"], Any]
+"""``back(rows, position, own)``: rows of pandas as another library's, of those samples, with their own cells where `own`."""
+
+
+def polars_like(frame: Any) -> Back | None:
     """What makes a polars DataFrame of the columns' own types of a pandas one, where `frame` is of polars."""
     if not type(frame).__module__.startswith("polars"):
         return None
-    schema = dict(frame.schema)
 
-    def back(rows: pd.DataFrame) -> Any:
+    def back(rows: pd.DataFrame, position: np.ndarray | None, own: np.ndarray | None) -> Any:
         import polars
 
-        made = polars.from_pandas(rows)
-        halves = {name for name, t in schema.items() if t.is_integer() and (made[name].drop_nulls() % 1 != 0).any()}
-        return made.cast({name: t for name, t in schema.items() if name not in halves})
+        names = [name for c, name in enumerate(frame.columns) if own is None or not own[:, c].all()]
+        made = polars.from_pandas(rows[names])
+        schema = {name: frame.schema[name] for name in names}
+        halves = [name for name, t in schema.items() if t.is_integer() and (made[name].drop_nulls() % 1 != 0).any()]
+        made = made.cast({name: t for name, t in schema.items() if name not in halves})
+        if position is None or own is None:
+            return made
+        its = frame[position].cast(dict.fromkeys(halves, polars.Float64))
+        new = {name: polars.Series(~own[:, frame.columns.index(name)]) for name in names}
+        return its.with_columns(made[name].zip_with(rows, its[name]) for name, rows in new.items())
 
     return back
 
 
-def _is_time(dtype: Any) -> bool:
-    return pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype)
+@dataclass
+class _Numbers:
+    """Codes of a column of numbers, dates or durations: the number, or the count of a date's units.
+
+    Whole numbers and counts beyond 2**53, of which float64 holds only some, get the nearest float64 that stands for no
+    other: arithmetic with them is right but for its rounding, and each comes back as it was. What arithmetic makes of them
+    is rounded to whole numbers; of smaller ones, fractions stay fractions.
+    """
+
+    name: Any
+    dtype: Any
+    counts: dict[float, int] = field(default_factory=dict)  # those beyond 2**53 by their codes
+    places: dict[int, float] = field(default_factory=dict)  # and their codes
+    beyond: dict[float, float] = field(default_factory=dict)  # of a code in use, where a free one may be
+    levels: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        self.is_time = self.dtype.kind in "Mm"
+        days = isinstance(self.dtype, pd.ArrowDtype) and str(self.dtype).startswith("date")
+        self.through = "timestamp[s][pyarrow]" if days else self.dtype  # what is a count of its units
+
+    @property
+    def plain(self) -> bool:
+        """Whether numbers alone say all that a cell holds."""
+        own = self.dtype.subtype if isinstance(self.dtype, pd.SparseDtype) else self.dtype
+        return isinstance(own, np.dtype) and own.itemsize <= 8 and not self.is_time and not self.counts
+
+    def code(self, values: Any, order: Any = None) -> np.ndarray:
+        """Values as float64, NaN where missing; TypeError for what is no number or date."""
+        try:
+            given = pd.Series(values, dtype=self.dtype) if self.is_time else pd.Series(values)
+            if self.is_time:
+                known = given.notna().to_numpy()
+                given = given[known].astype(self.through).astype("int64")
+                out = np.full(len(known), np.nan)
+                out[known] = given.to_numpy()
+            else:
+                out, known = given.to_numpy(np.float64, na_value=np.nan), np.ones(len(given), bool)
+        except (TypeError, ValueError) as error:
+            shown = list(values)[:3]
+            raise TypeError(
+                f"column {self.name!r} of the input holds {self.dtype}, which {shown} does not fit"
+            ) from error
+        far = np.isfinite(out) & (np.abs(out) >= _EXACT) if self.dtype.kind in "iuMm" else np.zeros(len(out), bool)
+        if far.any():
+            out[far] = [self._place(int(v)) for v in given.to_numpy(object)[far[known]]]
+        return out
+
+    def _place(self, count: int) -> float:
+        """The code of a whole number beyond 2**53."""
+        if count not in self.places:
+            at, passed = float(count), []
+            while at in self.counts:
+                passed.append(at)
+                at = self.beyond.get(at, math.nextafter(at, math.inf))
+            self.beyond |= dict.fromkeys(passed, at)
+            self.counts[at], self.places[count] = count, at
+        return self.places[count]
+
+    def values(self, codes: np.ndarray) -> pd.Series:
+        """What codes stand for; floats where the column's own whole numbers cannot hold them."""
+        missing = np.isnan(codes)
+        known = self._known(codes[~missing])
+        return known.set_axis(np.flatnonzero(~missing)).reindex(range(len(codes))) if missing.any() else known
+
+    def _known(self, codes: np.ndarray) -> pd.Series:
+        if self.dtype.kind == "f":
+            return pd.Series(codes).astype(self.dtype)
+        if self.is_time or self.counts:
+            limits = np.iinfo(np.uint64 if self.dtype.kind == "u" else np.int64)
+            whole = [min(max(self.counts.get(c, round(c)), limits.min), limits.max) for c in codes.tolist()]
+            found = pd.Series(np.array(whole, limits.dtype)).astype(self.through)
+            return found if self.through is self.dtype else found.dt.floor("D").astype(self.dtype)
+        if (codes % 1 == 0).all() and _within(codes, self.dtype):
+            return pd.Series(codes.astype(np.uint64 if self.dtype.kind == "u" else np.int64)).astype(self.dtype)
+        return pd.Series(codes).astype(_floats(self.dtype))
+
+
+def _within(codes: np.ndarray, dtype: Any) -> bool:
+    """Whether numbers lie in the range of a type of whole numbers."""
+    limits = np.iinfo(dtype if isinstance(dtype, np.dtype) else getattr(dtype, "subtype", None) or dtype.numpy_dtype)
+    return bool(((codes >= limits.min) & (codes < float(limits.max) + 1)).all())
+
+
+def _floats(dtype: Any) -> Any:
+    """The type of fractions that goes with a type of whole numbers."""
+    if isinstance(dtype, pd.ArrowDtype):
+        return "double[pyarrow]"
+    if isinstance(dtype, pd.SparseDtype):
+        return pd.SparseDtype(np.float64)
+    return np.dtype("float64") if isinstance(dtype, np.dtype) else pd.Float64Dtype()
+
+
+class _Levels:
+    """Codes of a column of categories, text, flags or other things without arithmetic: their places in a list that grows.
+
+    The levels of an ordered column keep their order: a level of a reference has its place in it where the reference's own
+    categories are ordered and hold all of the column's in their order, and is refused elsewhere.
+    """
+
+    plain: ClassVar[bool] = False
+
+    def __init__(self, name: Any, column: pd.Series) -> None:
+        self.name, self.dtype = name, column.dtype
+        self.levels: list[Any] = []
+        self._exact: dict[Any, int] = {}  # by type too: True is not 1
+        self._equal: dict[Any, int] = {}
+        lost = column[column.isna()]
+        self.missing = lost.iloc[0] if len(lost) else np.nan if self.dtype.kind in "Ob" else None
+        self.order: list[Any] | None = None
+        categories = isinstance(self.dtype, pd.CategoricalDtype)
+        first = self.dtype.categories if categories else [False, True] if self.dtype.kind == "b" else column.dropna()
+        try:
+            for value in first:
+                self._add(value)
+        except TypeError:
+            raise TypeError(
+                f"column {name!r} holds {type(value).__name__}, which is neither number, category, text nor date: give the "
+                "model columns made of it, or leave it out"
+            ) from None
+        if categories and self.dtype.ordered:
+            self.order = list(self.levels)
+
+    def _add(self, value: Any) -> int:
+        """The place of a value, which is taken in where it is new."""
+        place = self._exact.setdefault((type(value), value), len(self.levels))
+        if place == len(self.levels):
+            self.levels.append(value)
+            self._equal.setdefault(value, place)
+        return place
+
+    def code(self, values: Any, order: Sequence[Any] | None = None) -> np.ndarray:
+        """Places of values, NaN where missing; `order` are the ordered categories of where they come from."""
+        given = np.asarray(values, dtype=object)
+        known = ~pd.isna(given)
+        out = np.full(len(given), np.nan)
+        out[known] = [self._place(v, order) for v in given[known]]
+        return out
+
+    def _place(self, value: Any, order: Sequence[Any] | None) -> int:
+        """The place of a level; a new one is taken in where it is of the kind of the others."""
+        place = self._exact.get((type(value), value), None if self.dtype == object else self._equal.get(value))
+        if place is not None:
+            return place
+        if self.levels and value not in self._equal and not any(isinstance(value, type(u)) for u in self.levels):
+            raise TypeError(
+                f"{value!r} is no category of column {self.name!r} ({self._shown}); use Samples.fit(reference), "
+                "Mode.fit(reference) or Constant({column: category, ...})"
+            )
+        if self.order is not None:
+            if order is None or [u for u in order if u in self.order] != self.order:
+                raise ValueError(
+                    f"{value!r} is no level of the ordered column {self.name!r} ({self._shown}), and nothing says where it stands "
+                    f"among them; give the input all levels in their order: x[{self.name!r}].cat.set_categories([...], ordered=True)"
+                )
+            self.order = list(order)
+            for level in order:
+                self._add(level)
+            return self._exact[type(value), value]
+        return self._add(value)
+
+    @property
+    def _shown(self) -> str:
+        return ", ".join(map(repr, self.levels[:8])) + (", ..." if len(self.levels) > 8 else "")
+
+    @property
+    def now(self) -> Any:
+        """The column's type with the levels that have come to it."""
+        if not isinstance(self.dtype, pd.CategoricalDtype) or len(self.levels) == len(self.dtype.categories):
+            return self.dtype
+        return pd.CategoricalDtype(self.levels if self.order is None else self.order, self.dtype.ordered)
+
+    def values(self, codes: np.ndarray) -> pd.Series:
+        """The levels at some places."""
+        table = np.empty(len(self.levels) + 1, object)  # the last one is that of what is missing
+        table[:-1] = self.levels
+        table[-1] = self.missing
+        missing = np.isnan(codes)
+        found = table[np.where(missing, -1, np.nan_to_num(codes)).astype(int)]
+        return pd.Series(found, dtype=object if self.dtype == bool and missing.any() else self.now)
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Where codes differ."""
+    return (a != b) & ~(np.isnan(a) & np.isnan(b))
 
 
 @dataclass
 class Codes:
-    """Codes of one DataFrame: numbers as they are, categories by their place in a list that grows, dates as counts."""
+    """Codes of one DataFrame: numbers as they are, categories by their place in a list that grows, dates as counts.
 
-    columns: pd.Index
-    dtypes: list[Any]
-    levels: list[list[Any] | None]
-    numbers: list[dict[Any, float]] = field(default_factory=list)
-    back: Callable[[pd.DataFrame], Any] | None = None
+    Of rows whose samples are known, every cell that has its sample's own code is the frame's own: its value, its type and
+    its way of being missing; and the row has its sample's entry of the index.
+    """
+
+    frame: pd.DataFrame
+    kinds: list[_Numbers | _Levels]
+    coded: np.ndarray
+    table: Any = None
+    back: Back | None = None
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, back: Callable[[pd.DataFrame], Any] | None = None) -> Codes:
-        """Read the columns' kinds from their dtypes; `back` makes what the model gets of a decoded frame."""
+    def of(cls, table: Any) -> Codes:
+        """Read the columns' kinds from the dtypes of a DataFrame of pandas, polars or the like."""
+        frame = as_pandas(table)
         if not frame.columns.is_unique:
             twice = frame.columns[frame.columns.duplicated()].tolist()
             raise ValueError(f"column names must be unique, these are not: {twice}")
-        levels: list[list[Any] | None] = []
-        for dtype, name in zip(frame.dtypes, frame.columns):
-            if isinstance(dtype, pd.CategoricalDtype):
-                levels.append(list(dtype.categories))
-            elif pd.api.types.is_bool_dtype(dtype):
-                levels.append([False, True])
-            elif pd.api.types.is_numeric_dtype(dtype) or _is_time(dtype):
-                levels.append(None)
-            elif pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype):
-                levels.append(list(pd.unique(frame[name].dropna())))
-            else:
-                raise TypeError(
-                    f"column {name!r} has dtype {dtype}, which is neither number, category, string nor date"
-                )
-        book = [{} if u is None else {v: float(i) for i, v in enumerate(u)} for u in levels]
-        return cls(frame.columns, list(frame.dtypes), levels, book, back)
+        if twofold := [name for name, dtype in frame.dtypes.items() if dtype.kind == "c"]:
+            raise TypeError(f"column {twofold[0]!r} is complex; give its real and its imaginary part, or its modulus")
+        kinds = [
+            _Numbers(name, column.dtype) if column.dtype.kind in "iufMm" else _Levels(name, column)
+            for name, column in frame.items()
+        ]
+        out = cls(frame, kinds, np.empty((len(frame), 0)), table, polars_like(table))
+        out.coded = out.encode(frame)
+        return out
 
-    def code(self, column: int, values: Sequence[Any] | pd.Series) -> np.ndarray:
-        """Values of one column as float64: a number, the place of a category, the count of a date; NaN where missing."""
-        dtype = self.dtypes[column]
-        if self.levels[column] is not None:
-            return np.array([self._category(column, v) for v in np.asarray(values, dtype=object)], np.float64)
-        try:
-            if _is_time(dtype):
-                dates = pd.Series(values, dtype=dtype)
-                return np.where(dates.isna(), np.nan, dates.astype("int64").to_numpy(np.float64))
-            return pd.Series(values).to_numpy(np.float64, na_value=np.nan)
-        except (TypeError, ValueError) as error:
-            name, shown = self.columns[column], list(values)[:3]
-            raise TypeError(f"column {name!r} of the input holds {dtype}, which {shown} does not fit") from error
+    @property
+    def levels(self) -> list[list[Any] | None]:
+        """The levels of each column; None of numbers and dates."""
+        return [kind.levels for kind in self.kinds]
 
-    def _category(self, column: int, value: Any) -> float:
-        """The code of a category; a new one is taken in where it is of the kind of the others."""
-        levels, book = self.levels[column], self.numbers[column]
-        if value is None or value is pd.NA or value != value:
-            return math.nan
-        if value not in book:
-            if levels and not any(isinstance(value, type(u)) for u in levels):
-                known = ", ".join(map(repr, levels[:8]))
-                raise TypeError(
-                    f"{value!r} is no category of column {self.columns[column]!r} ({known}); use Samples.fit(reference), "
-                    "Mode.fit(reference) or Constant({column: category, ...})"
-                )
-            assert levels is not None  # only columns with levels come here
-            levels.append(value)
-            book[value] = float(len(levels) - 1)
-        return book[value]
+    def code(self, column: int, values: Sequence[Any] | pd.Series, order: Sequence[Any] | None = None) -> np.ndarray:
+        """Values of one column as float64: a number, the place of a category, the count of a date; NaN where missing.
+
+        `order` are the ordered categories of the column that the values come from, where it has some.
+        """
+        return self.kinds[column].code(values, order)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Float64 (rows, columns), NaN where missing."""
-        return np.stack([self.code(c, column) for c, (_, column) in enumerate(frame.items())], 1)
+        coded = [self.code(c, column) for c, (_, column) in enumerate(frame.items())]
+        return np.stack(coded, 1) if coded else np.empty((len(frame), 0))
 
-    def decode(self, rows: np.ndarray) -> Any:
-        """The DataFrame of coded rows, in the columns' own dtypes; fractions in an integer column stay fractions."""
-        series = [self._column(c, rows[:, c]) for c in range(len(self.columns))]
-        frame = pd.DataFrame(dict(enumerate(series))).set_axis(self.columns, axis=1)
-        return frame if self.back is None else self.back(frame)
+    def given(self, position: np.ndarray) -> Any:
+        """Rows of the table as it was given."""
+        return self.frame.iloc[position] if self.back is None else self.table[position]
 
-    def _column(self, c: int, v: np.ndarray) -> pd.Series:
-        """Codes of one column as its values."""
-        dtype, levels, missing = self.dtypes[c], self.levels[c], np.isnan(v)
-        if levels is not None:
-            at = np.where(missing, -1, np.nan_to_num(v)).astype(int)
-            if isinstance(dtype, pd.CategoricalDtype):
-                return pd.Series(pd.Categorical.from_codes(at, categories=levels, ordered=dtype.ordered))
-            table = np.empty(len(levels) + 1, object)  # the last one is that of -1
-            table[:-1] = levels
-            return pd.Series(table[at], dtype=dtype)
-        if _is_time(dtype):
-            return pd.Series(np.where(missing, 0, np.nan_to_num(v)).astype("int64")).astype(dtype).mask(missing)
-        numbers = pd.Series(v)
-        if pd.api.types.is_float_dtype(dtype):
-            return numbers.astype(dtype)
-        whole = (v[~missing] % 1 == 0).all() and (not missing.any() or pd.api.types.is_extension_array_dtype(dtype))
-        return numbers.astype("Int64").astype(dtype) if whole else numbers
+    def with_column(self, rows: Any, other: Any, name: Any) -> Any:
+        """Rows that the model would get with one column of others."""
+        if self.back is not None:
+            return rows.with_columns(other[name])
+        mixed = rows.copy()
+        mixed[name] = other[name]
+        return mixed
+
+    def decode(self, rows: np.ndarray, position: np.ndarray | None = None) -> Any:
+        """The DataFrame of coded rows, in the columns' own dtypes, of the samples at `position` where that is known.
+
+        Fractions in a column of whole numbers stay fractions.
+        """
+        columns = {c: self._column(c, rows[:, c], position) for c in range(len(self.kinds))}
+        frame = pd.DataFrame(columns).set_axis(self.frame.columns, axis=1)
+        if position is not None:
+            frame.index = self.frame.index.take(position)
+        frame.attrs = self.frame.attrs
+        if self.back is None:
+            return frame
+        own = None if position is None else ~_apart(rows, self.coded[position])
+        return self.back(frame, position, own)
+
+    def _column(self, c: int, codes: np.ndarray, position: np.ndarray | None) -> pd.Series:
+        """Codes of one column as its values; the frame's own where they are its samples'."""
+        kind = self.kinds[c]
+        if position is None or kind.plain:
+            return kind.values(codes)
+        other = _apart(codes, self.coded[position, c])
+        given = self.frame.iloc[:, c].take(position).reset_index(drop=True)
+        if isinstance(kind, _Levels) and kind.now is not kind.dtype:
+            given = given.astype(kind.now)
+        if not other.any():
+            return given
+        new = kind.values(codes[other])
+        if isinstance(given.dtype, pd.SparseDtype):
+            given = given.sparse.to_dense()
+        filled = (given if new.dtype == given.dtype else given.astype(new.dtype)).array.copy()
+        filled[other] = new.array
+        return pd.Series(filled, dtype=new.dtype)

@@ -69,6 +69,15 @@ def column_labels(columns: Any) -> np.ndarray:
     return np.asarray(names, dtype=np.int64) if whole else np.asarray(list(map(str, names)), dtype=object)
 
 
+def frame_of_pandas(table: Any) -> Any:
+    """A table of another library as a DataFrame of pandas, with whole numbers as they are also where some are missing."""
+    frame = table.to_pandas()
+    if type(table).__module__.startswith("polars"):
+        gaps = [name for name, dtype in table.schema.items() if dtype.is_integer() and table[name].null_count()]
+        frame = frame.assign(**{name: table[name].to_pandas(use_pyarrow_extension_array=True) for name in gaps})
+    return frame
+
+
 @dataclass(frozen=True, eq=False)
 class Array:
     """An array with dims and coords that compares and prints by content: what a fitted object holds.
@@ -80,6 +89,7 @@ class Array:
     values: np.ndarray
     dims: tuple[str, ...] | None = None
     coords: Mapping[str, np.ndarray] = field(default_factory=dict)
+    orders: Mapping[Any, tuple[Any, ...]] = field(default_factory=dict)  # of a table's ordered columns, the levels
 
     @classmethod
     def of(cls, value: Any) -> Array:
@@ -95,10 +105,12 @@ class Array:
             coords = {str(d): np.asarray(value.coords[d].values) for d in value.dims if d in value.coords}
             return cls(np.asarray(value.values), tuple(map(str, value.dims)), coords)
         if hasattr(value, "columns") and hasattr(value, "to_pandas"):  # polars, pyarrow
-            value = value.to_pandas()
+            value = frame_of_pandas(value)
         if hasattr(value, "columns") and hasattr(value, "index"):
-            frame = {"sample": np.asarray(value.index), "feature": column_labels(value.columns)}
-            return cls(value.to_numpy(dtype=object), ("sample", "feature"), frame)
+            names = column_labels(value.columns)
+            orders = {n: tuple(t.categories) for n, t in zip(names, value.dtypes) if getattr(t, "ordered", False)}
+            frame = {"sample": np.asarray(value.index), "feature": names}
+            return cls(value.to_numpy(dtype=object), ("sample", "feature"), frame, orders)
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
         return cls(np.asarray(value))
@@ -147,8 +159,8 @@ class Axes:
     nominal
         Of the event's shape, True where values are codes of categories, or None.
     code
-        ``code(position, values)`` gives float64 codes of values of the cell at a flat position of the event, or None where
-        cells hold numbers as they are.
+        ``code(position, values, order)`` gives float64 codes of values of the cell at a flat position of the event, which
+        come from a column of these ordered levels or None; or None where cells hold numbers as they are.
     scale
         What a model's outputs are, where it says so: "logits", "probability" or "value"; None of an input.
     """
@@ -255,11 +267,12 @@ class Axes:
             )
         return float(width / steps.mean())
 
-    def coded(self, rows: np.ndarray) -> np.ndarray:
+    def coded(self, rows: np.ndarray, orders: Mapping[Any, tuple[Any, ...]] | None = None) -> np.ndarray:
         """Rows of values (n, cells) as float64, with categories and dates as the codes they have in the input."""
         if self.code is None:
             return rows.astype(np.float64)
-        return np.stack([self.code(i, rows[:, i]) for i in range(rows.shape[1])], 1)
+        of = [(orders or {}).get(name) for name in self.coords[self.dims[-1]]]
+        return np.stack([self.code(i, rows[:, i], of[i]) for i in range(rows.shape[1])], 1)
 
     def align(self, array: Array, what: str) -> np.ndarray:
         """`array` on these axes, as shape ``(samples or 1, *shape)`` with 1 along dims it does not have.

@@ -55,7 +55,7 @@ def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) ->
     order = axes.align(Array(flat, dims, coords), f"the reference of {what}")
     if order.shape[1:] != axes.shape:
         raise ValueError(f"the reference of {what} has shape {values.shape[1:]} per sample, the input {axes.shape}")
-    out = axes.coded(values.reshape(len(values), -1)[:, order.reshape(-1)])
+    out = axes.coded(values.reshape(len(values), -1)[:, order.reshape(-1)], reference.orders)
     nominal = np.zeros(out.shape[1], bool) if axes.nominal is None else axes.nominal.reshape(-1)
     for i in np.flatnonzero(np.isnan(out).any(0)):
         known = out[~np.isnan(out[:, i]), i]
