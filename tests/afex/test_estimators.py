@@ -9,10 +9,11 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 import tsattr as ta
 from tsattr.afex import AFEXClassifier, AFEXExplainer, AFEXRegressor
@@ -149,6 +150,55 @@ def test_a_row_given_twice_is_a_row_of_weight_two(classes):
     assert np.allclose(ask(weighted), ask(repeated), atol=1e-8)
     normalised = clone(model).fit(x, y, sample_weight=np.full(200, 1 / 200))
     assert np.allclose(ask(normalised), ask(clone(model).fit(x, y)))
+
+
+def rare(seed, n=2000):
+    """A rare outcome of two columns of six, in a table without pairs."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 6))
+    return x, rng.random(n) < 1 / (1 + np.exp(3.2 - np.sin(2 * x[:, 0]) - x[:, 1]))
+
+
+RELATIVE = {
+    "fractions": lambda y, rng: compute_sample_weight("balanced", y),
+    "whole": lambda y, rng: np.where(y, 12, 1),
+    "of a survey": lambda y, rng: rng.integers(50, 500, len(y)),
+}
+
+
+@pytest.mark.parametrize("weights", RELATIVE)
+@pytest.mark.parametrize("step", [0, 0.5])
+def test_weights_that_are_not_counts_make_no_pairs(weights, step):
+    (x, y), (new, outcome) = rare(0), rare(1, 20_000)
+    if step:
+        x = np.round(x / step) * step  # rows recur, or could
+    w = RELATIVE[weights](y, np.random.default_rng(0)) / (7 if step else 1)
+    settings = {"n_nets": 0, "bags": 0}
+    weighted, plain = AFEXClassifier(**settings).fit(x, y, w), AFEXClassifier(**settings).fit(x, y)
+    assert weighted.pairs_ == []
+    lost = [roc_auc_score(outcome, m.decision_function(new)) for m in (plain, weighted)]
+    assert lost[1] > lost[0] - 0.02
+
+
+@pytest.mark.parametrize("scale", [100, 0.37, 1e-9])
+@pytest.mark.parametrize("step", [0, 0.5])
+def test_the_scale_of_weights_does_not_matter(scale, step):
+    x, y = numbers(300)
+    x, y = (np.round(x / step), np.round(2 * y)) if step else (x, y)
+    w = np.full(300, scale)
+    est = AFEXRegressor(n_nets=0, bags=0)
+    assert np.allclose(clone(est).fit(x, y, w).predict(x), clone(est).fit(x, y).predict(x), atol=1e-8)
+    w = np.arange(300) % 4 + 0.3
+    assert np.allclose(clone(est).fit(x, y, scale * w).predict(x), clone(est).fit(x, y, w).predict(x), atol=1e-6)
+
+
+def test_counts_of_rows_that_recur_are_rows():
+    rng = np.random.default_rng(0)
+    x = rng.integers(3, size=(400, 2)).astype(float)
+    y = rng.integers(2, size=400) | (x[:, 0] > 1)
+    rows, counts = np.unique(np.column_stack([x, y]), axis=0, return_counts=True)
+    once = AFEXClassifier(n_nets=0, bags=0).fit(rows[:, :2], rows[:, 2], counts)
+    assert np.allclose(once.decision_function(x), AFEXClassifier(n_nets=0, bags=0).fit(x, y).decision_function(x))
 
 
 def test_categories_missing_values_and_unknown_levels(table):

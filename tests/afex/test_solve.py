@@ -227,3 +227,25 @@ def test_rows_in_canonical_order():
     assert np.allclose(scaled[2], a[2])
     held = spread(100, 0.2, rng)
     assert held.reshape(-1, 5).sum(1).tolist() == [1] * 20
+
+
+def test_rows_that_weights_are_worth():
+    rng = np.random.default_rng(0)
+    own, again, y = (
+        rng.normal(size=(40, 1)),
+        rng.integers(3, size=(40, 1)).astype(float),
+        np.tile([[0.0], [1.0]], (20, 1)),
+    )
+    w = np.r_[np.full(20, 1.0), np.full(20, 3.0)]
+    kish = 80**2 / 200  # the classes have equal shares, so that all rows have the same say in these
+    unequal = 120 * (20 * 25 + 20 * 5) / (20 * 25 + 20 * 25)  # shares 1/6 and 5/6: squares 25/36 and 1/36
+    for x, given, rows in (
+        (own, w, kish),  # each row is known by its value
+        (own, 7 * w, kish),
+        (again, w, 80),
+        (again, 7 * w, 80),
+        (again, w / 3, kish),
+        (again, 1 + 4 * y[:, 0], unequal),  # of classes
+        (again, np.full(40, 0.2), 40),
+    ):
+        assert np.isclose(canonical(x, y, given)[2].sum(), rows)

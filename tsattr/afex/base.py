@@ -18,7 +18,6 @@ from .columns import Columns, is_frame, nominal
 from .families import Family
 from .model import Fitter, Settings
 from .results import View, contributions, global_terms, versions
-from .rows import canonical
 
 ATTENTION = ("least_squares", "correlation", "softmax")
 PURIFY = ("marginals", "data")
@@ -173,13 +172,12 @@ class AdditiveEstimator(BaseEstimator):
         return int(feature) % len(names)
 
     def _fit_terms(
-        self, codes: np.ndarray, y: np.ndarray, w: np.ndarray, family: Family, targets: np.ndarray | None
+        self, x: np.ndarray, y: np.ndarray, w: np.ndarray, family: Family, targets: np.ndarray | None, rows: int
     ) -> None:
-        """Fit the additive model of `y` (n, outputs); sets the fitted attributes."""
-        settings, directions = self._settings(codes.shape[1]), self._directions(codes.shape[1])
+        """Fit the additive model of `y` (n, outputs), from rows that are in order; sets the fitted attributes."""
+        settings, directions = self._settings(x.shape[1]), self._directions(x.shape[1])
         if directions.any() and targets is not None:
             raise ValueError("monotonic_cst is for one score: regression, or two classes")
-        x, y, w = canonical(codes, y, w)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         levels = [0 if own is None else len(own) for own in self._columns.levels]
         fitter = Fitter(x, y, w, family, levels, directions.tolist(), settings, rng)
@@ -195,7 +193,7 @@ class AdditiveEstimator(BaseEstimator):
             "attention": self.attention,
             "loss": self.loss_,
             "bags": self.bags,
-            "rows": len(codes),
+            "rows": rows,
             **versions(),
         }
         self._view = View(model, self._columns, targets, x, w, attrs)

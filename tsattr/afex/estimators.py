@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, Logit, Softmax, probability, softmax
+from .rows import canonical
 
 
 class AFEXRegressor(RegressorMixin, AdditiveEstimator):
@@ -72,8 +73,12 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
     Notes
     -----
     Values outside the training range count as its nearest end. Missing values (NaN) have a term of their own; unknown
-    categories add 0. Rows are sorted and merged first, so a row of weight 2 is the same as two rows; weights are numbers of
-    rows.
+    categories add 0.
+
+    Rows are sorted and merged first, so a row of weight 2 is the same as two rows. What the fit takes for sure depends on how
+    many rows there are, not on the size of the weights: where a column tells the rows apart, weights are relative and worth
+    ``(sum w)^2 / sum w^2`` rows. In tables whose rows recur, weights that are whole numbers are counts, in their largest common
+    unit; fractions and the weights of classes are relative.
 
     Examples
     --------
@@ -97,13 +102,14 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         y
             Numbers (n,).
         sample_weight
-            Number of rows that each row stands for.
+            Weights of the rows; see the notes of `AFEXRegressor`.
         """
         _required(self, y)
         X, codes = self._learn(X)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
         check_consistent_length(codes, y)
-        self._fit_terms(codes, y[:, None], checked_weights(sample_weight, codes), Identity(), None)
+        w = checked_weights(sample_weight, codes)
+        self._fit_terms(*canonical(codes, y[:, None], w), Identity(), None, len(codes))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -153,7 +159,7 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
         y
             Labels (n,).
         sample_weight
-            Number of rows that each row stands for.
+            Weights of the rows; see the notes of `AFEXRegressor`.
         """
         _required(self, y)
         X, codes = self._learn(X)
@@ -168,11 +174,12 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
                 f"{type(self).__name__} needs rows of at least two classes, got one class: {self.classes_}"
             )
         if len(self.classes_) == 2:
-            self._fit_terms(codes, (y == self.classes_[1])[:, None].astype(float), w, Logit(), None)
+            second = (y == self.classes_[1])[:, None].astype(float)
+            self._fit_terms(*canonical(codes, second, w), Logit(), None, len(codes))
             self._view.attrs["target"] = str(self.classes_[1])
         else:
             hot = (y[:, None] == self.classes_).astype(float)
-            self._fit_terms(codes, hot, w, Softmax(), self.classes_)
+            self._fit_terms(*canonical(codes, hot, w), Softmax(), self.classes_, len(codes))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:

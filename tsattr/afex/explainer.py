@@ -11,7 +11,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from . import near
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, probability, softmax
-from .rows import canonical, spread
+from .rows import canonical, merged, spread
 
 LINKS = ("identity", "logit")
 CERTAIN = 1e-6
@@ -118,7 +118,7 @@ class AFEXExplainer(AdditiveEstimator):
         y
             Not used.
         sample_weight
-            Number of rows that each row stands for.
+            Weights of the rows; see the notes of `AFEXRegressor`.
         """
         if self.link not in LINKS:
             raise ValueError(f"link is one of {LINKS}, got {self.link!r}")
@@ -133,7 +133,7 @@ class AFEXExplainer(AdditiveEstimator):
         answer = np.concatenate([output[~held], self._ask(drawn)]) if len(drawn) else output[~held]
         targets = None if answer.shape[1] == 1 else self._targets(answer.shape[1])
         self._seed = int(rng.integers(2**31))
-        self._fit_terms(codes_in, answer, w_in, Identity(), targets)
+        self._fit_terms(*merged(codes_in, answer, w_in), Identity(), targets, len(codes_in))
         self.fidelity_ = self._fidelity(codes[held], output[held], w[held])
         self._view.attrs.update(
             fidelity=self.fidelity_, link=self.link, units=self._units(), held_out=int(held.sum()), **self._explained()
