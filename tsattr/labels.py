@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from .core import baselines, groups
-from .core.axes import Array, Axes, column_labels, positions_of
+from .core.axes import Array, Axes, column_labels, positions_of, unmasked
 from .core.results import EVENT
 from .tables import Codes, as_pandas
 
@@ -367,7 +367,7 @@ def _valid(valid: Any, array: xr.DataArray, axes: Axes, what: str) -> np.ndarray
     if valid is None:
         return None
     if not isinstance(valid, xr.DataArray):
-        v = valid.detach().cpu().numpy() if isinstance(valid, Tensor) else np.asarray(valid)
+        v = valid.detach().cpu().numpy() if isinstance(valid, Tensor) else unmasked(valid)
         if v.shape != array.shape:
             raise ValueError(
                 f"valid has shape {v.shape}, {what} has {array.shape}; give the same shape, or a DataArray with its dims"
@@ -404,7 +404,7 @@ def read_context(context: Mapping[str, Any] | None, inputs: Inputs) -> dict[str,
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    v = np.asarray(value)
+    v = unmasked(value)
     if v.dtype.kind not in "biuf":
         raise TypeError(f"context {name!r} has dtype {v.dtype}; give numbers, one entry for each sample")
     return v

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .core.axes import unmasked
 from .core.results import check_count
 from .core.untouched import home_of, hooked
 from .labels import Inputs
@@ -291,7 +292,7 @@ def _frames(
 
 
 def _numeric(y: Any) -> Tensor:
-    v = np.asarray(y)
+    v = unmasked(y)
     if v.dtype.kind not in "biuf":
         raise TypeError(
             f"the model gives values of dtype {v.dtype}; explain a number, such as predict_proba or decision_function"

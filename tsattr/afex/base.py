@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from ..core.axes import unmasked
 from . import near
 from .columns import Columns, is_frame, nominal
 from .families import Family
@@ -76,6 +77,7 @@ class AdditiveEstimator(BaseEstimator):
                     f"Found array with {len(x)} sample(s) and {len(x.columns)} feature(s) while a minimum of 1 is required."
                 )
             return x
+        x = unmasked(x) if np.ma.is_masked(x) else x
         if reset and not isinstance(self.categorical_features, str) and self.categorical_features is not None:
             return validate_data(self, x, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         strings = not reset and self._columns.nominal.any()

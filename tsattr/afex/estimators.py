@@ -10,6 +10,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from ..core.axes import unmasked
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, Logit, Softmax, probability, softmax
 from .rows import canonical
@@ -106,7 +107,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         """
         _required(self, y)
         X, codes = self._learn(X)
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
+        y = column_or_1d(check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
         check_consistent_length(codes, y)
         w = checked_weights(sample_weight, codes)
         self._fit_terms(*canonical(codes, y[:, None], w), Identity(), None, len(codes))

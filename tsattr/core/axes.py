@@ -78,6 +78,23 @@ def frame_of_pandas(table: Any) -> Any:
     return frame
 
 
+def unmasked(value: Any, dtype: Any = None) -> np.ndarray:
+    """An array with NaN where a masked array (or a list of them) masks: what is underneath, a fill value, is no value.
+
+    >>> unmasked(np.ma.masked_array([1, -9999], [False, True])).tolist()
+    [1.0, nan]
+    """
+    if isinstance(value, list | tuple) and any(isinstance(v, np.ma.MaskedArray) for v in value):
+        value = np.ma.stack(value)
+    if not np.ma.is_masked(value):
+        return np.asarray(value, dtype)
+    kind = value.dtype.kind
+    if kind == "b":
+        raise TypeError("an array of True and False is itself masked: say what it is there, mask.filled(False)")
+    holds = value.astype(np.float64 if kind in "iu" else object if kind in "USV" else value.dtype)
+    return np.asarray(holds.filled({"M": np.datetime64("NaT"), "m": np.timedelta64("NaT")}.get(kind, np.nan)), dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Array:
     """An array with dims and coords that compares and prints by content: what a fitted object holds.
@@ -99,7 +116,8 @@ class Array:
         if hasattr(value, "data_vars"):
             raise TypeError("a Dataset holds several variables: give one object for each, {name: ...(data[name])}")
         if isinstance(value, Mapping):
-            labels, values = (np.asarray(list(part), dtype=object) for part in (value, value.values()))
+            entries = [np.nan if v is np.ma.masked else v for v in value.values()]
+            labels, values = (np.asarray(part, dtype=object) for part in (list(value), entries))
             return cls(values, ("",), {"": labels})
         if hasattr(value, "dims") and hasattr(value, "coords"):
             coords = {str(d): np.asarray(value.coords[d].values) for d in value.dims if d in value.coords}
@@ -113,7 +131,7 @@ class Array:
             return cls(value.to_numpy(dtype=object), ("sample", "feature"), frame, orders)
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
-        return cls(np.asarray(value))
+        return cls(unmasked(value))
 
     @property
     def digest(self) -> str:
@@ -122,6 +140,8 @@ class Array:
         for name, part in [("values", self.values), *sorted(self.coords.items())]:
             found.update(repr((name, part.shape, str(part.dtype))).encode())
             found.update(repr(part.tolist()).encode() if part.dtype == object else np.ascontiguousarray(part).tobytes())
+        if self.orders:
+            found.update(repr(dict(self.orders)).encode())
         return found.hexdigest()[:12]
 
     def __eq__(self, other: object) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .axes import Axes
+from .axes import Axes, unmasked
 from .novelty import View, clean_limit
 
 FEWEST = 20
@@ -154,7 +154,7 @@ class Detector:
         rows = clean_rows(reference, parts)
         order = drawn(len(rows), seed)
         if features is not None:
-            features = np.asarray(features, np.float64)
+            features = unmasked(features, np.float64)
             features = np.where(np.isfinite(features), features, np.nan)
 
         def fitted(who: np.ndarray, like: _Views | None = None) -> _Views:
@@ -201,7 +201,7 @@ class Detector:
         features
             (r, features), if the detector knows the clean ones.
         """
-        flat = np.asarray(rows, np.float64).reshape(len(rows), -1)
+        flat = unmasked(rows, np.float64).reshape(len(rows), -1)
         found, told = self.views.distances(flat, features)
         scaled = {name: v / self.overall[name] for name, v in self._scaled(found).items()}
         told = np.concatenate([told, np.stack([v for name, v in scaled.items() if name != "features"], 1)], 1)
@@ -231,7 +231,7 @@ def drawn(n: int, seed: int) -> np.ndarray:
 
 def clean_rows(reference: np.ndarray, parts: Sequence[tuple[slice, Axes]]) -> np.ndarray:
     """A reference as float64 (n, cells); ValueError where it cannot be one."""
-    rows = np.asarray(reference, np.float64)
+    rows = unmasked(reference, np.float64)
     rows = rows.reshape(len(rows), -1)
     cells = sum(math.prod(axes.shape) for _, axes in parts)
     if rows.shape[1] != cells:

@@ -14,6 +14,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.axes import unmasked
+
 Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 
 
@@ -182,7 +184,7 @@ def _members(
         order = [sample_dim, *(d for d in labelled[0].dims if d != sample_dim)]
         labels = {sample_dim: labelled[0][sample_dim]} if sample_dim in labelled[0].coords else {}
         maps = dict(zip(maps, (m.transpose(*order).values for m in labelled)))
-    return {name: np.asarray(m, np.float64) for name, m in maps.items()}, labels
+    return {name: unmasked(m, np.float64) for name, m in maps.items()}, labels
 
 
 def _per_sample(measure: Measure, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,7 +211,7 @@ def _top(values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
 
 
 def _checked(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = unmasked(a, np.float64), unmasked(b, np.float64)
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(
             f"two maps have one shape (samples, cells...), not {a.shape} and {b.shape}; for one sample use a[None]"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.axes import Axes
+from ..core.axes import Axes, unmasked
 from ..core.keys import Key, sample_ids
 
 _WHITE, _SMOOTH = 2**36, 2**37  # streams of random numbers, apart from those of baselines, methods and removals
@@ -125,7 +125,7 @@ def _new_phases(m: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
 
 def _checked(maps: ArrayLike, dims: Sequence[str]) -> tuple[NDArray[np.float64], tuple[int, ...]]:
     """Maps as float64, and the order of their axes that puts the event's dims by name."""
-    maps = np.asarray(maps, np.float64)
+    maps = unmasked(maps, np.float64)
     if maps.ndim < 2 or maps.ndim - 1 != len(dims):
         raise ValueError(
             f"maps (samples, cells...) have a name for each dim of cells: {maps.shape} but dims {tuple(dims)}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.axes import unmasked
+
 
 def area(curve: ArrayLike, share: ArrayLike) -> NDArray[np.float64]:
     """Area under a curve by the trapezoidal rule, ``Integral_0^1 f(q) dq``.
@@ -72,7 +74,7 @@ def sensitivity_n(credit: ArrayLike, change: ArrayLike) -> NDArray[np.float64]:
     >>> sensitivity_n([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).round(9).tolist()
     1.0
     """
-    a, b = (np.asarray(v, np.float64) for v in (credit, change))
+    a, b = (unmasked(v, np.float64) for v in (credit, change))
     a, b = (v - v.mean(-1, keepdims=True) for v in (a, b))
     size = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
     # What is left of equal numbers is rounding.
@@ -101,14 +103,14 @@ def infidelity(credit: ArrayLike, change: ArrayLike, *, scaled: bool = True) -> 
     >>> infidelity([2.0, 4.0], [1.0, 2.0]).tolist(), infidelity([2.0, 4.0], [1.0, 2.0], scaled=False).tolist()
     (0.0, 1.0)
     """
-    a, b = (np.asarray(v, np.float64) for v in (credit, change))
+    a, b = (unmasked(v, np.float64) for v in (credit, change))
     with np.errstate(invalid="ignore", divide="ignore"):
         c = np.asarray(np.nan_to_num((a * b).mean(-1) / (a**2).mean(-1)) if scaled else 1.0)
         return np.asarray(((c[..., None] * a - b) ** 2).mean(-1) / (b**2).mean(-1))
 
 
 def _checked(curve: ArrayLike, share: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    f, q = np.asarray(curve, np.float64), np.asarray(share, np.float64)
+    f, q = unmasked(curve, np.float64), unmasked(share, np.float64)
     if q.ndim != 1 or len(q) < 2 or f.shape[-1:] != q.shape:
         raise ValueError(
             f"a curve has its shares along the last axis, at least two; got {f.shape} and shares {q.shape}"

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.axes import unmasked
+
 
 def average_precision(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     """Area under the precision-recall curve of the score as a ranking of membership in the truth.
@@ -258,7 +260,7 @@ def _per_sample(
 
 
 def _checked(score: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    score, truth = np.asarray(score, dtype=np.float64), np.asarray(truth)
+    score, truth = unmasked(score, np.float64), unmasked(truth)
     if score.shape != truth.shape or score.ndim < 2:
         raise ValueError(
             f"score and truth have one shape (samples, cells...), not {score.shape} and {truth.shape}; "

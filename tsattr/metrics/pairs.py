@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.axes import unmasked
 from .intervals import half_width, joint, pulls
 
 
@@ -39,7 +40,7 @@ def adjusted(scores: ArrayLike, own: ArrayLike) -> NDArray[np.float64]:
     >>> adjusted([[1.0, 9.0], [2.0, 4.0]], [[False, True], [False, False]]).round(9).tolist()
     [2.0, 3.0]
     """
-    table, own = np.asarray(scores, np.float64), left_out(own)
+    table, own = unmasked(scores, np.float64), left_out(own)
     methods = len(own)
     m, f = np.nonzero(~own)
     solve = np.linalg.pinv(_design(own))[:methods, :-1]
@@ -117,7 +118,7 @@ def bootstrap(
     >>> found.mean.round(3).tolist(), found.low.round(3).tolist(), found.apart.tolist()
     ([1.04, 0.0], [0.898, -0.196], [True, False])
     """
-    v = np.asarray(values, np.float64)
+    v = unmasked(values, np.float64)
     rows = v.reshape(-1, v.shape[-1])
     _, block = np.unique(np.arange(v.shape[-1]) if blocks is None else np.asarray(blocks), return_inverse=True)
     if len(block) != v.shape[-1]:

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
+from ..core.axes import unmasked
 from ..core.untouched import untouched
 from .agreement import agreement, similarities
 from .controls import sample_key, smooth_random
@@ -243,7 +244,7 @@ def _labelled(maps: Any, dims: Sequence[str] | None) -> xr.DataArray:
         return maps.transpose(first, ...).astype(np.float64)
     if isinstance(maps, torch.Tensor):
         maps = maps.detach().cpu()
-    values = np.asarray(maps, np.float64)
+    values = unmasked(maps, np.float64)
     names = tuple(dims) if dims else ("sample", *(f"dim_{i}" for i in range(1, values.ndim)))
     if len(names) != values.ndim or values.ndim < 2:
         raise ValueError(
