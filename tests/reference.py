@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy import ndimage, special
+from scipy import ndimage, special, stats
 from torch import Tensor
 
 Function = Callable[[Tensor], Tensor]
@@ -207,3 +207,36 @@ def road(x: np.ndarray, absent: np.ndarray, wraps: tuple[bool, ...] = (), otherw
         if np.abs(out - before).max(where=~np.isnan(out), initial=0) < 1e-16:
             break
     return np.where(absent & ~reached, otherwise, out)
+
+
+def student_of_blocks(total, count, level, ordered=True):
+    """Mean, low and high of blocks with sums and counts (blocks,), from the matrix of the quadratic form and loops."""
+    share, mean = count / count.sum(), total.sum() / count.sum()
+    return mean, *student_of_pulls((total - mean * count) / count.sum(), share, mean, level, ordered)
+
+
+def student_of_pulls(pull, share, center, level, ordered=True):
+    """Low and high around a center, from what each block (of these shares) adds to its deviation."""
+    n, one = len(pull), np.ones(len(pull))
+    around = np.eye(n) - np.outer(one, share)  # of block means round the mean
+    form = around.T @ np.diag(share**2) @ around
+    scale, freedom = share @ share / np.trace(form), np.trace(form) ** 2 / np.trace(form @ form)
+    variance = (pull**2).sum()
+    if ordered:
+        number = sum(k**3 <= n**2 for k in range(1, n))
+        variance = 0.0
+        for k in range(1, number + 1):
+            wave = np.array([np.cos(np.pi * k * (b + 0.5) / n) for b in range(n)])
+            variance += (wave / np.sqrt(wave @ wave) @ pull) ** 2 * (n - 1) / number
+        freedom *= number / (n - 1)
+    half = stats.t.isf((1 - level) / 2, max(freedom, 1)) * np.sqrt(scale * variance)
+    return center - half, center + half
+
+
+def interval_of_resamples(found, weights, share, center, level):
+    """Low and high of a function of blocks: Student's t of its slopes on the blocks' weights, and its percentiles."""
+    beside = np.column_stack([weights, np.ones(len(weights))])  # an intercept: the function may be curved
+    slope = np.linalg.lstsq(beside, np.asarray(found), rcond=1e-9)[0][:-1]
+    low, high = student_of_pulls(slope - slope.mean(), share, center, level)
+    ends = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return min(low, ends[0]), max(high, ends[1])

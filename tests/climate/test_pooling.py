@@ -1,4 +1,4 @@
-"""Pooling: streaming equals in-memory, in any chunks; intervals against another bootstrap, a known variance, coverage."""
+"""Pooling: streaming equals in-memory, in any chunks; intervals against loops, a known variance, coverage; order of time."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tests.reference import interval_of_resamples, student_of_blocks
 from tsattr.climate import pooling
 from tsattr.climate.blocks import Blocks, chunks
 from tsattr.climate.pooling import Pool, estimate, pooled
-from tsattr.metrics.pairs import bootstrap
 
 STATISTICS = {
     "mean": lambda a: a.mean("sample"),
@@ -132,17 +132,19 @@ def test_failed_samples_are_left_out():
 # ---------------------------------------------------------------------------------------------------------- intervals
 
 
-def test_intervals_are_those_of_a_bootstrap_of_blocks():
+def test_intervals_are_students_of_the_slow_part_of_blocks():
     a = maps(50)
-    found = Pool(Blocks(6, resamples=400, level=0.9)).update(a).result()
-    rows = a.values.reshape(50, -1).T
-    for name, values in (("mean", rows), ("mean_absolute", np.abs(rows))):
-        again = bootstrap(values, np.arange(50) // 6, resamples=400, level=0.9)
-        np.testing.assert_allclose(found[f"{name}_low"].values.ravel(), again.low, rtol=1e-12)
-        np.testing.assert_allclose(found[f"{name}_high"].values.ravel(), again.high, rtol=1e-12)
-    again = bootstrap(rows**2, np.arange(50) // 6, resamples=400, level=0.9)
-    # The root is monotone, but for the line drawn between neighbouring resamples.
-    np.testing.assert_allclose(found.rms_low.values.ravel(), np.sqrt(again.low), rtol=1e-3)
+    found = Pool(Blocks(6, level=0.9)).update(a).result()
+    blocks = [a.values[k : k + 6].reshape(-1, 24) for k in range(0, 50, 6)]
+    count = np.array([np.isfinite(b).sum(0) for b in blocks], float)
+    for name, term in (("mean", lambda v: v), ("mean_absolute", np.abs), ("rms", np.square)):
+        total = np.array([np.nansum(term(b), 0) for b in blocks])
+        for cell in np.flatnonzero(count.sum(0)):
+            mean, low, high = student_of_blocks(total[:, cell], count[:, cell], 0.9)
+            if name != "mean":  # the same width on the logarithm
+                low, high = mean * np.exp((low - mean) / mean), mean * np.exp((high - mean) / mean)
+            ends = [float(found[f"{name}_{end}"].values.ravel()[cell]) for end in ("low", "high")]
+            np.testing.assert_allclose(ends, np.sqrt([low, high]) if name == "rms" else [low, high], rtol=1e-9)
 
 
 def test_slabs_change_nothing(monkeypatch):
@@ -173,12 +175,123 @@ def test_the_variance_of_the_mean_of_an_autoregressive_series():
     assert float(alone.var("resample").mean()) < 0.35 * exact  # months one by one promise too much
 
 
-def test_coverage_of_the_intervals():
-    found = Pool(Blocks(25, level=0.9)).update(autoregressive(1500, 400, 0.5, seed=3)).result()
-    covered = float(((found.mean_low < 0) & (found.mean_high > 0)).mean())
-    assert covered == pytest.approx(
-        0.9, abs=4 * np.sqrt(0.09 / 400)
-    )  # the percentile interval loses up to 2 % at 60 blocks
+COVERED = {0: (0.94, 0.96), 1 / 6: (0.93, 0.96), 1 / 3: (0.92, 0.96)}  # by memory in blocks; of 3000, .95 +- .004
+
+
+@pytest.mark.parametrize("memory", COVERED)
+@pytest.mark.parametrize("number", [6, 12, 40])
+def test_intervals_cover_from_six_blocks_on(memory, number):
+    """Percentiles of resampled blocks cover .80 and .86 with six and twelve blocks and memory of a third of a block."""
+    phi = np.exp(-1 / (12 * memory)) if memory else 0.0
+    found = Pool(12, quantiles=(0.5,), keep=480).update(autoregressive(12 * number, 3000, phi, seed=number)).result()
+    low, high = COVERED[memory]
+    mean = float(((found.mean_low < 0) & (found.mean_high > 0)).mean())
+    assert max(low, 0.925) < mean < high
+    truth = np.sqrt(2 / np.pi)
+    size = float(((found.mean_absolute_low < truth) & (found.mean_absolute_high > truth)).mean())
+    assert low < size < high
+    median = found.isel(probability=0)
+    assert 0.93 < float(((median.quantile_low < 0) & (median.quantile_high > 0)).mean()) < 0.975
+
+
+def test_few_blocks_and_long_memory_are_told():
+    few = Pool(12).update(autoregressive(48, 50, 0.0)).result().attrs
+    assert few["blocks"] == 4
+    assert "With fewer than 6 blocks they are wide" in few["intervals"]
+    enough = Pool(12).update(autoregressive(240, 200, np.exp(-1 / 4))).result().attrs
+    assert "too short" not in enough["intervals"]
+    assert enough["block_correlation"] == pytest.approx(0.2, abs=0.08)  # .22 where memory is a third of a block
+    long = Pool(12).update(autoregressive(240, 200, np.exp(-1 / 12)))
+    told = long.result().attrs
+    assert told["block_correlation"] == pytest.approx(0.5, abs=0.1)  # (1 - 1/e)^2 / (2 / e) = .543, less some bias
+    assert "too short for the samples' memory" in told["intervals"]
+    assert (
+        "too short for the samples' memory"
+        in long.interval(lambda m: m.rename("m").to_dataset(), "mean").attrs["intervals"]
+    )
+    assert "no intervals" in Pool(12).update(autoregressive(12, 2, 0.0)).result().attrs["intervals"]
+
+
+def test_a_condition_in_few_blocks_is_judged_by_those():
+    """In three of twenty blocks: Student's t has one degree of freedom and not seven; in one block: no interval."""
+    a = autoregressive(200, 2000, 0.0)
+    by = np.full(200, "other")
+    by[[5, 6, 7, 95, 96, 97, 155, 156, 157]] = "rare"
+    by[40:45] = "once"
+    found = Pool(10, statistics=("mean",)).update(a, by).result()
+    held = (found.mean_low < 0) & (found.mean_high > 0)
+    assert 0.93 < float(held.sel(condition="rare").mean()) < 0.998
+    assert found.sel(condition="once").mean_low.isnull().all()
+    profile = Pool(10).update(a, by).interval(lambda m: m.isel(lat=0, drop=True).to_dataset(name="m"))
+    assert np.isnan(profile.m_low.sel(condition="once"))
+    assert np.isfinite(profile.m_low.sel(condition="rare"))
+
+
+DATES = np.arange("1990-01", "1995-01", dtype="M8[M]").astype("M8[ns]")
+
+
+def ensemble():
+    """Four members of five years, one after another, with a time that they share."""
+    rng = np.random.default_rng(5)
+    common = autoregressive(60, 6, 0.5).values
+    values = common + 0.3 * rng.normal(size=(4, 60, 6))
+    x = xr.DataArray(values, dims=("member", "time", "lat"), coords={"member": list("abcd"), "time": DATES})
+    return x.stack(sample=("member", "time"))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_members_of_one_time_lie_in_one_block(flat):
+    x = ensemble()
+    alone = Pool(12).update(x.unstack().mean("member").rename(time="sample").transpose("sample", "lat")).result()
+    x = x.reset_index("sample") if flat else x
+    found = pooled(lambda x: x.sum(1), x, ta.InputXGradient(), pool=Pool(12), chunk=50).result()
+    assert found.attrs["blocks"] == 5
+    assert found.attrs["samples"] == 240
+    for end in ("", "_low", "_high"):
+        np.testing.assert_allclose(found[f"mean{end}"], alone[f"mean{end}"], rtol=1e-9)
+
+
+def test_samples_out_of_order_of_time_are_sorted_or_refused():
+    order = np.random.default_rng(0).permutation(60)
+    x = autoregressive(60, 6, 0.8).assign_coords(sample=DATES)
+    mixed, by = x[order], np.where(np.arange(60) % 2, "odd", "even")
+    settings = {"context": {"scale": np.arange(60.0)}}
+    f = lambda x, scale: (x**2).sum(1) * scale  # noqa: E731
+    method = ta.IntegratedGradients(ta.baselines.Gaussian(0.1), draws=2, steps=3)
+    whole = pooled(f, x, method, pool=Pool(12), by=by, **settings).result()
+    shuffled = {"context": {"scale": np.arange(60.0)[order].tolist()}}
+    for given in (by[order], list(by[order]), pd.Series(by[order], index=order)):
+        found = pooled(f, mixed, method, pool=Pool(12), by=given, chunk=7, **shuffled).result()
+        xr.testing.assert_allclose(found, whole, rtol=1e-9)
+    beside = mixed.rename(sample="s").drop_vars("s").assign_coords(time=("s", mixed.sample.values))
+    settings = {"sample_dim": "s", "context": {"scale": torch.tensor(np.arange(60.0)[order])}}
+    found = pooled(f, beside, ta.InputXGradient(), pool=Pool(12, sample_dim="s"), **settings).result()
+    np.testing.assert_allclose(found.mean_low, Pool(12).update(2 * x**2 * np.arange(60.0)[:, None]).result().mean_low)
+    with pytest.raises(ValueError, match=r"of 19.*comes after 19.*sort the samples by time"):
+        Pool(12).update(mixed)
+    pool = Pool(12).update(x[12:])
+    with pytest.raises(ValueError, match=r"sample 48, of 1990-01.*comes after 1994-12"):
+        pool.update(x[:12])
+    with pytest.raises(ValueError, match="some samples carry dates"):
+        pool.update(x[:12].drop_vars("sample"))
+    with pytest.raises(ValueError, match="'sample' lacks the time of 1 samples"):
+        Pool().update(x.assign_coords(sample=np.where(np.arange(60) == 3, np.datetime64("NaT"), DATES)))
+    with pytest.raises(ValueError, match="have a 'member' and no time"):
+        Pool().update(ensemble().reset_index("sample").drop_vars("time"))
+
+
+def test_decimal_years_called_time_and_calendars_of_models_are_times():
+    cftime = pytest.importorskip("cftime")
+    x = autoregressive(24, 3, 0.5)
+    whole = Pool(4).update(x).result()
+    for time in (
+        2000 + np.arange(24) / 12,
+        [cftime.DatetimeNoLeap(2000 + k // 12, 1 + k % 12, 1) for k in range(24)],
+    ):
+        dated = x.assign_coords(time=("sample", time))
+        xr.testing.assert_allclose(Pool(4).update(dated).result(), whole)
+        with pytest.raises(ValueError, match="comes after"):
+            Pool(4).update(dated[::-1])
 
 
 def test_one_block_says_nothing_of_its_scatter():
@@ -209,16 +322,15 @@ def test_quantiles_of_more_samples_than_are_kept():
 
 def test_the_interval_of_a_quantile_by_a_loop():
     a = maps(30)
-    found = Pool(Blocks(4, resamples=50), quantiles=(0.3,)).update(a).result().isel(lag=1, lat=2, lon=3, probability=0)
+    found = Pool(4, quantiles=(0.3,)).update(a).result().isel(lag=1, lat=2, lon=3, probability=0)
     cell = a.values[:, 1, 2, 3]
     quantile = np.nanquantile(cell, 0.3, method="inverted_cdf")
-    shares = []
-    for w in Blocks(4, resamples=50).weights(8).astype(int):
-        drawn = np.concatenate([np.tile(cell[4 * b : 4 * b + 4], w[b]) for b in range(8)])
-        shares.append(np.mean(drawn[~np.isnan(drawn)] <= quantile))
-    share = np.mean(cell[~np.isnan(cell)] <= quantile)
-    low, high = np.quantile(shares, [0.025, 0.975])
-    ends = [np.nanquantile(cell, 0.3 + share - q, method="inverted_cdf") for q in (high, low)]
+    blocks = [cell[k : k + 4][~np.isnan(cell[k : k + 4])] for k in range(0, 30, 4)]
+    below, count = np.array([[(b <= quantile).sum(), len(b)] for b in blocks], float).T
+    share, low, high = student_of_blocks(below, count, 0.95)
+    ends = [
+        np.nanquantile(cell, np.clip(0.3 + share - q, 0, 1), method="inverted_cdf") for q in (min(high, 1), max(low, 0))
+    ]
     assert [float(found.quantile_low), float(found.quantile_high)] == ends
 
 
@@ -251,7 +363,8 @@ def test_a_function_of_the_map_with_its_interval():
     for w in Blocks(5, resamples=60).weights(8):
         m = np.average(size, axis=0, weights=np.repeat(w, 5))
         again.append(m[0].sum() / m.sum())
-    np.testing.assert_allclose([found.share_low, found.share_high], np.quantile(again, [0.025, 0.975]), rtol=1e-12)
+    ends = interval_of_resamples(again, Blocks(5, resamples=60).weights(8), np.full(8, 1 / 8), float(found.share), 0.95)
+    np.testing.assert_allclose([found.share_low, found.share_high], ends, rtol=1e-9)
     assert "constant_low" not in found
     null = abs(a.isel(sample=slice(3))).rename(sample="member")
     beside = estimate(lambda m: m.sum(["lag", "lat", "lon"]).to_dataset(name="total"), pool, null)

@@ -18,7 +18,7 @@ from ..core.results import check_count
 from ..core.targets import Value, outputs_axes
 from ..edge import Call
 from ..labels import in_order_of
-from .blocks import RESAMPLE, Blocks, chunks
+from .blocks import BLOCK, RESAMPLE, Blocks, chunks, numbered, within
 from .profiles import lags_back
 from .regions import area_weights, everywhere, random_regions, space_dims
 
@@ -98,7 +98,7 @@ def ablation(
     model
         As in `tsattr.explain`, and left as it is; or a `Retrain`.
     x
-        With the sample dim, in order of time.
+        With the sample dim; samples without dates in order of time.
     y
         The truth: the model's outputs, or, with a ``target=`` among the settings, the target's values. It is matched by label
         where the outputs have labels (those of ``outputs=``, a classifier's classes) and where several targets have names,
@@ -134,7 +134,7 @@ def ablation(
     -------
     Dataset
         Along ``case``, "intact" first: ``rmse`` (units of `y`), ``acc``, and ``rmse_change``, ``acc_change`` since the intact
-        input, each with ``_low`` and ``_high`` over resampled blocks of samples (changes are paired: one resample serves all
+        input, each with ``_low`` and ``_high`` over blocks of samples (changes are paired: one resample serves all
         cases); ``rmse_random``, ``acc_random`` (dim ``control``), the skill with a random region in the place of the region.
 
     Raises
@@ -159,7 +159,8 @@ def ablation(
         raise ValueError("there is nothing to take away: give region=, lags= or absent=")
     trial = _Trial.of(model, x, y, weights, over, fill, draws, seed, chunk, settings)
     found = xr.concat([trial.moments(gone) for gone in masks.values()], "case").assign_coords(case=list(masks))
-    out = _scores(found, trial.sample, blocks if isinstance(blocks, Blocks) else Blocks(blocks))
+    blocks = blocks if isinstance(blocks, Blocks) else Blocks(blocks)
+    out = _scores(found, trial.sample, blocks, numbered(x, trial.sample))
     if region is not None and controls:
         others = random_regions(region, controls, valid=trial.seen(region), seed=seed)
         again = [xr.concat([trial.moments(gone) for gone in (~other, other)], "case") for other in others]
@@ -372,16 +373,18 @@ def _skill(sums: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"rmse": np.sqrt(error), "acc": acc})
 
 
-def _scores(sums: xr.DataArray, sample: str, blocks: Blocks) -> xr.Dataset:
-    """Skill of each case and its change since the intact input, with intervals."""
+def _scores(sums: xr.DataArray, sample: str, blocks: Blocks, time: NDArray[np.int64]) -> xr.Dataset:
+    """Skill of each case and its change since the intact input, with intervals; `time` numbers that of each sample."""
 
     def scores(total: xr.DataArray) -> xr.Dataset:
         skill = _skill(total)
         change = skill - skill.sel(case=_INTACT, drop=True)
         return skill.merge(change.rename({name: f"{name}_change" for name in skill.data_vars}))
 
-    number = -(-sums.sizes[sample] // (size := blocks.joined(sums.sizes[sample])))
-    of_block = sums.coarsen({sample: size}, boundary="pad").sum().rename({sample: "block"})
-    weights = xr.DataArray(blocks.weights(number), dims=(RESAMPLE, "block"))
-    drop = [c for c in of_block.coords if "block" in of_block[c].dims]
-    return blocks.interval(scores(sums.sum(sample)), scores(xr.dot(weights, of_block.drop_vars(drop), dim="block")))
+    block = time // blocks.joined(int(time.max()) + 1)
+    member = xr.DataArray((block == np.arange(block.max() + 1)[:, None]).astype(float), dims=(BLOCK, sample))
+    of_block = xr.dot(member, sums.drop_vars([c for c in sums.coords if sample in sums[c].dims]), dim=sample)
+    weights = xr.DataArray(blocks.weights(len(member)), dims=(RESAMPLE, BLOCK))
+    resampled = scores(xr.dot(weights, of_block, dim=BLOCK))
+    out = blocks.interval(scores(sums.sum(sample)), resampled, member.sum(sample))
+    return within(out, {"rmse": (0.0, None), "acc": (-1.0, 1.0)})

@@ -151,7 +151,11 @@ def leakage(
         return out.assign(recent=recent, recent_share=recent / mass.sum(lag))
 
     found = {
-        name: estimate(profile, importance(filtered(field, period, dim=dim, causal=causal, order=order)))
+        name: estimate(
+            profile,
+            importance(filtered(field, period, dim=dim, causal=causal, order=order)),
+            shares=("mass_share", "recent_share"),
+        )
         for name, causal in (("two-sided", False), ("causal", True))
     }
     return xr.concat(found.values(), "filter").assign_coords(filter=list(found))

@@ -1,4 +1,4 @@
-"""Importance pooled over thousands of samples without holding them, with block-bootstrap intervals."""
+"""Importance pooled over thousands of samples without holding them, with intervals from blocks of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..core.results import check_count
 from ..explain import explain
-from .blocks import RESAMPLE, Blocks, chunks, cut, slabs
+from ..metrics.intervals import half_width, neighbours, pulls
+from .blocks import BLOCK, RESAMPLE, Blocks, chunks, cut, in_time, slabs, time_of, within
 
 Function = Callable[[xr.DataArray], xr.Dataset]
 
@@ -24,6 +25,8 @@ _TERM: dict[str, Callable[[Any], Any]] = {"mean": lambda v: v, "mean_absolute": 
 @dataclass
 class Pool:
     """Statistics of maps over samples that come chunk by chunk, in order of time, and are not held.
+
+    Samples that carry dates are held to that order, and those of one time (members of an ensemble) count as one for blocks.
 
     For each cell, over the samples where it has a value: ``mean = sum a / n``, ``mean_absolute = sum |a| / n``,
     ``rms = sqrt(sum a^2 / n)``, and quantiles. What is kept are the sums of each block of consecutive samples, so that
@@ -51,8 +54,8 @@ class Pool:
     --------
     >>> maps = xr.DataArray([[1.0, -1.0], [3.0, 1.0]], dims=("sample", "lat"))
     >>> found = Pool(blocks=1).update(maps[:1]).update(maps[1:]).result()
-    >>> found["mean"].values.tolist(), found["mean_absolute"].values.tolist(), found.mean_low.values.tolist()
-    ([2.0, 0.0], [2.0, 1.0], [1.0, -1.0])
+    >>> found["mean"].values.tolist(), found["mean_absolute"].values.tolist(), found.mean_low.values.round(2).tolist()
+    ([2.0, 0.0], [2.0, 1.0], [-10.71, -12.71])
     """
 
     blocks: Any = field(default_factory=Blocks)
@@ -73,6 +76,8 @@ class Pool:
             raise ValueError(f"quantiles are probabilities between 0 and 1, got {wrong}")
         self._rng = np.random.default_rng(self.blocks.seed)
         self._like: xr.DataArray | None = None
+        self._times = 0  # how many have been seen
+        self._last: Any = None
         self._sums: dict[str, NDArray[np.float64]] = {}  # by label: (count and statistics, blocks, cells)
         self._kept: dict[str, tuple[NDArray[Any], ...]] = {}  # by label: lottery numbers, positions and maps
 
@@ -90,16 +95,17 @@ class Pool:
         Raises
         ------
         KeyError, ValueError
-            No such variable or sample dim; cells other than before; labels that do not fit.
+            No such variable or sample dim; cells other than before; labels that do not fit; samples out of order of time.
         """
         maps = self._maps(ds)
+        position, last = self._positions(maps)
         labels = self._labels(by, maps)
         values = maps.values.reshape(len(maps), -1)
         values = np.where(np.isfinite(values), values, np.nan)
-        position = self.samples + np.arange(len(values))
-        self._join(self.blocks.joined(self.samples), self.blocks.joined(self.samples + len(values)))
-        self.samples += len(values)
-        block = position // self.blocks.joined(self.samples)
+        size, self._last = self._size, last
+        self.samples, self._times = self.samples + len(values), max(self._times, int(position.max(initial=-1)) + 1)
+        self._join(size, self._size)
+        block = position // self._size
         lot = self._rng.random(len(values))
         for label in np.unique(labels):
             mine = labels == label
@@ -117,7 +123,8 @@ class Pool:
         Dataset
             The dims of one map, and with conditions theirs, "all" first: each statistic and ``quantile`` (dim
             ``probability``), with ``_low`` and ``_high``, the ends of its interval; ``samples``, how many have a value.
-            Attrs: number of samples and blocks, samples in a block, level, resamples.
+            Attrs: number of samples and blocks, samples in a block, level; ``intervals``, in words what they rest on, and
+            ``block_correlation``, how alike neighbouring blocks are.
         """
         sums = self._totals()
         count = self._labelled({k: v[0].sum(0) for k, v in sums.items()})
@@ -131,7 +138,8 @@ class Pool:
             for end, values in zip(("", "_low", "_high"), found.transpose("end", ...)):
                 out[f"quantile{end}"] = values.assign_coords(probability=list(self.quantiles))
         out.attrs = {"samples": self.samples, "blocks": self._number, "samples_in_block": self._size}
-        return out.assign_attrs(level=self.blocks.level, resamples=self.blocks.resamples)
+        _, pull = pulls(*sums[_ALL][self._terms(self.statistics[0])])
+        return out.assign_attrs(level=self.blocks.level, **self.blocks.told(self._number, [neighbours(pull)]))
 
     def maps(self, statistic: str = "mean_absolute") -> xr.DataArray:
         """One statistic over all samples, of each condition."""
@@ -156,20 +164,40 @@ class Pool:
         Returns
         -------
         Dataset
-            As `f` returns it, with ``<name>_low`` and ``<name>_high``.
+            As `f` returns it, with ``<name>_low`` and ``<name>_high``; attrs as of `result`.
         """
         parts = [f(maps) for maps in self.resampled(statistic)]
         differ = [name for name, values in parts[0].data_vars.items() if RESAMPLE in values.dims]
         found = xr.concat([part[differ] for part in parts], RESAMPLE)
-        return self.blocks.interval(f(self.maps(statistic)), found.where(self._number > 1))
+        count = self._labelled({k: v[0] for k, v in self._totals().items()}, (BLOCK,))
+        count = count.max([d for d in count.dims if d not in (BLOCK, self.by)])
+        return self.blocks.interval(f(self.maps(statistic)), found.where(self._number > 1), count)
 
     @property
     def _size(self) -> int:
-        return self.blocks.joined(self.samples)
+        return self.blocks.joined(self._times)
 
     @property
     def _number(self) -> int:
-        return -(-self.samples // self._size)
+        return -(-self._times // self._size)
+
+    def _positions(self, maps: xr.DataArray) -> tuple[NDArray[np.int64], Any]:
+        """The number of each sample's time, and the last time; without times, that of the sample."""
+        sample = str(maps.dims[0])
+        time = time_of(maps, sample)
+        if self.samples and (time is None) != (self._last is None):
+            raise ValueError("some samples carry dates and others none; give all of them theirs, or none")
+        if time is None or not len(time):
+            return self._times + np.arange(len(maps)), self._last
+        before = np.concatenate([time[:1] if self._last is None else [self._last], time[:-1]])
+        if (back := time < before).any():
+            at = int(np.flatnonzero(back)[0])
+            raise ValueError(
+                f"blocks are of neighbours in time, and sample {self.samples + at}, of {time[at]}, comes after {before[at]}; sort "
+                f"the samples by time before they are cut into chunks, as `pooled` does"
+            )
+        new = time != before
+        return self._times - (self._last is not None) + np.cumsum(new), time[-1]
 
     def _terms(self, statistic: str) -> list[int]:
         """Where its sum and the count are."""
@@ -274,10 +302,17 @@ class Pool:
 
     def _ends(self, statistic: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, cells): the interval of each cell, from its sum and count (2, blocks, cells)."""
-        weights = self.blocks.weights(self._number)
-        return np.concatenate(
-            [self.blocks.ends(_ratio(statistic, *(weights @ part))) for part in slabs(sums, len(weights))], -1
-        )
+        parts = slabs(sums, 8)  # some copies are made of them
+        if statistic == "mean":
+            return np.concatenate([self._interval(part) for part in parts], -1)
+        ends = np.concatenate([_positive(self._interval(part)) for part in parts], -1)
+        return np.sqrt(ends) if statistic == "rms" else ends
+
+    def _interval(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, cells): the interval of the mean."""
+        mean, pull = pulls(*sums)
+        half = half_width(pull, sums[1], level=self.blocks.level, ordered=True)
+        return np.stack([mean - half, mean + half])
 
     def _quantiles(self, condition: str) -> NDArray[np.float64]:
         """(3, quantiles, cells): of the maps kept, and the ends of their intervals."""
@@ -285,13 +320,13 @@ class Pool:
         lot, position, values = (np.concatenate(parts) for parts in zip(*kept.values()))
         best = np.argsort(lot, kind="stable")[: self.keep]
         member = (position[best] // self._size == np.arange(self._number)[:, None]).astype(np.float64)
-        parts = slabs(values[best].astype(np.float64), self.blocks.resamples)
+        parts = slabs(values[best].astype(np.float64), 8)
         return np.concatenate([self._quantiles_of(part, member) for part in parts], -1)
 
     def _quantiles_of(self, values: NDArray[np.float64], member: NDArray[np.float64]) -> NDArray[np.float64]:
         """Quantiles of values (kept, cells) in blocks, `member` (blocks, kept), with their intervals after Woodruff.
 
-        The share of values up to the quantile is a mean and cheap to resample; its interval is read off the distribution.
+        The share of values up to the quantile is a mean, whose interval is known; the quantile's is read off the distribution.
         """
         ordered, number = np.sort(values, axis=0), np.isfinite(values).sum(0)  # missing ones come last
 
@@ -299,7 +334,6 @@ class Pool:
             rank = np.clip(np.ceil(np.nan_to_num(share) * number - 1e-9) - 1, 0, np.maximum(number - 1, 0)).astype(int)
             return np.where(np.isnan(share), np.nan, np.take_along_axis(ordered, rank[None], 0)[0])
 
-        weights = self.blocks.weights(self._number)
         count = member @ np.isfinite(values)
         found = np.empty((3, len(self.quantiles), values.shape[1]))
         for k, q in enumerate(self.quantiles):
@@ -307,7 +341,7 @@ class Pool:
             below = member @ (values <= found[0, k])
             with np.errstate(invalid="ignore"):
                 share = below.sum(0) / number
-            low, high = self.blocks.ends(_ratio("mean", weights @ below, weights @ count))
+            low, high = self._interval(np.stack([below, count])).clip(0, 1)
             found[1:, k] = at(q + share - high), at(q + share - low)
         return found
 
@@ -322,7 +356,8 @@ def pooled(
     model, method
         As in `tsattr.explain`.
     x
-        A DataArray or a Dataset in order of time; one that is read lazily is read chunk by chunk.
+        A DataArray or a Dataset; one that is read lazily is read chunk by chunk. Samples with dates are taken in order of time,
+        others in their own.
     pool
         A `Pool` to go on with; a new one, of defaults, if None.
     by
@@ -345,16 +380,24 @@ def pooled(
     >>> pool.result()["mean"].sel(condition="warm").values.round(9).tolist()
     [0.5, 0.0, 0.5, 0.0]
     """
-    pool = Pool() if pool is None else pool
-    for at, part, own in chunks(x, chunk, settings):
-        pool.update(explain(model, part, method, **own), cut(by, at, settings.get("sample_dim")))
+    pool, sample = Pool() if pool is None else pool, settings.get("sample_dim") or "sample"
+    each = {name: settings[name] for name in ("context", "valid") if name in settings}
+    x, by, each = in_time(x, sample, by, each)
+    for at, part, own in chunks(x, chunk, settings | each):
+        pool.update(explain(model, part, method, **own), cut(by, at, sample))
     return pool
 
 
-def estimate(f: Function, importance: Pool | xr.DataArray, null: xr.DataArray | None = None) -> xr.Dataset:
-    """``f(map)``, with intervals where `importance` is a `Pool`, and ``<name>_null`` of the null's maps beside it."""
+def estimate(
+    f: Function, importance: Pool | xr.DataArray, null: xr.DataArray | None = None, shares: Sequence[str] = ()
+) -> xr.Dataset:
+    """``f(map)`` of at least 0, with intervals where `importance` is a `Pool`, and ``<name>_null`` of the null's maps beside it.
+
+    Shares are variables that are at most 1.
+    """
     if isinstance(importance, Pool):
         out = importance.interval(f)
+        out = within(out, {str(name): (0.0, 1.0 if name in shares else None) for name in out.data_vars})
     else:
         out = f(_importances(importance))
     if null is not None:
@@ -374,6 +417,14 @@ def _importances(maps: xr.DataArray) -> xr.DataArray:
             f"importance is at least 0, got {float(maps.min()):.3g}; give abs(attribution), or a Pool of it"
         )
     return maps
+
+
+def _positive(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same interval (2, cells) on the logarithm: means of what is at least 0 are skewed, and it covers better."""
+    middle = ends.mean(0)
+    with np.errstate(invalid="ignore"):
+        factor = np.exp(np.where(middle > 0, (ends[1] - middle) / middle, 0 * middle))
+        return np.stack([middle / factor, middle * factor])
 
 
 def _ratio(statistic: str, total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 Importance is a map of at least 0, such as the mean of ``|attribution|`` over samples: its sum over cells is the mass, and a
 cell's share of the mass is what these functions share out. They take a `Pool`, and then give the ends ``<name>_low`` and
-``<name>_high`` of block-bootstrap intervals; or a DataArray. Dims that they do not name (a condition, a target, a sample) go
+``<name>_high`` of intervals over blocks of samples; or a DataArray. Dims that they do not name (a condition, a target, a sample) go
 through. With ``null``, the maps of untrained networks (see `controls.null`), ``<name>_null`` (dim ``member``) is beside each result: a
 network that sees little looks local whatever it has learnt.
 """
@@ -95,7 +95,7 @@ def radial_profile(
         out["density"] = out["mass_share"] / out["area_share"]
         return _with_units(out.assign_coords(share=list(shares)), radius="km", distance="km")
 
-    return estimate(profile, importance, null)
+    return estimate(profile, importance, null, ("mass_share", "area_within"))
 
 
 def lag_distance(
@@ -124,7 +124,7 @@ def lag_distance(
         share = _by_distance(maps, distance, edges, total=(lag, *distance.dims))
         return _with_units(xr.Dataset({"mass_share": share}), distance="km")
 
-    return estimate(profile, importance, null)
+    return estimate(profile, importance, null, ("mass_share",))
 
 
 def lag_profile(
@@ -184,7 +184,7 @@ def lag_profile(
         out = out.assign_coords({"share": list(shares), lag: maps[lag]})
         return _with_units(out, **dict.fromkeys(("reach", "center", "efolding"), units))
 
-    return estimate(profile, importance, null)
+    return estimate(profile, importance, null, ("mass_share",))
 
 
 def separability(
@@ -199,7 +199,7 @@ def separability(
     With s the singular values of the matrix of importance (lag, place): ``rank1_share = s_1^2 / sum s^2``, 1 where lag and place
     are apart. ``lag_pattern`` is g, the first left singular vector, made to sum to 1. Importance that is at least 0 has a large
     rank-1 share whatever its pattern (its mean alone is of rank 1): read it beside that of the null and of other targets.
-    Noise of the pooled map lowers it, and a resample's map is noisier: the intervals lie low, and may end below the value.
+    Noise of the pooled map lowers it: the intervals reach further down than up.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def separability(
         share = values.isel(_mode=-1) / values.sum("_mode")
         return _with_units(xr.Dataset({"rank1_share": share, "lag_pattern": first / first.sum(lag)}))
 
-    return estimate(rank, importance, null)
+    return estimate(rank, importance, null, ("rank1_share", "lag_pattern"))
 
 
 def over_space(maps: xr.DataArray, space: Sequence[Hashable] | None) -> xr.DataArray:

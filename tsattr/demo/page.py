@@ -33,7 +33,7 @@ _ASKED = [
     ),
 ]
 _NOTES = [
-    "Intervals are of 95 %, over resampled blocks of forecasts. They say how firmly this network's importance is known, not how "
+    "Intervals are of 95 %, by Student's t over blocks of forecasts. They say how firmly this network's importance is known, not how "
     "another training would come out.",
     "The centre of lag mass counts the many faint weights that training leaves on months of no use: each is small, together "
     "they draw the centre back, most so where the planted memory is short.",
