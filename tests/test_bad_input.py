@@ -187,7 +187,7 @@ KNOWN_BEFORE = {
         r"target 3 is out of range: output axis 'class' has 3 entries \(0 to 2\)",
     ),
     "another axis": ({"target": ta.targets.Output(time=0), "outputs": CLASSES}, KeyError, r"no output axis 'time'; the model's are"),
-    "a boolean target": ({"target": True}, TypeError, "target is an int .* got True"),
+    "a boolean target": ({"target": True}, TypeError, "target is an int, a label, .* got True, and no output is labelled so"),
     "a target class": ({"target": ta.targets.Predicted}, TypeError, r"Predicted\(...\), not the class"),
     "a float target": ({"target": 0.5}, TypeError, "target is an int .* got 0.5"),
     # the model and how it is run

@@ -219,7 +219,7 @@ def test_outputs_with_axes_of_their_own(x):
 
     outputs = {"step": None, "lat": xr.DataArray([10.0, 0.0, -10.0], dims="lat"), "lon": [0.0, 90.0, 180.0, 270.0]}
     box = ta.targets.Region(step=1, lat=(-10, 0), lon=(90, 180))
-    cell = ta.targets.Output(step=0, lat=10.0, lon=-1)
+    cell = ta.targets.Output(step=0, lat=10.0, lon=-90.0)
     ds = ta.explain(forecast, x, ta.IntegratedGradients(), target=[box, cell], outputs=outputs)
     expected = np.zeros((2, 3, 4))
     expected[:, 1:, 1:3] = 2 * x.values[:, 1:, 1:3] / 4

@@ -150,7 +150,8 @@ def compare(
                 warnings.simplefilter("always")
                 ds = explain(model, x, method, progress=progress, **settings)
             for w in caught:
-                warnings.warn(f"{name}: {w.message}", w.category, stacklevel=2)
+                if str(w.message) != ds.attrs.get("target_taken"):  # which is said once, of all methods
+                    warnings.warn(f"{name}: {w.message}", w.category, stacklevel=2)
         costs[name] = _rows(ds, call.inputs.n), time.perf_counter() - began
         maps[name] = matching.read_maps(call.inputs, ds, len(call.wanted))
     make = _Controls(call.inputs) if controls else None
@@ -189,7 +190,7 @@ def read_blocks(blocks: Any, inputs: Inputs) -> np.ndarray:
         if blocks not in coords:
             raise KeyError(f"x has no coordinate {blocks!r} along its samples; it has {sorted(coords)}")
         blocks = coords[blocks]
-    found = np.asarray(blocks.values if hasattr(blocks, "values") else blocks)
+    found = matching.read_samples(inputs, blocks, "blocks")
     if found.shape != (inputs.n,):
         raise ValueError(f"blocks has shape {found.shape}; give one label for each of the {inputs.n} samples")
     return found

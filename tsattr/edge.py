@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,7 +33,8 @@ class ExplanationWarning(UserWarning):
 class Call:
     """A model and its input, checked, and how to run the one on the other.
 
-    `names` and `classes`, of the targets and of the output axis, are known once the model has been asked. `along` names the
+    `names` and `classes`, of the targets and of the output axis, are known once the model has been asked, as is `taken`: what
+    numbers of the target were taken for, where label and index differ. `along` names the
     dim whose output axis, where there is one, the method tells apart itself: the targets are of one entry of it.
     """
 
@@ -50,6 +52,7 @@ class Call:
     along: str | None = None
     check: bool = True
     units: str = ""
+    taken: str = ""
     names: list[str] = field(default_factory=list)
     classes: list[Any] = field(default_factory=list)
 
@@ -129,7 +132,11 @@ class Call:
         self.names[:] = _target_names(self.wanted, found)
         self.classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
         with _of_one_time(whole, self.along):
-            return [t.bind(found) for t in self.wanted], times
+            values = [t.bind(found) for t in self.wanted]
+        self.taken = "; ".join(dict.fromkeys(found.taken))
+        if self.taken:
+            warnings.warn(self.taken, ExplanationWarning, stacklevel=2)
+        return values, times
 
     def _check_times(self, times: int) -> None:
         axes = self.inputs.variables[0].axes
@@ -238,9 +245,13 @@ def _wanted(target: Any, axes: Axes | None) -> list[Any]:
     wanted = core_targets.wanted(target)
     if not wanted:
         raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
-    if axes is not None and axes.shape:
-        for t in wanted:
+    for t in wanted:
+        if axes is not None and axes.shape:
             t.bind(axes)
+        elif isinstance(t, core_targets.Output) and isinstance(t.where, bool):
+            raise TypeError(
+                f"target is an int, a label, or an object of tsattr.targets, got {t.where!r}, and no output is labelled so"
+            )
     return wanted
 
 

@@ -64,7 +64,8 @@ def explain(
     method
         What to compute: an object such as ``IntegratedGradients(...)`` or ``Occlusion(...)``.
     target
-        Which number is explained: an int (an index), a string (a label of the output axis), an object of
+        Which number is explained: an int (the label where the output axis is labelled by whole numbers, with a warning where
+        label and index differ; else an index), a string (a label of the output axis), an object of
         `tsattr.targets`, a function of the outputs, or a list of them or a mapping that names them, which adds a `target`
         dim; all share the model's forward passes. None: the single output; for one axis of several outputs the predicted one.
     outputs
@@ -196,6 +197,8 @@ def explain(
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
     if named := [t for t in call.wanted if isinstance(t, Named)]:
         ds.attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
+    if call.taken:
+        ds.attrs["target_taken"] = call.taken
     if history := getattr(x, "attrs", {}).get("history"):  # of the input; what writes the result adds to it
         ds.attrs["history"] = str(history)
     for name in ("attribution", "standard_error"):

@@ -14,7 +14,8 @@ import xarray as xr
 from torch import Tensor
 
 from .core import baselines, groups
-from .core.axes import Array, Axes, column_labels, positions_of, unmasked
+from .core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
+from .core.cf import role, units_of
 from .core.results import EVENT
 from .tables import Codes, as_pandas
 
@@ -335,28 +336,21 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
         dims,
         tuple(array.sizes[d] for d in dims),
         coords,
-        {d: str(array[d].attrs["units"]) for d in coords if "units" in array[d].attrs},
+        units_of(array),
         sample,
         array.sizes[sample],
         array[sample].values if sample in array.coords else None,
         frozenset(d for d in coords if _is_periodic(array[d])),
-        {str(k): Array.of(c) for k, c in array.coords.items() if c.ndim and k not in array.dims and _is_dates(c)},
+        {str(k): Array.of(c) for k, c in array.coords.items() if c.ndim and k not in array.dims and is_dates(c.values)},
     )
     return Variable(name, array, axes, at, _valid(valid, array, axes, what))
-
-
-def _is_dates(coord: xr.DataArray) -> bool:
-    return coord.dtype.kind == "M" or (coord.dtype == object and hasattr(coord.values.flat[0], "calendar"))
 
 
 def _is_periodic(coord: xr.DataArray) -> bool:
     """A full circle of longitude, or a coordinate whose `modulo` attribute is its span."""
     if coord.size < 3 or coord.dtype.kind not in "fiu":
         return False
-    longitude = str(coord.name).lower() in ("lon", "longitude") or str(coord.attrs.get("units", "")).startswith(
-        "degrees_e"
-    )
-    turn = coord.attrs.get("modulo", 360 if longitude else None)
+    turn = coord.attrs.get("modulo", 360 if role(coord.name, coord.attrs) == "longitude" else None)
     if turn is None:
         return False
     steps = np.diff(np.unwrap(coord.values.astype(float), period=float(turn)))  # a circle may be cut anywhere
@@ -390,9 +384,10 @@ def read_context(context: Mapping[str, Any] | None, inputs: Inputs) -> dict[str,
             theirs = value.indexes.get(inputs.sample_dim)
             mine = inputs.sample_coord
             if theirs is not None and mine is not None and not np.array_equal(theirs.to_numpy(), mine):
-                raise ValueError(
-                    f"context {name!r} has other sample labels than x; align them first, e.g. context.sel(sample=x.sample)"
-                )
+                twice = repeated(mine)
+                dim = inputs.sample_dim
+                way = f"context.sel({dim}=x.{dim})" if twice is None else f"by position, as {twice!r} is there twice"
+                raise ValueError(f"context {name!r} has other sample labels than x; align them first, e.g. {way}")
             value = value.transpose(inputs.sample_dim, ...).values
         v = value if isinstance(value, Tensor) else torch.as_tensor(_numbers(name, value))
         if v.ndim == 0 or len(v) != inputs.n:
@@ -434,7 +429,7 @@ def in_order_of(like: xr.DataArray, values: Any, what: str, whose: str = "the in
         if d not in values.indexes or d not in like.dims or d not in like.indexes:
             continue
         mine, theirs = like[d].values, values[d].values
-        axes = Axes((str(d),), mine.shape, {str(d): mine}, {str(d): str(like[d].attrs.get("units", ""))})
+        axes = Axes((str(d),), mine.shape, {str(d): mine}, units_of(like))
         turn = 360.0 if axes.is_longitude(str(d)) and theirs.dtype.kind in "fiu" else None
         at = positions_of(mine, theirs, what, str(d), turn=turn, whose=whose)
         values = values.isel({d: at}).assign_coords({d: like[d].variable})

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from .core import references
-from .core.axes import Array
+from .core.axes import Array, positions_of
 from .labels import Inputs
 
 
@@ -79,6 +80,19 @@ def read_mask(inputs: Inputs, mask: Any, what: str) -> np.ndarray:
         aligned = v.axes.align(array, what)
         parts.append(np.broadcast_to(aligned, (inputs.n, *v.axes.shape)))
     return parts[0] if inputs.single else np.concatenate([p.reshape(inputs.n, -1) for p in parts], 1)
+
+
+def read_samples(inputs: Inputs, values: Any, what: str) -> np.ndarray:
+    """Values of the samples in the input's order: labelled ones by their labels, others as they come."""
+    own, dim = inputs.sample_coord, inputs.sample_dim
+    if isinstance(values, pd.Series) and own is not None:
+        counted = isinstance(values.index, pd.RangeIndex)  # the order it came in, unless x is labelled so too
+        if not counted or not len(values.index.symmetric_difference(pd.Index(own))):
+            values = xr.DataArray(values.to_numpy(), dims=dim, coords={dim: values.index})
+    if own is not None and isinstance(values, xr.DataArray) and dim in values.indexes and values.ndim == 1:
+        found: np.ndarray = values.values[positions_of(own, values[dim].values, what, dim)]
+        return found
+    return np.asarray(values.values if hasattr(values, "values") else values)
 
 
 def read_reference(inputs: Inputs, reference: Any) -> np.ndarray:

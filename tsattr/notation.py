@@ -66,7 +66,7 @@ TARGETS = {
         targets.Difference,
         targets.RootMeanSquare,
     )
-}
+} | {f"{c.__name__}.at": c.at for c in (targets.Output, targets.Probability, targets.LogOdds)}
 GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}
 
 
@@ -139,8 +139,8 @@ def _call(text: str, option: str) -> tuple[str, ast.Call]:
     try:
         node = ast.parse(text.strip(), mode="eval").body
         call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        if isinstance(call.func, ast.Name):
-            return call.func.id, call
+        if isinstance(call.func, ast.Name | ast.Attribute):
+            return ast.unparse(call.func), call
     except (SyntaxError, ValueError):
         pass
     raise UsageError(

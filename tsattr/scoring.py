@@ -143,6 +143,7 @@ class Trial:
             "fills": "; ".join(f"{k}={v!r}" for k, v in self.given.items()),
             "seed": call.seed,
             "top": self.top,
+            **({"target_taken": call.taken} if call.taken else {}),
         }
         return ds
 

@@ -65,7 +65,7 @@ class Reordered(nn.Module):
 
 
 OUTPUTS = {"lead": [1, 6], "lat": LAT, "lon": LON}
-TARGET = t.Region(c.area_weights(RECORD) * c.box(RECORD, lat=(-30, 30), lon=(270, 30)), lead=1)
+TARGET = t.Region(c.area_weights(RECORD) * c.box(RECORD, lat=(-30, 30), lon=(270, 30)), lead=6.0)
 REGIONS = c.partition({"tropics": c.box(RECORD, lat=(-30, 30)), "north": c.box(RECORD, lat=(60, 60))}, rest="south")
 BOXES = g.Windows(lat=1, lon="90deg", lag=2, step={"lon": "60deg"})
 WARM = c.State.composite(RECORD, c.nino34(RECORD.sel(lat=[0]).interp(lon=[215.0])) > 0, "warm")
@@ -170,7 +170,7 @@ def test_the_convention_of_the_longitudes_does_not_matter(groups):
 
 
 def test_an_emulator_that_is_the_same_all_round_gives_maps_that_roll_with_the_target():
-    near = lambda lon: t.Region(c.box(RECORD, lat=(0, 0), lon=(lon - 30, lon + 30)), lead=0)  # noqa: E731
+    near = lambda lon: t.Region(c.box(RECORD, lat=(0, 0), lon=(lon - 30, lon + 30)), lead=1.0)  # noqa: E731
     for name in ("saliency", "ig, climatology", "occlusion, boxes, climatology"):
         method = METHODS[name]
         if "climatology" in name:  # the same all round, too
@@ -282,12 +282,10 @@ def test_regions_and_leads_share_one_forward_pass():
     boxes = {"nino": c.box(RECORD, lat=(-30, 30), lon=(180, 240)), "seam": c.box(RECORD, lat=(0, 0), lon=(-60, 60))}
     area = c.area_weights(RECORD)
     targets = {
-        f"{name}, lead {lead}": t.Region(area * box, lead=i)
-        for name, box in boxes.items()
-        for i, lead in enumerate([1, 6])
+        f"{name}, lead {lead}": t.Region(area * box, lead=float(lead)) for name, box in boxes.items() for lead in (1, 6)
     }
     targets["west less east"] = t.Difference(
-        t.Region(area * boxes["nino"], lead=1), t.Region(area * boxes["seam"], lead=1)
+        t.Region(area * boxes["nino"], lead=6.0), t.Region(area * boxes["seam"], lead="6")
     )
     targets["point"] = t.Output(lead="6", lat=-30.0, lon=330.0)
     rows = []
@@ -322,7 +320,7 @@ def test_regions_and_leads_share_one_forward_pass():
 def test_a_pattern_is_a_target():
     eof = RECORD.isel(time=0, drop=True) - RECORD.isel(time=0).mean()
     maps = emulator()(torch.as_tensor(X.values.copy())).detach().numpy()
-    ds = ta.explain(emulator(), X, ta.Saliency(), target=t.Projection(eof.T, lead=0), outputs=OUTPUTS)
+    ds = ta.explain(emulator(), X, ta.Saliency(), target=t.Projection(eof.T, lead=1.0), outputs=OUTPUTS)
     np.testing.assert_allclose(ds.prediction, (maps[:, 0] * eof.values).sum((1, 2)), rtol=1e-10)
 
 

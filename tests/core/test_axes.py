@@ -58,6 +58,10 @@ def test_what_is_no_extent(text):
         (along([0, 2, 4], "km", dim="depth"), "500 m", 0.25),
         (along([0, 1, 2], "months", dim="season"), "1year", 12),
         (along(np.arange(4)), 3, 3),
+        (along([350.0, 355.0, 0.0, 5.0], dim="lon"), "10deg", 2),
+        (along([5, 0, 355, 350], dim="longitude"), "10deg", 2),
+        (along([350, 10], dim="lon"), "10deg", 0.5),
+        (along(list(pd.date_range("2024-10-27", periods=5, freq="h", tz="Europe/Berlin"))), "2h", 2),
     ],
 )
 def test_sizes_in_cells(axes, size, cells):
@@ -73,8 +77,27 @@ def test_sizes_in_cells(axes, size, cells):
         (along(np.arange(4.0)), "5deg", "'5deg' is not a size along dim 'time', whose coordinate is a time"),
         (along(["a", "b"], dim="lead"), "1s", "dim 'lead' is labelled by .* int numbers of cells"),
         (along([0.0, 1.0, 5.0]), "1s", "dim 'time' is not evenly spaced; give the size in cells, or interpolate"),
-        (along([0.0, 2.0, 1.0]), "1s", r"does not run in one direction; sort it: x.sortby\('time'\)"),
-        (along([0.0, np.nan, 1.0]), "1s", "does not run in one direction"),
+        (
+            along([0.0, 2.0, 1.0]),
+            "1s",
+            r"runs to and fro: 2.0 is followed by 1.0; sort it, x.sortby\('time'\), or give sizes",
+        ),
+        (along([0.0, np.nan, 1.0]), "1s", "has no value in cell 1; give it one"),
+        (
+            along([0.0, 1.0, 1.0]),
+            "1s",
+            r"has 1.0 twice; give every cell a place of its own, x.assign_coords\(time=...\), or give",
+        ),
+        (
+            along([350, 0, 355, 10], dim="lon"),
+            "5deg",
+            "0 is followed by 355; put it in order from west to east, or give",
+        ),
+        (
+            along(pd.DatetimeIndex(["2024-10-27T02:00", "2024-10-27T02:00", "2024-10-27T03:00"])),
+            "2h",
+            "'time' has 2024-10-27T02:00:00.* twice; .* such as the time in UTC, or give sizes in cells, as an int",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit(axes, size, message):
@@ -140,6 +163,20 @@ def test_align_a_long_axis_by_nearest_values_in_any_order():
 def test_align_samples_by_label():
     axes = Axes((), (), samples=2, sample_coord=np.array(["p7", "p3"]))
     assert axes.align(labelled([3.0, 7.0], sample=["p3", "p7"]), "it").tolist() == [7.0, 3.0]
+
+
+@pytest.mark.parametrize("double", ["p3", 3, 0.5, np.datetime64("2001-02-03")])
+def test_labels_that_are_there_twice_are_matched_in_their_own_order_alone(double):
+    other = {"p3": "p7", 3: 7, 0.5: 0.7}.get(double, np.datetime64("2001-05-31"))
+    twice, once = np.array([double, other, double]), np.array([other, double])
+    many, few = (Axes((), (), samples=len(own), sample_coord=own) for own in (twice, once))
+    same = Array(np.arange(3.0), ("sample",), {"sample": twice})
+    assert many.align(same, "it").tolist() == [0, 1, 2]
+    for axes, given in ((many, same.coords["sample"][[1, 0, 2]]), (few, twice), (many, once)):
+        with pytest.raises(
+            ValueError, match=rf"'?{double}'? twice along dim 'sample': nothing says which is meant; give both"
+        ):
+            axes.align(Array(np.arange(float(len(given))), ("sample",), {"sample": given}), "it")
 
 
 def test_align_a_bare_array_needs_the_shape_of_a_sample():

@@ -33,6 +33,16 @@ def test_how_a_label_is_stored_does_not_matter(one, other):
     assert sample_ids(one, len(one)).tolist() == sample_ids(other, len(other)).tolist()
 
 
+@pytest.mark.parametrize(
+    "labels", [np.array(["a", "b", "a", "a"]), np.array([3, 1, 3, 3]), np.array([0.5, 1, 0.5, 0.5])]
+)
+def test_samples_of_one_label_have_draws_of_their_own(labels):
+    ids = sample_ids(labels, 4)
+    assert len(set(ids.tolist())) == 4
+    assert ids[:2].tolist() == sample_ids(labels[:2], 2).tolist()
+    assert sample_ids(labels[[1, 0, 2, 3]], 4).tolist() == ids[[1, 0, 2, 3]].tolist()
+
+
 def test_draws_depend_on_seed_sample_draw_and_stream_alone():
     like = torch.zeros(4, 3, dtype=torch.float64)
     together = key([7, 8, 7, 8], [0, 0, 1, 1]).normal(like)

@@ -34,10 +34,91 @@ def test_an_int_is_an_index_and_a_string_a_label(target):
     np.testing.assert_array_equal(value(target), Y[:, 2])
 
 
-def test_an_int_is_an_index_even_where_labels_are_ints():
-    axes = Axes(("class",), (3,), {"class": np.array([2, 0, 1])})
-    np.testing.assert_array_equal(value(0, axes=axes), Y[:, 0])
-    np.testing.assert_array_equal(value("0", axes=axes), Y[:, 1])
+NUMBERS = {  # labels, what is asked for, the entry, whether it must be told
+    "leads": (np.array([1, 2, 3]), 2, 1, True),
+    "a numpy int": (np.array([1, 2, 3], "int32"), np.int16(2), 1, True),
+    "the last lead": (np.array([1, 6, 9]), 9, 2, True),
+    "label and index agree": (np.array([2, 1, 0]), 1, 1, False),
+    "labels in another order": (np.array([2, 0, 1]), 0, 1, True),
+    "lags": (np.array([-3, -2, -1]), -2, 1, True),
+    "classes": (np.array([-1, 0, 1]), -1, 0, True),
+    "as floats": (np.array([1.0, 6.0, 9.0]), 6, 1, True),
+    "as text": (np.array(["1", "2", "3"]), 2, 1, True),
+    "as objects": (np.array([1, 2, 3], object), 3, 2, True),
+    "beyond floats": (np.array([2**60, 2**60 + 1, 2**60 + 2]), 2**60 + 1, 1, True),
+    "0, 1, 2": (np.array([0, 1, 2]), 2, 2, False),
+    "0, 1, 2, from the end": (np.array([0, 1, 2]), -1, 2, False),
+    "no label is negative": (np.array([1, 2, 3]), -1, 2, True),
+    "names": (CLASSES, 2, 2, False),
+    "names, from the end": (CLASSES, -1, 2, False),
+    "no labels": (None, 2, 2, False),
+    "fractions": (np.array([0.0, 0.5, 1.0]), 1, 1, True),
+    "fractions, no such label": (np.array([0.1, 0.2, 0.3]), 1, 1, False),
+    "dates": (np.array(["2001", "2002", "2003"], "M8[Y]"), 1, 1, False),
+    "truths": (np.array([False, True, True])[:2], True, 1, False),
+}
+
+
+@pytest.mark.parametrize("kind", [t.Output, t.Probability, t.LogOdds, t.Margin, t.Region, t.Difference])
+@pytest.mark.parametrize("case", NUMBERS)
+def test_a_whole_number_is_a_label_where_there_are_such_labels(kind, case):
+    labels, where, at, told = NUMBERS[case]
+    n = 3 if labels is None else len(labels)
+    axes = Axes(("k",), (n,), {} if labels is None else {"k": labels})
+    other = t.Output.at(0 if at else 1)
+    make = {t.Region: lambda w: kind(k=w), t.Difference: lambda w: kind(w, other)}.get(kind, kind)
+    plain = Axes(("k",), (n,))
+    if kind is t.Difference and isinstance(where, bool | np.integer):
+        where = t.Output(where)
+    np.testing.assert_array_equal(value(make(where), Y[:, :n], axes=axes), value(make(at), Y[:, :n], axes=plain))
+    assert bool(axes.taken) == told
+
+
+def test_what_an_int_was_taken_for_is_said():
+    leads, lat = np.array([1, 2, 3]), np.array([-2.5, 0.0, 2.5])
+    for target, labels, said in (
+        (t.Output(k=2), leads, "k=2 of the target is a label, of entry 1 counted from 0; the index is Output.at(2)"),
+        (t.Output(-1), leads, "k=-1 of the target counts from the end: the output labelled 3"),
+        (t.Region(k=0), lat, "k=0 of the target is an index: the output labelled -2.5"),
+    ):
+        axes = Axes(("k",), (3,), {"k": labels})
+        target.bind(axes)
+        assert axes.taken == [said]
+
+
+def test_at_is_always_an_index():
+    axes = Axes(("lead", "class"), (3, 3), {"lead": np.array([1, 2, 3]), "class": np.array([3, 2, 1])})
+    y = RNG.normal(size=(2, 3, 3))
+    for kind in (t.Output, t.Probability, t.LogOdds):
+        at = value(kind.at(lead=1, **{"class": -1}), y, y, axes)
+        np.testing.assert_array_equal(at, value(kind(lead=2.0, **{"class": "1"}), y, y, axes))
+    assert axes.taken == []
+    assert repr(t.Output.at(lead=-1)) == "Output.at(lead=-1)"
+    assert t.label(t.Output.at(2)) == "Output.at(2)"
+    assert t.Output.at(2) != t.Output(2)
+    for wrong in (True, 1.0, "1"):
+        with pytest.raises(TypeError, match="a place on an output axis is an int, counted from 0, got"):
+            t.Output.at(wrong)
+    with pytest.raises(IndexError, match="target 3 is out of range: output axis 'lead' has 3 entries"):
+        t.Output.at(lead=3).bind(Axes(("lead",), (3,), {"lead": np.array([1, 2, 3])}))
+
+
+@pytest.mark.parametrize(
+    ("region", "inside"),
+    [
+        (t.Region(k=(1, 2)), [0, 1]),
+        (t.Region(k=slice(2, None)), [1, 2]),
+        (t.Region(k=(np.int64(3), 9)), [2]),
+    ],
+)
+def test_stretches_of_whole_numbers_are_of_labels(region, inside):
+    axes = Axes(("k",), (3,), {"k": np.array([1, 2, 3])})
+    np.testing.assert_allclose(value(region, axes=axes), Y[:, inside].mean(1), rtol=1e-13)
+
+
+@pytest.mark.parametrize("ends", [(-2, -1), slice(-2, None), (1, 2)])
+def test_stretches_of_an_axis_without_labels_count_from_its_ends(ends):
+    np.testing.assert_allclose(value(t.Region(k=ends), axes=Axes(("k",), (3,))), Y[:, 1:].mean(1), rtol=1e-13)
 
 
 def test_predicted_is_the_class_of_the_intact_sample():
@@ -170,9 +251,9 @@ FIELD = RNG.normal(size=(2, 4, 3, 4))
     ("where", "index"),
     [
         ({"time": -1, "lat": 0.0, "lon": 270.0}, (3, 1, 3)),
-        ({"time": "2001-02-10", "lat": 0, "lon": 1}, (1, 0, 1)),
+        ({"time": "2001-02-10", "lat": 0, "lon": 90}, (1, 1, 1)),
         ({"time": np.datetime64("2001-02-20T00:00"), "lat": -10.0000001, "lon": np.float32(90)}, (2, 2, 1)),
-        ({"time": pd.Timestamp("2001-02-20"), "lat": np.int32(1), "lon": -4}, (2, 1, 0)),
+        ({"time": pd.Timestamp("2001-02-20"), "lat": np.int32(-10), "lon": -90}, (2, 2, 3)),
     ],
 )
 def test_one_entry_of_several_axes(where, index):
@@ -185,9 +266,9 @@ def test_one_entry_of_several_axes(where, index):
         (t.Region(lat=(-10, 0), lon=(90, 180), time=0), FIELD[:, 0, 1:, 1:3]),
         (t.Region(lat=slice(-10, 0), lon=(90, 180), time="2001-01-31"), FIELD[:, 0, 1:, 1:3]),
         (t.Region(lat=0.0, lon=(0, 360), time=-1), FIELD[:, 3, 1]),
-        (t.Region(time=("2001-02-01", "2001-02-15"), lat=0, lon=0), FIELD[:, 1:2, 0, 0]),
-        (t.Region(time=("2001-02", "2001-02"), lat=0, lon=0), FIELD[:, 1:3, 0, 0]),
-        (t.Region(time=(DATES[1], DATES[3]), lat=0, lon=(0, 360)), FIELD[:, 1:, 0]),
+        (t.Region(time=("2001-02-01", "2001-02-15"), lat=10, lon=0), FIELD[:, 1:2, 0, 0]),
+        (t.Region(time=("2001-02", "2001-02"), lat=10, lon=0), FIELD[:, 1:3, 0, 0]),
+        (t.Region(time=(DATES[1], DATES[3]), lat=10, lon=(0, 360)), FIELD[:, 1:, 0]),
     ],
 )
 def test_the_mean_of_a_box_has_its_ends_included(region, part):
@@ -256,7 +337,16 @@ def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
             r"'N' is a label, but output axis 'output' has none; name them, e.g. outputs=",
         ),
         (0.5, ONE, TypeError, "target is an int .* got 0.5"),
-        (True, ONE, TypeError, r"target is an int \(an index\), a label, or an object of tsattr.targets, got True"),
+        (True, ONE, TypeError, "a target along 'class' is an int or a label, got True"),
+        (
+            4,
+            Axes(("lead",), (3,), {"lead": np.array([1, 2, 3])}),
+            KeyError,
+            r"no label 4 on output axis 'lead'; its labels are 1, 2, 3; an entry by its index is Output.at\(4\)",
+        ),
+        (0, Axes(("class",), (2,), {"class": np.array([1, 2])}), KeyError, "no label 0 on output axis 'class'"),
+        (t.Output(**{"class": [0, 1]}), ONE, TypeError, r"class=\[0, 1\] is no one entry of output axis 'class'"),
+        (t.Region(**{"class": range(2)}), ONE, TypeError, r"Region takes the mean of a stretch, \(first, last\)"),
         (t.Predicted, ONE, TypeError, r"an object with its settings: Predicted\(...\), not the class"),
         (t.Output(True), ONE, TypeError, "got True"),
         (t.Output(time=1), ONE, KeyError, r"no output axis 'time'; the model's are \['class'\], named by outputs="),
@@ -407,7 +497,7 @@ def test_a_pattern_is_summed_and_an_error_is_squared():
 
 
 def test_the_difference_of_two_targets():
-    a, b = t.Region(lat=(0, 10), lon=0, time=0), t.Output(time=1, lat=0, lon=0)
+    a, b = t.Region(lat=(0, 10), lon=0, time=0), t.Output(time=1, lat=10, lon=0)
     expected = value(a, FIELD, FIELD, MAPS) - FIELD[:, 1, 0, 0]
     np.testing.assert_allclose(value(t.Difference(a, b), FIELD, FIELD, MAPS), expected, rtol=1e-12)
     np.testing.assert_array_equal(value(t.Difference(2, "N")), Y[:, 2] - Y[:, 0])

@@ -111,7 +111,7 @@ def test_explanations_of_the_emulator_find_the_propagator(lim, target):
     x, _ = histories(lim.record(8, seed=5), lags=3)
     x = x.astype(float)
     truth = lim.truth(x, target, LEADS)
-    targets = {f"lead {k}": ta.targets.Region(target, lead=i) for i, k in enumerate(LEADS)}
+    targets = {f"lead {k}": ta.targets.Region(target, lead=float(k)) for k in LEADS}
     outputs = {"lead": list(LEADS), "lat": lim.cells.lat.values, "lon": lim.cells.lon.values}
     for method in (ta.IntegratedGradients(steps=2), ta.Occlusion(ta.groups.Cells())):
         found = ta.explain(lim.model(LEADS), x, method, target=targets, outputs=outputs)

@@ -93,7 +93,7 @@ def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
 def _target(text: str | None) -> Any:
     if text is None:
         return None
-    if re.fullmatch(r"[A-Z]\w*\s*\(.*\)", text.strip(), re.DOTALL):
+    if re.fullmatch(r"[A-Z][\w.]*\s*\(.*\)", text.strip(), re.DOTALL):
         return object_of(text, TARGETS, "--target")
     return int(text) if text.lstrip("-").isdigit() else text
 

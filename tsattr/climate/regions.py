@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.axes import eastward
+from ..core.cf import role
 from ..core.results import check_count
 
 EARTH_RADIUS_KM = 6371.0088
@@ -26,7 +27,7 @@ NINO_BOXES: Mapping[str, Mapping[str, tuple[float, float]]] = {
 }
 """The boxes of the usual El Nino indices, for :func:`box`."""
 
-_NAMES = {"latitude": ("lat", "latitude"), "longitude": ("lon", "longitude")}
+_KINDS = ("latitude", "longitude")
 _ROUNDING = 5e-5  # degrees: float32 keeps no more of a longitude, and a cell on the edge of a box is inside
 
 
@@ -50,41 +51,32 @@ def coordinates(field: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, xr.Data
 
 def _found(field: xr.DataArray | xr.Dataset, kind: str) -> list[xr.DataArray]:
     """The field's coordinates that are latitudes, or longitudes, as they are."""
-
-    def fits(name: Hashable, c: xr.DataArray) -> bool:
-        unit = str(c.attrs.get("units", ""))
-        return (
-            str(name).lower() in _NAMES[kind]
-            or c.attrs.get("standard_name") == kind
-            or unit.startswith("degrees_n" if kind == "latitude" else "degrees_e")
-        )
-
-    return [c for name, c in field.coords.items() if fits(name, c)][:1]
+    return [c for name, c in field.coords.items() if role(name, c.attrs) == kind][:1]
 
 
 def _coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> xr.DataArray:
     for found in _found(field, kind):
-        return found.astype(np.float64).reset_coords(drop=True)
+        degrees = found.astype(np.float64).reset_coords(drop=True)
+        radians = str(found.attrs.get("units", "")).lower().startswith("rad")
+        return degrees.copy(data=np.rad2deg(degrees.values)) if radians else degrees
     raise KeyError(
-        f"no {kind} among the coordinates {list(map(str, field.coords))}; name it {_NAMES[kind][0]!r}, or set its "
+        f"no {kind} among the coordinates {list(map(str, field.coords))}; name it {kind[:3]!r}, or set its "
         f"attribute standard_name={kind!r}"
     )
 
 
-def space_dims(
-    field: xr.DataArray | xr.Dataset, kinds: Sequence[str] = ("latitude", "longitude")
-) -> tuple[Hashable, ...]:
+def space_dims(field: xr.DataArray | xr.Dataset, kinds: Sequence[str] = _KINDS) -> tuple[Hashable, ...]:
     """The dims of the field's latitudes and longitudes; where it has no such coordinate, a dim of that name."""
     found: set[Hashable] = set()
     for kind in kinds:
         places = _found(field, kind)
-        found |= set(places[0].dims) if places else {d for d in field.dims if str(d).lower() in _NAMES[kind]}
+        found |= set(places[0].dims) if places else {d for d in field.dims if role(d, {}) == kind}
     return tuple(d for d in field.dims if d in found)
 
 
 def _on_cells(values: xr.DataArray, field: xr.DataArray | xr.Dataset, name: str, **attrs: str) -> xr.DataArray:
     """Values of the cells in the order of the field's dims, with its latitudes and longitudes and no other attributes."""
-    places = {c.name: c.variable for kind in _NAMES for c in _found(field, kind) if set(c.dims) <= set(values.dims)}
+    places = {c.name: c.variable for kind in _KINDS for c in _found(field, kind) if set(c.dims) <= set(values.dims)}
     out = values.transpose(*(d for d in space_dims(field) if d in values.dims)).assign_coords(places)
     out.attrs = dict(attrs)
     return out.rename(name)

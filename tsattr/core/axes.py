@@ -6,9 +6,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+
+from .cf import unit_of
 
 # Unit -> (kind, factor to the kind's own unit: seconds, degrees, metres, months).
 _UNITS: dict[str, tuple[str, float]] = {}
@@ -24,7 +27,7 @@ _TABLES: dict[str, dict[tuple[str, ...], float]] = {
         ("week", "weeks"): 604800.0,
     },
     "angle": {
-        ("deg", "degree", "degrees", "°", "degrees_north", "degree_north", "degrees_east", "degree_east"): 1.0,
+        ("deg", "degree", "degrees", "°", "degrees_north", "degrees_east"): 1.0,
     },
     "length": {("mm",): 1e-3, ("cm",): 1e-2, ("m", "metre", "metres", "meter", "meters"): 1.0, ("km",): 1e3},
     "month": {("month", "months"): 1.0, ("year", "years"): 12.0},
@@ -33,7 +36,6 @@ for _kind, _table in _TABLES.items():
     for _names, _factor in _table.items():
         _UNITS.update(dict.fromkeys(_names, (_kind, _factor)))
 
-_DEFAULT_UNITS = {"time": "s", "lat": "deg", "latitude": "deg", "lon": "deg", "longitude": "deg"}
 _CHANNELS = ("lead", "channel", "feature", "variable")
 
 
@@ -183,6 +185,8 @@ class Axes:
         come from a column of these ordered levels or None; or None where cells hold numbers as they are.
     scale
         What a model's outputs are, where it says so: "logits", "probability" or "value"; None of an input.
+    taken
+        Sentences on numbers that may be labels or indices: which they were taken for.
     """
 
     dims: tuple[str, ...]
@@ -197,6 +201,7 @@ class Axes:
     nominal: np.ndarray | None = None
     code: Any = None
     scale: str | None = None
+    taken: list[str] = field(default_factory=list, compare=False)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -210,17 +215,16 @@ class Axes:
         return self.dims.index(dim)
 
     def _unit(self, dim: str) -> str:
-        return str(self.units.get(dim) or _DEFAULT_UNITS.get(dim) or "").split(" since")[0].strip()
+        return unit_of(dim, {"units": self.units.get(dim, "")}).split(" since")[0].strip()
 
     def kind(self, dim: str) -> str | None:
         """What a dim of numbers measures by its unit: time, angle, length, month; None where that is not known."""
         return _UNITS[unit][0] if (unit := self._unit(dim)) in _UNITS else None
 
     def is_longitude(self, dim: str) -> bool:
-        """Whether `dim` is labelled by degrees eastward, as its name or unit says."""
-        named = dim.lower() in ("lon", "longitude") or self._unit(dim).startswith(("degrees_e", "degree_e"))
+        """Whether `dim` is labelled by degrees eastward."""
         labelled = dim in self.coords and np.asarray(self.coords[dim]).dtype.kind in "fiu"
-        return named and labelled and self.kind(dim) == "angle"
+        return labelled and self._unit(dim) == "degrees_east"
 
     def positions(self, dim: str) -> tuple[np.ndarray, str]:
         """Coordinate of `dim` as increasing numbers in its kind's own unit (s, deg, m, month), and the kind."""
@@ -231,9 +235,9 @@ class Axes:
                 f"or assign one: x.assign_coords({dim}=...)"
             )
         c = np.asarray(self.coords[dim])
-        p = _numbers(c)
+        p = self._numbers(dim)
         if p is None:
-            raise ValueError(f"dim {dim!r} is labelled by {c.dtype} values, so sizes along it are int numbers of cells")
+            raise ValueError(f"dim {dim!r} is labelled by {_kind_of(c)}, so sizes along it are int numbers of cells")
         kind = "time"
         if c.dtype.kind in "fiu":
             unit = self._unit(dim)
@@ -248,21 +252,41 @@ class Axes:
 
     def descends(self, dim: str) -> bool:
         """Whether the coordinate of `dim` is numbers or dates that decrease, other than round a circle."""
-        p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords and dim not in self.periodic else None
+        p = None if dim in self.periodic else self._numbers(dim)
         return p is not None and len(p) > 1 and bool((np.diff(p) < 0).all())
 
     def line(self, dim: str) -> np.ndarray:
         """Where the cells of `dim` lie, in any unit: its coordinate where that is numbers or dates, else cell numbers."""
-        p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords else None
+        p = self._numbers(dim)
         return np.arange(self.shape[self.axis(dim)], dtype=np.float64) if p is None else self._increasing(p, dim)
 
+    def _numbers(self, dim: str) -> np.ndarray | None:
+        """The coordinate of `dim` as float numbers, those of a circle as if it were cut nowhere; None where it is none."""
+        p = _numbers(np.asarray(self.coords[dim])) if dim in self.coords else None
+        if p is not None and dim in self.periodic:  # a circle may be cut anywhere: 180, ..., 358, 0, ..., 178
+            return np.unwrap(p, period=turn_of(p))
+        return np.unwrap(p, period=360.0) if p is not None and self.is_longitude(dim) else p
+
     def _increasing(self, p: np.ndarray, dim: str) -> np.ndarray:
-        if dim in self.periodic:  # a circle may be cut anywhere: 180, ..., 358, 0, ..., 178
-            p = np.unwrap(p, period=turn_of(p))
         p = -p if p[0] > p[-1] else p
-        if not (np.diff(p) > 0).all():
-            raise ValueError(f"the coordinate of dim {dim!r} does not run in one direction; sort it: x.sortby({dim!r})")
+        back = np.flatnonzero(~(np.diff(p) > 0))
+        if len(back):
+            raise ValueError(self._disorder(dim, int(back[0])))
         return p
+
+    def _disorder(self, dim: str, at: int) -> str:
+        """What is wrong with a coordinate that does not run in one direction after cell `at`, and what to do."""
+        labels = np.asarray(self.coords[dim])
+        one, other = (str(label) for label in labels[at : at + 2])
+        if {one, other} & {"nan", "NaT", "None"}:
+            fault, way = f"has no value in cell {at + (one not in ('nan', 'NaT', 'None'))}", "give it one"
+        elif (twice := repeated(labels)) is not None:
+            fault, way = f"has {twice} twice", f"give every cell a place of its own, x.assign_coords({dim}=...)"
+            way += ", such as the time in UTC" if is_dates(labels) else ""
+        else:
+            fault = f"runs to and fro: {one} is followed by {other}"
+            way = "put it in order from west to east" if self.is_longitude(dim) else f"sort it, x.sortby({dim!r})"
+        return f"the coordinate of dim {dim!r} {fault}; {way}, or give sizes in cells, as an int"
 
     def extent(self, dim: str, size: str) -> tuple[float, np.ndarray]:
         """`size` ("200ms") in the unit of :meth:`positions`, and those positions."""
@@ -338,11 +362,23 @@ class Axes:
         raise KeyError(f"{what} names {labels.tolist()}, which are not labels of any one dim of {list(self.dims)}")
 
 
+def is_dates(labels: np.ndarray) -> bool:
+    """Whether labels are dates: of NumPy, of another calendar (cftime), or of a time zone."""
+    if labels.dtype != object or not labels.size:
+        return labels.dtype.kind == "M"
+    return hasattr(labels.flat[0], "calendar") or isinstance(labels.flat[0], datetime)
+
+
+def _kind_of(labels: np.ndarray) -> str:
+    kind = {"U": "text", "b": "booleans"}.get(labels.dtype.kind)
+    return kind or (type(labels.flat[0]).__name__ if labels.size else str(labels.dtype))
+
+
 def _numbers(coord: np.ndarray) -> np.ndarray | None:
     """A coordinate as float numbers, dates as seconds from the first; None for labels."""
     if coord.dtype.kind in "Mm":
         return (coord - coord[0]) / np.timedelta64(1, "s")
-    if coord.dtype == object and hasattr(coord[0], "calendar"):
+    if is_dates(coord):
         return np.array([(v - coord[0]).total_seconds() for v in coord])
     return coord.astype(np.float64) if coord.dtype.kind in "fiu" else None
 
@@ -367,15 +403,39 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.tolist() == b.tolist()
 
 
+def repeated(labels: np.ndarray) -> Any:
+    """The first label that is there twice; None where each is there once."""
+    seen = set()
+    for label in labels.tolist() if labels.dtype.kind in "OUTSb" else _doubles(labels):
+        if label in seen:
+            return label
+        seen.add(label)
+    return None
+
+
+def _doubles(labels: np.ndarray) -> list[Any]:
+    """Those of the numbers or dates that are there more than once, as often as they are; dates as text."""
+    _, number, count = np.unique(labels, return_inverse=True, return_counts=True, equal_nan=False)
+    some = labels[count[number.reshape(-1)] > 1]
+    return list(map(str, some)) if labels.dtype.kind in "Mm" else some.tolist()
+
+
 def positions_of(
     want: np.ndarray, have: np.ndarray, what: str, dim: str, *, turn: float | None = None, whose: str = "the input's"
 ) -> np.ndarray:
     """Where each of the labels `want` is among `have`, numbers within rounding and, on a circle, modulo a turn.
 
-    ValueError where some are not there: `what` lacks labels that are `whose`.
+    ValueError where some are not there: `what` lacks labels that are `whose`. Equal labels in equal order belong together one
+    by one; else none may be there twice, as nothing says which of the two is meant.
     """
     if _same(have, want):
         return np.arange(len(want))
+    for labels, owner in ((have, f"{what} has"), (want, f"{what} is matched to {whose} labels, which have")):
+        if (twice := repeated(labels)) is not None:
+            raise ValueError(
+                f"{owner} {twice!r} twice along dim {dim!r}: nothing says which is meant; give both in the same order, or "
+                "every entry a label of its own"
+            )
     if turn is not None or want.dtype.kind == "f":
         numbers, aims = have.astype(float), want.astype(float)
         if turn is not None:

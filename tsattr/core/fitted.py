@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .axes import Array, Axes
+from .cf import units_of
 from .references import checked
 
 
@@ -89,15 +90,6 @@ class Training:
         return "; ".join(
             [f"{count} sample{'s' * (count != 1)} ({sizes})", *(f"{k}={v!r}" for k, v in settings.items())]
         )
-
-
-def units_of(reference: Any) -> dict[str, str]:
-    """The units attribute of each coordinate of a labelled array, where it has one."""
-    coords = getattr(reference, "coords", None) or {}
-    found = {
-        str(d): getattr(coords[d], "attrs", {}).get("units") for d in getattr(reference, "dims", ()) if d in coords
-    }
-    return {d: str(u) for d, u in found.items() if u}
 
 
 def cell_index(cells: Array, axes: Axes, what: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .axes import Array, Axes, parse_extent, turn_of, with_unit_of
+from .cf import units_of
 from .masks import Bound as Bound
 from .masks import Boxes as Boxes
 from .masks import Intervals as Intervals
@@ -369,7 +370,7 @@ def _axes_of(ds: Any, sample: str) -> Axes:
     a = ds["attribution"]
     dims = tuple(str(d) for d in a.dims if d not in (sample, "target"))
     coords = {d: a[d].values for d in dims if d in a.coords}
-    units = {d: str(a[d].attrs["units"]) for d in coords if "units" in a[d].attrs}
+    units = units_of(a)
     own = a[sample].values if sample in a.coords else None
     return Axes(dims, tuple(a.sizes[d] for d in dims), coords, units, sample, a.sizes[sample], own)
 

@@ -12,16 +12,37 @@ from torch import Tensor
 
 
 def sample_ids(labels: np.ndarray | None, n: int) -> np.ndarray:
-    """One uint64 for each sample: from its coordinate value where there is one, else from its position."""
+    """One uint64 for each sample: from its coordinate value where there is one, else from its position.
+
+    Samples of one label are told apart by which of them comes first, so that each has draws of its own.
+    """
     if labels is None:
         return np.arange(n, dtype=np.uint64)
-    labels = np.asarray(labels)
+    return _apart(_of_labels(np.asarray(labels)))
+
+
+def _of_labels(labels: np.ndarray) -> np.ndarray:
     if labels.dtype.kind in "Mm":  # a date is the same sample in whatever unit it is stored
         labels = labels.astype(f"{labels.dtype.kind}8[ns]")
     if labels.dtype.kind in "iuMm":
         return labels.astype(np.int64).view(np.uint64)
     digests = (hashlib.blake2b(repr(v).encode(), digest_size=8).digest() for v in labels.tolist())
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def _apart(ids: np.ndarray) -> np.ndarray:
+    """The second, third, ... of equal ids made unlike the first, and unlike those of other labels."""
+    _, number, count = np.unique(ids, return_inverse=True, return_counts=True)
+    if (count == 1).all():
+        return ids
+    order = np.argsort(number, kind="stable")
+    rank = np.empty(len(ids), np.int64)
+    rank[order] = np.arange(len(ids)) - np.repeat(np.cumsum(count) - count, count)
+    out = ids.copy()
+    for at in np.flatnonzero(rank):
+        digest = hashlib.blake2b(f"{ids[at]}, {rank[at]}".encode(), digest_size=8).digest()
+        out[at] = np.frombuffer(digest, np.uint64)[0]
+    return out
 
 
 @dataclass(frozen=True)

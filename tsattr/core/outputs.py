@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from .axes import Axes
+from .axes import Axes, is_dates, repeated
+from .cf import unit_of
 
 Value = Callable[[Tensor, Tensor], Tensor]
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
@@ -72,15 +74,92 @@ def axis_of(outputs: Axes, dim: str) -> int:
     return outputs.dims.index(dim)
 
 
+@dataclass(frozen=True, repr=False)
+class Index:
+    """An entry of an output axis by its place, whatever the axis is labelled by."""
+
+    place: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.place, bool | np.bool_) or not isinstance(self.place, int | np.integer):
+            raise TypeError(f"a place on an output axis is an int, counted from 0, got {self.place!r}")
+
+    def __repr__(self) -> str:
+        return repr(int(self.place))
+
+
 def index_of(outputs: Axes, dim: str, where: Any) -> int:
-    """The index of one entry of an output axis: an int is an index, anything else a label."""
-    n = outputs.shape[axis_of(outputs, dim)]
+    """The index of one entry of an output axis; where label and index differ, ``outputs.taken`` tells which an int was.
+
+    An int is a label where the axis is labelled by whole numbers, unless these are 0, 1, 2, ...; else an index; a negative
+    one counts from the end where no label is negative. An `Index` is an index, anything else a label.
+    """
+    axis_of(outputs, dim)
+    if isinstance(where, Index):
+        return _at_place(outputs, dim, where.place)
     if isinstance(where, bool | np.bool_):
-        raise TypeError(f"a target along {dim!r} is an int (an index) or a label, got {where!r}")
-    if isinstance(where, int | np.integer):
-        if not -n <= where < n:
-            raise IndexError(f"target {int(where)} is out of range: output axis {dim!r} has {n} entries (0 to {n - 1})")
-        return int(where) % n
+        return _at_truth(outputs, dim, bool(where))
+    if not isinstance(where, int | np.integer):
+        return _at_label(outputs, dim, where)
+    number, labels = int(where), np.asarray(outputs.coords.get(dim, np.empty(0, object)))
+    numbers = whole_numbers(labels)
+    if numbers is None or numbers == list(range(len(numbers))):
+        at = _at_place(outputs, dim, number)
+        if labels.dtype.kind == "f" and labels.min() <= number <= labels.max() and labels[at] != number:
+            outputs.taken.append(f"{dim}={number} of the target is an index: the output labelled {labels[at]}")
+        return at
+    if number < 0 <= min(numbers) and not outputs.is_longitude(dim):
+        at = _at_place(outputs, dim, number)
+        outputs.taken.append(f"{dim}={number} of the target counts from the end: the output labelled {labels[at]}")
+        return at
+    at = _at_number(outputs, dim, numbers, number)
+    if at != number:
+        other = f"the index is Output.at({_written(outputs, dim, number)})"
+        outputs.taken.append(f"{dim}={number} of the target is a label, of entry {at} counted from 0; {other}")
+    return at
+
+
+def whole_numbers(labels: np.ndarray) -> list[int] | None:
+    """Labels as whole numbers, which may be stored as floats or as text; None where there are none or some are not."""
+    if labels.dtype.kind == "f":
+        whole = len(labels) > 0 and bool((abs(labels) < 2**53).all() and (labels % 1 == 0).all())
+        return labels.astype(np.int64).tolist() if whole else None
+    values = labels.tolist() if labels.dtype.kind in "iuUTO" else []
+    if not values or any(isinstance(v, bool) or not re.fullmatch(r"0|-?[1-9]\d*", str(v)) for v in values):
+        return None
+    return [int(v) for v in values] if all(isinstance(v, int | str) for v in values) else None
+
+
+def _at_place(outputs: Axes, dim: str, place: int) -> int:
+    n = outputs.shape[axis_of(outputs, dim)]
+    if not -n <= place < n:
+        raise IndexError(f"target {int(place)} is out of range: output axis {dim!r} has {n} entries (0 to {n - 1})")
+    return int(place) % n
+
+
+def _at_truth(outputs: Axes, dim: str, where: bool) -> int:
+    labels = np.asarray(outputs.coords.get(dim, ()))
+    if labels.dtype.kind != "b":
+        raise TypeError(f"a target along {dim!r} is an int or a label, got {where!r}")
+    if where not in labels:
+        raise _no_label(outputs, dim, where)
+    return labels.tolist().index(where)
+
+
+def _at_number(outputs: Axes, dim: str, numbers: list[int], where: int) -> int:
+    turn = 360 if outputs.is_longitude(dim) else None
+    for at, number in enumerate(numbers):
+        if number == where or (turn and (number - where) % turn == 0):
+            return at
+    raise _no_label(outputs, dim, where, f"; an entry by its index is Output.at({_written(outputs, dim, where)})")
+
+
+def _at_label(outputs: Axes, dim: str, where: Any) -> int:
+    if isinstance(where, list | tuple | range | slice | np.ndarray):
+        raise TypeError(
+            f"{dim}={where!r} is no one entry of output axis {dim!r}: give an int or a label; of several, Region takes the mean "
+            "of a stretch, (first, last), or of weights"
+        )
     if dim not in outputs.coords:
         raise KeyError(
             f"target {where!r} is a label, but output axis {dim!r} has none; name them, e.g. "
@@ -102,8 +181,17 @@ def index_of(outputs: Axes, dim: str, where: Any) -> int:
         names = labels.tolist()
         if where in names or str(where) in map(str, names):
             return names.index(where) if where in names else list(map(str, names)).index(str(where))
-    shown = ", ".join(map(repr, labels.tolist()[:12])) + (", ..." if n > 12 else "")
-    raise KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}")
+    raise _no_label(outputs, dim, where)
+
+
+def _no_label(outputs: Axes, dim: str, where: Any, way: str = "") -> KeyError:
+    labels = np.asarray(outputs.coords[dim]).tolist()
+    shown = ", ".join(map(repr, labels[:12])) + (", ..." if len(labels) > 12 else "")
+    return KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}{way}")
+
+
+def _written(outputs: Axes, dim: str, where: Any) -> str:
+    return repr(where) if len(outputs.dims) == 1 else f"{dim}={where!r}"
 
 
 def date_of(where: Any, dim: str) -> np.datetime64:
@@ -112,11 +200,6 @@ def date_of(where: Any, dim: str) -> np.datetime64:
         return np.datetime64(where)
     except ValueError:
         raise _no_date(where, dim) from None
-
-
-def is_dates(labels: np.ndarray) -> bool:
-    """Whether labels are dates, of NumPy or of another calendar (cftime)."""
-    return labels.dtype.kind == "M" or (labels.dtype == object and len(labels) > 0 and hasattr(labels[0], "calendar"))
 
 
 def later(labels: np.ndarray, value: Any, dim: str) -> np.ndarray:
@@ -183,7 +266,14 @@ def outputs_axes(
         if labels is not None and len(names) == 1:
             given = {names[0]: labels}
     coords = {d: np.asarray(getattr(v, "values", v)) for d, v in given.items()}
-    units = {d: str(v.attrs.get("units", "")) for d, v in given.items() if hasattr(v, "attrs")}
+    units = {d: unit_of(d, getattr(v, "attrs", {})) for d, v in given.items()}
+    if len(set(names)) < len(names):
+        raise ValueError(f"outputs names {list(names)}: every output axis needs a name of its own")
+    for d, labels_of in coords.items():
+        if (twice := repeated(labels_of)) is not None:
+            raise ValueError(
+                f"outputs labels axis {d!r} by {twice!r} twice; give every entry a label of its own, or none: {{{d!r}: None}}"
+            )
     if shape is None:
         if any(d not in coords for d in names):
             return None

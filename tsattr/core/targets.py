@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .axes import Axes
 from .divergence import Divergence as Divergence
-from .outputs import ROUNDING, axis_of, index_of, scale_of, taken_for_logits
+from .outputs import ROUNDING, Index, axis_of, index_of, scale_of, taken_for_logits
 from .outputs import Value as Value
 from .outputs import outputs_axes as outputs_axes
 from .weighted import Projection as Projection
@@ -71,7 +71,7 @@ def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: st
     open_axes = [d for d, n in zip(outputs.dims, outputs.shape) if d not in given and n > 1]
     if open_axes:
         raise ValueError(f"{what} leaves output axis {open_axes[0]!r} open; say where: {open_axes[0]}=index or label")
-    return tuple(index_of(outputs, d, given.get(d, 0)) for d in outputs.dims)
+    return tuple(index_of(outputs, d, given.get(d, Index(0))) for d in outputs.dims)
 
 
 @dataclass(frozen=True, init=False)
@@ -87,9 +87,15 @@ class _Entry:
         object.__setattr__(self, "where", where)
         object.__setattr__(self, "axes", tuple(axes.items()))
 
+    @classmethod
+    def at(cls, where: int | None = None, /, **axes: int) -> Self:
+        """The same by place: every int is an index, whatever the axes are labelled by."""
+        return cls(None if where is None else Index(where), **{d: Index(w) for d, w in axes.items()})
+
     def __repr__(self) -> str:
         inner = ([] if self.where is None else [repr(self.where)]) + [f"{d}={w!r}" for d, w in self.axes]
-        return f"{type(self).__name__}({', '.join(inner)})"
+        by_place = any(isinstance(w, Index) for w in (self.where, *dict(self.axes).values()))
+        return f"{type(self).__name__}{'.at' if by_place else ''}({', '.join(inner)})"
 
     def _at(self, outputs: Axes) -> tuple[Any, ...]:
         return _pick(outputs, self.where, self.axes, repr(self))
@@ -99,7 +105,16 @@ class _Entry:
 class Output(_Entry):
     """One number of the output, as the model gives it: ``Output(2)``, ``Output("V")``, ``Output(time=-1, lat=12.0)``.
 
-    An int is an index, always; a string, float or date is a label of that axis.
+    A string, float or date is a label of that axis. An int is a label where the axis is labelled by whole numbers (leads 1,
+    6, 9; classes 1, 2, 3), with a warning where label and index differ; else an index. ``Output.at(time=-1)`` is always an
+    index.
+
+    Examples
+    --------
+    >>> leads = Axes(("lead",), (3,), {"lead": np.array([1, 2, 3])})
+    >>> y = torch.tensor([[10.0, 20.0, 30.0]])
+    >>> Output(lead=2).bind(leads)(y, y).item(), Output.at(lead=2).bind(leads)(y, y).item()
+    (20.0, 30.0)
     """
 
     def bind(self, outputs: Axes) -> Value:
@@ -331,7 +346,7 @@ def resolve(target: Any) -> Any:
     if target is None:
         return Default()
     if isinstance(target, bool | np.bool_):
-        raise TypeError(f"target is an int (an index), a label, or an object of tsattr.targets, got {target!r}")
+        return Output(bool(target))
     if isinstance(target, int | np.integer):
         return Output(int(target))
     if isinstance(target, str):
@@ -342,7 +357,7 @@ def resolve(target: Any) -> Any:
         return target
     if callable(target):
         return Function(target)
-    raise TypeError(f"target is an int (an index), a label, or an object of tsattr.targets, got {target!r}")
+    raise TypeError(f"target is an int (a label or an index), a label, or an object of tsattr.targets, got {target!r}")
 
 
 def keeps_units(target: Any) -> bool:
@@ -383,7 +398,8 @@ def label(target: Any) -> str:
     """The name of a target along a `target` dim."""
     if isinstance(target, Named):
         return target.name
-    return str(target.where) if isinstance(target, Output) and target.where is not None else repr(target)
+    plain = isinstance(target, Output) and target.where is not None and not isinstance(target.where, Index)
+    return str(target.where) if plain else repr(target)
 
 
 def is_many(target: Any) -> bool:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from .axes import Array, Axes, parse_extent
+from .cf import units_of
 from .fills import Baseline, Full, tensor_like
-from .fitted import Fitted, Training, cell_index, units_of
+from .fitted import Fitted, Training, cell_index
 from .keys import Key
 from .spectral import even_step
 

@@ -74,9 +74,12 @@ class _Weighted:
 def _between(outputs: Axes, dim: str, low: Any, high: Any, region: Any) -> np.ndarray:
     """True where the labels of an output axis lie between two, ends included; longitudes eastward from the first.
 
-    None is the end of the axis.
+    None is the end of the axis; on an axis without labels, a negative number counts from its end.
     """
-    labels = np.asarray(outputs.coords.get(dim, np.arange(outputs.shape[axis_of(outputs, dim)])))
+    n = outputs.shape[axis_of(outputs, dim)]
+    labels = np.asarray(outputs.coords.get(dim, np.arange(n)))
+    if dim not in outputs.coords:
+        low, high = (v + n if isinstance(v, int | np.integer) and v < 0 else v for v in (low, high))
     circle, two = outputs.is_longitude(dim), low is not None and high is not None
     if circle and not two:
         raise ValueError(f"{dim}=({low}, {high}) of {region!r} has one end, and a circle needs two; give (west, east)")
@@ -106,8 +109,8 @@ def _sum(w: np.ndarray, of: Callable[[Tensor], Tensor] = lambda y: y) -> Callabl
 class Region(_Weighted):
     """The weighted mean of the output over a region of its labelled axes: ``sum(w y) / sum(w)``.
 
-    ``Region(lat=(-5, 5), lon=(190, 240))`` is the mean over a box, ends included; an int or a label picks one entry
-    (``lead=6``: the seventh; ``lead=6.0`` or ``lead="6"``: the one so labelled). Longitudes count modulo 360 and run eastward:
+    ``Region(lat=(-5, 5), lon=(190, 240))`` is the mean over a box, ends included; a label picks one entry, an
+    int too where the axis is labelled by whole numbers (``lead=6``: the one so labelled), else by its index. Longitudes count modulo 360 and run eastward:
     ``lon=(350, 10)`` is over Greenwich. ``weights`` (or a boolean mask) is a DataArray over some output axes and multiplies
     the box.
     """

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.axes import Axes
+from ..core.cf import units_of
 
 Signal = TypeVar("Signal", bound=xr.DataArray | xr.Dataset)
 
@@ -91,8 +92,7 @@ def _cells(signal: xr.DataArray | xr.Dataset, length: str | int, dim: str) -> in
     if isinstance(length, str):
         known = dim in signal.coords
         coords = {dim: signal[dim].values} if known else {}
-        units = {dim: str(signal[dim].attrs["units"])} if known and "units" in signal[dim].attrs else {}
-        cells = Axes((dim,), (n,), coords, units).cells(dim, length)
+        cells = Axes((dim,), (n,), coords, units_of(signal)).cells(dim, length)
     elif isinstance(length, int | np.integer) and not isinstance(length, bool) and length > 0:
         cells = int(length)
     else:

@@ -10,9 +10,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..core.cf import role
 from . import shade
-
-LATITUDE, LONGITUDE = ("lat", "latitude", "y"), ("lon", "longitude", "x")
 
 
 def trace(
@@ -291,7 +290,7 @@ def _outline(ax: Axes, x_edges: np.ndarray, y_edges: np.ndarray, inside: np.ndar
 
 
 def map_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
-    """Return the dims of a map, upward and across: latitude and longitude by name, else the last two."""
-    y = next((d for d in array.dims if str(d).lower() in LATITUDE), None)
-    x = next((d for d in array.dims if str(d).lower() in LONGITUDE), None)
+    """Return the dims of a map, upward and across: latitude and longitude, or y and x, else the last two."""
+    what = {role(d, array[d].attrs) or str(d).lower(): d for d in array.dims}
+    y, x = what.get("latitude", what.get("y")), what.get("longitude", what.get("x"))
     return (y, x) if y is not None and x is not None else (array.dims[-2], array.dims[-1])

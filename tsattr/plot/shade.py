@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
 
+from ..core.cf import role
+
 POSITIVE, NEGATIVE, NEUTRAL, INK = "#e66101", "#1f4e9c", "#8a8a8a", "#1a1a1a"
 _STOPS = [(0.0, NEGATIVE, 0.9), (0.5, NEGATIVE, 0.0), (0.5, POSITIVE, 0.0), (1.0, POSITIVE, 0.9)]
 SIGNED = LinearSegmentedColormap.from_list(
@@ -202,7 +204,10 @@ def axis_units(array: xr.DataArray, dim: Hashable) -> str:
     """Return the units of the coordinate `dim`; if it names none, a float `time` is in seconds, lat and lon in degrees."""
     if dim not in array.coords or array[dim].dtype.kind not in "iuf":
         return ""
-    default = {"time": "s" if array[dim].dtype.kind == "f" else "", "lat": "°N", "lon": "°E"}.get(str(dim), "")
+    kind = role(dim, array[dim].attrs)
+    default = {"time": "s" if array[dim].dtype.kind == "f" else "", "latitude": "°N", "longitude": "°E"}.get(
+        str(kind), ""
+    )
     return str(array[dim].attrs.get("units", default))
 
 

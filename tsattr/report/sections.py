@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from .. import ecg, plot
+from ..core.cf import role
 from ..plot.checks import status_of, total_attribution
 from ..plot.comparison import chance_level, score_names
 from ..plot.maps import map_dims
@@ -180,7 +181,7 @@ def places(ds: xr.Dataset, inputs: list[Input], chosen: list[int], waves: xr.Dat
             part.attribution.isel(target=0, drop=True) if "target" in part.attribution.dims else part.attribution
         )
         cells = cell_dims(attribution)
-        for dim in [d for d in cells if d not in ("time", "lat", "lon") and attribution.sizes[d] > 1][:1]:
+        for dim in [d for d in cells if role(d, attribution[d].attrs) is None and attribution.sizes[d] > 1][:1]:
             if len(cells) == 1 and n == 1:
                 continue  # the picture above shows the same bars
             rest = [d for d in cells if d != dim]
