@@ -9,6 +9,7 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LassoCV
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -289,6 +290,60 @@ def test_rare_levels_are_shrunk():
     ratio = model.shape("ward", means.index.to_numpy()) / means.to_numpy()
     assert np.all(np.abs(ratio[means.index.isin(levels[30:])]) < 0.75)
     assert np.median(ratio[means.index.isin(levels[:30])]) > 0.9
+
+
+@pytest.mark.parametrize("levels", [300, 800])
+def test_hundreds_of_levels_have_effects_of_their_own(levels):
+    rng = np.random.default_rng(0)
+    truth, ward = rng.normal(size=levels), rng.integers(levels, size=10 * levels)
+    frame = pd.DataFrame({"ward": np.char.add("w", ward.astype(str)), "age": rng.normal(size=len(ward))})
+    y = truth[ward] + frame["age"] + 0.3 * rng.normal(size=len(ward))
+    model = AFEXRegressor(n_nets=0, bags=0).fit(frame, y)
+    means = frame.assign(y=y - frame["age"]).groupby("ward")["y"].mean()
+    found = model.shape("ward", means.index.to_numpy())
+    # with as many rows of each level, the best shrunk means (James and Stein) are the means times one share
+    assert np.corrcoef(found, means)[0, 1] > 0.999
+    new = rng.integers(levels, size=5000)
+    f = truth[new] + rng.normal(size=5000)
+    assert model.score(pd.DataFrame({"ward": np.char.add("w", new.astype(str)), "age": f - truth[new]}), f) > 0.98
+
+
+def few(kind, n, p, seed):
+    """A table of more columns than rows allow, five of which count, and the noiseless outcome."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, p))
+    if kind == "straight":
+        return x, x[:, :5] @ [3, -2, 1.5, 1, -1]
+    return x, 3 * np.sin(x[:, 0]) - 2 * x[:, 1] + 2 * (x[:, 2] > 0) + 1.5 * np.abs(x[:, 3]) - x[:, 4]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(80, 500), (100, 100), (200, 100)])
+@pytest.mark.parametrize("kind", ["straight", "bent"])
+def test_of_many_columns_those_that_count_are_selected(kind, rows, columns):
+    (x, f), (new, truth) = few(kind, rows, columns, 0), few(kind, 4000, columns, 1)
+    y = f + 0.3 * np.random.default_rng(2).normal(size=rows)
+    model = AFEXRegressor(bags=0, random_state=0).fit(x, y)
+    lasso = LassoCV().fit(x, y)
+    assert model.score(new, truth) > min(lasso.score(new, truth) - 0.01, 0.97)
+    assert kind == "straight" or model.score(new, truth) > lasso.score(new, truth) + 0.1
+    sizes = model.term_importances().values[:columns]
+    assert (sizes[:5] > 0).all()
+    assert (sizes > 0).sum() <= 10
+
+
+def test_columns_are_selected_for_classes_too():
+    (x, f), (new, truth) = few("straight", 200, 100, 0), few("straight", 4000, 100, 1)
+    model = AFEXClassifier(bags=0, random_state=0).fit(x, f > 0)
+    lasso = LassoCV().fit(x, (f > 0).astype(float)).predict(new)
+    assert roc_auc_score(truth > 0, model.decision_function(new)) > roc_auc_score(truth > 0, lasso)
+    assert (model.term_importances().values[:5] > 0).all()
+
+
+def test_a_pair_of_columns_without_mains_is_found_among_many():
+    x, _ = few("straight", 200, 60, 0)
+    y = 2 * x[:, 7] * x[:, 30] + x[:, 0] + 0.2 * np.random.default_rng(1).normal(size=200)
+    assert AFEXRegressor(bags=0, random_state=0).fit(x, y).pairs_ == [(7, 30)]
+    assert (3, 9) in AFEXRegressor(bags=0, random_state=0, interactions=[(3, 9)]).fit(x, y).pairs_
 
 
 @pytest.mark.parametrize("constraint", [{"monotonic_cst": [1, 0, -1]}, {"monotonic_cst": {"a": 1, "c": -1}}])

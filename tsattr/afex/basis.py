@@ -95,7 +95,7 @@ class Feature:
 
     A numeric feature has ``u``, the value clipped to the training range and standardised, then the columns of a spline, of
     steps ``u > threshold`` and of nets; a monotone one has ``u``, ramps between knots and steps, which get coefficients of
-    one sign. A category has a column for each level.
+    one sign. A category has a column for each level. One that is not `used` has no columns.
     """
 
     levels: int
@@ -113,6 +113,7 @@ class Feature:
     center: np.ndarray = field(default_factory=lambda: np.zeros(0))
     spread: np.ndarray = field(default_factory=lambda: np.zeros(0))
     inner: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    used: bool = True
 
     @classmethod
     def fit(cls, x: np.ndarray, w: np.ndarray, *, levels: int = 0, direction: int = 0, atoms: bool = True) -> Feature:
@@ -153,7 +154,7 @@ class Feature:
         spread = np.sqrt((weight * (columns - center) ** 2).sum(0) / total)
         own = np.isin(kinds, ["linear", "net", "ramp"])
         spread = np.where(own & (spread > 1e-12), spread, 1.0)
-        if self.missing:
+        if self.missing and self.used:
             kinds = np.append(kinds, "missing")
             center, spread = np.append(center, np.average(~np.isnan(x), weights=w)), np.append(spread, 1.0)
         return replace(self, kinds=kinds, center=center, spread=spread, inner=self._inner(kinds, center))
@@ -172,6 +173,8 @@ class Feature:
 
     def _raw(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Columns before centring, and the kind of each."""
+        if not self.used:
+            return np.zeros((len(x), 0)), np.zeros(0, object)
         if self.levels:
             return (x[:, None] == np.arange(self.levels)).astype(float), np.full(self.levels, "level", object)
         if not self.varied:
@@ -194,6 +197,6 @@ class Feature:
         raw, _ = self._raw(x)
         m = raw.shape[1]
         z = np.where(self._known(x)[:, None], (raw - self.center[:m]) / self.spread[:m], 0.0)
-        if self.missing:
+        if self.missing and self.used:
             z = np.column_stack([z, self.center[-1] - ~np.isnan(x)])
         return z

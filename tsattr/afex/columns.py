@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 
 UNKNOWN = -1.0
 """Code of a category that was not seen in training."""
-MOST_LEVELS = 255
-"""Levels of one column that get a code of their own; rarer ones count as unknown."""
+MOST_LEVELS = 1000
+"""Levels of one column that get a code of their own; rarer ones count as unknown, with a warning."""
 
 
 def is_frame(x: Any) -> bool:
@@ -75,7 +76,7 @@ class Columns:
     @classmethod
     def learn(cls, x: Any, names: Sequence[str], categories: np.ndarray) -> Columns:
         """Take the levels from the training table, the most frequent ones where there are very many."""
-        levels = [_levels(_column(x, j)) if c else None for j, c in enumerate(categories)]
+        levels = [_levels(_column(x, j), names[j]) if c else None for j, c in enumerate(categories)]
         return cls(tuple(map(str, names)), tuple(levels))
 
     @property
@@ -142,13 +143,20 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     return number
 
 
-def _levels(values: Any) -> tuple[Any, ...]:
-    """Distinct values, sorted where they can be."""
+def _levels(values: Any, name: str) -> tuple[Any, ...]:
+    """Distinct values, sorted where they can be; the most frequent ones, with a warning, where they are too many."""
     objects = np.asarray(values, dtype=object)
     counts: dict[Any, int] = {}
     for value in objects[~_missing(objects)]:
         counts[value] = counts.get(value, 0) + 1
     most = sorted(counts, key=lambda v: (-counts[v], str(v)))[:MOST_LEVELS]
+    if len(counts) > len(most):
+        share = 1 - sum(counts[level] for level in most) / sum(counts.values())
+        warnings.warn(
+            f"column {name!r} has {len(counts)} levels: the {MOST_LEVELS} most frequent have effects of their own, the others"
+            f" ({share:.0%} of its rows) add 0; merge levels that are alike, or drop the column if it names single rows",
+            stacklevel=2,
+        )
     try:
         return tuple(sorted(most))
     except TypeError:

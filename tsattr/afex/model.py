@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from . import attention, nets, pairs
 from .atoms import Bins, step_beside, step_gains
-from .basis import FIXED, Feature
+from .basis import FIXED, INNER, Feature
 from .chance import State, needed
 from .families import Family
 from .refit import loosened, replicates
 from .rows import spread
+from .screen import FOLDS, screened
 from .solve import Problem, Solution
 from .terms import POOLED, Additive, groups
 
@@ -22,6 +23,8 @@ FEWEST = 60
 """Distinct rows below which no nets are trained: there is nothing to choose the step by."""
 MANY = 50
 """Rows a feature from which each straight part has a penalty of its own, which can put it out."""
+SCREENED = 5
+"""Rows a feature below which only those features have terms that forward selection takes, or that act in a pair."""
 MOST_STEPS = 24
 """Most steps of one feature."""
 LOOSENED = 5000
@@ -70,7 +73,10 @@ class Fitter:
         ]
         self.z = [f.columns(x[:, j]) for j, f in enumerate(self.features)]
         self.varied = np.array([z.any() for z in self.z], bool)
-        self.pooled = POOLED if w.sum() < MANY * self.varied.sum() else ("missing",)
+        self.hidden: dict[int, Feature] = {}
+        if len(y) >= 2 * FOLDS and w.sum() < SCREENED * self.varied.sum():
+            self.screen()
+        self.pooled = POOLED if w.sum() < MANY * sum(z.any() for z in self.z) else ("missing",)
         self.pairs: list[tuple[int, int]] = []
         self.dropped: list[tuple[int, int]] = []
         self.penalties: dict[Hashable, float] = {}
@@ -104,6 +110,26 @@ class Fitter:
     def constant(self) -> bool:
         """Whether all outcomes are the same but for rounding: then nothing is to be explained."""
         return bool((np.ptp(self.y, axis=0) <= ROUNDING * np.abs(self.y).max(0)).all())
+
+    # Which features have terms.
+
+    def screen(self) -> None:
+        """Hide the features of which neither the straight part and levels, nor the leading bends predict."""
+        blocks, of = [], []
+        for j in np.flatnonzero(self.varied).tolist():
+            bends = self.features[j].kinds == "spline"
+            parts = (self.z[j][:, ~bends & (self.features[j].kinds != "ramp")], self.z[j][:, bends][:, :INNER])
+            blocks += [part for part in parts if part.shape[1]]
+            of += [j for part in parts if part.shape[1]]
+        shown = {of[i] for i in screened(blocks, self.y, self.w)}
+        for j in set(range(len(self.features))) - shown:
+            self.hidden[j] = self.features[j]
+            self.put(j, replace(self.features[j], used=False))
+
+    def show(self, features: Iterable[int]) -> None:
+        """Give features that were hidden their functions."""
+        for j in self.hidden.keys() & set(features):
+            self.put(j, self.hidden.pop(j))
 
     # The columns and their penalties.
 
@@ -171,7 +197,7 @@ class Fitter:
 
     def numeric(self) -> list[int]:
         """Features with thresholds."""
-        return [j for j, f in enumerate(self.features) if f.varied and not f.levels]
+        return [j for j, f in enumerate(self.features) if f.varied and f.used and not f.levels]
 
     def add_steps(self) -> None:
         """Add the best step of every feature while chance does not explain it, then move or drop each."""
@@ -268,11 +294,13 @@ class Fitter:
         wanted = self.settings.interactions
         if not isinstance(wanted, str | int):
             self.pairs = [(min(p), max(p)) for p in wanted]
+            self.show(j for p in self.pairs for j in p)
             self.solve()
             return
         most = 5 * len(self.features) if wanted == "auto" else int(wanted)
         chosen = self.rows(pairs.ROWS)
-        views = [pairs.View.of(f, self.x[chosen, j], self.w[chosen]) for j, f in enumerate(self.features)]
+        known = dict(enumerate(self.features)) | self.hidden
+        views = [pairs.View.of(f, self.x[chosen, j], self.w[chosen]) for j, f in sorted(known.items())]
         tests = 2 * int(np.triu(self.allowed(), 1).sum())
         while len(self.pairs) < most:
             found = pairs.ranked(views, self.state()[chosen], self.allowed(), most)
@@ -282,6 +310,7 @@ class Fitter:
                 break
             before = self.pairs
             self.pairs = sorted([*before, *(c.pair for c in found[: most - len(before)])])
+            self.show(j for p in self.pairs for j in p)
             self.solve()
             if wanted == "auto" and self.drop():
                 self.solve()
