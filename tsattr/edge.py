@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 
@@ -19,6 +20,7 @@ from .core.axes import Axes
 from .core.engine import Engine, Samples
 from .core.keys import sample_ids
 from .core.results import Field
+from .core.states import State
 from .core.targets import Value
 from .core.untouched import untouched
 
@@ -175,6 +177,7 @@ class Call:
                 autocast=self.autocast,
                 advance=advance,
                 expect=expect,
+                samples=self.inputs.n,
             )
             if self.check:
                 trials.check(self, engine)
@@ -197,7 +200,7 @@ class Call:
             yield at, Samples(engine, x.to(self.place), valid, ids[at], position, graph=graph, ends=ends)
 
 
-STATUS = np.array(["ok", "not converged", "non-finite output", "all missing"])
+STATUS = np.array([str(state) for state in State])
 
 
 class Table:
@@ -210,7 +213,7 @@ class Table:
 
     def put(self, at: slice, found: dict[str, Field], valid: torch.Tensor | None) -> None:
         """Take one chunk."""
-        bad = found["status"].values >= 2
+        bad = found["status"].values >= State.GRADIENT
         for name, f in found.items():
             values = f.values
             event = "..." in f.dims
@@ -228,8 +231,10 @@ class Table:
         """The fields as labelled variables."""
         out: dict[str, xr.DataArray] = {}
         for name, (dims, values) in self.fields.items():
-            if name == "status" or (name == "predicted" and len(classes)):
-                values = (STATUS if name == "status" else classes)[values]
+            if name == "status":
+                values = STATUS[values]
+            if name == "predicted":
+                values = _chosen(classes, values)
             out.update(self.inputs.label(name, dims, values, not several))
         order = [k for k in out if k.startswith("attribution")] + ["prediction"]
         ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})
@@ -238,6 +243,28 @@ class Table:
         if "group" in ds.dims and self.groups is not None:
             ds = ds.assign_coords(group=self.groups.names)
         return ds.assign_coords(target=names) if several else ds
+
+
+def _chosen(classes: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The classes with these indices; where there is none (-1) "", NaT, or NaN among numbers."""
+    known = index >= 0
+    found = classes[index] if len(classes) else index
+    if known.all():
+        return found
+    if found.dtype.kind in "US":
+        return np.where(known, found, "")
+    return np.where(known, found, np.datetime64("NaT")) if found.dtype.kind == "M" else np.where(known, found, np.nan)
+
+
+def no_class(predicted: np.ndarray) -> np.ndarray:
+    """Bool: True where there is no predicted class."""
+    return predicted == "" if predicted.dtype.kind in "US" else np.asarray(pd.isna(predicted))
+
+
+def words_of_class(predicted: xr.DataArray) -> str:
+    """One sample's predicted class as text, empty where there is none; whole numbers that share an array with NaN are whole."""
+    value = predicted.item()
+    return "" if no_class(predicted.values) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _wanted(target: Any, axes: Axes | None) -> list[Any]:

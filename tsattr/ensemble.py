@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .edge import STATUS, ExplanationWarning
+from .edge import STATUS, ExplanationWarning, no_class
 from .models import Ensemble
 
 
@@ -137,8 +137,9 @@ def _together(name: str, values: NDArray[Any]) -> NDArray[Any]:
     if name == "model_evaluations":
         return values.sum(0)
     if name == "predicted":
-        levels = np.unique(values)
-        return levels[(values[..., None] == levels).sum(0).argmax(-1)]
+        none = no_class(values)
+        levels = np.unique(values[~none]) if not none.all() else values[0]
+        return np.where(none.all(0), values[0], levels[(values[..., None] == levels).sum(0).argmax(-1)])
     if values.dtype.kind in "iu":
         return values.max(0)
     return values.mean(0, dtype=np.float64).astype(values.dtype)
@@ -191,7 +192,7 @@ def _agreement(members: list[list[xr.DataArray]], sample: str) -> xr.DataArray:
 
 def _warn_of_unlike_classes(results: Mapping[str, xr.Dataset], sample: str) -> None:
     classes = np.stack([r["predicted"].values for r in results.values()])
-    unlike = np.flatnonzero((classes != classes[0]).any(0))
+    unlike = np.flatnonzero(((classes != classes[0]) & ~no_class(classes) & ~no_class(classes[0])).any(0))
     if len(unlike):
         first = next(iter(results.values()))
         labels = first[sample].values if sample in first.coords else np.arange(first.sizes[sample])

@@ -19,6 +19,7 @@ from .core.detector import FEWEST
 from .core.engine import NoGradient, Samples
 from .core.results import Field
 from .core.shift import Shifts
+from .core.states import State
 from .core.targets import Named
 from .edge import STATUS, Call, Table
 from .edge import ExplanationWarning as ExplanationWarning
@@ -26,6 +27,11 @@ from .edge import ExplanationWarning as ExplanationWarning
 _BASELINES = ("baseline", "noise")
 _OF_TARGET = ("prediction", "reference", "completeness_gap")
 _OF_SHARES = ("attribution", "standard_error")
+_WHY = {
+    "non-finite gradient": "The outputs are finite and their gradients are not: a root, norm or logarithm at 0, say, or a where() "
+    "that hides one. Methods that remove, such as Occlusion, need no gradients",
+    "no baseline": "The baseline has no value (NaN) where those samples have one",
+}
 
 
 def explain(
@@ -252,19 +258,14 @@ def _run(bound: Any, samples: Samples, shifts: Shifts | None) -> dict[str, Field
     found: dict[str, Field] = bound(samples)
     if shifts is not None:
         found |= shifts(samples)
-    converged = found.pop("converged", None)
     found["prediction"] = Field(("target",), samples.prediction)
     if samples.engine.along is None and samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
-        found["predicted"] = Field((), samples.y0.argmax(1))
+        found["predicted"] = Field((), torch.where(samples.y0.isnan().any(1), -1, samples.y0.argmax(1)))
     found["model_evaluations"] = Field((), samples.evaluations)
-    # A later rule overrides an earlier one: the gravest trouble is the one to report.
-    state = torch.zeros(samples.n, dtype=torch.int64, device=samples.x.device)
-    if converged is not None:
-        state[~converged.values] = 1
-    state[samples.failed] = 2
     if samples.valid is not None:
-        state[~samples.valid.flatten(1).any(1)] = 3
-    found["status"] = Field((), state)
+        there = samples.valid.flatten(1).any(1)
+        samples.note(samples.every, torch.where(there, State.OK, State.MISSING))
+    found["status"] = Field((), samples.state)
     return found
 
 
@@ -347,11 +348,31 @@ def _provenance(method: Any, model: str, names: list[str], seed: int) -> dict[st
 
 def _report_trouble(ds: xr.Dataset, inputs: labels.Inputs) -> None:
     status = ds["status"].values
-    parts = []
+    parts, why = [], []
     for kind in STATUS[1:]:
         who = np.flatnonzero(status == kind)
         if len(who):
             shown = ", ".join(inputs.names(who[:10].tolist())) + (f", ... ({len(who)} in all)" if len(who) > 10 else "")
             parts.append(f"{kind}: {inputs.sample_dim} {shown}")
+            why.append(_missed(ds, who, inputs) if kind == str(State.NOT_CONVERGED) else _WHY.get(kind, ""))
     if parts:
-        warnings.warn("; ".join(parts) + " (see the variable `status`)", ExplanationWarning, stacklevel=3)
+        text = "; ".join(parts) + " (see the variable `status`)"
+        warnings.warn(". ".join([text, *filter(None, why)]), ExplanationWarning, stacklevel=3)
+
+
+def _missed(ds: xr.Dataset, who: np.ndarray, inputs: labels.Inputs) -> str:
+    """By how much the sum of the worst of some samples misses, if it is more than a hundredth, and what may be the reason."""
+    if "completeness_error" not in ds:
+        return ""
+    of = ds.isel({inputs.sample_dim: who})
+    at = of.completeness_error.fillna(-1).argmax(...)
+    worst = of.isel(at)
+    if not worst.completeness_error > 0.01:
+        return ""
+    total = sum(float(worst["attribution" + v.suffix].sum(dtype=np.float64)) for v in inputs.variables)
+    return (
+        f"The attributions of {inputs.names([int(who[int(at[inputs.sample_dim])])])[0]} sum to "
+        f"{total:.4g} where the target differs by {float(worst.prediction - worst.reference):.4g} from that at the baseline: no "
+        "gradient passes some part of the model (round, sign, argmax, long(), detach()), or the path has too few points (steps, "
+        "max_steps, draws) for its jumps and kinks. Occlusion, ShapleySampling and KernelShap need no gradients"
+    )

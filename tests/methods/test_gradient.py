@@ -338,13 +338,15 @@ def test_what_does_not_converge_is_named_once_and_what_does_drops_out():
     assert caught[0].filename == __file__
 
 
-def test_two_rules_may_agree_by_missing_the_same_kink_and_the_completeness_error_tells():
-    # of 9 midpoints 1 lies beyond 0.9, of 27 there are 3: no change, and both are wrong by a ninth
+def test_two_rules_may_agree_by_missing_the_same_kink_and_the_sum_tells():
+    # of 9 midpoints 1 lies beyond 0.9, of 27 there are 3: no change, and both are wrong by a ninth; of 81 and 243 8 and 24
     ds = explain(kinked, [1.0], IG())
-    assert (int(ds.steps[0]), ds.status.item()) == (27, "ok")
-    assert_close(ds.attribution, 1 / 9)
-    assert_close(ds.completeness_gap, 1 / 9 - 0.1)
-    assert_close(ds.completeness_error, 0.1)
+    assert (int(ds.steps[0]), ds.status.item()) == (243, "ok")
+    assert_close(ds.attribution, 8 / 81)
+    assert_close(ds.completeness_gap, 0.1 - 8 / 81)
+    assert_close(ds.completeness_error, 1 - 80 / 81)
+    with pytest.warns(ta.ExplanationWarning, match="^not converged: sample 0 "):
+        assert explain(kinked, [1.0], IG(max_steps=27)).status.item() == "not converged"
 
 
 @pytest.mark.parametrize("most", [1, 8, 9, 26, 27, 100])
@@ -390,6 +392,91 @@ def test_a_sample_without_finite_gradients_is_not_refined_further():
     assert ds.status.values.tolist() == ["ok", "non-finite output"]
     assert ds.attribution.isnull().values.tolist() == [[False] * 2, [True] * 2]
     assert int(ds.model_evaluations[1]) == 2 + 27 < int(ds.model_evaluations[0])
+
+
+def quantised(x):
+    return x[:, 0] + 3 * torch.round(x[:, 1])
+
+
+def embedded(x):
+    return x[:, 0] + torch.tensor([0.0, 1.0, -2.0, 4.0], dtype=x.dtype)[x[:, 1].long() % 4]
+
+
+def straight_through(x):
+    return x[:, 0] + x[:, 1] + (20 * torch.sign(x[:, 1]) - x[:, 1]).detach()
+
+
+def half_detached(x):
+    return x[:, 0] + 3 * x[:, 1].detach()
+
+
+def steep(x):
+    return 100 * relu(x.sum(1) - 0.4) - 100 * relu(x.sum(1) - 0.41)
+
+
+BLOCKED = {"round": quantised, "long": embedded, "straight through": straight_through, "detach": half_detached}
+PATHS = {
+    "refined": IG(),
+    "9 steps": IG(steps=9),
+    "50 steps": IG(steps=50),
+    "draws, refined": IG(b.Uniform(-0.4, 0.4), draws=4),
+    "draws, 9 steps": IG(b.Uniform(-0.4, 0.4), draws=4, steps=9),
+    "expected": IG(b.Uniform(-0.4, 0.4), draws=60, steps=1),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", BLOCKED)
+def test_a_sum_that_misses_is_not_converged(name, path):
+    x, f = torch.tensor([[0.2, 3.0]], dtype=torch.float64), BLOCKED[name]
+    with pytest.warns(
+        ta.ExplanationWarning, match=r"^not converged: sample 0 .*The attributions of 0 sum to .*round, "
+    ):
+        ds = ta.explain(f, x, PATHS[path])
+    assert ds.status.item() == "not converged"
+    smooth = ta.explain(lambda x: x[:, 0] + torch.tanh(x[:, 1]), x, PATHS[path])
+    assert smooth.status.item() == "ok"
+
+
+def test_the_sentence_says_both_numbers():
+    said = (
+        "The attributions of 1 sum to 0.2 where the target differs by 9.2 from that at the baseline: no gradient passes"
+    )
+    with pytest.warns(ta.ExplanationWarning, match=said):
+        explain(quantised, [[1.0, 0.1], [0.2, 3.0]], IG())
+
+
+def test_a_steep_step_is_found_by_going_on_and_named_where_it_is_not():
+    # 0 up to a sum of 0.4, 1 from 0.41 on: of 81 midpoints one lies between, of 9 and 27 none
+    with pytest.warns(ta.ExplanationWarning, match="sum to 0 where the target differs by 1 "):
+        short = explain(steep, [0.7, 0.3], IG(max_steps=27))
+    assert (short.status.item(), short.completeness_error.item()) == ("not converged", 1.0)
+    ds = explain(steep, [0.7, 0.3], IG(tolerance=0.05, max_steps=2187))
+    assert (ds.status.item(), int(ds.steps[0])) == ("ok", 2187)
+    assert_close(ds.attribution.sum(), 100 * 22 / 2187)
+
+
+def test_expected_gradients_are_not_blamed_for_chance(conv, ecg, train):
+    for draws in (2, 5, 30):
+        ds = ta.explain(of(conv), ecg, IG(b.Samples.fit(train), steps=1, draws=draws))
+        assert (ds.status == "ok").all()
+
+
+def test_rounding_of_the_outputs_is_no_miss():
+    f = lambda x: x.sum(1) + 1e6  # noqa: E731 - a difference of 0.01 in float32 is one of 0 or 0.0625
+    ds = ta.explain(f, torch.full((1, 2), 0.005), IG())
+    assert ds.completeness_error.item() > 0.5
+    assert ds.status.item() == "ok"
+
+
+def test_a_gradient_that_is_not_finite_is_a_status_of_its_own():
+    f = lambda x: torch.where(x > 0.3, torch.sqrt(x - 0.3), 0.0).sum(1)  # noqa: E731 - 0 with a slope of 0 * NaN below 0.3
+    with pytest.warns(
+        ta.ExplanationWarning, match="^non-finite gradient: sample 0 .*outputs are finite and their gradients"
+    ):
+        ds = explain(f, [[0.1, 2.0], [3.0, 0.4]], ta.Saliency())
+    assert ds.status.values.tolist() == ["non-finite gradient", "ok"]
+    assert ds.attribution.isnull().values.tolist() == [[True] * 2, [False] * 2]
 
 
 # ---- draws

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..edge import words_of_class
 from ..explain import explain
 from ..labels import plain
 from ..notation import BASELINES, GROUPS, METHODS, UsageError, object_of
@@ -123,7 +124,8 @@ def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:
                 at = {str(d): int(k) for d, k in a.argmax(...).items()}
                 places.append(", ".join(f"{d} {_label(a, d, k)}" for d, k in at.items()))
         where = f"; largest at {'; '.join(places)}" if places else ""
-        said = f"{one.predicted.item()}, " if "predicted" in one else ""
+        predicted = words_of_class(one.predicted) if "predicted" in one else ""
+        said = f"{predicted}, " if predicted else ""
         rows.append(f"{sample} {label}: {said}prediction {value}, {one.status.item()}{error}{where}")
     if ds.sizes[sample] > most:
         rows.append(f"... {ds.sizes[sample] - most} more")

@@ -283,6 +283,12 @@ def ablated(
         for at, samples in call.chunks(engine):
             every = torch.arange(samples.n)
             parts.append(samples.fill(bound, every, torch.full_like(every, draw), gone if len(gone) == 1 else gone[at]))
+    if engine.unfilled:
+        raise ValueError(
+            f"the fill {fill!r} gives NaN at cells that are present in {call.inputs.sample_dim} "
+            f"{', '.join(call.inputs.names(sorted(engine.unfilled)[:10]))}; give it a reference without missing values there, or "
+            "mark those cells with valid=False"
+        )
     order = (call.inputs.sample_dim, *call.inputs.variables[0].axes.dims)
     return x.transpose(*order).copy(data=torch.cat(parts).numpy()).transpose(*x.dims)
 

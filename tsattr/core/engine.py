@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .keys import Key
+from .states import State
 from .targets import Value
 from .untouched import draws_seen, without_cudnn
 
@@ -164,6 +165,12 @@ class Engine:
         The shape of one row's output, by that of the row.
     notes
         What a method found out about the model, for the result's attrs.
+    eps
+        The spacing of the numbers at 1 that the outputs are made of, once the model has been asked.
+    samples
+        How many samples the input has.
+    unfilled
+        Positions of the samples for which a baseline had no value.
     advance
         Told the number of rows done, for a progress bar; `expect` is told of rows to come.
     """
@@ -185,6 +192,9 @@ class Engine:
     smooth: bool | None = None
     along: int | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    eps: float = 0.0
+    samples: int = 0
+    unfilled: set[int] = field(default_factory=set)
 
     def outputs(self, rows: Tensor, position: Tensor) -> Tensor:
         """The model's outputs (r, *out) in float64 for rows of the samples at `position`."""
@@ -201,6 +211,8 @@ class Engine:
             )
         if not self.targets:
             self.targets = self.bind(tuple(event))
+            kinds = [t for t in (rows.dtype, y.dtype, self.autocast) if t is not None and t.is_floating_point]
+            self.eps = max(torch.finfo(t).eps for t in kinds)
         return y.to(torch.float64, copy=True)  # the model may answer into a tensor of its own, or give its input back
 
     def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
@@ -341,8 +353,8 @@ class Samples:
         (n, targets) float64: the target values at `x`.
     evaluations
         (n,) rows asked of the model so far.
-    failed
-        (n,) True where the model gave a value or a gradient that is not finite.
+    state
+        (n,) the gravest trouble so far, a `State`.
     ends
         (n,) where padded series end along the axis of time, for a method along it; None where nothing is padded.
     """
@@ -360,7 +372,7 @@ class Samples:
         self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
         self.prediction, self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
-        self.failed = ~torch.isfinite(self.prediction).all(1)
+        self.state = torch.where(torch.isfinite(self.prediction).all(1), State.OK, State.OUTPUT)
 
     @property
     def n(self) -> int:
@@ -383,6 +395,20 @@ class Samples:
         """Number of targets."""
         return self.prediction.shape[1]
 
+    @property
+    def every(self) -> Tensor:
+        """The number of each sample."""
+        return torch.arange(self.n, device=self.x.device)
+
+    @property
+    def failed(self) -> Tensor:
+        """(n,) True where something was not finite: there is no map."""
+        return self.state >= State.GRADIENT
+
+    def note(self, i: Tensor, state: Tensor) -> None:
+        """Remember the states of rows of samples `i`: the gravest of each sample stays."""
+        self.state.scatter_reduce_(0, i, state, "amax")
+
     def key(self, i: Tensor, draw: Tensor) -> Key:
         """The random key of rows of sample `i` and number `draw`."""
         return Key(self.engine.seed, self.ids[i.cpu().numpy()], self.position[i], draw.cpu().numpy())
@@ -402,7 +428,10 @@ class Samples:
             yield who[torch.div(pair, draws, rounding_mode="floor")], first + pair % draws
 
     def fill(self, baseline: Any, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
-        """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values."""
+        """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values.
+
+        Where the baseline has no value for a cell of a row, the sample has no baseline: see `lack`.
+        """
         known = self.known.index_select(0, i)  # several times as fast as known[i]
         gone = torch.ones((), dtype=torch.bool, device=known.device).expand_as(known) if absent is None else absent
         if getattr(baseline, "conditional", True):
@@ -423,17 +452,33 @@ class Samples:
         valid = None if self.valid is None else self.valid.index_select(0, i)
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and NaN wherever there may be one; only then are they counted.
-        if torch.isnan(present.sum()) and (lost := int(torch.isnan(present).sum())):
-            raise ValueError(
-                f"the baseline gives NaN at {lost} cells that are present in the input; give it a reference without "
-                "missing values there, or mark those cells with valid=False"
-            )
+        if torch.isnan(present.sum()) and (missing := torch.isnan(present)).any():
+            self.lack(i, missing)
+            rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
         return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
+
+    def lack(self, i: Tensor, missing: Tensor) -> None:
+        """Remember the samples `i` for which a baseline has no value where `missing` (r, ...) is True.
+
+        Trouble with the baseline of a sample never stops the others, but what has no value for any sample is no baseline:
+        ValueError.
+        """
+        bad = missing.flatten(1).any(1)
+        self.note(i, torch.where(bad, State.BASELINE, State.OK))
+        self.engine.unfilled |= set(self.position[i[bad]].tolist())
+        if len(self.engine.unfilled) >= self.engine.samples:
+            raise ValueError(
+                f"the baseline gives NaN at {int(missing.sum())} cells that are present in the input; give it a reference "
+                "without missing values there, or mark those cells with valid=False"
+            )
 
     def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
         for at, v in self.engine.values(self._position(i), self._intact(i), make):
-            self._note(i[at], torch.isfinite(v).all(1))
+            self._count(i[at])
+            self.note(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
+            if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
+                v = torch.where((self.state[i[at]] == State.BASELINE)[:, None], torch.nan, v)
             yield at, v
 
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
@@ -441,10 +486,10 @@ class Samples:
         for at, (v, grads) in self.engine.gradients(self._position(i), self._intact(i), make):
             if self.valid is not None:
                 grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
+            self._count(i[at])
             finite = torch.isfinite(v).all(1)
-            for g in grads:
-                finite &= torch.isfinite(g.sum(list(range(1, g.ndim))))
-            self._note(i[at], finite)
+            sloped = torch.stack([torch.isfinite(g.sum(list(range(1, g.ndim)))) for g in grads]).all(0)
+            self.note(i[at], torch.where(finite, torch.where(sloped, State.OK, State.GRADIENT), State.OUTPUT))
             yield at, grads
 
     def moved(self, i: Tensor, rows: Tensor) -> Samples:
@@ -455,7 +500,7 @@ class Samples:
         out.ids, out.position = self.ids[i.cpu().numpy()], self.position[i]
         out.y0 = None if self.y0 is None else self.y0[i]
         out.evaluations = torch.zeros_like(i)
-        out.failed = torch.zeros_like(i, dtype=torch.bool)
+        out.state = torch.zeros_like(i)
         out.prediction = torch.empty_like(self.prediction[i])
         every = torch.arange(len(i), device=i.device)
         for at, v in out.values(every, lambda at: rows[at].clone()):  # the model may write into its input
@@ -470,9 +515,8 @@ class Samples:
         self.engine.expect(len(i))
         return self.position[i]
 
-    def _note(self, i: Tensor, finite: Tensor) -> None:
+    def _count(self, i: Tensor) -> None:
         self.evaluations.index_add_(0, i, torch.ones_like(i))
-        self.failed[i[~finite]] = True
 
 
 class Moments:

@@ -35,7 +35,7 @@ class Method(Protocol):
     """True if it needs the model's gradients."""
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
-        """Explain some samples. The keys are the result's variables; ``"converged"`` is folded into `status`."""
+        """Explain some samples. The keys are the result's variables; what went wrong is told to ``samples.note``."""
         ...
 
     def rows(self) -> tuple[int, int]:

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.balance import Balance
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
 from ..core.results import EVENT, Field, affordable, check_count, completeness
+from ..core.states import State
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
 # Cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold.
@@ -192,13 +194,18 @@ class IntegratedGradients:
     steps
         Number of path points for each draw. None refines the rule for each sample until half the map's last relative
         change, ``|a_new - a_old| / |a_new| / 2`` (the estimate of what is left, as the error falls like 1/n), is within
-        `tolerance` for every target.
+        `tolerance` for every target, and its completeness error within twice that.
     rule
         Quadrature: "midpoint" (nested, tripled: 9, 27, ..., 729 points), "gauss-legendre" (4, 12, 36, ...), or "auto":
         Gauss-Legendre where the model's autograd graph has no kink (ReLU, max-pooling, ...), else midpoint. Neither uses
         the end points, where ties of ReLU and max-pooling give wrong gradients.
     tolerance, max_steps
-        Target of the refinement and the largest rule it may use; past that the sample's status is "not converged".
+        Target of the refinement and the largest rule it may use; past that the sample's status is "not converged". So it is
+        where the sum misses, as where rounding, ``long()`` or ``detach()`` block gradients: where ``completeness_error`` is
+        above twice `tolerance`, with fixed `steps` above ``2 / steps`` (at most 0.5) if that is more; over several draws
+        where it is so on average over their own maps, or for the mean map (its error counted against a draw's size over the
+        root of their number where draws cancel). The mean of expected gradients may miss by chance as well, by the half width
+        of the sum's 99.9 % interval (Student's t over the draws): few draws tell little. Rounding of the outputs is left out.
     draws
         Number of draws of the baseline.
     per_draw
@@ -233,6 +240,17 @@ class IntegratedGradients:
         """True if the model's graph must be looked at for kinks."""
         return self.rule == "auto"
 
+    @property
+    def points(self) -> bool:
+        """True for expected gradients: one point of the path for each of several draws."""
+        return self.steps == 1 and self.draws > 1
+
+    @property
+    def share(self) -> float:
+        """The largest completeness error, but for chance and rounding, of a sum that is right."""
+        coarse = 0 if self.steps is None or self.points else min(0.5, 2 / self.steps)
+        return max(2 * self.tolerance, coarse)
+
     def __post_init__(self) -> None:
         for name in ("max_steps", "draws") + (() if self.steps is None else ("steps",)):
             check_count(name, getattr(self, name))
@@ -245,26 +263,29 @@ class IntegratedGradients:
         """Explain some samples."""
         n, device = samples.n, samples.x.device
         moments = Moments(n, (samples.targets, *samples.event), self.draws, device)
+        balance = Balance(samples, self.draws, self.share, points=self.points)
         reference = torch.zeros(n, samples.targets, dtype=torch.float64, device=device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
-        converged = torch.ones(n, dtype=torch.bool, device=device)
         kept = []
         for i, draw in samples.items(self.draws, copies=self.steps or 9):
             start = samples.fill(self.baseline, i, draw)
-            maps, used, settled = self._integrate(samples, i, draw, start)
-            moments.add(i, draw, maps)
+            end = torch.empty(len(i), samples.targets, dtype=torch.float64, device=device)
             for at, v in samples.values(i, start.__getitem__):
-                reference.index_add_(0, i[at], v / self.draws)
+                end[at] = v
+            reference.index_add_(0, i, end / self.draws)
+            maps, used = self._integrate(samples, i, draw, start, end, balance)
+            moments.add(i, draw, maps)
+            balance.add(i, draw, maps, samples.prediction[i] - end)
             steps.scatter_reduce_(0, i, used, "amax")
-            converged[i[~settled]] = False
             if self.per_draw:
                 kept.append(maps)
         mean = moments.mean()
+        lost = balance.lost(mean, samples.prediction - reference)
+        samples.note(samples.every, torch.where(lost, State.NOT_CONVERGED, State.OK))
         out = {
             "attribution": Field(("target", EVENT), mean),
             **completeness(samples, mean, mean.flatten(2).sum(2), reference),
             "steps": Field((), steps),
-            "converged": Field((), converged),
         }
         if self.draws > 1:
             out["standard_error"] = Field(("target", EVENT), moments.standard_error())
@@ -272,8 +293,10 @@ class IntegratedGradients:
             out["attribution_draw"] = Field(("draw", "target", EVENT), torch.cat(kept).unflatten(0, (n, self.draws)))
         return out
 
-    def _integrate(self, samples: Samples, i: Tensor, draw: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps (m, targets, *event) of the paths from `start`, the points used for each, and whether they converged."""
+    def _integrate(
+        self, samples: Samples, i: Tensor, draw: Tensor, start: Tensor, end: Tensor, balance: Balance
+    ) -> tuple[Tensor, Tensor]:
+        """Maps (m, targets, *event) of the paths from `start`, with the target's values `end` there, and the points used."""
         m, device = len(i), i.device
         rule = self.rule if self.rule != "auto" else "gauss-legendre" if samples.engine.smooth else "midpoint"
         away = (samples.x[i] - start).to(torch.float64)
@@ -281,22 +304,17 @@ class IntegratedGradients:
             away = torch.where(samples.valid[i], away, 0)
         away = away[:, None]
         total = torch.zeros((m, samples.targets, *samples.event), dtype=torch.float64, device=device)
+        active = torch.arange(m, device=device)
         if self.steps is not None:
             nodes, weights = (gauss_legendre if rule == "gauss-legendre" else midpoint)(self.steps)
             points = torch.as_tensor(nodes, device=device).expand(m, -1)
-            if self.steps == 1 and self.draws > 1:  # one point for each draw, in a stratum of its own
+            if self.points:  # one for each draw, in a stratum of its own
                 key = samples.key(i, draw).fork(_PATH)
                 shift = key.each(lambda row: key.rng(row).random(), points)
                 points = ((draw + shift) / self.draws)[:, None]
-            self._add(samples, i, start, torch.arange(m, device=device), points, weights, total)
-            return (
-                total * away,
-                torch.full((m,), self.steps, device=device),
-                torch.ones(m, dtype=torch.bool, device=device),
-            )
+            self._add(samples, i, start, active, points, weights, total)
+            return total * away, torch.full((m,), self.steps, device=device)
         used = torch.zeros(m, dtype=torch.int64, device=device)
-        active = torch.arange(m, device=device)
-        done = torch.zeros(m, dtype=torch.bool, device=device)
         previous: Tensor | None = None
         for count, nodes, weights, carry in refinements(rule, self.max_steps):
             total[active] *= carry
@@ -305,16 +323,18 @@ class IntegratedGradients:
             used[active] = count
             maps = total[active] * away[active]
             if previous is not None:
+                who = i[active]
                 size = maps.flatten(2).norm(dim=2)
                 change = (maps - previous).flatten(2).norm(dim=2)
-                ok = (change <= 2 * self.tolerance * size).all(1)
-                done[active[ok]] = True
-                go_on = ~(ok | samples.failed[i[active]])  # a map that is not finite never settles
+                unsettled = (change > 2 * self.tolerance * size).any(1)
+                unsettled |= balance.missed(who, maps, samples.prediction[who] - end[active])
+                go_on = unsettled & ~samples.failed[who]  # a map that is not finite never settles
                 active, maps = active[go_on], maps[go_on]
             previous = maps
             if not len(active):
                 break
-        return total * away, used, done
+        samples.note(i[active], torch.full_like(active, State.NOT_CONVERGED))
+        return total * away, used
 
     @staticmethod
     def _add(

@@ -91,24 +91,20 @@ class TemporalRescaling:
         """Explain some samples."""
         position = samples.position
         found = self.method(samples)
-        settled = found["converged"].values.clone() if "converged" in found else None
         intact = found["attribution"].values
-        when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0, settled)
+        when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0)
         level = when.nanquantile(self.threshold, 2, keepdim=True)
         high = (when >= level) & (when > 0)
         cells = union(self.groups, high.any(1), position).expand_as(samples.x) & samples.cells
         asked = self.features.count(cells, position) > 0
-        what = self._relevance(samples, intact, self.features, asked, settled).nan_to_num()
+        what = self._relevance(samples, intact, self.features, asked).nan_to_num()
         times = self.groups.spread(torch.where(high, when, 0), position)
-        out = {
+        return {
             "attribution": Field(("target", EVENT), times * self.features.spread(what, position)),
             "group_value": Field(("target", "group"), when),
         }
-        return out if settled is None else out | {"converged": Field((), settled)}
 
-    def _relevance(
-        self, samples: Samples, intact: Tensor, groups: Any, asked: Tensor, settled: Tensor | None
-    ) -> Tensor:
+    def _relevance(self, samples: Samples, intact: Tensor, groups: Any, asked: Tensor) -> Tensor:
         """(n, targets, groups): how far the map moves without each group asked for, NaN for the others."""
         i, k = asked.nonzero(as_tuple=True)
         out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
@@ -122,9 +118,7 @@ class TemporalRescaling:
                 change = torch.where(samples.valid[who][:, None], change, 0)
             out[who, :, group] = change.to(torch.float64).flatten(2).nansum(2)
             samples.evaluations.index_add_(0, who, without.evaluations)
-            samples.failed[who[without.failed]] = True
-            if settled is not None:
-                settled[who[~found["converged"].values]] = False
+            samples.note(who, without.state)
         return out
 
     def rows(self) -> tuple[int, int]:

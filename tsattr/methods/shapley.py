@@ -15,6 +15,7 @@ from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
 from ..core.masks import union
 from ..core.results import EVENT, Field, affordable, check_count, completeness
+from ..core.states import State
 
 _ORDER = 2**33  # the stream of random orders and coalitions, apart from those of an input's variables
 
@@ -145,9 +146,7 @@ class ShapleySampling:
         out = game.result(maps, values, empty.mean())
         out["steps"] = Field((), (self._pair * values.count.reshape(n)).to(torch.int64))
         if self.tolerance is not None:
-            converged = torch.ones(n, dtype=torch.bool, device=device)
-            converged[active] = False
-            out["converged"] = Field((), converged)
+            samples.note(active, torch.full_like(active, State.NOT_CONVERGED))
         return out
 
     def _orders(self, game: _Game, i: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
 from ..core.engine import Moments, Samples
 from ..core.results import Field, check_count
+from ..core.states import State
 from ..core.stretches import Stretches, Timing, each_series
 from ..core.targets import Divergence
 
@@ -193,7 +194,8 @@ class WinIT(_OnPrefixes):
             each = torch.arange(samples.n, device=samples.x.device)
             for draw in range(self.draws):
                 found = self._importance(stretches, inside, draw)
-                samples.failed |= (over & ~torch.isfinite(found)).flatten(1).any(1)
+                bad = (over & ~torch.isfinite(found)).flatten(1).any(1)
+                samples.note(each, torch.where(bad, State.OUTPUT, State.OK))
                 found = torch.where(over, found, torch.nan)
                 found[..., 0, :] = 0  # nothing comes before the first observation to take its place
                 moments.add(each, torch.full_like(each, draw), _over_lags(found, over, per_draw))
@@ -463,7 +465,8 @@ class FIT(_OnPrefixes):
                 for at, v in others.losses(i, a, g, draw, gap=1, length=1, every=False):
                     found[i[at], :, g[at], a[at]] = v[:, 0]
                 found[..., start] = kept.since(start)[:, :, None] - found[..., start]
-                samples.failed |= ~torch.isfinite(found[..., start]).flatten(1).all(1)
+                known = torch.isfinite(found[..., start]).flatten(1).all(1)
+                samples.note(each, torch.where(known, State.OK, State.OUTPUT))
                 moments.add(each, torch.full_like(each, draw), found)
             score = torch.tanh(2.5 * moments.mean())
             names = ("target", "group", self.dim)

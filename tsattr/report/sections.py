@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from .. import ecg, plot
 from ..core.cf import role
+from ..edge import words_of_class
 from ..plot.checks import status_of, total_attribution
 from ..plot.comparison import chance_level, score_names
 from ..plot.maps import map_dims
@@ -61,7 +62,8 @@ def _prediction(here: xr.Dataset) -> str:
         return "The model gives no finite number for this input: there is nothing to explain."
     if str(here.attrs.get("target", "")).startswith("Divergence"):
         return "What is explained is how far the prediction moves when something is taken away."
-    said = f"The model predicts {here['predicted'].item()}. " if "predicted" in here else ""
+    predicted = words_of_class(here["predicted"]) if "predicted" in here else ""
+    said = f"The model predicts {predicted}. " if predicted else ""
     if "reference" not in here:
         return f"{said}The target is {number(y, 4)} for this input."
     y0 = float(here["reference"])

@@ -112,8 +112,11 @@ _METHOD_NOTES = {
 }
 
 _STATUS_NOTES = {
-    "not converged": "stopped before its map had settled; more steps are needed",
+    "not converged": "stopped before its map had settled, or its sum misses the change of the prediction: more steps are needed, "
+    "or a method without gradients where the model blocks them",
+    "non-finite gradient": "has finite outputs whose gradients are NaN or infinite; a method without gradients can explain it",
     "non-finite output": "made the model answer with NaN or infinity; its map means nothing",
+    "no baseline": "has values where the baseline has none; there is nothing to compare it with",
     "all missing": "has no valid cell; there is nothing to explain",
 }
 
@@ -163,7 +166,7 @@ def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
         return "", False
     errors = ds["completeness_error"]
     if "status" in ds and "sample" in ds["status"].dims:  # what has no map has nothing to add up; the statuses say so
-        has_map = ~ds["status"].isin(["all missing", "non-finite output"])
+        has_map = ds["status"].isin(["ok", "not converged"])
         if not has_map.any():
             return "", False
         errors = errors.isel(sample=np.flatnonzero(has_map.values))
