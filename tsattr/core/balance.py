@@ -15,8 +15,7 @@ class Balance:
     r"""How far the sums of maps (r, targets, \*event) are from the differences (r, targets) that they share out.
 
     A sum may miss by a `share` of the larger of the difference and the map's root-sum-square, and by rounding. With whole
-    paths this holds on average over the draws; and for their mean, where differences that cancel leave an error like that of
-    a draw over the root of their number. With single `points` of a path it holds for the mean alone, which may be off by
+    paths this holds on average over the draws. With single `points` of a path it holds for the mean alone, which may be off by
     chance too, by the half width of its 99.9 % interval (Student's t over the draws); but maps of zeros are no chance.
     """
 
@@ -44,16 +43,14 @@ class Balance:
 
     def lost(self, mean: Tensor, difference: Tensor) -> Tensor:
         """Bool (n,): True where the sums are not right, with the mean maps and the mean differences over the draws."""
-        allowed = self._tolerated(self.samples.every, difference, mean.flatten(2).norm(dim=2))
-        each = self.miss > self.allowed
+        lost = self.miss > self.allowed
         if self.points:
             from scipy.special import stdtrit
 
+            allowed = self._tolerated(self.samples.every, difference, mean.flatten(2).norm(dim=2))
             allowed = allowed + stdtrit(self.draws - 1, (1 + _SURE) / 2) * self.off.standard_error()
-            each &= self.moved == 0
-        else:
-            allowed = torch.maximum(allowed, self.allowed / self.draws**0.5)
-        return (each | (self.off.mean().abs() > allowed)).any(1)
+            lost = (lost & (self.moved == 0)) | (self.off.mean().abs() > allowed)
+        return lost.any(1)
 
     def _tolerated(self, i: Tensor, difference: Tensor, norm: Tensor) -> Tensor:
         """By how much the sum of a map of such a norm may miss a difference."""

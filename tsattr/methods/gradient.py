@@ -203,9 +203,9 @@ class IntegratedGradients:
         Target of the refinement and the largest rule it may use; past that the sample's status is "not converged". So it is
         where the sum misses, as where rounding, ``long()`` or ``detach()`` block gradients: where ``completeness_error`` is
         above twice `tolerance`, with fixed `steps` above ``2 / steps`` (at most 0.5) if that is more; over several draws
-        where it is so on average over their own maps, or for the mean map (its error counted against a draw's size over the
-        root of their number where draws cancel). The mean of expected gradients may miss by chance as well, by the half width
-        of the sum's 99.9 % interval (Student's t over the draws): few draws tell little. Rounding of the outputs is left out.
+        where it is so of their own maps on average. Of expected gradients the mean map counts, which may miss by chance as
+        well, by the half width of the sum's 99.9 % interval (Student's t over the draws): few draws tell little. Rounding of
+        the outputs is left out.
     draws
         Number of draws of the baseline.
     per_draw
