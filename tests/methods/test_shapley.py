@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tsattr.core import masks
 from tsattr.methods.shapley import coalitions, constrained_least_squares
 
 g, b = ta.groups, ta.baselines
@@ -187,3 +188,39 @@ def test_one_group_takes_all_and_no_group_gives_nothing():
     ds = ta.explain(lambda r: r.sum(1), np.ones((1, 3)), ta.KernelShap(g.Windows(dim_1=3)))
     np.testing.assert_allclose(ds.group_value, [[3.0]])
     assert constrained_least_squares(np.zeros((0, 0), bool), np.zeros(0), np.zeros((0, 1)), np.zeros(1)).shape == (1, 0)
+
+
+# ------------------------------------------------------------------------------------------------- memory by groups
+
+
+@pytest.mark.parametrize("method", [ta.ShapleySampling(g.Cells(), draws=4), ta.KernelShap(g.Cells(), coalitions=200)])
+def test_masks_are_made_batch_by_batch(method, monkeypatch):
+    """The masks of all rows together are quadratic in the groups: 64 samples of 4,800 cells would take gigabytes."""
+    seen = []
+
+    def union(groups, absent, position):
+        seen.append(absent.numel())
+        return masks.union(groups, absent, position)
+
+    monkeypatch.setattr("tsattr.methods.shapley.union", union)
+    x = torch.arange(210.0).reshape(3, 70)
+    ds = ta.explain(lambda x: x.sum(1), x, method, batch_size=16)
+    np.testing.assert_allclose(ds.attribution, x, rtol=1e-4, atol=1e-4)
+    assert max(seen) <= 16 * 70
+
+
+@pytest.mark.parametrize("bytes_", [1, 2**28])
+def test_coalitions_of_several_samples_are_planned_together_or_one_by_one(bytes_, monkeypatch):
+    monkeypatch.setattr("tsattr.methods.shapley._PLANS", bytes_)
+    model, players = GAMES["twelve"]
+    x = torch.as_tensor(np.random.default_rng(0).normal(size=(5, players)))
+    method = ta.KernelShap(g.Cells(), b.Gaussian(0.3), coalitions=100, draws=3)
+    found = ta.explain(model, x, method)
+    monkeypatch.undo()
+    xr.testing.assert_allclose(found.group_value, ta.explain(model, x, method).group_value, rtol=1e-12, atol=1e-12)
+
+
+def test_least_squares_too_large_for_memory_are_refused_before_any_work():
+    x = torch.zeros(1, 12, 1000)
+    with pytest.raises(ValueError, match=r"26048 coalitions x 12000 groups, 2\.5 GB .* ShapleySampling"):
+        ta.explain(lambda x: x.sum((1, 2)), x, ta.KernelShap(g.Cells()), dry_run=True)

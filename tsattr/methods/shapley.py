@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ from ..core.masks import union
 from ..core.results import EVENT, Field, affordable, check_count, completeness
 from ..core.states import State
 
+_PLANS = 2**28  # bytes of coalitions held at once, of several samples
+_LARGEST = 2**31  # bytes of the least squares' matrix, of which some four copies are made
 _ORDER = 2**33  # the stream of random orders and coalitions, apart from those of an input's variables
 
 
@@ -39,12 +42,15 @@ class _Game:
         order = self.groups.order
         return [order[row[order]] for row in playing]
 
-    def worth(self, i: Tensor, draw: Tensor, absent: Tensor) -> Tensor:
-        """Target values (rows, targets) of sample `i` without the absent groups (rows, groups)."""
+    def worth(self, i: Tensor, draw: Tensor, absent: Callable[[slice], Tensor]) -> Tensor:
+        """Target values (rows, targets) of sample `i` without the absent groups, bool (some rows, groups).
+
+        These are made batch by batch: all at once they would be quadratic in the groups.
+        """
         out = torch.empty(len(i), self.samples.targets, dtype=torch.float64, device=i.device)
 
         def rows(at: slice) -> Tensor:
-            gone = union(self.groups, absent[at], self.samples.position[i[at]])
+            gone = union(self.groups, absent(at), self.samples.position[i[at]])
             return self.samples.fill(self.baseline, i[at], draw[at], gone)
 
         for at, v in self.samples.values(i, rows):
@@ -165,7 +171,11 @@ class ShapleySampling:
             step = torch.arange(playing.shape[1] + 1, device=i.device)
             j, s = (step < number.clamp(min=1)[:, None]).nonzero(as_tuple=True)
             worth = samples.prediction[i][..., None].repeat(1, 1, len(step))
-            worth[j, :, s] = game.worth(i[j], draw[j], playing[j] & (place[j] >= s[:, None]))
+
+            def later(at: slice, j: Tensor = j, s: Tensor = s, place: Tensor = place) -> Tensor:
+                return playing[j[at]] & (place[j[at]] >= s[at, None])
+
+            worth[j, :, s] = game.worth(i[j], draw[j], later)
             at = place.clamp(max=len(step) - 2)[:, None].expand_as(total)
             total += worth.diff(dim=2).gather(2, at)
             nothing += worth[..., 0]
@@ -192,6 +202,9 @@ class KernelShap:
     ``sum_g v_g = f(x) - f(none)``, which holds exactly. Sizes are enumerated from the outside in while that is affordable;
     of the others coalitions are drawn with their complements. Exact if all 2^M - 2 are affordable. Lundberg and Lee, 2017;
     Covert and Lee, 2021.
+
+    Memory is that of the least squares, coalitions x groups in float64 some four times: 0.8 GB for 3,000 groups. Larger ones
+    than 2 GiB each are refused; `ShapleySampling` is linear in the groups.
 
     Parameters
     ----------
@@ -244,6 +257,11 @@ class KernelShap:
             raise ValueError(
                 f"KernelShap needs at least two coalitions a group, {2 * players} for {players} groups, got coalitions={budget}"
             )
+        if (size := 8 * players * min(budget, 2 ** min(players, 60))) > _LARGEST:
+            raise ValueError(
+                f"KernelShap solves least squares of {budget} coalitions x {players} groups, {size / 1e9:.1f} GB and some four times "
+                "that while it does; take larger groups, or ShapleySampling, whose memory is linear in the groups"
+            )
         return budget
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
@@ -255,7 +273,9 @@ class KernelShap:
         values = Moments(n, (targets, players), self.draws, device)
         empty = Moments(n, (targets,), self.draws, device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
-        for i, draw in samples.items(self.draws, min(budget, 2**players)):
+        each = max(1, _PLANS // (players * min(budget, 2 ** min(players, 60))))
+        blocks = samples.items(self.draws, min(budget, 2**players))
+        for i, draw in ((i, d) for one, other in blocks for i, d in zip(one.split(each), other.split(each))):
             key = samples.key(i, draw).fork(_ORDER)
             playing = game.players(i)
             plans = [coalitions(len(p), budget, key.rng(row)) for row, p in enumerate(playing)]
@@ -265,7 +285,11 @@ class KernelShap:
                 rows[1:, p] = z
             j = torch.as_tensor(np.repeat(np.arange(len(i)), [len(p) for p in present]), device=device)
             here = torch.as_tensor(np.concatenate(present), device=device)
-            worth = game.worth(i[j], draw[j], (game.size[i[j]] > 0) & ~here).cpu().numpy()
+
+            def gone(at: slice, j: Tensor = j, i: Tensor = i, here: Tensor = here) -> Tensor:
+                return (game.size[i[j[at]]] > 0) & ~here[at]
+
+            worth = game.worth(i[j], draw[j], gone).cpu().numpy()
             top = samples.prediction[i].cpu().numpy()
             found = np.full((len(i), targets, players), np.nan)
             nothing, first = np.empty((len(i), targets)), 0
