@@ -756,6 +756,95 @@ def test_what_was_never_measured_before_cannot_be_lost_by_holding():
     assert float(told.attribution[0, 1, 4]) == 10 * N  # known as 70, seen as 80, over N predictions
 
 
+SHIFT = {"outputs": ("time",), "target": Divergence("difference")}
+AT_FIRST = {
+    "hold": ta.WinIT(N),
+    "constant": ta.WinIT(N, b.Constant(3.0)),
+    "sum": ta.WinIT(N, b.Constant(3.0), aggregate="sum"),
+    "absmax": ta.WinIT(N, aggregate="absmax"),
+    "losses": ta.WinIT(N, difference=False),
+    "symmetric": ta.WinIT(N, b.Constant(3.0), order="symmetric"),
+    "symmetric, hold": ta.WinIT(N, order="symmetric"),
+    "independent": ta.WinIT(N, b.Constant(3.0), horizons="independent"),
+    "feature occlusion": ta.FeatureOcclusion(b.Constant(3.0)),
+    "fit": ta.FIT(b.Constant(3.0)),
+}
+
+
+@pytest.mark.parametrize("name", AT_FIRST)
+def test_a_series_first_measured_later_is_one_that_begins_there(name):
+    f = lambda x: torch.tanh(x.nan_to_num()).cumsum(2).sum(1)  # noqa: E731 - what is not measured adds nothing
+    late = X.where(X.time >= X.time[4])
+    more = {"outputs": ("time",)} if name == "fit" else SHIFT
+    found = ta.explain(f, late, AT_FIRST[name], **more).attribution.isel(time=slice(4, None))
+    want = ta.explain(f, X.isel(time=slice(4, None)), AT_FIRST[name], **more).attribution
+    assert (found.isel(time=0).fillna(0) == 0).all()
+    assert (abs(want).fillna(0) > 0).any("time").all()
+    np.testing.assert_allclose(found, want, atol=1e-12)
+
+
+def test_a_series_that_begins_beside_others():
+    """Of f_t = sum of x up to t, losing x from a on by a constant c gives I(a, t) = x_a - c; of the first observation 0."""
+    x = X.copy()
+    x[:, 1, :4] = np.nan
+    f = lambda x: x.nan_to_num().cumsum(2).sum(1)  # noqa: E731
+    for order in ("backward", "symmetric"):
+        ds = ta.explain(f, x, ta.WinIT(N, b.Constant(3.0), order=order), **SHIFT).attribution
+        want = (x - 3.0).expand_dims(lag=N).transpose(*ds.dims).values.copy()
+        want[:, :, 0] = want[:, 1, 4] = 0
+        known = np.isfinite(ds.values)
+        np.testing.assert_allclose(ds.values[known], want[known], atol=1e-12)
+        assert known[:, 1, 4:6].all()
+    both = ta.explain(f, x, ta.WinIT(N, b.Constant(3.0), groups=g.Labelled(FAMILY)), **SHIFT).group_value
+    lost = (x.fillna(3.0) - 3.0).isel(feature=slice(0, 2))
+    lost[:, 1, 4] = 0  # the first of its series stays, whoever goes with it
+    np.testing.assert_allclose(both.isel(group=0, time=slice(1, 6), lag=0), lost.sum("feature")[:, 1:6], atol=1e-12)
+
+
+FAMILY = xr.DataArray(["a", "a", "b"], dims="feature")
+
+
+class Unknown:
+    """Knows nothing of the samples at some positions."""
+
+    causal = True
+
+    def __init__(self, *positions):
+        self.positions = positions
+
+    def fill(self, x, absent, key):
+        lost = torch.as_tensor(np.isin(key.position.cpu().numpy(), self.positions)).reshape(-1, *[1] * (x.ndim - 1))
+        return torch.where(absent, torch.where(lost, torch.nan, 0.0), x)
+
+
+FAMILY_OF_METHODS = [ta.WinIT, ta.FeatureOcclusion, ta.AugmentedOcclusion, ta.FIT]
+
+
+@pytest.mark.parametrize("method", FAMILY_OF_METHODS)
+def test_a_baseline_of_missing_values_is_never_an_importance_of_zero(method):
+    settings = {"window": N} if method is ta.WinIT else {}
+    with pytest.warns(ta.ExplanationWarning, match="^no baseline: sample 11 "):
+        ds = ta.explain(gru(), X, method(baseline=Unknown(1), **settings), outputs=("time",))
+    assert ds.status.values.tolist() == ["ok", "no baseline", "ok"]
+    assert ds.attribution[1].isnull().all()
+    assert np.isfinite(ds.attribution[0, :, 1]).any()
+    with pytest.raises(ValueError, match="the baseline gives NaN at"):
+        ta.explain(gru(), X, method(baseline=Unknown(0, 1, 2), **settings), outputs=("time",))
+
+
+class Silent:
+    def fill(self, x, absent, key):
+        return torch.where(absent, 0.0, x)
+
+
+@pytest.mark.parametrize("method", FAMILY_OF_METHODS)
+@pytest.mark.parametrize("baseline", [Silent(), b.Mixture(Silent(), b.Constant(0.0)), b.Bridge(), b.Mean()])
+def test_a_baseline_that_does_not_say_that_it_is_causal_is_refused(method, baseline):
+    settings = {"window": N} if method is ta.WinIT else {}
+    with pytest.raises(ValueError, match="must be causal, and this one looks at later times, or does not say"):
+        ta.explain(gru(), X, method(baseline=baseline, **settings), outputs=("time",))
+
+
 def test_a_probability_taken_for_a_logit_is_said():
     risk = lambda x: torch.sigmoid(x.sum(1).cumsum(1))  # noqa: E731
     x = series(30)

@@ -3,7 +3,8 @@
 A baseline is a frozen object of settings. ``bind(axes)`` turns units, coordinates and fitted references into plain
 arrays; the bound object has one verb, ``fill(x, absent, key)``, which returns `x` with the cells where `absent` is True
 replaced (NaN in `x` is missing and never informs a fill). ``absent`` all True gives the end point of a path.
-Any object with a ``fill`` is a baseline; one with a ``bind`` is bound first.
+Any object with a ``fill`` is a baseline; one with a ``bind`` is bound first. A bound one whose values at a time depend on
+earlier times alone says ``causal = True``; WinIT and its family take no other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .fills import Causal as Causal
 from .fills import Conditional as Conditional
 from .fills import Full as Full
 from .fills import Joined as Joined
-from .fills import Kernel, draw_by_name, fill_lines, nan_mean, per_row
+from .fills import Kernel, draw_by_name, fill_lines, is_causal, nan_mean, per_row
 from .fills import bind as bind
 from .gaussian import ConditionalGaussian as ConditionalGaussian
 from .generator import Generator as Generator
@@ -310,7 +311,9 @@ class Hold(Baseline):
 
             return values
 
-        return Causal(lambda x, absent, key: fill_lines(x, absent, axis, held), ahead)
+        return Causal(
+            lambda x, absent, key: fill_lines(x, absent, axis, held), ahead, begins=self.otherwise is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -390,4 +393,4 @@ class Mixture(Baseline):
                     out[at] = member.fill(x[at], absent[at], own)
             return out
 
-        return Conditional(fill, causal=all(getattr(m, "causal", False) for m in bound))
+        return Conditional(fill, causal=all(map(is_causal, bound)))

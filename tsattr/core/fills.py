@@ -44,10 +44,14 @@ class Conditional:
 
 @dataclass(frozen=True)
 class Causal:
-    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.ahead`."""
+    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.ahead`.
+
+    `begins` is True for one that says what was known before a series was first observed.
+    """
 
     fill: Callable[[Tensor, Tensor, Key], Tensor]
     ahead: Callable[[Tensor], Any]
+    begins: bool = False
     causal: ClassVar[bool] = True
     conditional: ClassVar[bool] = True
     nested: ClassVar[bool] = True
@@ -161,7 +165,7 @@ class Joined:
     @property
     def causal(self) -> bool:
         """True where every part is causal."""
-        return all(getattr(bound, "causal", False) for *_, bound in self.parts)
+        return all(is_causal(bound) for *_, bound in self.parts)
 
     def full(self, x: Tensor, key: Key) -> Tensor:
         """A value for every cell; asked for where no part is conditional."""
@@ -175,6 +179,11 @@ class Joined:
             for v, (at, shape, bound) in enumerate(self.parts)
         ]
         return torch.cat(filled, 1)
+
+
+def is_causal(bound: Any) -> bool:
+    """True where a bound baseline says that what it puts at a time depends on earlier times alone; one that says nothing may not."""
+    return bool(getattr(bound, "causal", False))
 
 
 def bind(baseline: Any, axes: Axes) -> Any:

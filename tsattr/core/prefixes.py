@@ -36,14 +36,15 @@ class Otherwise(Exception):
 class Series:
     """Samples along an axis of time, and the verb that asks the model about stretches of them.
 
-    `x` and `valid` are (n, times, \\*channels), `who` the sample of each series; `steps` counts the time steps asked of the
-    model for each sample.
+    `x`, `valid` and `seen` (what had been observed before a time; None where all is valid) are (n, times, \\*channels), `who` is
+    the sample of each series; `steps` counts the time steps asked of the model for each sample.
     """
 
     samples: Samples
     axis: int
     x: Tensor = field(init=False)
     who: Tensor = field(init=False)
+    seen: Tensor | None = field(init=False)
     steps: Tensor = field(init=False)
     evaluations: Tensor = field(init=False)
     outputs: Tensor | None = field(init=False)
@@ -51,6 +52,7 @@ class Series:
     def __post_init__(self) -> None:
         self.x = self.samples.x.movedim(self.axis, 1)
         self.who = torch.arange(len(self.x), device=self.x.device)
+        self.seen = None if (valid := self.valid) is None else _shifted(valid.cummax(1).values)
         self.evaluations = self.samples.evaluations
         self.steps = torch.zeros_like(self.evaluations)
         y, along = self.samples.y0, self.samples.engine.along
@@ -497,6 +499,11 @@ def _deep(layer: nn.RNNBase) -> bool:
 def _padded(y: Tensor, length: int) -> Tensor:
     """`y` (r, m, ...) with its last entry repeated up to `length`: times beyond the end, which nobody reads."""
     return y if y.shape[1] == length else torch.cat([y, y[:, -1:].expand(-1, length - y.shape[1], *y.shape[2:])], 1)
+
+
+def _shifted(known: Tensor) -> Tensor:
+    """Bool (n, times, ...) of the time before; at the first, False."""
+    return torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], 1)
 
 
 def _spliced(before: Tensor, after: Tensor, time: int) -> Tensor:

@@ -14,6 +14,7 @@ from . import groups as core_groups
 from .ahead import Ahead, ahead_of, window
 from .axes import Axes
 from .engine import Samples
+from .fills import Causal, is_causal
 from .prefixes import ROUNDING, Series, Way, state_size, way_of
 from .results import EVENT, Field, check_count
 
@@ -135,6 +136,8 @@ class Stretches:
         Bool (groups, \\*channels).
     reach
         The longest gap: a nested law is always asked for it, so that a shorter gap gets the same numbers.
+    first
+        Whether the first observation of a series goes too; else it stays, as nothing was known that could take its place.
     """
 
     series: Series
@@ -142,7 +145,9 @@ class Stretches:
     law: Ahead
     nested: bool
     groups: Tensor
+    begins: bool
     reach: int
+    first: bool = False
 
     def __post_init__(self) -> None:
         self.outputs = self.way.intact()
@@ -156,10 +161,11 @@ class Stretches:
     @classmethod
     def of(cls, samples: Samples, timing: Timing, baseline: Any, groups: Any, *, last: bool, who: str) -> Stretches:
         """The samples as series, and the quickest way to read the model at their times."""
-        if not getattr(baseline, "causal", True):
+        if not is_causal(baseline):
             raise ValueError(
                 f"{who} puts what could be known at the time in the place of the past: its baseline must be causal, and this one "
-                "looks at later times; use Hold(), Constant(...), Marginal, Generator, ..."
+                "looks at later times, or does not say that it does not (causal = True); use Hold(), Constant(...), Marginal, "
+                "Generator, ..."
             )
         axis = 1 + timing.axis
         series = Series(samples, axis)
@@ -167,7 +173,22 @@ class Stretches:
         samples.engine.notes["reading"] = way.name
         law = ahead_of(baseline, samples.known, axis)
         nested = bool(getattr(baseline, "nested", False))
-        return cls(series, way, law, nested, whole_series(groups, samples, axis), timing.lags)
+        begins = isinstance(baseline, Causal) and baseline.begins
+        return cls(series, way, law, nested, whole_series(groups, samples, axis), begins, timing.lags)
+
+    @property
+    def begun(self) -> Tensor:
+        """(n, groups): from which time on something of a group had been observed before; at the first time nothing had."""
+        number, times = self.series.samples.n, self.series.times
+        if self.begins or (seen := self.series.seen) is None:
+            return torch.ones((number, len(self.groups)), dtype=torch.int64, device=self.groups.device)
+        known = torch.einsum("ntc,gc->ngt", seen.flatten(2).float(), self.groups.flatten(1).float()) > 0
+        return times - known.sum(2)
+
+    @property
+    def known_before(self) -> Tensor:
+        """Bool (n, groups, times): True where something of a group had been observed before."""
+        return torch.arange(self.series.times, device=self.groups.device) >= self.begun[..., None]
 
     def losses(
         self, i: Tensor, start: Tensor, group: Tensor, draw: int, *, gap: int, length: int, every: bool, fresh: int = 0
@@ -202,10 +223,18 @@ class Stretches:
         key = samples.key(i, torch.full_like(i, draw))
         reach = self.reach if self.nested else gap
         filled = self.law(i, start, reach, gone, key.fork(fresh) if fresh else key)[:, :gap].to(rows.dtype)
-        absent = gone[:, None].expand(filled.shape) & ~torch.isnan(filled)  # what a law knows nothing of stays as it is
-        if (valid := self.series.valid) is not None:
+        absent = gone[:, None].expand(filled.shape)
+        unknown = absent & torch.isnan(filled)
+        if (valid := self.series.valid) is not None and (seen := self.series.seen) is not None:
             absent = absent & window(valid, i, start, gap)
-        rows[:, :gap] = torch.where(absent, filled, rows[:, :gap])
+            if not (self.begins or self.first):  # what a series begins with has nothing to take its place
+                absent = absent & window(seen, i, start, gap)
+            unknown = unknown & absent & seen[i, start][:, None]  # before that, to know nothing is right
+        if unknown.any():
+            time = start[:, None] + torch.arange(gap, device=x.device)
+            unknown = unknown & (time < self.series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
+            samples.lack(i, unknown)
+        rows[:, :gap] = torch.where(absent & ~torch.isnan(filled), filled, rows[:, :gap])
         y = self.way(i, start, rows, every)
         time = start[:, None] + (torch.arange(length, device=x.device) if every else length - 1)
         time = time.clamp(max=self.series.times - 1) if self.outputs.shape[1] > 1 else torch.zeros_like(time)

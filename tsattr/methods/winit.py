@@ -85,7 +85,8 @@ class WinIT(_OnPrefixes):
     with the target's loss for g: by default the shift of the predictive distribution, ``Divergence("pd")``. Over a window the
     I telescope to D of the whole of it, so they are its share by one order of removal, the latest first; a single I may be
     negative. ``order="symmetric"`` is the mean with the earliest first, a two-permutation Shapley value over the window.
-    Before the first observation nothing is known: it is never removed, and has importance 0.
+    Before the first observation of a series nothing is known: it is never removed, and has importance 0, but for a baseline that
+    says what was known, ``Hold(otherwise=...)``, and at the first time. A group begins with the first of its series.
 
     A draw from a start to the end of the window serves every prediction in it where the baseline allows: T N model steps a
     feature and draw in place of T N^2 / 2 for draws of their own, and T^2 N / 2 for prefixes run from their beginning. The
@@ -101,7 +102,7 @@ class WinIT(_OnPrefixes):
     window
         Length of the window in cells, or an extent along the coordinate of time ("6h").
     baseline
-        What takes the place of the lost past; causal: `Hold`, `Constant`, `Marginal`, `Generator`, ...
+        What takes the place of the lost past: `Hold`, `Constant`, `Marginal`, `Generator`, ...; one that says that it is causal.
     dim
         The dim of time. An output axis of that name in ``outputs=`` holds the model's output for each time.
     draws
@@ -131,7 +132,7 @@ class WinIT(_OnPrefixes):
     Raises
     ------
     ValueError
-        A baseline that is not causal, groups that change along time, a window shorter than a step.
+        A baseline that is not, or does not say that it is, causal; groups that change along time, a window shorter than a step.
     TypeError
         An input of several variables.
 
@@ -187,6 +188,7 @@ class WinIT(_OnPrefixes):
             )
             inside = inside.expand(samples.n, *inside.shape[-2:])
             over = inside[:, None, None]  # beside targets and groups
+            before = stretches.known_before[:, None, :, :, None]
             per_draw = self.aggregate if self.aggregate in ("mean", "sum") else None
             names = ("lag",) if per_draw is None else ()
             shape = (samples.targets, len(stretches.groups), *inside.shape[1 : 2 + len(names)])
@@ -194,10 +196,10 @@ class WinIT(_OnPrefixes):
             each = torch.arange(samples.n, device=samples.x.device)
             for draw in range(self.draws):
                 found = self._importance(stretches, inside, draw)
+                found = torch.where(before, found, 0)  # nothing comes before the first observation to take its place
                 bad = (over & ~torch.isfinite(found)).flatten(1).any(1)
                 samples.note(each, torch.where(bad, State.OUTPUT, State.OK))
-                found = torch.where(over, found, torch.nan)
-                found[..., 0, :] = 0  # nothing comes before the first observation to take its place
+                found = torch.where(over | ~before, found, torch.nan)
                 moments.add(each, torch.full_like(each, draw), _over_lags(found, over, per_draw))
             out = {"": moments.mean()} | ({"error": moments.standard_error()} if self.draws > 1 else {})
             if self.aggregate in ("max", "absmax"):
@@ -251,27 +253,30 @@ class WinIT(_OnPrefixes):
         return (inside.shape[1] - starts).tolist()
 
     def _forward(self, stretches: Stretches, loss: Tensor, inside: Tensor, draw: int) -> Tensor:
-        """I by removal of the earliest first: the window of each prediction is absent up to a, and then up to a - 1."""
-        first = torch.as_tensor(self.bound.first, device=loss.device)
-        i, t = _predictions(inside)
-        start, size = first[t], t - first[t] + 1
-        read = size if self.predictions == "every" else len(first) - start
-        groups = loss.shape[2]
-        before = torch.zeros((len(i), *loss.shape[1:3]), dtype=loss.dtype, device=loss.device)
+        """I by removal of the earliest first: the window of each prediction is absent up to a, and then up to a - 1.
+
+        A window starts after the first observation of a group.
+        """
+        groups, times = loss.shape[2:4]
+        i, t = (v.repeat_interleave(groups) for v in _predictions(inside))
+        g = torch.arange(groups, device=loss.device).repeat(len(i) // groups)
+        start = torch.as_tensor(self.bound.first, device=loss.device)[t].maximum(stretches.begun[i, g])
+        size = t - start + 1
+        read = size if self.predictions == "every" else times - start
+        before = torch.zeros((len(i), loss.shape[1]), dtype=loss.dtype, device=loss.device)
         out = torch.full_like(loss, torch.nan)
         for gap in range(1, self.bound.lags + 1):
             up_to = before.clone()
             whole = (size == gap).nonzero()[:, 0]  # known from the other order
-            up_to[whole] = loss[i[whole], :, :, start[whole], gap - 1]
+            up_to[whole] = loss[i[whole], :, g[whole], start[whole], gap - 1]
             for length in torch.unique(read[size > gap]).tolist():
                 which = ((read == length) & (size > gap)).nonzero()[:, 0]
-                p = which.repeat_interleave(groups)
-                g = torch.arange(groups, device=p.device).repeat(len(which))
-                for at, v in stretches.losses(i[p], start[p], g, draw, gap=gap, length=length, every=False):
-                    up_to[p[at], :, g[at]] = v[:, 0]
+                p = i[which], start[which], g[which]
+                for at, v in stretches.losses(*p, draw, gap=gap, length=length, every=False):
+                    up_to[which[at]] = v[:, 0]
             (open_,) = (size >= gap).nonzero(as_tuple=True)
             a = start[open_] + gap - 1
-            out[i[open_], :, :, a, t[open_] - a] = (up_to - before)[open_]
+            out[i[open_], :, g[open_], a, t[open_] - a] = (up_to - before)[open_]
             before = up_to
         return out
 
@@ -451,7 +456,7 @@ class FIT(_OnPrefixes):
         with torch.no_grad():
             kept = self._stretches(samples, self.baseline)
             groups = kept.groups
-            others = replace(kept, groups=~groups)
+            others = replace(kept, groups=~groups, first=True)
             n, times, device = samples.n, self.bound.times, samples.x.device
             start = torch.arange(1, times, device=device)
             moments = Moments(n, (samples.targets, len(groups), times), self.draws, device)
@@ -461,11 +466,11 @@ class FIT(_OnPrefixes):
                 found = torch.full(
                     (n, samples.targets, len(groups), times), torch.nan, dtype=torch.float64, device=device
                 )
-                found[..., 0] = 0
                 for at, v in others.losses(i, a, g, draw, gap=1, length=1, every=False):
                     found[i[at], :, g[at], a[at]] = v[:, 0]
                 found[..., start] = kept.since(start)[:, :, None] - found[..., start]
-                known = torch.isfinite(found[..., start]).flatten(1).all(1)
+                found = torch.where(kept.known_before[:, None], found, 0)
+                known = torch.isfinite(found).flatten(1).all(1)
                 samples.note(each, torch.where(known, State.OK, State.OUTPUT))
                 moments.add(each, torch.full_like(each, draw), found)
             score = torch.tanh(2.5 * moments.mean())
