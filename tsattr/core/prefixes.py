@@ -101,9 +101,9 @@ class Series:
             memory_format=torch.contiguous_format
         )  # the model may write into its input
         who = self.who[i]
-        y = engine.outputs(rows, self.samples.position[who])
         self.steps.index_add_(0, who, torch.full_like(who, rows.shape[self.axis]))
         self.evaluations.index_add_(0, who, torch.ones_like(who))
+        y = engine.outputs(rows, self.samples.position[who])
         if engine.along is None:
             return y[:, None]
         y = y.movedim(1 + engine.along, 1)
@@ -474,7 +474,18 @@ def way_of(series: Series, last: bool = False) -> Way:
     found = next(filter(None, (_tried(way, series, trial, last) for way in quick)), None)
     found = found or Prefixes.tried(series, trial, last)
     notes["trial_steps"] = notes.get("trial_steps", 0) + int(trial.steps.sum())
+    series.samples.engine.count_trial(int(trial.evaluations.sum()))
     return found
+
+
+def trial_rows(times: int, recurrent: bool) -> int:
+    """The most rows that `way_of` asks for in a trial on series of so many `times`, of each chunk of samples."""
+    if times == 1:
+        return 0
+    halvings = (times - 1).bit_length() + 1
+    states = 4 * (times + 7) if recurrent else 0  # step by step; from three states, two of them otherwise, and a prefix
+    passes, field = 4 * 6 + 1 + 4 * 4, halvings + 4 * 3
+    return 4 + states + passes + field  # 4 for the intact ones
 
 
 def _tried(way: type[Way], series: Series, trial: Series, last: bool) -> Way | None:

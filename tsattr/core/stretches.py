@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +176,12 @@ class Stretches:
         nested = bool(getattr(baseline, "nested", False))
         begins = isinstance(baseline, Causal) and baseline.begins
         return cls(series, way, law, nested, whole_series(groups, samples, axis), begins, timing.lags)
+
+    def others(self) -> Stretches:
+        """The same with all but the series of each group, also with what they begin with."""
+        out = copy(self)
+        out.groups, out.first = ~self.groups, True
+        return out
 
     @property
     def begun(self) -> Tensor:

@@ -190,7 +190,7 @@ class GradCAM:
     Returns
     -------
     attribution. The `probes` rows that find the receptive fields are asked of the model once for each chunk of samples, and
-    are of no sample: they are not in ``model_evaluations``.
+    are of no sample: they are in ``attrs["trial_rows"]`` and not in ``model_evaluations``.
 
     Raises
     ------
@@ -264,6 +264,7 @@ class GradCAM:
         with torch.enable_grad(), without_cudnn():
             with Leaky():
                 samples.engine.forward(rows.clone(), samples.position[longest].expand(len(rows)))
+            samples.engine.count_trial(len(rows))
             return lines(tap.output(len(rows)), rows)
 
     def rows(self) -> tuple[int, int]:

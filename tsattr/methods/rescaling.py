@@ -121,7 +121,19 @@ class TemporalRescaling:
             samples.note(who, without.state)
         return out
 
+    @property
+    def probes(self) -> int:
+        """What the method asks about no sample, for its maps of the intact ones."""
+        return int(getattr(self.method, "probes", 0))
+
     def rows(self) -> tuple[int, int]:
-        """A map of the sample, of each time and of each feature."""
+        """A map of the sample, of each time and of each feature; with rows of no sample for each, at worst."""
         least, most = self.method.rows()
-        return least, most * (1 + len(self.groups.names) + len(self.features.names))
+        without = len(self.groups.names) + len(self.features.names)
+        return least, most + (most + self.probes) * without
+
+    def within(self, rows: int) -> TemporalRescaling:
+        """With a method whose own budget is that of one of so many maps."""
+        least = (rows - self.probes) // (1 + len(self.groups.names) + len(self.features.names))
+        own = self.method
+        return replace(self, method=own.within(least)) if hasattr(own, "within") else self

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
 from ..core.engine import Moments, Samples
+from ..core.prefixes import trial_rows
 from ..core.results import Field, check_count
 from ..core.states import State
 from ..core.stretches import Stretches, Timing, each_series
@@ -67,6 +68,15 @@ class _OnPrefixes:
         timing = Timing.of(axes, self.dim, getattr(self, "window", 1), module)
         groups = each_series(axes[0], self.dim) if self.groups is None else self.groups
         return replace(self, timing=timing, groups=groups)  # type: ignore[type-var]
+
+    @property
+    def probes(self) -> int:
+        """The most rows of no sample by which it finds out how the model can be read, for each chunk of samples."""
+        return trial_rows(self.bound.times, self.bound.remembered > 0)
+
+    def _intact_rows(self) -> int:
+        """The most rows of an intact sample: as it is, step by step for its states, and each prefix for what it predicts."""
+        return 1 + self.bound.times * (2 if self.bound.remembered else 1)
 
     def _stretches(self, samples: Samples, baseline: Any) -> Stretches:
         last = self.predictions == "last"
@@ -281,11 +291,14 @@ class WinIT(_OnPrefixes):
         return out
 
     def rows(self) -> tuple[int, int]:
-        """The stretch from each start, to each prediction where it takes rows of its own."""
-        inside, groups = self.bound.inside(last=self.predictions == "last"), len(self.groups.names)
+        """The stretch from each start; to each prediction where it takes rows of its own."""
+        inside, each = self.bound.inside(last=self.predictions == "last"), len(self.groups.names) * self.draws
         starts, stretches = int(inside.any(1).sum()), int(inside.sum())
-        orders = self.bound.lags if self.order == "symmetric" else 1
-        return 1 + starts * groups, self.bound.times + stretches * groups * self.draws * orders
+        together = self.shared and self.predictions == "every"
+        backward = starts * self.bound.lags if together else stretches
+        forward = stretches if self.order == "symmetric" else 0
+        least = starts if together else stretches
+        return 1 + least * each, self._intact_rows() + (backward + forward) * each
 
     def coordinates(self) -> dict[str, Any]:
         """The lags in cells, and in the unit of an evenly spaced coordinate."""
@@ -456,7 +469,7 @@ class FIT(_OnPrefixes):
         with torch.no_grad():
             kept = self._stretches(samples, self.baseline)
             groups = kept.groups
-            others = replace(kept, groups=~groups, first=True)
+            others = kept.others()
             n, times, device = samples.n, self.bound.times, samples.x.device
             start = torch.arange(1, times, device=device)
             moments = Moments(n, (samples.targets, len(groups), times), self.draws, device)
@@ -483,5 +496,6 @@ class FIT(_OnPrefixes):
             return fields | {"model_steps": Field((), kept.series.steps)}
 
     def rows(self) -> tuple[int, int]:
-        """Each time with each group kept, for each draw."""
-        return 1, self.bound.times + self.bound.times * len(self.groups.names) * self.draws
+        """Each time but the first with each group kept, for each draw."""
+        asked = (self.bound.times - 1) * len(self.groups.names) * self.draws
+        return 1 + asked, self._intact_rows() + asked
