@@ -1,6 +1,7 @@
 """`compare`: the same numbers as `evaluate`, nothing claimed that cannot be told, and no look at the truth."""
 
 import functools
+import re
 import warnings
 
 import numpy as np
@@ -171,6 +172,24 @@ def test_within_keeps_to_the_budget(name):
             warnings.simplefilter("ignore", ta.ExplanationWarning)
             found = ta.compare(NET, x, {"m": method}, target=1, budget=budget, metrics="completeness", controls=False)
         assert (found.model_evaluations <= budget).all()
+
+
+def test_what_cannot_keep_to_a_budget_is_said():
+    methods = {
+        "IG": ta.IntegratedGradients(),
+        "rescaled": ta.TemporalRescaling(ta.Saliency()),
+        "rescaled draws": ta.TemporalRescaling(ta.SmoothGrad(draws=50), g.Windows(time=6), g.Windows(time=6)),
+        "made before": ta.explain(NET, X, ta.IntegratedGradients(steps=60), target=1),
+        "of unknown cost": ta.explain(NET, X, ta.Saliency(), target=1).attribution,
+    }
+    found = compare(NET, X, methods, budget=30, metrics="gap")
+    rows = found.model_evaluations.max("sample").values
+    assert rows[0] == 30 < rows[1]
+    assert rows[2] <= 30
+    assert found.over_budget.values.tolist() == [False, True, False, True, False, False, False]
+    said = rf"Over the budget of 30 rows a sample, .*: rescaled \(up to {rows[1]:.4g}\) and made before \(up to 62\)\."
+    assert re.search(said, found.attrs["recommendation"])
+    assert "Over the budget" not in compare(NET, X, {"IG": methods["IG"]}, budget=30, metrics="gap").attrs["recommendation"]
 
 
 def test_a_budget_that_allows_nothing():

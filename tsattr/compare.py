@@ -83,8 +83,9 @@ def compare(
         The block (patient, year) of each sample: an array, or the name of a coordinate of `x` along the sample dim.
         Intervals then count blocks, as samples of one block are alike.
     budget
-        Rows of the model a sample for each method: its steps, draws or coalitions are set to what the budget allows. None
-        takes the methods as they are; the rows they took are in the result.
+        Rows of the model a sample for each method: its steps, draws or coalitions are set to what the budget allows. One
+        that takes more rows all the same, as nothing of it can be set, is marked in ``over_budget`` and named in the
+        recommendation. None takes the methods as they are; the rows they took are in the result.
     controls
         False leaves out the random maps.
     resamples
@@ -98,7 +99,7 @@ def compare(
         blocks; see `tsattr.metrics.bootstrap`); `difference` with its
         interval (measure, ranking, method, method_other), paired and turned so that positive is better, and
         `distinguishable`: whether 0 lies outside an interval that holds for all pairs together; `own_fill`; `agreement` of
-        the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `reference` of at least 20
+        the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `budget`, ``over_budget``; with a `reference` of at least 20
         samples `fill_shift` and `fill_auc`, how far off clean data half a removal is with each fill.
         ``attrs["recommendation"]``: in words what was found and what cannot be told, made without any truth.
         (``sel`` has an argument named method: choose one by ``tb.sel({"method": "IG"})``.)
@@ -166,6 +167,8 @@ def compare(
     rows = np.full((len(names), call.inputs.n), np.nan)
     rows[: len(methods)] = [r for r, _ in costs.values()]
     table["model_evaluations"] = ("method", call.inputs.sample_dim), rows
+    if budget is not None:
+        table["over_budget"] = "method", (np.nan_to_num(rows) > budget).any(1)
     table["seconds"] = "method", np.array([s for _, s in costs.values()] + [0.0] * (len(names) - len(methods)))
     table["agreement"] = ("method", "method_other"), _agreement(maps, names, call.inputs)
     table = table.assign_coords(method_other=names)
@@ -200,9 +203,16 @@ def _within(method: Any, budget: int | None, inputs: Inputs) -> Any:
     """The method with settings for a budget of rows a sample."""
     if budget is None or not hasattr(method, "within"):
         return method
-    found = bound_method(method, inputs).within(budget)
-    plain = {f.name for f in dataclasses.fields(found)} & {"steps", "draws", "coalitions"}
-    return dataclasses.replace(method, **{name: getattr(found, name) for name in plain})
+    return _set_like(method, bound_method(method, inputs).within(budget))
+
+
+def _set_like(method: Any, found: Any) -> Any:
+    """The method with the effort of another of its kind, also inside."""
+    named = {f.name for f in dataclasses.fields(found)}
+    changes = {name: getattr(found, name) for name in named & {"steps", "draws", "coalitions"}}
+    if "method" in named:
+        changes["method"] = _set_like(method.method, found.method)
+    return dataclasses.replace(method, **changes)
 
 
 def _rows(ds: Any, n: int) -> np.ndarray:

@@ -21,7 +21,7 @@ def recommendation(table: xr.Dataset, sample: str) -> str:
     main = "gap" if "gap" in measures else measures[0]
     ranking = str(table.ranking.values[0])
     v = Standing(table, main, ranking)
-    words = [v.first(), *v.against_controls()]
+    words = [v.first(), *_over_budget(table), *v.against_controls()]
     words.append(_fills(table, v))
     words += _rankings(table, v)
     words += _other_measures(table, v, measures)
@@ -118,6 +118,19 @@ class Standing:
                 f"Not to be told from a control, or worse: {listing([f'{k} ({listing(c)})' for k, c in poor.items()])}."
             )
         return out
+
+
+def _over_budget(table: xr.Dataset) -> list[str]:
+    """Who took more rows of the model than all were allowed."""
+    if "over_budget" not in table or not table.over_budget.any():
+        return []
+    rows = table.model_evaluations.max([d for d in table.model_evaluations.dims if d != "method"])
+    over = [
+        f"{name} (up to {float(r):.4g})" for name, r, o in zip(table.method.values, rows, table.over_budget.values) if o
+    ]
+    return [
+        f"Over the budget of {table.attrs['budget']} rows a sample, and so not on equal terms with the others: {listing(over)}."
+    ]
 
 
 def _fills(table: xr.Dataset, v: Standing) -> str:
