@@ -19,7 +19,7 @@ from .core.detector import FEWEST
 from .core.engine import Samples
 from .core.keys import Key
 from .core.results import check_count
-from .edge import Call
+from .edge import Call, ExplanationWarning
 from .explain import bound_method, explain
 from .labels import Inputs
 from .metrics import pairs
@@ -157,6 +157,9 @@ def compare(
         maps[name] = matching.read_maps(call.inputs, ds, len(call.wanted))
     make = _Controls(call.inputs) if controls else None
     table = trial.run(maps, controls=make, progress=progress)
+    for name, given in methods.items():
+        if doubt := matching.other_target(given, table):
+            warnings.warn(f"{name}: {doubt}", ExplanationWarning, stacklevel=2)
     table = table.rename(model_evaluations="test_evaluations")
     names = table.method.values.tolist()
     clean = None if reference is None or not trial.names else matching.read_reference(call.inputs, reference)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 
 from . import matching
-from .edge import Call
+from .edge import Call, ExplanationWarning
 from .scoring import RANKINGS, Trial
 
 
@@ -91,6 +92,11 @@ def evaluate(
     TypeError, ValueError, KeyError, IndexError
         As `explain`, and where the explanation does not fit `x`.
 
+    Warns
+    -----
+    ExplanationWarning
+        Where `ds` was made for another target.
+
     Examples
     --------
     >>> import numpy as np, torch, tsattr as ta
@@ -120,4 +126,6 @@ def evaluate(
     )
     trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
     found = trial.run({"": matching.read_maps(call.inputs, ds, len(call.wanted))}, progress=progress)
+    if doubt := matching.other_target(ds, found):
+        warnings.warn(doubt, ExplanationWarning, stacklevel=2)
     return found.isel(method=0, drop=True)

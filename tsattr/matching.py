@@ -67,6 +67,20 @@ def _as_unnamed(a: xr.DataArray, dims: tuple[str, ...]) -> xr.DataArray:
     return a.drop_vars(own, errors="ignore").rename(dict(zip(own, unnamed)))
 
 
+def other_target(ds: Any, found: xr.Dataset) -> str:
+    """What a map was made for, where it is not what the model is asked about in `found`; else nothing.
+
+    By name and by the predictions: one target has several names. A shift of the prediction belongs to no output.
+    """
+    made, asked = str(ds.attrs.get("target", "")) if isinstance(ds, xr.Dataset) else "", found.attrs["target"]
+    if made in ("", asked) or made.startswith("Divergence") or "prediction" not in ds:
+        return ""
+    own, other = (np.sort(p.values, None) for p in (ds["prediction"], found["prediction"]))  # in any order of samples
+    if own.shape == other.shape and np.allclose(own, other, rtol=1e-3, atol=1e-3 * np.nanstd(other), equal_nan=True):
+        return ""
+    return f"the map was made for the target {made!r}, and the model is asked about {asked!r}: give the same target=..."
+
+
 def read_mask(inputs: Inputs, mask: Any, what: str) -> np.ndarray:
     """A boolean array like the input (a mapping by variable, for several) as (samples or 1, *event)."""
     parts = []
