@@ -189,7 +189,10 @@ def test_what_cannot_keep_to_a_budget_is_said():
     assert found.over_budget.values.tolist() == [False, True, False, True, False, False, False]
     said = rf"Over the budget of 30 rows a sample, .*: rescaled \(up to {rows[1]:.4g}\) and made before \(up to 62\)\."
     assert re.search(said, found.attrs["recommendation"])
-    assert "Over the budget" not in compare(NET, X, {"IG": methods["IG"]}, budget=30, metrics="gap").attrs["recommendation"]
+    assert (
+        "Over the budget"
+        not in compare(NET, X, {"IG": methods["IG"]}, budget=30, metrics="gap").attrs["recommendation"]
+    )
 
 
 def test_a_budget_that_allows_nothing():

@@ -385,7 +385,9 @@ def test_a_map_made_for_another_target_is_said():
     ds = ta.explain(net, X, ta.Saliency(), target=1)
     short = {"metrics": ["gap"], "fills": {"zero": b.Constant(0.0)}}
     ta.evaluate(net, X, ds, target=1, **short)
-    ta.evaluate(net, X[::-1], ds, target=ta.targets.Output(1), seed=3, **short)  # another name, order and seed of the same
+    ta.evaluate(
+        net, X[::-1], ds, target=ta.targets.Output(1), seed=3, **short
+    )  # another name, order and seed of the same
     with pytest.warns(ta.ExplanationWarning, match="made for the target '1', and the model is asked about '2'"):
         ta.evaluate(net, X, ds, target=2, **short)
     with pytest.warns(ta.ExplanationWarning, match="made before: the map was made for the target '1'"):

@@ -267,6 +267,34 @@ def test_many_troubled_samples_are_counted(x):
         ta.explain(lambda rows: rows.nan_to_num().sum(1), many, ta.Saliency())
 
 
+@pytest.mark.parametrize(
+    ("labels", "none"),
+    [
+        (None, np.nan),
+        ([-1, 1, 2], np.nan),
+        (["N", "S", "V"], ""),
+        ([False, True], np.nan),
+        (np.array(["2000", "2001", "2002"], "M8[ns]"), np.datetime64("NaT", "ns")),
+    ],
+)
+def test_where_the_output_is_nan_no_class_is_predicted(x, labels, none, tmp_path):
+    outputs = {"class": [0, 1, 2] if labels is None else labels}
+    n = len(outputs["class"])
+
+    def model(rows):
+        return torch.where((rows[:, :1, 0] == 0) & (torch.arange(n) == 1), torch.nan, rows.flatten(1)[:, :n])
+
+    x = x.copy()
+    x[0, 0, 0] = 0
+    x[1].values.flat[:n] = np.arange(1.0, n + 1)
+    with pytest.warns(ta.ExplanationWarning, match="^non-finite output: sample p7"):
+        ds = ta.explain(model, x, ta.Saliency(), target=ta.targets.Predicted(), outputs=outputs)
+    np.testing.assert_array_equal(ds.predicted.values, np.array([none, outputs["class"][-1]], ds.predicted.dtype))
+    assert ds.predicted.dtype.kind == ("f" if none is np.nan else np.asarray(labels).dtype.kind)
+    ds.to_netcdf(tmp_path / "a.nc")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "a.nc").predicted, ds.predicted)
+
+
 def test_not_converged(x):
     def jagged(rows):
         return torch.sin(200 * rows).sum((1, 2))

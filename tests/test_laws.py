@@ -1,5 +1,6 @@
 """One table, methods x baselines x groups, and the laws that hold for every entry of it."""
 
+import dataclasses
 import functools
 import inspect
 import random
@@ -485,6 +486,58 @@ def test_ragged_series_in_a_recurrent_network_equal_short_ones(name):
             short_method = method
         alone = explain(net, short, short_method)
         np.testing.assert_allclose(found.attribution[at, :, :length], alone.attribution[0], rtol=0, atol=1e-12)
+
+
+# ---- statuses: what has no right map has no "ok"
+
+
+@pytest.mark.parametrize("name", IG)
+def test_a_model_that_blocks_gradients_is_never_ok(name):
+    blocked = lambda x: NET(x.detach()) + 0 * x.sum((1, 2))[:, None]  # noqa: E731
+    with pytest.warns(ta.ExplanationWarning, match="^not converged: sample .*The attributions of .* sum to 0 where"):
+        found = explain(blocked, X, METHODS[name])
+    assert (found.status == "not converged").all()
+
+
+@pytest.mark.parametrize("name", [name for name in GRADIENT if not name.startswith("grad-cam")])  # looks at a layer
+def test_a_gradient_that_is_not_finite_is_not_taken_for_an_output(name):
+    edge = lambda x: NET(x) + torch.where(x > 99, torch.sqrt(x - 99), 0).sum((1, 2))[:, None]  # noqa: E731 - NaN below
+    with pytest.warns(
+        ta.ExplanationWarning, match="^non-finite gradient: sample .*outputs are finite and their gradients"
+    ):
+        found = explain(Around(edge), X, METHODS[name])
+    assert (found.status == "non-finite gradient").all()
+    assert found.attribution.isnull().all()
+    np.testing.assert_array_equal(found.prediction, answer(name).prediction)
+
+
+class Unknown:
+    """Knows nothing of the samples at some positions."""
+
+    causal = True
+
+    def __init__(self, *positions):
+        self.positions = positions
+
+    def fill(self, x, absent, key):
+        lost = torch.as_tensor(np.isin(key.position, self.positions)).reshape(-1, *[1] * (x.ndim - 1))
+        return torch.where(absent, torch.where(lost, torch.nan, x / 2), x)
+
+
+REMOVING = {name: m for name, m in METHODS.items() if hasattr(m, "baseline") or hasattr(m, "noise")}
+
+
+@pytest.mark.parametrize("name", REMOVING)
+def test_what_a_baseline_does_not_know_is_never_a_zero(name):
+    field = "baseline" if hasattr(REMOVING[name], "baseline") else "noise"
+    method = dataclasses.replace(REMOVING[name], **{field: Unknown(1)})
+    with pytest.warns(ta.ExplanationWarning, match="^no baseline: sample p1 "):
+        found = explain(NET, X, method)
+    assert found.status.values.tolist() == ["ok", "no baseline", "ok", "ok"]
+    assert found.attribution[1].isnull().all()
+    assert_same(found.isel(sample=[0]), explain(NET, X.isel(sample=[0]), method))
+    with pytest.raises(ValueError, match=r"the baseline gives NaN at .* cells that are present in the input"):
+        explain(NET, X, dataclasses.replace(method, **{field: Unknown(0, 1, 2, 3)}))
 
 
 # ---- axioms

@@ -112,8 +112,17 @@ def explain(
         ``attribution`` with the dims, order and coordinates of `x` (and `target`, for several), in `x`'s dtype and the
         target's units; ``prediction``; ``reference``, ``completeness_gap``, ``completeness_error``, ``standard_error``,
         ``group_value``, ``steps`` where the method has them; ``predicted``, the class with the largest output, where the
-        target depends on it; ``model_evaluations``; ``status`` of each sample ("ok", "not
-        converged", "non-finite output", "all missing"). The attrs say how it was made.
+        outputs are of one axis (where one of them is NaN there is none: "" among labels of text, NaT among dates, else NaN);
+        ``model_evaluations``, the rows asked for each sample, to which ``attrs["trial_rows"]`` adds those of no sample;
+        ``status`` of each sample, the gravest that befell it:
+
+        - "ok": a method whose map sums to the difference has such a sum (`IntegratedGradients` says within what);
+        - "not converged": more steps or draws are needed, or the sum misses the difference, as where gradients are blocked;
+        - "non-finite gradient": where the outputs are finite; "non-finite output", here or without some of the input;
+        - "no baseline": it has no value (NaN) for a cell of the sample, though it has for other samples, else ValueError;
+        - "all missing".
+
+        From "non-finite gradient" on there is no map. The attrs say how it was made.
 
         With a `reference`, for a method that removes: ``shift`` (sample, group), how far off clean data the input without
         that group is, 1 being the 99th percentile of clean data; ``shift_diagnostic``, the same by distance (Mahalanobis in a

@@ -72,7 +72,7 @@ class _OnPrefixes:
     @property
     def probes(self) -> int:
         """The most rows of no sample by which it finds out how the model can be read, for each chunk of samples."""
-        return trial_rows(self.bound.times, self.bound.remembered > 0)
+        return 0 if self.timing is None else trial_rows(self.timing.times, self.timing.remembered > 0)
 
     def _intact_rows(self) -> int:
         """The most rows of an intact sample: as it is, step by step for its states, and each prefix for what it predicts."""
