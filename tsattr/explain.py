@@ -112,7 +112,7 @@ def explain(
         ``attribution`` with the dims, order and coordinates of `x` (and `target`, for several), in `x`'s dtype and the
         target's units; ``prediction``; ``reference``, ``completeness_gap``, ``completeness_error``, ``standard_error``,
         ``group_value``, ``steps`` where the method has them; ``predicted``, the class with the largest output, where the
-        outputs are of one axis (where one of them is NaN there is none: "" among labels of text, NaT among dates, else NaN);
+        target depends on it (none where an output is NaN: "" among labels of text, NaT among dates, else NaN);
         ``model_evaluations``, the rows asked for each sample, to which ``attrs["trial_rows"]`` adds those of no sample;
         ``status`` of each sample, the gravest that befell it:
 
