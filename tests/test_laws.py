@@ -15,6 +15,8 @@ from sklearn.covariance import LedoitWolf
 from torch import nn
 
 import tsattr as ta
+from tsattr.core.results import RESERVED
+from tsattr.scoring import COLUMNS
 
 from . import reference
 from .conftest import TIMES, Spy, linear_net, recurrent_net, relu_net, signals
@@ -670,3 +672,78 @@ def test_a_linear_model_gives_weight_times_the_distance_to_the_mean_fill(name):
                 else:
                     fill = seen(X.isel(sample=[at]), method, kind, draws)
                 np.testing.assert_allclose(ds.attribution[at], weight * (x - fill), rtol=0, atol=1e-12)
+
+
+# ---- names
+
+LAGS = ("lag", "lag_time")  # of a method that has lags
+
+
+def test_what_results_hold_has_reserved_names():
+    clean = signals(24, seed=3)
+    more = [
+        ta.explain(NET, X, METHODS["occlusion, windows, samples"], target=1, reference=clean, seed=[0, 1]),
+        ta.explain(NET, X, ta.IntegratedGradients(BASELINES["mixture"][0], draws=4, steps=3, per_draw=True)),
+        explain(NET, X, METHODS["saliency"], dry_run=True),
+        ta.explain(NET, X, METHODS["saliency"], target=[0, 1]),
+    ]
+    lags = explain(NET, X, ta.WinIT(5, BASELINES["uniform"][0], **LAST))
+    held = {str(k) for ds in [*map(answer, METHODS), *more, lags] for k in [*ds.variables, *ds.dims]}
+    assert held - set(map(str, X.coords)) == RESERVED - {"..."} | set(LAGS)
+
+
+def called(name):
+    """Inputs with a dim or a coordinate of that name."""
+    yield X.rename(time=name)
+    yield X.assign_coords({name: 1})
+    yield X.assign_coords({name: ("sample", np.arange(len(X)))})
+    yield X.assign_coords({name: ("lead", ["a", "b", "c"])})
+    yield xr.Dataset({"ecg": X, "other": X.assign_coords({name: 1})})
+    yield X.rename(sample=name)
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_no_dim_or_coordinate_is_called_like_a_result(name):
+    for x in called(name):
+        spy, dim = Spy(NET), name if name in x.dims and "sample" not in x.dims else "sample"
+        with pytest.raises(
+            ValueError, match=rf"x has a (dim|coordinate) '{name}', .* rename it: x.rename\({{'{name}': ...}}\)"
+        ):
+            ta.explain(spy, x, ta.Saliency(), target=0, sample_dim=dim)
+        assert spy.count == 0
+    with pytest.raises(ValueError, match=f"outputs names an axis '{name}'"):
+        ta.explain(NET, X, ta.Saliency(), target=0, outputs=(name,))
+
+
+@pytest.mark.parametrize("name", LAGS)
+def test_a_dim_of_a_method_is_refused_by_that_method_alone(name):
+    x = X.assign_coords({name: ("time", np.arange(TIMES))})
+    assert ta.explain(NET, x, ta.Saliency(), target=1)[name].dims == ("time",)
+    with pytest.raises(ValueError, match=f"x has a coordinate '{name}', which is the name of something in the result"):
+        explain(NET, x, ta.WinIT(5, BASELINES["uniform"][0], **LAST))
+
+
+def test_what_tables_of_scores_hold_has_names_of_its_own():
+    truth = X > 0
+    methods = {"a": METHODS["occlusion, windows, constant"], "b": METHODS["saliency"]}
+    table = ta.compare(
+        NET, X, methods, target=1, truth=truth, reference=signals(24, seed=3), resamples=5, steps=3, subsets=4
+    )
+    held = {str(k) for k in [*table.variables, *table.dims]} - set(map(str, X.coords))
+    assert held - RESERVED == COLUMNS - RESERVED
+    for name in COLUMNS:
+        for x in (X.assign_coords({name: ("sample", np.arange(len(X)))}), X.rename(sample=name)):
+            dim = "sample" if "sample" in x.dims else name
+            with pytest.raises(ValueError, match=rf"x has a (dim|coordinate) '{name}'"):
+                ta.compare(NET, x, methods, target=1, sample_dim=dim)
+
+
+def test_variables_beside_another_have_names_of_their_own_in_the_result():
+    other = X.rename(time="t")
+    x = xr.Dataset({"ecg": X, "other": other})
+    for name in ("attribution_ecg", "standard_error_other", "attribution_draw_ecg"):
+        with pytest.raises(ValueError, match=f"x has a coordinate '{name}'"):
+            ta.explain(NET, x.assign_coords({name: 1}), ta.Saliency())
+    for name in ("draw", "draw_ecg", "drawing"):
+        with pytest.raises(ValueError, match=f"a variable called '{name}' would be taken for draws"):
+            ta.explain(NET, x.rename(other=name), ta.Saliency())

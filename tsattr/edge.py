@@ -19,7 +19,7 @@ from .core import targets as core_targets
 from .core.axes import Axes
 from .core.engine import Engine, Samples
 from .core.keys import sample_ids
-from .core.results import Field
+from .core.results import RESERVED, Field
 from .core.states import State
 from .core.targets import Value
 from .core.untouched import untouched
@@ -310,6 +310,12 @@ def _of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
 def _described(outputs: Any, sample_dim: str) -> tuple[Any, str]:
     """Names and labels of the output axes, and the outputs' units, from a labelled example of them, such as the truth."""
     if not isinstance(outputs, xr.DataArray):
+        names = [outputs] if isinstance(outputs, str) else [] if outputs is None else [str(name) for name in outputs]
+        if wrong := [name for name in names if name == sample_dim or name in RESERVED]:
+            what = "the sample dim of x" if wrong[0] == sample_dim else "the name of something in the result"
+            raise ValueError(
+                f"outputs names an axis {wrong[0]!r}, which is {what}; outputs names the axes after the sample axis, each otherwise"
+            )
         return outputs, ""
     axes = {str(d): outputs[d] if d in outputs.coords else None for d in outputs.dims if d != sample_dim}
     return axes, str(outputs.attrs.get("units", ""))

@@ -188,6 +188,8 @@ def explain(
     if hasattr(method, "prepared"):
         method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
     bound = bound_method(method, inputs)
+    lags = bound.coordinates() if hasattr(bound, "coordinates") else {}
+    inputs.check_names(lags)
     least, most = bound.rows()
     if dry_run:
         return _cost(inputs, least, most, call.rows, call.place)
@@ -207,8 +209,8 @@ def explain(
         ds = _with_shifts(ds, shifts)
     if (agreement := ensemble.agreement_of_draws(ds)) is not None:
         ds["agreement"] = agreement
-    if hasattr(bound, "coordinates"):
-        ds = ds.assign_coords(bound.coordinates())
+    if lags:
+        ds = ds.assign_coords(lags)
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
     if named := [t for t in call.wanted if isinstance(t, Named)]:
         ds.attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
 from .core.cf import role, units_of
-from .core.results import EVENT
+from .core.results import EVENT, MAPS, RESERVED
 from .tables import Codes, as_pandas
 
 _INPUT_ONLY = (
@@ -219,6 +219,20 @@ class Inputs:
         """Where each variable lies in the flat event, and its axes."""
         return [(v.at, v.axes) for v in self.variables]
 
+    def check_names(self, more: Collection[str] = ()) -> None:
+        """ValueError where a dim or coordinate is called like a variable of the result, or like one of `more`."""
+        own = {f"{name}{v.suffix}" for v in self.variables for name in MAPS} | RESERVED | set(more)
+        for v in self.variables:
+            if v.suffix.startswith("_draw"):
+                raise ValueError(
+                    f"a variable called {v.name!r} would be taken for draws; rename it: x.rename({{{v.name!r}: ...}})"
+                )
+            _refuse_names(v.array, [*v.array.dims, *v.array.coords], own, "the result")
+
+    def check_samples(self, own: Collection[str]) -> None:
+        """The same of what a table of scores keeps: the samples and their coordinates."""
+        _refuse_names(self.variables[0].array, [self.sample_dim, *self.sample_coords()], own, "the table of scores")
+
     def sample_coords(self) -> dict[str, Any]:
         """The coordinates along the sample dim alone."""
         array = self.variables[0].array
@@ -228,6 +242,16 @@ class Inputs:
         """Samples as a user knows them."""
         coord = self.sample_coord
         return [str(i if coord is None else coord[i]) for i in positions]
+
+
+def _refuse_names(array: xr.DataArray, names: Sequence[Any], own: Collection[str], of: str) -> None:
+    for name in map(str, names):
+        if name in own:
+            what, drop = ("dim", "") if name in array.dims else ("coordinate", f", or drop it: x.drop_vars({name!r})")
+            raise ValueError(
+                f"x has a {what} {name!r}, which is the name of something in {of}; rename it: "
+                f"x.rename({{{name!r}: ...}}){drop}"
+            )
 
 
 def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any) -> Inputs:
@@ -240,6 +264,12 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
     ValueError, KeyError
         No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
     """
+    found = _read(x, dims, sample_dim, valid)
+    found.check_names()
+    return found
+
+
+def _read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any) -> Inputs:
     device = x.device if isinstance(x, Tensor) else None
     table, x, valid = x, as_pandas(x), as_pandas(valid)
     codes = Codes.of(table) if isinstance(x, pd.DataFrame) else None
@@ -277,11 +307,15 @@ def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.Dat
         names = ("sample", *(f"dim_{i}" for i in range(1, x.ndim))) if dims is None else tuple(dims)
         if len(names) != x.ndim:
             raise ValueError(f"dims names {len(names)} dims {list(names)}, but x has shape {x.shape}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"dims names {list(names)}: every dim needs a name of its own")
         x = xr.DataArray(x, dims=names)
     elif not isinstance(x, xr.DataArray | xr.Dataset):
         raise TypeError(
             f"x is an xarray.DataArray or Dataset, a pandas DataFrame, a numpy array or a torch tensor, got {type(x).__name__}"
         )
+    if odd := [d for d in x.dims if not isinstance(d, str)]:
+        raise TypeError(f"a dim is named by text, got {odd[0]!r}; rename it: x.rename({{{odd[0]!r}: 'time'}})")
     if dims is not None and isinstance(x, xr.DataArray) and tuple(x.dims) != tuple(dims):
         raise ValueError(f"x already has dims {list(x.dims)}; dims={tuple(dims)} is for bare arrays")
     return x

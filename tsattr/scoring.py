@@ -37,6 +37,44 @@ MEASURES = {
     "completeness": ("lower", "gap between the map's sum and the loss of everything", "all"),
 }
 RANKINGS = ("signed", "absolute")
+_OF_TRUTH = [
+    "average_precision",
+    "auroc",
+    "aup",
+    "aur",
+    "mean_rank",
+    "pointing_game",
+    "relevance_mass",
+    "relevance_rank",
+]
+COLUMNS = frozenset((*MEASURES, *_OF_TRUTH, *(f"{name}_chance" for name in _OF_TRUTH))) | frozenset(
+    [
+        "agreement",
+        "better",
+        "control",
+        "deletion_curve",
+        "difference",
+        "difference_high",
+        "difference_low",
+        "distinguishable",
+        "fill",
+        "fill_auc",
+        "fill_shift",
+        "insertion_curve",
+        "measure",
+        "method",
+        "method_other",
+        "own_fill",
+        "ranking",
+        "score",
+        "score_high",
+        "score_low",
+        "seconds",
+        "share",
+        "test_evaluations",
+    ]
+)
+"""What tables of scores call their dims and variables, so that no sample dim or coordinate along it may be called so."""
 
 
 @dataclass
@@ -74,6 +112,7 @@ class Trial:
     ) -> Trial:
         """Check and bind the settings of `evaluate`."""
         inputs = call.inputs
+        inputs.check_samples(COLUMNS)
         names = tuple(MEASURES if names is None else [names] if isinstance(names, str) else names)
         for what, wanted, known in (("metrics", names, tuple(MEASURES)), ("rankings", rankings, RANKINGS)):
             if unknown := [k for k in wanted if k not in known]:

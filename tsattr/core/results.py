@@ -14,6 +14,39 @@ from .engine import Samples
 EVENT = "..."
 """Stands for the input's own dims in :attr:`Field.dims`."""
 
+MAPS = ("attribution", "attribution_draw", "standard_error")
+"""Results with the input's own dims: of several variables, one each, ``attribution_<name>``."""
+RESERVED = frozenset(
+    {
+        *MAPS,
+        "agreement",
+        "completeness_error",
+        "completeness_gap",
+        "detector_auc",
+        "diagnostic",
+        "draw",
+        "group",
+        "group_standard_error",
+        "group_value",
+        "model_evaluations",
+        "model_evaluations_least",
+        "model_steps",
+        "predicted",
+        "prediction",
+        "prediction_sd",
+        "reference",
+        "shift",
+        "shift_beyond",
+        "shift_diagnostic",
+        "shift_intact",
+        "status",
+        "steps",
+        "target",
+        EVENT,
+    }
+)
+"""What the variables and dims of a result are called, so that no dim or coordinate of an input may be."""
+
 
 @dataclass(frozen=True)
 class Field:
