@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from . import shade
 
 
+@shade.literal
 def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | None = None) -> Figure:
     """Draw, for each sample, the sum of attribution against prediction - reference: equal where nothing is lost.
 
@@ -67,6 +68,7 @@ def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | Non
     return cast(Figure, ax.figure)
 
 
+@shade.literal
 def convergence(ds: xr.Dataset, *, figure: Figure | None = None) -> Figure:
     """Draw the steps each sample took and the completeness error it ended with.
 

@@ -48,6 +48,7 @@ def agreement(attribution: xr.DataArray, dim: str | None = None, *, signed: bool
     return xr.DataArray(matrix, dims=tuple(labels), coords=labels, attrs={"signed": int(signed)}, name="agreement")
 
 
+@shade.literal
 def baselines(
     attribution: xr.DataArray,
     signal: xr.DataArray,
@@ -127,6 +128,7 @@ def baselines(
     return figure
 
 
+@shade.literal
 def scores(
     table: xr.Dataset, *, names: list[str] | None = None, chance: dict[str, float] | None = None, most: int = 4
 ) -> Figure:

@@ -42,6 +42,7 @@ class Step(NamedTuple):
     kind: str
 
 
+@shade.literal
 def waterfall(
     local: xr.Dataset,
     sample: Hashable = 0,
@@ -110,7 +111,7 @@ def waterfall(
     if title is None and "target" in here.coords:
         title = f"target: {here['target'].item()}"
     if title:
-        ax.set_title(title.replace("$", r"\$"), loc="left", fontsize=11, weight="bold")
+        ax.set_title(title, loc="left", fontsize=11, weight="bold")
     return cast(Figure, ax.figure)
 
 
@@ -168,6 +169,7 @@ def written(value: Any) -> str:
     return f"{value:.4g}".replace("-", "−", 1) if isinstance(value, float | np.floating) else str(value)
 
 
+@shade.literal
 def dependence(
     ds: xr.Dataset,
     x: Any,

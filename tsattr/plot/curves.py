@@ -26,6 +26,7 @@ AXIS = {
 }
 
 
+@shade.literal
 def curves(
     table: xr.Dataset, curve: str = "deletion_curve", ranking: str = "signed", *, figure: Figure | None = None
 ) -> Figure:

@@ -18,6 +18,7 @@ from .maps import map_dims
 _COLOURS = (shade.POSITIVE, shade.NEGATIVE, "#1b7837", "#762a83", "#8c510a", "#01665e")
 
 
+@shade.literal
 def world(
     values: xr.DataArray,
     low: xr.DataArray | None = None,
@@ -115,6 +116,7 @@ def world(
     return figure
 
 
+@shade.literal
 def lag_distance(
     ds: xr.Dataset,
     *,
@@ -181,6 +183,7 @@ def lag_distance(
     return figure
 
 
+@shade.literal
 def profile(
     ds: xr.Dataset,
     variable: str = "mass_share",
@@ -251,6 +254,7 @@ def profile(
     return ax.figure  # type: ignore[return-value]
 
 
+@shade.literal
 def skill(ds: xr.Dataset, score: str = "rmse", *, title: str | None = None, figure: Figure | None = None) -> Figure:
     """Draw the skill of each case of an ablation with its interval; random regions in the region's place as grey dots.
 

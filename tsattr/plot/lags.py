@@ -15,6 +15,7 @@ _SIGNAL, _MAP = 0.8, 1.2
 _STRONG = 0.5  # of the largest value, below which the colours do not saturate
 
 
+@shade.literal
 def lags(
     attribution: xr.DataArray,
     signal: xr.DataArray | None = None,

@@ -14,6 +14,7 @@ from ..core.cf import role
 from . import shade
 
 
+@shade.literal
 def trace(
     signal: xr.DataArray,
     attribution: xr.DataArray | None = None,
@@ -102,6 +103,7 @@ def trace(
     return cast(Figure, axes[0].figure)
 
 
+@shade.literal
 def field(
     attribution: xr.DataArray,
     signal: xr.DataArray | None = None,
@@ -177,6 +179,7 @@ def field(
     return figure
 
 
+@shade.literal
 def bars(
     values: xr.DataArray | xr.Dataset,
     error: xr.DataArray | None = None,

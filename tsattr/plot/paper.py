@@ -32,6 +32,7 @@ class Segment(NamedTuple):
     left: float
 
 
+@shade.literal
 def ecg(
     signal: xr.DataArray,
     attribution: xr.DataArray | None = None,

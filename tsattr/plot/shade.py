@@ -6,16 +6,22 @@ in every picture: orange speaks for the target, blue against it, and no colour i
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ParamSpec
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from ..core.cf import role
+
+P = ParamSpec("P")
 
 POSITIVE, NEGATIVE, NEUTRAL, INK = "#e66101", "#1f4e9c", "#8a8a8a", "#1a1a1a"
 _STOPS = [(0.0, NEGATIVE, 0.9), (0.5, NEGATIVE, 0.0), (0.5, POSITIVE, 0.0), (1.0, POSITIVE, 0.9)]
@@ -220,6 +226,30 @@ def axis_label(array: xr.DataArray, dim: Hashable) -> str:
 def figure(width: float, height: float) -> Figure:
     """Return a figure of its own, in inches, that lays itself out."""
     return Picture(figsize=(width, height), layout="constrained")
+
+
+def literal(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a drawing function show its text as it is written: a dollar in a name begins no formula."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        given: Any = kwargs.get("figure") or getattr(kwargs.get("ax"), "figure", None)
+        theirs = [] if given is None else given.findobj(Text)  # what a user has on a figure of their own is left alone
+        figure = draw(*args, **kwargs)
+        left = {id(text) for text in [*theirs, *_numbers_of(figure)]}
+        for text in figure.findobj(Text):
+            if id(text) not in left:
+                text.set_parse_math(False)
+        return figure
+
+    return drawn
+
+
+def _numbers_of(figure: Figure) -> list[Text]:
+    """The labels of axes of numbers, which matplotlib writes itself (powers of ten as formulas)."""
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    numeric = [axis for axis in axes if not isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter)]
+    return [label for axis in numeric for label in axis.get_majorticklabels()]
 
 
 def plain(ax: Axes) -> None:

@@ -21,6 +21,7 @@ from . import shade
 _BETTER = LinearSegmentedColormap.from_list("tsattr_better", ["#f7f7f7", "#9db8dc", shade.NEGATIVE])
 
 
+@shade.literal
 def ranking(
     table: xr.Dataset,
     measure: str = "gap",
@@ -120,6 +121,7 @@ def _key(ax: Axes, control: np.ndarray, tied: np.ndarray) -> None:
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.02), ncols=3, fontsize=8, frameon=False)
 
 
+@shade.literal
 def matrix(
     table: xr.Dataset,
     measure: str = "gap",
@@ -258,4 +260,4 @@ def _what(table: xr.Dataset, measure: str, ranking: str) -> str:
 
 def label(value: object, width: int = 30) -> str:
     """Return a name as lines of a label, none of it read as a formula."""
-    return "\n".join(textwrap.wrap(str(value).replace("$", r"\$"), width)) or str(value)
+    return "\n".join(textwrap.wrap(str(value), width)) or str(value)

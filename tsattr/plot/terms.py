@@ -39,6 +39,7 @@ _MAIN, _PAIR = "#4d4d4d", "#b8b8b8"
 _DATA, _BARE = "#9a9a9a", ListedColormap([(0, 0, 0, 0)])
 
 
+@shade.literal
 def shape(
     terms: xr.Dataset,
     feature: Hashable | Sequence[Hashable] | None = None,
@@ -218,6 +219,7 @@ def _foot(figure: Figure, terms: xr.Dataset) -> None:
         )
 
 
+@shade.literal
 def interaction(
     terms: xr.Dataset,
     pair: Hashable,
@@ -300,7 +302,7 @@ def interaction(
     surface.attrs["units"] = score_units(terms)
     shade.colour_bar(figure, mesh, surface, scale, meaning, ax=figure.axes, pad=0.02, fraction=0.05, aspect=45)
     heading = str(here["pair"].item()) if title is None else title
-    figure.suptitle(heading.replace("$", r"\$"), fontsize=11, weight="bold", x=0.01, ha="left")
+    figure.suptitle(heading, fontsize=11, weight="bold", x=0.01, ha="left")
     return figure
 
 
@@ -320,6 +322,7 @@ def _margin(ax: Axes, terms: xr.Dataset, i: int, upright: bool) -> None:
     (ax.bar if upright else ax.barh)(centres, share, widths, color=_DATA, lw=0)
 
 
+@shade.literal
 def importance(
     terms: xr.Dataset,
     *,
