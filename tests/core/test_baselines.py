@@ -318,7 +318,7 @@ def test_gaussian_needs_a_width(sigma):
 # ---- blur
 
 
-@pytest.mark.parametrize("sigma", [0.4, 1.0, 2.3, 30.0])
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 2.3, 30.0, 75.0, 300.0])
 def test_blur_is_scipys_gaussian_filter_with_reflecting_edges(sigma):
     expected = ndimage.gaussian_filter1d(X, sigma, axis=2, mode="reflect")
     np.testing.assert_allclose(fill(b.Blur(time=sigma), X, ecg()), expected, atol=1e-12)
@@ -333,6 +333,32 @@ def test_blur_along_several_dims_wraps_round_the_globe():
     np.testing.assert_allclose(fill(b.Blur(lat="10deg", lon="200deg"), field, globe), expected, atol=1e-12)
     turned = fill(b.Blur(lon="30deg"), np.roll(field, 20, 2), globe)
     np.testing.assert_allclose(turned, np.roll(fill(b.Blur(lon="30deg"), field, globe), 20, 2), atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [5e3, 1e12])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_blur_longer_than_the_series_is_the_mean_of_the_whole(sigma, dtype):
+    n = X.shape[2]
+    expected = np.broadcast_to(X.mean(2, keepdims=True), X.shape)
+    x = X.astype(dtype)
+    np.testing.assert_allclose(
+        fill(b.Blur(time=sigma), x, ecg()), expected, atol=1e-6 if dtype == np.float32 else 1e-12
+    )
+    known = RNG.random(X.shape) > 0.2
+    found = fill(b.Blur(time=sigma), np.where(known, x, np.nan), ecg())
+    mean = np.where(known, X, 0).sum(2, keepdims=True) / known.sum(2, keepdims=True)
+    np.testing.assert_allclose(found, np.broadcast_to(mean, X.shape), atol=1e-6 if dtype == np.float32 else 1e-12)
+    globe = Axes(("lon",), (n,), {"lon": np.arange(n) * 360.0 / n}, periodic=frozenset({"lon"}))
+    found = fill(b.Blur(lon=sigma), X[:, 0], globe)
+    np.testing.assert_allclose(found, np.broadcast_to(expected[:, 0], found.shape), atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [10.0, 40.0, 160.0])
+def test_kernels_of_every_length_are_scipys_round_a_circle(sigma):
+    field = RNG.normal(size=(2, 36))
+    globe = Axes(("lon",), (36,), {"lon": np.arange(36) * 10.0}, periodic=frozenset({"lon"}))
+    expected = ndimage.gaussian_filter1d(field, sigma, axis=1, mode="wrap")
+    np.testing.assert_allclose(fill(b.Blur(lon=sigma), field, globe), expected, atol=1e-12 if sigma < 144 else 1e-4)
 
 
 @pytest.mark.parametrize(

@@ -101,11 +101,16 @@ def nan_mean(x: Tensor, axes: list[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """Gaussian convolution along one axis, as scipy.ndimage.gaussian_filter1d does it."""
+    """Gaussian convolution along one axis, as scipy.ndimage.gaussian_filter1d does it.
+
+    One longer than the line comes round to the same cells again, mirrored or not: its taps are folded onto one period, so that
+    no kernel is longer, and the widest are the mean of the whole.
+    """
 
     axis: int
     taps: np.ndarray
     source: np.ndarray
+    folded: bool = False
 
     @classmethod
     def of(cls, axes: Axes, dim: str, size: float | str) -> Kernel:
@@ -115,15 +120,26 @@ class Kernel:
             raise ValueError(f"Blur needs a standard deviation > 0 along dim {dim!r}, got {size!r}")
         if math.isinf(sigma):
             raise ValueError(f"Blur along dim {dim!r}, which has one cell: {size!r} has no meaning there; leave it out")
+        n, axis = axes.shape[axes.axis(dim)], 1 + axes.axis(dim)
+        line = np.arange(n) if dim in axes.periodic else np.concatenate([np.arange(n), np.arange(n)[::-1]])
+        if sigma > 4 * len(line):  # even over a period, to the accuracy of a kernel cut at four standard deviations
+            return cls(axis, np.full(len(line), 1 / len(line)), line, True)
         radius = int(4 * sigma + 0.5)
-        taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-        n = axes.shape[axes.axis(dim)]
-        source = np.pad(np.arange(n), radius, mode="wrap" if dim in axes.periodic else "symmetric")
-        return cls(1 + axes.axis(dim), taps / taps.sum(), source)
+        at = np.arange(-radius, radius + 1)
+        taps = np.exp(-0.5 * (at / sigma) ** 2)
+        taps /= taps.sum()
+        if len(taps) > len(line):
+            return cls(axis, np.bincount(at % len(line), taps, len(line)), line, True)
+        return cls(axis, taps, np.pad(np.arange(n), radius, mode="wrap" if dim in axes.periodic else "symmetric"))
 
     def __call__(self, x: Tensor) -> Tensor:
         """`x` (rows, *event) smoothed along the axis."""
         padded = x.index_select(self.axis, torch.as_tensor(self.source, device=x.device)).movedim(self.axis, -1)
+        if self.folded:
+            period = len(self.taps)
+            taps = torch.fft.rfft(torch.as_tensor(self.taps, device=x.device))
+            out = torch.fft.irfft(torch.fft.rfft(padded.to(torch.float64)) * taps, period)
+            return out[..., : x.shape[self.axis]].to(x.dtype).movedim(-1, self.axis)
         taps = tensor_like(self.taps, x)[None, None]
         out = torch.nn.functional.conv1d(padded.reshape(-1, 1, padded.shape[-1]), taps)
         return out.reshape(*padded.shape[:-1], -1).movedim(-1, self.axis)
