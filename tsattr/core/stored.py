@@ -56,7 +56,7 @@ def _write(path: Path, kind: str, fitted: Fitted, settings: Mapping[str, Any]) -
             if values.dtype == object:  # what only pickle could keep as an array
                 labels[dim] = _plain(values, dim)
             else:
-                parts[f"coordinate {dim} of {name}"] = values
+                parts[f"coordinate {dim} of {name}"] = values.astype(values.dtype.str)  # without metadata of the dtype
         described[name] = {"dims": array.dims, "coords": list(array.coords), "labels": labels}
     header = {"kind": kind, "settings": dict(settings), "source": fitted.source, "arrays": described}
     with _replacing(path) as file:
