@@ -1,5 +1,9 @@
 """The command line as a stranger meets it: what it writes, what it says, and exit codes."""
 
+import operator
+import os
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -524,6 +528,126 @@ def test_wrong_use_is_one_paragraph_and_exit_code_2(here, capsys, argv, said):
     assert "Traceback" not in err
     assert err.strip().count("\n\n") == 0
     assert not list(here.glob(".tsattr*"))
+
+
+USERS = """
+import sys
+import torch
+from torch import nn
+
+class Odd(Exception):
+    pass
+
+def raises(what):
+    def model(x):
+        raise what
+    return lambda: model
+
+odd, exits, asserts = raises(Odd("of its own")), raises(SystemExit(0)), raises(AssertionError("three leads"))
+
+def deep():
+    layer = nn.Linear(7, 1)
+    def model(x):
+        return layer(x)
+    return model
+
+def makes_none():
+    raise Odd("no weights")
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2))
+    def forward(self, x):
+        return (x * self.w[:, None]).sum((1, 2))
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (("--model", "users:odd"), "the model raised Odd: of its own (", "users.py, line 11, in model)"),
+        (("--model", "users:exits"), "the model raised SystemExit: 0 (", "line 11, in model)"),
+        (("--model", "users:asserts"), "the model raised AssertionError: three leads ("),
+        (("--model", "users:deep"), "the model raised RuntimeError: mat1 and mat2", "users.py, line 19, in model)"),
+        (("--model", "users:makes_none"), "users:makes_none() gave no model: Odd: no weights (", "in makes_none)"),
+        (("--model", "users:absent"), "no function 'absent' that makes the model; it has ['Odd',"),
+        (("--model", "syntax:make"), "'syntax' cannot be imported: ", "syntax.py, line 2)"),
+        (("--model", "imports:make"), "No module named 'absent_package' (", "imports.py, line 1", "install what it imports"),
+        (("--model", "divides:make"), "'divides' cannot be imported: ZeroDivisionError", "divides.py, line 3, in <module>)"),
+        (("--model", "leaves:make"), "'leaves' cannot be imported: SystemExit"),
+        (("--model", ":make"), "--model is MODULE:FACTORY"),
+        (("--model", "empty.pkl", "--trust-model"), "empty.pkl holds no model that can be loaded (EOFError"),
+        (("--model", "junk.pkl", "--trust-model"), "junk.pkl holds no model that can be loaded"),
+        (("--model", "empty.pt", "--trust-model"), "empty.pt is no TorchScript file"),
+        (("--model", "folder.pt", "--trust-model"), "no model file folder.pt"),
+        (("--model", "junk.pkl", "--trust-model", "--weights", "w.pt"), "junk.pkl has its own"),
+        (("--model", "own_model:total", "--weights", "w.pt"), "own_model:total makes a function, which has none"),
+        (("--model", "users:Net", "--weights", "w.pt"), "w.pt does not hold the weights of what users:Net makes", "size mismatch"),
+        (("--model", "users:Net", "--weights", "tensor.pt"), "does not hold the weights", "dict-like"),
+        (("--model", "users:Net", "--weights", "empty.pt"), "empty.pt is not a plain state_dict"),
+        (("--model", "users:Net", "--weights", "folder.pt"), "no weights file folder.pt"),
+        (("--plot", "a.xyz"), "--plot writes files that end in", ".png", "got a.xyz"),
+        (("--report", "a.nc"), "--report writes files that end in .html"),
+        (("--out", "a.xyz"), "--out writes files that end in .nc", "got a.xyz"),
+        (("--out", "a"), "--out writes files that end in .nc"),
+        (("--plot", "absent/a.png"), "no folder absent"),
+        (("--report", "a.svg", "--plot", "a.svg"), "--report writes"),
+        (("--out", "pipe.nc"), "a device or a pipe"),
+    ],
+)  # fmt: skip
+def test_faults_of_the_users_files_are_told_as_theirs(here, capsys, case):
+    files = {
+        "users.py": USERS,
+        "syntax.py": "x = 1\ndef make(:\n",
+        "imports.py": "import absent_package\n",
+        "divides.py": "\n\n1 / 0\n",
+        "leaves.py": "import sys\nsys.exit(0)\n",
+        "empty.pkl": "",
+        "junk.pkl": "junk",
+        "empty.pt": "",
+    }
+    for name, text in files.items():
+        (here / name).write_text(text)
+    (here / "folder.pt").mkdir()
+    os.mkfifo(here / "pipe.nc")
+    torch.save({"w": torch.ones(3)}, "w.pt")
+    torch.save(torch.ones(3), "tensor.pt")
+    before = set(here.iterdir())
+    argv, *said = case
+    try:
+        assert run(*argv) == 2
+    finally:
+        for name in files:
+            sys.modules.pop(name.removesuffix(".py"), None)
+    err = " ".join(capsys.readouterr().err.split())
+    assert [part for part in said if part not in err] == []
+    assert "Traceback" not in err
+    assert set(here.iterdir()) - before <= {here / "__pycache__"}
+
+
+@pytest.mark.parametrize(
+    "argv", [("--plot", "a.xyz"), ("--out", "a.csv"), ("--report", "r.pdf"), ("--plot", "attribution.nc")]
+)
+def test_names_of_results_are_looked_at_before_the_model(here, capsys, argv):
+    (here / "never.py").write_text("raise AssertionError('imported')\n")
+    assert main(["explain", "--input", "x.nc", "--model", "never:make", *argv]) == 2
+    assert "imported" not in capsys.readouterr().err
+    assert main(["compare", "--input", "x.nc", "--model", "never:make", "--method", "Saliency", "--out", "a.xyz"]) == 2
+    assert "imported" not in capsys.readouterr().err
+
+
+def test_results_are_named_differently(here, capsys):
+    assert run("--report", "a.html", "--plot", "a.png", "--out", "a.nc") == 0
+    (here / "b.svg").symlink_to("a.nc")
+    assert run("--out", "a.nc", "--plot", "b.svg") == 2
+    assert "must name different files" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_is_not_the_users(here, monkeypatch):
+    monkeypatch.setattr("tsattr.cli.explain._inputs", operator.attrgetter("absent"))
+    with pytest.raises(AttributeError):
+        run()
 
 
 def test_demo_into_a_folder_that_cannot_be(here, capsys):

@@ -1,7 +1,10 @@
 """Fitted networks in files."""
 
+import io
 import json
 import os
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -85,3 +88,63 @@ def test_a_file_of_another_kind(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(2))
     with pytest.raises(ValueError, match="holds 'no baseline', not a Generator"):
         b.Generator.load(tmp_path / "other.npz")
+
+
+def repacked(path, new, method, **changed):
+    """A saved baseline whose parts are packed in another way, some of them others."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w", method) as archive:
+        for name in old.namelist():
+            archive.writestr(name, changed.get(name.removesuffix(".npy"), old.read(name)))
+    return new
+
+
+def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):
+    fitted(None).save(tmp_path / "law.npz")
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(10_000_000))
+    bomb = repacked(
+        tmp_path / "law.npz", tmp_path / "bomb.npz", zipfile.ZIP_DEFLATED, **{"array weights": buffer.getvalue()}
+    )
+    lie = repacked(
+        tmp_path / "law.npz", tmp_path / "lie.npz", zipfile.ZIP_STORED, **{"array weights": buffer.getvalue()[:500]}
+    )
+    assert bomb.stat().st_size < 1e6
+    for path, message in (
+        (bomb, "would take 8.* bytes of memory.* not compressed"),
+        (lie, "cannot be read as a saved Generator"),
+    ):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=message):
+            b.Generator.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+        tracemalloc.stop()
+
+
+def test_sizes_that_lie_are_refused(tmp_path):
+    """The directory says that parts are stored and large, and the file is small."""
+    fitted(None).save(tmp_path / "law.npz")
+    data = bytearray((tmp_path / "law.npz").read_bytes())
+    at = data.index(b"PK\x01\x02")  # of the first part, in the directory
+    data[at + 20 : at + 28] = (4_000_000_000).to_bytes(4, "little") * 2
+    (tmp_path / "lie.npz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"would take 4\d+ bytes"):
+        b.Generator.load(tmp_path / "lie.npz")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "law.npz"
+    fitted(LABELS["text"]).save(path)
+    whole = path.read_bytes()
+    r = np.random.default_rng(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        data[r.integers(len(data))] ^= 1 << r.integers(8)
+        path.write_bytes(data[: r.integers(len(data)) if r.random() < 0.3 else None])
+        try:
+            law = b.Generator.load(path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            assert law == fitted(LABELS["text"])
+    with pytest.raises(FileNotFoundError, match=r"no file .*gone\.npz to load a Generator from"):
+        b.Generator.load(tmp_path / "gone.npz")

@@ -1,21 +1,27 @@
 """Inputs of any kind; results written whole or not at all."""
 
+import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
 import warnings
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 
 from tsattr.io import (
     CannotWrite,
     MissingFile,
     check_writable,
     read_input,
+    read_result,
     read_wfdb,
+    write_figure,
     write_netcdf,
     write_result,
     write_text,
@@ -287,3 +293,147 @@ def test_written_files_have_ordinary_permissions(tmp_path):
     write_text("x", tmp_path / "ours")
     (tmp_path / "theirs").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+# ------------------------------------------------------------------------------------- full disks, damaged files
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from matplotlib.figure import Figure
+from tsattr import io
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+r = np.random.default_rng(0)
+data = xr.Dataset({"a": (("x", "y"), r.normal(size=(500, 400))), "name": ("x", ["abcdef"] * 500)}, {"x": np.arange(500)})
+writers = {
+    "a.nc": io.write_netcdf,
+    "a.txt": lambda data, path: io.write_text("x" * 2_000_000, path),
+    "a.png": lambda data, path: io.write_figure(Figure((30, 30)), path, dpi=300),
+    "a.zarr": io.write_zarr,
+}
+folder = Path(sys.argv[1])
+for name in list(writers)[: int(sys.argv[2])]:
+    for limit in (0, 100, 3000, 20_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            writers[name](data, folder / name)
+        except io.CannotWrite as error:
+            assert str(error) == f"cannot write into {folder}: File too large", error
+        else:
+            raise AssertionError((name, limit))
+        assert not list(folder.glob(".*"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+io.write_netcdf(data, folder / "later.nc")
+print("alive")
+"""
+
+
+def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path):
+    zarr = importlib.util.find_spec("zarr") is not None
+    old = {"a.nc", "a.txt", "a.png"}
+    for name in old:
+        (tmp_path / name).write_bytes(b"old")
+    argv = [sys.executable, "-W", "ignore", "-c", FULL, str(tmp_path), str(3 + zarr)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")
+    assert {x.name for x in tmp_path.iterdir()} == {*old, "later.nc"}
+    assert {(tmp_path / name).read_bytes() for name in old} == {b"old"}
+
+
+def wide():
+    r = np.random.default_rng(0)
+    coords = {"lead": ["I", "II"], "time": np.arange(2000) / 250, "date": ("time", pd.date_range("2000", periods=2000))}
+    return xr.Dataset(
+        {"a": (("lead", "time"), r.normal(size=(2, 2000))), "flag": ("time", r.random(2000) > 0.5), "one": 1.0}, coords
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "flag", "time", "date"])
+@pytest.mark.parametrize("read", [read_result, lambda path: read_input(path, variable="a"), xr.open_dataset])
+def test_a_byte_that_changed_in_netcdf_is_noticed_by_any_reader(tmp_path, name, read):
+    path = tmp_path / "a.nc"
+    write_netcdf(wide(), path)
+    with h5py.File(path) as file:
+        at = file[name].id.get_chunk_info(0).byte_offset
+    data = bytearray(path.read_bytes())
+    data[at + 100] ^= 1
+    path.write_bytes(data)
+    if name == "flag" and read not in (read_result, xr.open_dataset):
+        read = read_result  # reads what is asked for alone
+    with pytest.raises((ValueError, OSError), match="read data"):
+        read(path).load()
+
+
+def test_what_is_written_with_checksums_is_the_same(tmp_path):
+    write_netcdf(wide(), tmp_path / "a.nc")
+    xr.testing.assert_identical(read_result(tmp_path / "a.nc"), wide())
+    with pytest.raises(MissingFile, match="gone"):
+        read_result(tmp_path / "gone.nc")
+
+
+def zarr_store(tmp_path, write):
+    pytest.importorskip("zarr")
+    path = tmp_path / "a.zarr"
+    data = wide().drop_vars("date")
+    data.a[:, 500:] = np.nan
+    write(data, path)
+    return data, path
+
+
+def files_of(path):
+    return sorted(x for x in path.rglob("*") if x.is_file() and x.name != "SHA256SUMS")
+
+
+@pytest.mark.parametrize("change", ["remove", "flip", "cut", "empty"])
+def test_a_zarr_store_that_lacks_or_has_other_bytes_is_refused(tmp_path, change):
+    data, path = zarr_store(tmp_path, write_result)
+    xr.testing.assert_identical(read_input(path, variable=["a", "flag", "one"]), data)
+    for file in files_of(path):
+        before = file.read_bytes()
+        if change == "remove":
+            file.unlink()
+        else:
+            flipped = bytes([before[0] ^ 1]) + before[1:]
+            file.write_bytes({"flip": flipped, "cut": before[:-1], "empty": b""}[change])
+        with pytest.raises(ValueError, match=r"not as it was written: 1 of its files .* copy the store again"):
+            read_input(path, variable="a")
+        file.write_bytes(before)
+    xr.testing.assert_identical(read_result(path), data)
+
+
+def test_the_sums_of_a_store_are_those_that_sha256sum_checks(tmp_path):
+    _, path = zarr_store(tmp_path, write_result)
+    for line in (path / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
+
+
+def test_chunks_that_a_foreign_store_lacks_are_told(tmp_path):
+    def foreign(data, path):
+        with warnings.catch_warnings(action="ignore"):
+            data.to_zarr(path, encoding={"a": {"chunks": (1, 500), "write_empty_chunks": True}})
+
+    data, path = zarr_store(tmp_path, foreign)
+    with warnings.catch_warnings(action="error"):
+        xr.testing.assert_identical(read_input(path, variable="a").drop_attrs(), data.a)
+    (chunk, *_) = [x for x in files_of(path / "a") if x.name != "zarr.json"]
+    chunk.unlink()
+    with pytest.warns(UserWarning, match="1 of the 8 chunks of 'a' are not in .* and are read as nan"):
+        read_input(path, variable="a")
+    with warnings.catch_warnings(action="error"):
+        read_input(path, variable="flag")  # which lacks none
+    chunk.write_bytes(b"no chunk at all")
+    with pytest.raises(ValueError, match=r"a\.zarr cannot be read as \.zarr"):
+        read_input(path, variable="a")
+
+
+def test_a_picture_keeps_its_permissions_and_takes_options(tmp_path):
+    path = tmp_path / "p.png"
+    path.touch(0o600)
+    write_figure(Figure((2, 1)), path, dpi=50)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes()[16:24] == (100).to_bytes(4) + (50).to_bytes(4)  # width and height
+    with pytest.raises(ValueError, match="xyz"):
+        write_figure(Figure(), tmp_path / "p.xyz")
+    assert [x.name for x in tmp_path.iterdir()] == ["p.png"]

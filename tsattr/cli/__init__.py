@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Sequence
 
 from .. import __version__
-from . import compare, datasets, demo, explain, report
+from . import blame, compare, datasets, demo, explain, report
 
 COMMANDS = (demo, explain, compare, report, datasets)
+_EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,8 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError) as error:
-        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    except (Exception, SystemExit) as error:
+        theirs = blame.users(error)
+        if theirs is None and not isinstance(error, _EXPECTED):
+            raise  # a mistake of ours: the traceback is what a report of it needs
+        text = f"the model raised {theirs}" if theirs is not None else _text(error)
         text = ". ".join([text, *getattr(error, "__notes__", [])])
         print(textwrap.fill(f"tsattr: {text}", 100, break_on_hyphens=False, break_long_words=False), file=sys.stderr)
         return 2
@@ -27,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("tsattr: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _text(error: BaseException) -> str:
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

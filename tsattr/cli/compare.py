@@ -71,8 +71,9 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare the methods, and write and print what was found."""
-    from ..io import check_writable, write_result
+    from ..io import write_result
 
+    options.check_outputs(out=args.out, report=args.report)
     x = options.read(args.input, args)
     truth = None if args.truth is None else _truth(args, x)
     reference = None if args.reference is None else options.read_reference(args.reference, args)
@@ -88,9 +89,6 @@ def run(args: argparse.Namespace) -> None:
     if args.samples is not None:
         x, truth = _spread(x, truth, args.samples, args.sample_dim or "sample")
     net = model.load(args)
-    for path in (args.out, args.report):
-        if path is not None:
-            check_writable(path)
     with options.notes():
         table = compare(
             net,

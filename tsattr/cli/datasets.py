@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import options
+
 
 def _drawn(name: str) -> Callable[..., Any]:
     """A function of tsattr.datasets that takes a number of samples and a seed, by name: the module is loaded when it is used."""
@@ -68,6 +70,8 @@ def run(args: argparse.Namespace) -> None:
         for name, (_, text) in _KINDS.items():
             print(f"{name:16} {text}")
         return
+    if args.out is not None:
+        options.check_outputs(out=args.out)
     ds = _KINDS[args.name][0](datasets, args.n, args.seed)
     if args.out is None:
         print(ds)

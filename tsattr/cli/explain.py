@@ -58,17 +58,15 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Explain the file, and write and print what was found."""
-    from ..io import check_writable, write_result
+    from ..io import write_result
 
+    options.check_outputs(out=args.out, report=args.report, plot=args.plot)
     x = options.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
         raise UsageError("--plot draws one array; for a table or several variables use --report")
     method = _method(args, x)
     net = model.load(args)
     settings = options.settings(args, x)
-    for path in (args.out, args.report, args.plot):
-        if path is not None:
-            check_writable(path)
     if args.dry_run:
         print(explain(net, x, method, **settings, dry_run=True))
         return
@@ -140,8 +138,9 @@ def _label(a: xr.DataArray, dim: str, k: int) -> str:
 
 
 def _plot(ds: xr.Dataset, x: Any, path: Path) -> None:
+    from ..io import write_figure
     from ..report.sections import one_picture
 
     first = {ds.prediction.dims[0]: 0} | ({"target": 0} if "target" in ds.dims else {})
     figure, _ = one_picture(ds.attribution.isel(first), x.isel({ds.prediction.dims[0]: 0}), None)
-    figure.savefig(path)
+    write_figure(figure, path)

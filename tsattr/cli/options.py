@@ -78,6 +78,30 @@ def add_computation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
+RESULTS = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr")
+PAGES = (".html", ".htm")
+
+
+def check_outputs(**paths: Path | None) -> None:
+    """Raise before any work where a file cannot be written, or is of a kind that its option does not write."""
+    from ..io import check_writable
+
+    given = {name: path for name, path in paths.items() if path is not None}
+    kinds = {"out": RESULTS, "report": PAGES, "plot": _pictures() if "plot" in given else ()}
+    for name, path in given.items():
+        if path.suffix.lower() not in kinds[name]:
+            raise UsageError(f"--{name} writes files that end in {', '.join(kinds[name])}; got {path}")
+        check_writable(path)
+    if len({path.resolve() for path in given.values()}) < len(given):
+        raise UsageError(f"{', '.join(f'--{name}' for name in given)} must name different files")
+
+
+def _pictures() -> tuple[str, ...]:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return tuple(sorted(f".{kind}" for kind in FigureCanvasBase.get_supported_filetypes()))
+
+
 def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
     """The keyword arguments of `explain` and `compare` that the shared options stand for, for the input `x`."""
     return {

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from ..notation import UsageError
+from . import options
 
 
 def add(commands: Any) -> None:
@@ -22,10 +23,10 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the page of an explanation or of a comparison."""
-    if not args.result.exists():
-        raise UsageError(f"no file {args.result}")
-    with xr.open_dataset(args.result) as opened:
-        ds = opened.load()
+    from ..io import read_result
+
+    options.check_outputs(report=args.out)
+    ds = read_result(args.result)
     if "recommendation" in ds.attrs:
         from ..report import comparison
 

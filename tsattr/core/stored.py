@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from .axes import Array
 from .fitted import Fitted
+from .whole import MissingFile, file_to_fill
 
 
 class Stored:
@@ -27,6 +27,8 @@ class Stored:
 
         Raises
         ------
+        ValueError
+            A file that cannot be written.
         TypeError
             Labels of the reference that are neither text, numbers nor dates.
         """
@@ -40,9 +42,13 @@ class Stored:
         Raises
         ------
         ValueError
-            A file of another kind.
+            No such file, or one of another kind, damaged, or of another version.
         """
         fitted, settings = _read(path, cls.__name__)
+        if unknown := set(settings) - {f.name for f in fields(cls)}:  # type: ignore[arg-type]
+            raise ValueError(
+                f"{path} was saved by another version of {cls.__name__}: it has the settings {sorted(unknown)}"
+            )
         return cls(fitted, **settings)  # type: ignore[call-arg]
 
 
@@ -59,7 +65,7 @@ def _write(path: Path, kind: str, fitted: Fitted, settings: Mapping[str, Any]) -
                 parts[f"coordinate {dim} of {name}"] = values.astype(values.dtype.str)  # without metadata of the dtype
         described[name] = {"dims": array.dims, "coords": list(array.coords), "labels": labels}
     header = {"kind": kind, "settings": dict(settings), "source": fitted.source, "arrays": described}
-    with _replacing(path) as file:
+    with file_to_fill(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **parts)
 
 
@@ -71,28 +77,44 @@ def _plain(values: np.ndarray, dim: str) -> list[str | int | float]:
 
 
 def _read(path: str | os.PathLike[str], kind: str) -> tuple[Fitted, dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as file:
-        header = json.loads(str(file["header"])) if "header" in file else {}
-        if header.get("kind") != kind:
-            raise ValueError(f"{os.fspath(path)} holds {header.get('kind', 'no baseline')!r}, not a {kind}")
-        arrays = {}
-        for name, about in header["arrays"].items():
-            coords = {
-                dim: np.array(about["labels"][dim], dtype=object)
-                if dim in about["labels"]
-                else file[f"coordinate {dim} of {name}"]
-                for dim in about["coords"]
-            }
-            dims = None if about["dims"] is None else tuple(about["dims"])
-            arrays[name] = Array(file[f"array {name}"], dims, coords)
-    return Fitted(arrays, header["source"]), header["settings"]
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFile(f"no file {path} to load a {kind} from")
+    try:
+        _check_sizes(path)
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"])) if "header" in file else {}
+            if header.get("kind") != kind:
+                raise NotThatKind(f"{path} holds {header.get('kind', 'no baseline')!r}, not a {kind}")
+            arrays = {name: _array(name, about, file) for name, about in header["arrays"].items()}
+        return Fitted(arrays, header["source"]), header["settings"]
+    except NotThatKind:
+        raise
+    except Exception as error:  # a damaged file makes libraries fail in any way
+        raise ValueError(f"{path} cannot be read as a saved {kind}: {error or type(error).__name__}") from error
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside `path` that takes its name once it is whole, and is gone after an error."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        whole = Path(folder, path.name)
-        with whole.open("wb") as file:
-            yield file
-        os.replace(whole, path)
+class NotThatKind(ValueError):
+    """A file that holds something else than is asked for."""
+
+
+def _check_sizes(path: Path) -> None:
+    """Raise where what is announced is more than the file has: nothing that is saved here is compressed."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    announced, there = sum(part.file_size for part in parts), path.stat().st_size
+    if announced > there or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError(
+            f"it would take {announced} bytes of memory, unpacked from {there}, and a saved baseline is not compressed; save "
+            "it again where it was fitted"
+        )
+
+
+def _array(name: str, about: Mapping[str, Any], file: Mapping[str, np.ndarray]) -> Array:
+    coords = {
+        dim: np.array(about["labels"][dim], dtype=object)
+        if dim in about["labels"]
+        else file[f"coordinate {dim} of {name}"]
+        for dim in about["coords"]
+    }
+    return Array(file[f"array {name}"], None if about["dims"] is None else tuple(about["dims"]), coords)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import io
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
+import h5netcdf
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
-
-class MissingFile(FileNotFoundError, ValueError):
-    """A file or folder that should be there is not."""
+from ..core.whole import CannotWrite as CannotWrite
+from ..core.whole import MissingFile, file_to_fill
 
 
 class SeveralVariables(ValueError):
@@ -26,10 +29,6 @@ class SeveralVariables(ValueError):
     def __init__(self, path: Path, names: list[str], variable: str | None) -> None:
         super().__init__(f"{path} holds the variables {names}: choose one with variable=, got {variable!r}")
         self.names = names
-
-
-class CannotWrite(OSError, ValueError):
-    """A result cannot be written; nothing was left behind."""
 
 
 # --------------------------------------------------------------------------------------------------------- reading
@@ -135,29 +134,104 @@ def _reading(path: Path) -> Iterator[None]:
     """Name the file in the errors of a library that reads it."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file makes libraries fail in any way
         pickles = " (it holds pickled objects, which can run code and are not read: save numbers)"
-        hint = pickles if "pickle" in str(error) else ""
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}{hint}") from error
+        damaged = " (bytes have changed since it was written: copy or make it again)"
+        hint = pickles if "pickle" in str(error) else damaged if "filter returned failure" in str(error) else ""
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {error or type(error).__name__}{hint}") from error
 
 
 def _read_dataset(
     path: Path, variable: str | Sequence[str] | None = None, dims: Sequence[str] | None = None
 ) -> xr.DataArray | xr.Dataset:
-    try:
-        with _reading(path):
-            data = xr.open_dataset(path, engine="zarr" if kind_of(path) == ".zarr" else None)
-    except ImportError as error:
-        raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
-    with data:
+    with open_dataset(path) as data:
         names = list(map(str, data.data_vars))
-        if variable is None or isinstance(variable, str):
-            found: xr.DataArray | xr.Dataset = data[_choose(names, variable, path)]
-        else:
-            found = data[[_choose(names, x, path) for x in variable]]
+        one = variable is None or isinstance(variable, str)
+        asked = [variable] if variable is None or isinstance(variable, str) else list(variable)
+        chosen = [_choose(names, x, path) for x in asked]
+        found: xr.DataArray | xr.Dataset = data[chosen[0]] if one else data[chosen]
+        if kind_of(path) == ".zarr":
+            _warn_of_gaps(path, {*chosen, *map(str, found.coords)})
         if "history" in data.attrs:  # of the file: what is made of its variable goes on with it
             found = found.assign_attrs(history=data.attrs["history"])
-        return (found if dims is None else _laid_out(found, dims, path)).load()
+        laid_out = found if dims is None else _laid_out(found, dims, path)
+        with _reading(path):
+            return laid_out.load()
+
+
+def read_result(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read all of a result from NetCDF or Zarr, as `write_result` wrote it.
+
+    Raises
+    ------
+    ValueError
+        The file is missing (`MissingFile`), none that can be read, or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_result(xr.Dataset({"a": ("lead", [1.0, 2.0])}), folder + "/a.nc")
+    ...     read_result(folder + "/a.nc").a.values
+    array([1., 2.])
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFile(f"no file {path}")
+    with open_dataset(path) as data, _reading(path):
+        return data.load()
+
+
+def open_dataset(path: Path) -> xr.Dataset:
+    """Open NetCDF or Zarr, of which all that `write_zarr` wrote must be there as it was."""
+    zarr = kind_of(path) == ".zarr"
+    if zarr and (path / SUMS).is_file():
+        _check_sums(path)
+    try:
+        with _reading(path):
+            return xr.open_dataset(path, engine="zarr" if zarr else None)
+    except ImportError as error:
+        raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
+
+
+SUMS = "SHA256SUMS"  # beside the arrays of a Zarr store, in the form that the program sha256sum checks
+
+
+def _sums(store: Path) -> dict[str, str]:
+    """The SHA-256 of each file of a store."""
+    files = sorted(file for file in store.rglob("*") if file.is_file() and file.name != SUMS)
+    return {file.relative_to(store).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _check_sums(store: Path) -> None:
+    with _reading(store):
+        listed = dict(line.split("  ", 1)[::-1] for line in (store / SUMS).read_text("utf-8").splitlines())
+        found = _sums(store)
+    if wrong := [name for name, digest in listed.items() if found.get(name) != digest]:
+        raise ValueError(
+            f"{store} is not as it was written: {len(wrong)} of its files are missing or changed, the first is {wrong[0]}; copy "
+            f"the store again, or, if it was changed on purpose, remove {SUMS} from it"
+        )
+
+
+def _warn_of_gaps(store: Path, names: Iterable[str]) -> None:
+    """Say which chunks of a store of unknown origin are not there: lawful, but a store copied in part looks the same."""
+    import zarr
+
+    if (store / SUMS).is_file():
+        return
+    with _reading(store):
+        arrays = {name: array for name, array in zarr.open_group(store, mode="r").arrays() if name in names}
+        gaps = {name: (a.nchunks - a.nchunks_initialized, a.nchunks, a.fill_value) for name, a in arrays.items()}
+    for name, (missing, chunks, value) in gaps.items():
+        if missing > 0:
+            warnings.warn(
+                f"{missing} of the {chunks} chunks of {name!r} are not in {store} and are read as {value}: that is how Zarr "
+                "keeps chunks of that value alone, and how a store looks that was not copied whole",
+                stacklevel=5,
+            )
 
 
 def _laid_out(found: xr.DataArray | xr.Dataset, dims: Sequence[str], path: Path) -> xr.DataArray | xr.Dataset:
@@ -218,12 +292,15 @@ def _choose(names: list[str], variable: str | None, path: Path) -> str:
 def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
     """Write NetCDF-4, whole or not at all: a file of that name stays as it is if anything fails.
 
+    The file keeps its permissions and its owner; where the name is a symbolic link, what it points to is written. Numbers
+    are stored with checksums (Fletcher-32), so that reading bytes that have changed is an error.
+
     A result's attr ``history`` gets a line with the time, the method and the model.
 
     Raises
     ------
     ValueError
-        As `check_writable`, and where writing fails (`CannotWrite`).
+        As `check_writable`, and where writing fails, as on a full disk (`CannotWrite`).
     TypeError
         Attrs that NetCDF cannot hold.
 
@@ -235,13 +312,64 @@ def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) 
     ...     read_input(folder + "/a.nc").sel(lead="II").item()
     2.0
     """
-    with file_to_fill(path) as temporary:
-        # The encoding of the file that data came from need not fit this one.
-        _with_history(data).drop_encoding().to_netcdf(temporary, engine="h5netcdf")
+    # The encoding of the file that data came from need not fit this one.
+    plain = _with_history(data).drop_encoding().compute()
+    dataset = plain if isinstance(plain, xr.Dataset) else plain.to_dataset(name=plain.name or _UNNAMED)
+    summed = [k for k, v in dataset.variables.items() if v.ndim and v.size and v.dtype.kind in _SUMMED]
+    with (
+        file_to_fill(path) as temporary,
+        _FileForHDF5(temporary, "w+") as file,
+        file.errors(),
+        h5netcdf.File(file, "w") as netcdf,
+    ):
+        encoding = {name: {"fletcher32": True} for name in summed}  # so that a changed byte is an error for any reader
+        dataset.dump_to_store(H5NetCDFStore(netcdf), encoding=encoding)
+
+
+_UNNAMED = "__xarray_dataarray_variable__"  # as xarray calls it
+_SUMMED = "biufMm"  # kinds of data that HDF5 can keep checksums of
+
+
+class _FileForHDF5(io.FileIO):
+    """A file that HDF5 can always close: after an error, what it writes goes nowhere.
+
+    Left to itself, HDF5 keeps a file open that it cannot write to the end, and the interpreter crashes as it stops.
+    """
+
+    failed: OSError | None = None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise the error that the file had, whatever followed from it."""
+        try:
+            yield
+        finally:
+            if self.failed is not None:
+                raise self.failed
+
+    def write(self, data: Any) -> int:
+        """Write all of it, while there is no error."""
+        left = whole = memoryview(data).cast("B")
+        try:
+            while self.failed is None and len(left):
+                left = left[super().write(left) or 0 :]
+        except OSError as error:
+            self.failed = error
+        return len(whole)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length, while there is no error."""
+        try:
+            return self.tell() if self.failed is not None else super().truncate(size)
+        except OSError as error:
+            self.failed = error
+            return self.tell()
 
 
 def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
     """Write a Zarr store, whole or not at all, as `write_netcdf` writes a file; a store that is there already is refused.
+
+    The store has a file SHA256SUMS, by which `read_input` (or the program sha256sum) finds files that are missing or damaged.
 
     Raises
     ------
@@ -250,8 +378,7 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>>     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_zarr(xr.Dataset({"a": ("lead", [1.0, 2.0])}, {"lead": ["I", "II"]}), folder + "/a.zarr")
     ...     read_input(folder + "/a.zarr").sel(lead="II").item()
     2.0
@@ -261,6 +388,8 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
             _with_history(data).drop_encoding().to_zarr(temporary, zarr_format=2)
         except ImportError as error:
             raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
+        lines = [f"{digest}  {name}\n" for name, digest in _sums(temporary).items()]
+        (temporary / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def write_result(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
@@ -293,6 +422,22 @@ def write_text(text: str, path: str | os.PathLike[str]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_figure(figure: Any, path: str | os.PathLike[str], **options: Any) -> None:
+    """Save a matplotlib figure, whole or not at all; `options` are those of its ``savefig``. Raises as `write_netcdf` does.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from matplotlib.figure import Figure
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_figure(Figure(), folder + "/empty.png")
+    ...     pathlib.Path(folder, "empty.png").read_bytes()[1:4]
+    b'PNG'
+    """
+    with file_to_fill(path) as temporary:
+        figure.savefig(temporary, **options)
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise now what writing `path` would raise: before long work whose result it is to hold.
 
@@ -301,32 +446,17 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        The folder is missing (`MissingFile`) or cannot be written, or `path` is itself a folder (`CannotWrite`).
+        The folder is missing (`MissingFile`) or cannot be written, or `path` is itself a folder, a device, a pipe or
+        read-only (`CannotWrite`); a Zarr store where zarr is not installed.
 
     Examples
     --------
     >>> check_writable("no/such/folder/result.nc")
     Traceback (most recent call last):
     ...
-    tsattr.io.files.MissingFile: no folder no/such/folder to write into: make it first
+    tsattr.core.whole.MissingFile: no folder no/such/folder to write into: make it first
     """
+    if kind_of(path) == ".zarr" and importlib.util.find_spec("zarr") is None:
+        raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'")
     with file_to_fill(path):
         pass  # all of a write but the file
-
-
-@contextmanager
-def file_to_fill(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path; if all goes well, what was written there, or beside it, is moved to `path`, or beside it."""
-    path = Path(path)
-    if not os.path.isdir(path.parent):  # unlike Path.is_dir, False where one may not look
-        raise MissingFile(f"no folder {path.parent} to write into: make it first")
-    if os.path.isdir(path):
-        raise CannotWrite(f"cannot write {path}: it is a folder")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".tsattr-", dir=path.parent) as folder:
-            yield Path(folder, path.name)
-            # `path` last: a WFDB record is not seen without its header.
-            for file in sorted(Path(folder).iterdir(), key=lambda x: x.name == path.name):
-                os.replace(file, path.with_name(file.name))
-    except OSError as error:
-        raise CannotWrite(f"cannot write into {path.parent}: {error.strerror or error}") from error
