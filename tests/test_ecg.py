@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,75 @@ def test_detector_does_not_mind_order_of_dims_or_gaps():
         assert extra <= 1  # a wave that is cut by the gap's edge
     assert ecg.r_peaks(x[0] * np.nan).attrs["count"] == 0
     assert ecg.r_peaks(x[0] * 0).attrs["count"] == 0
+
+
+OTHERS = [
+    "PLETH",
+    "Pleth L",
+    "PPG_1",
+    "ABP",
+    "ABP1",
+    "ART",
+    "CVP",
+    "RESP",
+    "Resp (sum)",
+    "Respiration",
+    "SpO2",
+    "EEG C3-A2",
+    "co2",
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_channels_that_are_no_ecg_are_not_looked_at(name):
+    x = simulate_ecg(1, seed=3).ecg[0]
+    alone = ecg.r_peaks(x.sel(lead=["II", "V5"]))
+    other = x.sel(lead=["V1"]).copy(data=100 * np.sin(np.arange(x.sizes["time"]) / 7)[None]).assign_coords(lead=[name])
+    found = ecg.r_peaks(xr.concat([other, x.sel(lead=["II", "V5"])], "lead"))
+    np.testing.assert_array_equal(found, alone)
+    assert (found.attrs["leads"], found.attrs["detector"]) == ("II, V5", "derivative")
+    with pytest.raises(ValueError, match=rf"none of these is one: {re.escape(name)} \(mV\); select ECG leads"):
+        ecg.r_peaks(other)
+    with pytest.raises(ValueError, match="none of these is one"):
+        ecg.r_peaks(other[0])
+
+
+@pytest.mark.parametrize("unit", ["mmHg", "%", "degC", "°C", "bpm", "Ω"])
+def test_units_that_no_ecg_has_tell_too(unit):
+    x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II", "V5"]).assign_coords(lead=["II", "P1"])
+    with pytest.raises(ValueError, match=re.escape(f"II ({unit}), P1 ({unit})")):
+        ecg.r_peaks(x.assign_attrs(units=unit))
+    with pytest.raises(ValueError, match="none of these"):
+        ecg.r_peaks(x.drop_vars("lead").assign_attrs(units=unit))
+    found = ecg.r_peaks(x.assign_coords(units=("lead", ["mV", unit])))
+    assert found.attrs["leads"] == "II"
+    np.testing.assert_array_equal(found, ecg.r_peaks(x.sel(lead=["II"])))
+
+
+@pytest.mark.parametrize(
+    "name", ["I", "MLII", "MCL1", "ECG 1", "vx", "D3", "CM5", "Artefact-free", "impedance corrected", "Pulsed"]
+)
+def test_other_names_of_leads_are_taken_for_an_ecg(name):
+    x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II"])
+    np.testing.assert_array_equal(ecg.r_peaks(x.assign_coords(lead=[name])), ecg.r_peaks(x))
+
+
+def test_leads_in_several_units_count_alike():
+    x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II", "V5"])
+    factor = xr.DataArray([1e3, 1e-3], dims="lead")
+    mixed = (x * factor).assign_coords(units=("lead", ["uV", "V"]))
+    np.testing.assert_array_equal(ecg.r_peaks(mixed), ecg.r_peaks(x))
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0, -1e6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_flat_line_has_no_beats_and_does_not_hide_those_of_others(level, dtype):
+    x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II", "V5"]).astype(dtype)
+    flat = x.where(x.lead == "II", level)
+    assert ecg.r_peaks(flat.sel(lead=["V5"])).attrs["count"] == 0
+    np.testing.assert_array_equal(ecg.r_peaks(flat), ecg.r_peaks(x.sel(lead=["II"])))
+    with pytest.raises(ValueError, match="infinite values"):
+        ecg.r_peaks(x.where(x.time != x.time[5], np.inf))
 
 
 def test_annotations_go_before_the_detector():

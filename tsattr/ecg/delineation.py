@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -24,13 +25,48 @@ WAVE_PRIORITY = ("ST", "T", "P", "QRS")
 _BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
 
 
+# What monitors record beside the ECG, by the names that PhysioNet's databases use, and its units.
+_OTHER_NAMES = re.compile(
+    r"\s*(pleth|plethysmogram|ppg|pulse|sp?o2|sao2|resp|respiration|breath|airflow|flow|imp|co2|etco2|abp|art|n?i?bp|pressure"
+    r"|pap|cvp|icp|lap|rap|uap|uvp|eeg|emg|eog|temp|temperature|acc|pcg)\d*(?![a-z])",
+    re.IGNORECASE,
+)
+_OTHER_UNITS = frozenset(
+    [
+        "mmhg",
+        "cmh2o",
+        "kpa",
+        "hpa",
+        "pa",
+        "%",
+        "degc",
+        "°c",
+        "c",
+        "bpm",
+        "1/min",
+        "l/min",
+        "l/s",
+        "l",
+        "ml",
+        "ohm",
+        "ω",
+        "g",
+        "m/s2",
+        "m/s^2",
+        "deg/s",
+    ]
+)
+_VOLTS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3}
+
+
 def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
     """Mark the R peaks of a record.
 
     Annotations are preferred, as no detector is right on every record. The detector takes the root mean square over
     leads of the derivative in the band 5 to 25 Hz, smooths it over 80 ms, keeps peaks above 0.35 of their
     neighbourhood's level and at least 250 ms apart, and puts the mark where the band-passed signal is largest within 60
-    ms. It is a helper for explanations, not a diagnostic detector.
+    ms. It is a helper for explanations, not a diagnostic detector, and takes any rhythm of steep slopes for beats: channels
+    whose names or units are those of pulse, pressure, respiration or the like (``PLETH``, ``ABP``, mmHg) are not looked at.
 
     Parameters
     ----------
@@ -45,12 +81,13 @@ def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
     DataArray of bool
         The dims of `ecg` without ``lead``. Attributes: ``detector``; ``count``, peaks in all; ``alternating_rr``, the
         number of samples whose RR intervals alternate between short and long, which mostly means that T waves were
-        counted as beats (bigeminy looks the same). With several samples the flag is also a coordinate along ``sample``.
+        counted as beats (bigeminy looks the same); ``leads``, those that the detector looked at. With several samples the flag is also a coordinate along ``sample``.
 
     Raises
     ------
     ValueError
-        Unknown method or dims, no evenly spaced ``time`` coordinate, or no annotation where one is asked for.
+        Unknown method or dims, no evenly spaced ``time`` coordinate, no annotation where one is asked for, no channel that
+        may be an ECG, or infinite values.
 
     Examples
     --------
@@ -76,7 +113,7 @@ def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
     else:
         detector = "derivative"
         rate = _sampling_rate(ecg)
-        with_lead = ecg if "lead" in ecg.dims else ecg.expand_dims("lead")
+        with_lead = _ecg_leads(ecg if "lead" in ecg.dims else ecg.expand_dims("lead"))
         signal = with_lead.transpose(*[d for d in dims if d != "time"], "lead", "time").values.astype(float)
         records = signal.reshape(-1, *signal.shape[-2:])
         marked = np.stack([_detect(record, rate) for record in records]).reshape(*signal.shape[:-2], -1)
@@ -84,9 +121,11 @@ def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
     peaks = xr.DataArray(marked, dims=dims, coords=template.coords, name="r_peak").drop_vars(
         "annotation", errors="ignore"
     )
+    if detector == "derivative" and "lead" in ecg.coords:
+        peaks.attrs["leads"] = ", ".join(map(str, np.atleast_1d(with_lead["lead"].values)))
     time = _seconds(ecg)
     alternating = np.array([_alternates(time[row]) for row in _rows(peaks)])
-    peaks.attrs = {"detector": detector, "count": int(marked.sum()), "alternating_rr": int(alternating.sum())}
+    peaks.attrs |= {"detector": detector, "count": int(marked.sum()), "alternating_rr": int(alternating.sum())}
     if "sample" in dims:
         peaks = peaks.assign_coords(alternating_rr=("sample", alternating))
     return peaks
@@ -229,6 +268,24 @@ def _sampling_rate(array: xr.DataArray) -> float:
             "the detector needs an evenly spaced, increasing time coordinate of at least two cells; resample first"
         )
     return 1 / float(np.mean(step))
+
+
+def _ecg_leads(ecg: xr.DataArray) -> xr.DataArray:
+    """The leads that may be an ECG by their names and units, all in one unit; raises where there is none."""
+    count = ecg.sizes["lead"]
+    names = [str(name) for name in np.atleast_1d(ecg["lead"].values)] if "lead" in ecg.coords else [""] * count
+    units = [str(u) for u in np.broadcast_to(ecg.coords.get("units", ecg.attrs.get("units", "")), count)]
+    kept = [k for k in range(count) if not (_OTHER_NAMES.match(names[k]) or units[k].lower() in _OTHER_UNITS)]
+    if not kept:
+        others = ", ".join(f"{n or 'a channel'} ({u or 'no units'})" for n, u in zip(names, units))
+        raise ValueError(
+            f"R peaks are found in an ECG, and by its name or units none of these is one: {others}; select ECG leads, rename "
+            "a lead that is one, or give annotations"
+        )
+    leads = ecg.isel(lead=kept)
+    if np.isinf(leads.values).any():
+        raise ValueError("the ECG has infinite values; make them NaN where nothing was recorded")
+    return leads * xr.DataArray([_VOLTS.get(units[k], 1.0) for k in kept], dims="lead")
 
 
 def _detect(signal: np.ndarray, rate: float) -> np.ndarray:
