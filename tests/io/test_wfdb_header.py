@@ -372,6 +372,14 @@ def test_many_marks_on_one_sample_cost_in_proportion(tmp_path):
     assert seconds(20_000) < 40 * min(seconds(2_000) for _ in range(3))  # 10 for linear, 100 for quadratic
 
 
+def test_an_annotation_file_that_was_cut_off_is_refused(tmp_path):
+    header = write_wfdb(annotated([5, 500]), tmp_path / "r1")
+    marks = tmp_path / "r1.atr"
+    marks.write_bytes(marks.read_bytes()[:-2])
+    with pytest.raises(ValueError, match=r"r1\.atr is not an annotation file that is whole"):
+        read_wfdb(header, annotator="atr")
+
+
 # ------------------------------------------------------------------------------------------------------- mutations
 
 

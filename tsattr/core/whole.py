@@ -88,12 +88,8 @@ def _move(file: Path, target: Path) -> None:
 def _folder_of_its_own(parent: Path) -> Iterator[str]:
     """A folder for us alone, held by a lock that ends with this process, and gone at the end."""
     _remove_left(parent)
-    folder = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
-    try:
-        with _held(folder):
-            yield folder
-    finally:
-        _remove(folder)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as folder, _held(folder):
+        yield folder
 
 
 @contextmanager
@@ -113,15 +109,6 @@ def _locked(handle: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _remove(folder: str, tries: int = 40) -> None:
-    """Remove a folder in which threads of a library may go on writing for a while after an error."""
-    for _ in range(tries):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.lexists(folder):
-            return
-        time.sleep(0.05)
 
 
 def _remove_left(parent: Path) -> None:

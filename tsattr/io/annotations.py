@@ -71,6 +71,10 @@ def _read(record: Record, annotator: str) -> wfdb.Annotation:
         files = [x for x in Path(stem).parent.iterdir() if x.stem == Path(stem).name and x.name not in signals]
         others = sorted(x.suffix[1:] for x in files if x.suffix != ".hea")
         raise MissingFile(f"no annotations {stem}.{annotator}; annotators there: {others}")
+    if folder is None and not Path(f"{stem}.{annotator}").read_bytes().endswith(b"\0\0"):
+        raise ValueError(
+            f"{stem}.{annotator} is not an annotation file that is whole, as its end mark is missing: fetch it again"
+        )
     try:
         return wfdb.rdann(stem, annotator, pn_dir=folder, return_label_elements=["label_store"])
     except BAD_FILE as error:

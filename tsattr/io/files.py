@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import importlib.util
 import io
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from xarray.backends import H5NetCDFStore
 
 from ..core.whole import CannotWrite as CannotWrite
 from ..core.whole import MissingFile, file_to_fill
+from . import damage
 
 
 class SeveralVariables(ValueError):
@@ -153,7 +153,8 @@ def _read_dataset(
         chosen = [_choose(names, x, path) for x in asked]
         found: xr.DataArray | xr.Dataset = data[chosen[0]] if one else data[chosen]
         if kind_of(path) == ".zarr":
-            _warn_of_gaps(path, {*chosen, *map(str, found.coords)})
+            with _reading(path):
+                damage.warn_of_gaps(path, {*chosen, *map(str, found.coords)}, stacklevel=5)
         if "history" in data.attrs:  # of the file: what is made of its variable goes on with it
             found = found.assign_attrs(history=data.attrs["history"])
         laid_out = found if dims is None else _laid_out(found, dims, path)
@@ -187,51 +188,12 @@ def read_result(path: str | os.PathLike[str]) -> xr.Dataset:
 def open_dataset(path: Path) -> xr.Dataset:
     """Open NetCDF or Zarr, of which all that `write_zarr` wrote must be there as it was."""
     zarr = kind_of(path) == ".zarr"
-    if zarr and (path / SUMS).is_file():
-        _check_sums(path)
+    damage.check_sums(path) if zarr else damage.check_seal(path)
     try:
         with _reading(path):
             return xr.open_dataset(path, engine="zarr" if zarr else None)
     except ImportError as error:
         raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
-
-
-SUMS = "SHA256SUMS"  # beside the arrays of a Zarr store, in the form that the program sha256sum checks
-
-
-def _sums(store: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a store."""
-    files = sorted(file for file in store.rglob("*") if file.is_file() and file.name != SUMS)
-    return {file.relative_to(store).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
-def _check_sums(store: Path) -> None:
-    with _reading(store):
-        listed = dict(line.split("  ", 1)[::-1] for line in (store / SUMS).read_text("utf-8").splitlines())
-        found = _sums(store)
-    if wrong := [name for name, digest in listed.items() if found.get(name) != digest]:
-        raise ValueError(
-            f"{store} is not as it was written: {len(wrong)} of its files are missing or changed, the first is {wrong[0]}; copy "
-            f"the store again, or, if it was changed on purpose, remove {SUMS} from it"
-        )
-
-
-def _warn_of_gaps(store: Path, names: Iterable[str]) -> None:
-    """Say which chunks of a store of unknown origin are not there: lawful, but a store copied in part looks the same."""
-    import zarr
-
-    if (store / SUMS).is_file():
-        return
-    with _reading(store):
-        arrays = {name: array for name, array in zarr.open_group(store, mode="r").arrays() if name in names}
-        gaps = {name: (a.nchunks - a.nchunks_initialized, a.nchunks, a.fill_value) for name, a in arrays.items()}
-    for name, (missing, chunks, value) in gaps.items():
-        if missing > 0:
-            warnings.warn(
-                f"{missing} of the {chunks} chunks of {name!r} are not in {store} and are read as {value}: that is how Zarr "
-                "keeps chunks of that value alone, and how a store looks that was not copied whole",
-                stacklevel=5,
-            )
 
 
 def _laid_out(found: xr.DataArray | xr.Dataset, dims: Sequence[str], path: Path) -> xr.DataArray | xr.Dataset:
@@ -293,7 +255,8 @@ def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) 
     """Write NetCDF-4, whole or not at all: a file of that name stays as it is if anything fails.
 
     The file keeps its permissions and its owner; where the name is a symbolic link, what it points to is written. Numbers
-    are stored with checksums (Fletcher-32), so that reading bytes that have changed is an error.
+    are stored with checksums (Fletcher-32), so that reading bytes that have changed is an error for any reader; `read_input`
+    and `read_result` also compare the SHA-256 at the end of the file.
 
     A result's attr ``history`` gets a line with the time, the method and the model.
 
@@ -316,14 +279,11 @@ def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) 
     plain = _with_history(data).drop_encoding().compute()
     dataset = plain if isinstance(plain, xr.Dataset) else plain.to_dataset(name=plain.name or _UNNAMED)
     summed = [k for k, v in dataset.variables.items() if v.ndim and v.size and v.dtype.kind in _SUMMED]
-    with (
-        file_to_fill(path) as temporary,
-        _FileForHDF5(temporary, "w+") as file,
-        file.errors(),
-        h5netcdf.File(file, "w") as netcdf,
-    ):
-        encoding = {name: {"fletcher32": True} for name in summed}  # so that a changed byte is an error for any reader
-        dataset.dump_to_store(H5NetCDFStore(netcdf), encoding=encoding)
+    encoding = {name: {"fletcher32": True} for name in summed}  # so that a changed byte is an error for any reader
+    with file_to_fill(path) as temporary:
+        with _FileForHDF5(temporary, "w+") as file, file.errors(), h5netcdf.File(file, "w") as netcdf:
+            dataset.dump_to_store(H5NetCDFStore(netcdf), encoding=encoding)
+        damage.seal(temporary)
 
 
 _UNNAMED = "__xarray_dataarray_variable__"  # as xarray calls it
@@ -388,8 +348,20 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
             _with_history(data).drop_encoding().to_zarr(temporary, zarr_format=2)
         except ImportError as error:
             raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
-        lines = [f"{digest}  {name}\n" for name, digest in _sums(temporary).items()]
-        (temporary / SUMS).write_text("".join(lines), encoding="utf-8")
+        except BaseException:
+            _let_zarr_end()
+            raise
+        damage.write_sums(temporary)
+
+
+def _let_zarr_end() -> None:
+    """Wait for the writes that are still under way after one failed: they would make again the folder that is removed."""
+    from zarr.core.sync import sync
+
+    async def others() -> None:
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    sync(others())
 
 
 def write_result(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) -> None:
