@@ -432,11 +432,11 @@ def test_a_table_is_compared(here):
         "--truth",
         "truth.csv",
     )
-    argv += ("--method", "mode=Occlusion(baseline=Mode)", "--method", "Occlusion(baseline=Samples(), draws=3)")
+    argv += ("--method", "typical=Occlusion(baseline=Typical)", "--method", "Occlusion(baseline=Samples(), draws=3)")
     assert main([*argv, "--samples", "6"]) == 0
     with xr.open_dataset("compare.nc") as table:
         assert table.sample.values.tolist() == ["p0", "p2", "p4", "p7", "p9", "p11"]
-        assert table.method.values.tolist()[:2] == ["mode", "Occlusion(baseline=Samples(), draws=3)"]
+        assert table.method.values.tolist()[:2] == ["typical", "Occlusion(baseline=Samples(), draws=3)"]
         assert bool(table.average_precision_chance.notnull().all())
 
 

@@ -241,10 +241,10 @@ def test_a_table_of_categories():
     frame = pd.DataFrame({"a": rng.normal(size=30), "b": rng.choice(["x", "y"], 30), "c": rng.normal(size=30)})
     model = ta.models.on_frames(lambda f: 3 * f["a"] * (f["b"] == "x") - f["c"])
     methods = {
-        "mode": ta.Occlusion(g.Cells(), b.Mode.fit(frame)),
+        "typical": ta.Occlusion(g.Cells(), b.Typical.fit(frame)),
         "shapley": ta.ShapleySampling(g.Cells(), b.Samples.fit(frame), draws=4),
     }
-    found = ta.compare(model, frame, methods, fills={"mode": b.Mode.fit(frame), "samples": b.Samples.fit(frame)})
+    found = ta.compare(model, frame, methods, fills={"typical": b.Typical.fit(frame), "samples": b.Samples.fit(frame)})
     assert found.score.sel(measure="gap", ranking="signed").notnull().all()
 
 

@@ -56,7 +56,7 @@ def test_the_contract_of_scikit_learn(estimator, check):
 def test_attributions_are_those_of_explain():
     frame, risk = table()
     model = pipeline(Ridge()).fit(frame, risk)
-    method = ta.ShapleySampling(CELLS, ta.baselines.Mode.fit(frame), draws=6)
+    method = ta.ShapleySampling(CELLS, ta.baselines.Typical.fit(frame), draws=6)
     transformer = AttributionTransformer(model, method).fit(frame, risk)
     expected = ta.explain(model, frame, method)
     np.testing.assert_allclose(transformer.transform(frame), expected.attribution, atol=1e-9)

@@ -1,5 +1,7 @@
 """What x may be: arrays, Datasets, tables, padded and missing data; and what the model then gets."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -417,12 +419,66 @@ def test_the_last_layer_says_that_outputs_are_probabilities(clinic):
 
 def test_mode_of_a_table(clinic):
     frame, pipeline = clinic
-    x, mode = frame[:6], frame.mode().iloc[0]
-    ds = ta.explain(pipeline, x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(frame)), target=0)
-    for column in ("sex", "smoker", "unit", "visits"):
+    tens = frame.assign(age=frame.age.round(-1))
+    x, mode = frame[:6], tens.mode().iloc[0]
+    ds = ta.explain(pipeline, x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(tens)), target=0)
+    for column in frame.columns:
         usual = x.assign(**{column: [mode[column]] * 6}).astype(x.dtypes)
         expected = pipeline.predict_proba(x)[:, 0] - pipeline.predict_proba(usual)[:, 0]
-        np.testing.assert_allclose(ds.attribution.sel(feature=column), expected, atol=1e-12)
+        np.testing.assert_allclose(ds.attribution.sel(feature=column), expected, atol=1e-14)
+    with pytest.raises(
+        ValueError, match=r"no value of age is more frequent than others.* use Typical.fit\(reference\)"
+    ):
+        ta.explain(pipeline, x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(frame)), target=0)
+
+
+def test_a_typical_row_of_a_table(clinic):
+    frame, pipeline = clinic
+    x = frame[:6]
+    typical = {"age": frame.age.median(), "visits": frame.visits.quantile(interpolation="lower")}
+    typical |= frame[["sex", "smoker", "unit"]].mode().iloc[0].to_dict()
+    ds = ta.explain(pipeline, x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Typical.fit(frame)), target=0)
+    for column, value in typical.items():
+        usual = x.assign(**{column: [value] * 6}).astype(x.dtypes)
+        expected = pipeline.predict_proba(x)[:, 0] - pipeline.predict_proba(usual)[:, 0]
+        np.testing.assert_allclose(ds.attribution.sel(feature=column), expected, atol=1e-14)
+
+
+def test_means_of_columns_are_fitted(clinic):
+    frame, _ = clinic
+    x = frame[["age", "visits"]]
+    model, method = (
+        ta.models.on_frames(lambda d: 2 * d.age - d.visits),
+        functools.partial(ta.Occlusion, ta.groups.Cells()),
+    )
+    ds = ta.explain(model, x[:4], method(ta.baselines.Mean.fit(x)))
+    np.testing.assert_allclose(ds.attribution, (x[:4] - x.mean()) * [2, -1], rtol=1e-12)
+    with pytest.raises(ValueError, match=r"columns of a table have none in common; use Mean.fit\(train\)"):
+        ta.explain(model, x[:4], method(ta.baselines.Mean()))
+    with pytest.raises(TypeError, match=r"holds categories or dates.* use Typical.fit"):
+        ta.baselines.Mean.fit(frame)
+
+
+def test_a_reference_with_missing_cells_is_handed_on_to_a_model_that_reads_them():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(40, 3)), columns=list("abc"))
+    x = x.mask(rng.random(x.shape) < 0.3)
+    model = ta.models.on_frames(lambda d: d.fillna({"a": 2.0, "b": -1.0, "c": 5.0}) @ [1.0, 10.0, 100.0])
+    filled = x.fillna({"a": 2.0, "b": -1.0, "c": 5.0})
+    rows = x[:6].dropna()
+    for method in (ta.KernelShap, ta.Occlusion):
+        ds = ta.explain(model, rows, method(ta.groups.Cells(), ta.baselines.Samples.fit(x)))
+        np.testing.assert_allclose(ds.attribution, (rows - filled.mean()) * [1, 10, 100], atol=1e-10)
+        assert ds.attrs["draws"] == 40
+    complete = lambda v: LinearRegression().fit(np.eye(3), [1.0, 2.0, 3.0]).predict(v)  # noqa: E731
+    by_hand = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    missing = int(x.isna().sum().sum())
+    for given in (ta.models.on_arrays(complete), lambda v: v @ by_hand):
+        with pytest.raises(ValueError, match=rf"has {missing} missing cells, .* does not read NaN .*dropna"):
+            ta.explain(given, rows.to_numpy(), ta.Occlusion(ta.groups.Cells(), ta.baselines.Samples.fit(x.to_numpy())))
+    path = ta.IntegratedGradients(ta.baselines.Samples.fit(x.to_numpy()))
+    with pytest.raises(ValueError, match=r"gives NaN at .* cells that are present"):
+        ta.explain(lambda v: v @ by_hand, rows.to_numpy(), path)
 
 
 def test_the_model_gets_the_columns_as_they_were_given(clinic):
@@ -555,7 +611,7 @@ def test_columns_named_by_numbers():
 
 def test_labels_come_from_the_estimator_and_outputs_may_rename_the_axis(clinic):
     frame, pipeline = clinic
-    method = ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(frame))
+    method = ta.Occlusion(ta.groups.Cells(), ta.baselines.Typical.fit(frame))
     well = ta.explain(pipeline, frame[:4], method, target=["well", "ill"], outputs="diagnosis")
     assert well.target.values.tolist() == ["well", "ill"]
     np.testing.assert_allclose(well.attribution.sum("target"), 0, atol=1e-12)

@@ -103,11 +103,11 @@ def constants(frame):
 
 METHODS = {
     "occlusion": lambda frame, draws: ta.Occlusion(CELLS, ta.baselines.Samples.fit(frame), draws=draws),
-    "mode": lambda frame, draws: ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame)),
+    "mode": lambda frame, draws: ta.Occlusion(CELLS, ta.baselines.Typical.fit(frame)),
     "constant": lambda frame, draws: ta.Occlusion(CELLS, ta.baselines.Constant(constants(frame))),
     "shapley": lambda frame, draws: ta.ShapleySampling(CELLS, ta.baselines.Samples.fit(frame), draws=draws),
     "kernel": lambda frame, draws: ta.KernelShap(CELLS, ta.baselines.Samples.fit(frame), draws=8 * draws),
-    "kernel mode": lambda frame, draws: ta.KernelShap(CELLS, ta.baselines.Mode.fit(frame), draws=8 * draws),
+    "kernel mode": lambda frame, draws: ta.KernelShap(CELLS, ta.baselines.Typical.fit(frame), draws=8 * draws),
 }
 
 
@@ -167,7 +167,7 @@ def test_the_model_gets_every_dtype_as_it_was(column, name):
     frame = pd.DataFrame({"first": column, "other": 1.0})
     frame = frame.set_axis(pd.Index([name, "other"], dtype=object, tupleize_cols=False), axis=1)
     seen = []
-    method = ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame))
+    method = ta.Occlusion(CELLS, ta.baselines.Typical.fit(frame))
     ta.explain(ta.models.on_frames(lambda rows: seen.append(rows) or np.zeros(len(rows))), frame, method)
     pd.testing.assert_frame_equal(seen[0], frame)
     assert all(rows[name].dtype == column.dtype for rows in seen)
@@ -180,7 +180,7 @@ def test_columns_of_arrow(dtype):
     frame = pd.DataFrame({"x": pd.Series(values), "other": 1.0})
     frame["x"] = (frame["x"].astype("boolean") if "bool" in dtype else frame["x"]).astype(dtype)
     seen = []
-    method = ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame))
+    method = ta.Occlusion(CELLS, ta.baselines.Typical.fit(frame))
     ta.explain(ta.models.on_frames(lambda rows: seen.append(rows) or np.zeros(len(rows))), frame, method)
     pd.testing.assert_frame_equal(seen[0], frame)
 
@@ -224,9 +224,9 @@ def test_groups_of_raw_columns(clinic):
     kinds = ["body", "use", "use", "use", "body", "use", "body", "body", "use", ""]
     labels = xr.DataArray(kinds, dims="feature", coords={"feature": list(frame.columns)})
     for method in (
-        ta.Occlusion(ta.groups.Labelled(labels), ta.baselines.Mode.fit(frame)),
-        ta.ShapleySampling(ta.groups.Labelled(labels), ta.baselines.Mode.fit(frame), draws=4),
-        ta.Occlusion(ta.groups.Windows(feature=3, step=2), ta.baselines.Mode.fit(frame)),
+        ta.Occlusion(ta.groups.Labelled(labels), ta.baselines.Typical.fit(frame)),
+        ta.ShapleySampling(ta.groups.Labelled(labels), ta.baselines.Typical.fit(frame), draws=4),
+        ta.Occlusion(ta.groups.Windows(feature=3, step=2), ta.baselines.Typical.fit(frame)),
     ):
         whole = ta.explain(pipeline, frame[:10], method, target=0)
         fast = ta.explain(ta.models.last_step(pipeline), frame[:10], method, target=0)
@@ -241,7 +241,7 @@ def test_gradients_of_a_linear_last_step(clinic):
     value = frame.age.fillna(40) / 20 - 2 * (frame.ward == "icu")
     pipeline = make_pipeline(preprocessing(), Ridge()).fit(frame, value)
     x, step = frame[:10], ta.models.last_step(pipeline)
-    for baseline in (ta.baselines.Mode.fit(frame), ta.baselines.Constant(constants(frame))):
+    for baseline in (ta.baselines.Typical.fit(frame), ta.baselines.Constant(constants(frame))):
         slope = ta.explain(step, x, ta.IntegratedGradients(baseline))
         # A model that is additive over columns has the same values whatever the method.
         np.testing.assert_allclose(
@@ -261,7 +261,10 @@ def test_gradients_of_a_linear_classifier_name_its_classes(clinic, classes, set_
     label = np.where(frame.sex.isna(), "unknown", label) if classes == 3 else label
     pipeline = make_pipeline(preprocessing(), LogisticRegression(max_iter=1000)).set_output(transform=set_output)
     pipeline.fit(frame, label)
-    step, method = ta.models.last_step(pipeline), ta.IntegratedGradients(ta.baselines.Mode.fit(frame), tolerance=1e-4)
+    step, method = (
+        ta.models.last_step(pipeline),
+        ta.IntegratedGradients(ta.baselines.Typical.fit(frame), tolerance=1e-4),
+    )
     ds = ta.explain(step, frame[:9], method, target=["well", "ill"], outputs="diagnosis")
     at = [list(pipeline.classes_).index(c) for c in ("well", "ill")]
     np.testing.assert_allclose(ds.prediction, pipeline.predict_proba(frame[:9])[:, at], rtol=1e-9)
@@ -280,7 +283,7 @@ def test_a_network_as_the_last_step(clinic):
     width = pipeline[:-1].transform(frame).shape[1]
     net = torch.nn.Sequential(torch.nn.Linear(width, 8), torch.nn.Softplus(), torch.nn.Linear(8, 1))
     step = ta.models.last_step(pipeline[:-1], net)
-    ds = ta.explain(step, frame[:10], ta.IntegratedGradients(ta.baselines.Mode.fit(frame)))
+    ds = ta.explain(step, frame[:10], ta.IntegratedGradients(ta.baselines.Typical.fit(frame)))
     np.testing.assert_allclose(ds.attribution.sum("feature"), ds.prediction - ds.reference, atol=0.02)
     with torch.no_grad():
         z = torch.as_tensor(pipeline[:-1].transform(frame[:10]), dtype=torch.float32)
@@ -296,7 +299,7 @@ def test_a_network_as_the_last_step(clinic):
 
 def test_what_comes_with_explain_comes_here_too(clinic):
     frame, _, pipeline = clinic
-    step, method = ta.models.last_step(pipeline), ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame))
+    step, method = ta.models.last_step(pipeline), ta.Occlusion(CELLS, ta.baselines.Typical.fit(frame))
     cost = ta.explain(step, frame[:10], method, dry_run=True)
     assert cost.model_evaluations.values.tolist() == [1 + 10] * 10
     both = ta.models.Ensemble([step, ta.models.last_step(pipeline[:-1], pipeline[-1])])
@@ -331,12 +334,12 @@ def test_a_table_without_names():
 def test_columns_in_another_order_and_more_of_them(clinic):
     frame, _, pipeline = clinic
     other = frame[frame.columns[::-1]].assign(extra=1.0)
-    method = ta.Occlusion(CELLS, ta.baselines.Mode.fit(other))
+    method = ta.Occlusion(CELLS, ta.baselines.Typical.fit(other))
     fast = ta.explain(ta.models.last_step(pipeline), other[:6], method, target=0)
     np.testing.assert_allclose(
         fast.attribution, ta.explain(pipeline, other[:6], method, target=0).attribution, atol=1e-9
     )
-    own = ta.explain(pipeline, frame[:6], ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame)), target=0)
+    own = ta.explain(pipeline, frame[:6], ta.Occlusion(CELLS, ta.baselines.Typical.fit(frame)), target=0)
     np.testing.assert_allclose(fast.attribution.sel(feature=own.feature), own.attribution, atol=1e-9)
 
 
@@ -490,7 +493,7 @@ def test_a_last_step_without_gradients_names_occlusion():
     for last in (HistGradientBoostingClassifier(max_iter=2), PoissonRegressor()):
         step = ta.models.last_step(make_pipeline(StandardScaler(), last).fit(x, y))
         with pytest.raises(TypeError, match=f"needs gradients, and {type(last).__name__} has none; use Occlusion"):
-            ta.explain(step, x[:4], ta.IntegratedGradients(ta.baselines.Mode.fit(x)))
+            ta.explain(step, x[:4], ta.IntegratedGradients(ta.baselines.Typical.fit(x)))
 
 
 def test_a_classifier_without_probabilities_by_its_margin():
@@ -538,4 +541,4 @@ def test_words_before_the_last_step_are_refused():
     frame = pd.DataFrame({"a": ["x", "y", "x"], "b": [1.0, 2.0, 3.0]})
     step = ta.models.last_step(FunctionTransformer(), ta.models.on_arrays(lambda z: z[:, 1]))
     with pytest.raises(TypeError, match="give columns of dtype object; last_step needs numbers before the last step"):
-        ta.explain(step, frame, ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame)))
+        ta.explain(step, frame, ta.Occlusion(CELLS, ta.baselines.Typical.fit(frame)))

@@ -267,7 +267,7 @@ def test_complete_methods_are_told_step_by_step():
 
 def test_few_cases_get_no_scatter_and_methods_without_reference_keep_their_bars():
     x = people(4)
-    ds = ta.explain(ta.models.on_frames(risk), x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(people())))
+    ds = ta.explain(ta.models.on_frames(risk), x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Typical.fit(people())))
     alts = Page(report(ds, x)).alts()
     assert "strongest first" in alts[0]
     assert not any("every case against" in alt for alt in alts)

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from . import ensemble, labels, matching, pipelines
-from .core import references
+from .core import fills, references
 from .core.baselines import Constant, Jitter
 from .core.detector import FEWEST
 from .core.engine import NoGradient, Samples
@@ -212,6 +212,8 @@ def explain(
     if lags:
         ds = ds.assign_coords(lags)
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
+    if getattr(method, "draws", 0) is None:
+        ds.attrs["draws"] = bound.draws
     if named := [t for t in call.wanted if isinstance(t, Named)]:
         ds.attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if call.taken:
@@ -292,6 +294,8 @@ def bound_method(method: Any, inputs: labels.Inputs) -> Any:
         elif f.name in _BASELINES:
             share = f.name == "noise" and isinstance(value, int | float)
             changes[f.name] = inputs.bind(Jitter(value) if share else value, "baseline")
+        elif f.name == "draws" and value is None:
+            changes[f.name] = fills.enough_draws(method.baseline)
     return dataclasses.replace(method, **changes)
 
 

@@ -40,6 +40,7 @@ BASELINES = {
         baselines.Gaussian,
         baselines.Samples,
         baselines.Mode,
+        baselines.Typical,
         baselines.Bridge,
         baselines.Hold,
         baselines.Inpaint,
@@ -114,7 +115,7 @@ def object_of(
     if name not in known:
         raise UsageError(f"{option} knows {', '.join(known)}; got {name!r}")
     kind = known[name]
-    if hasattr(kind, "fit") and not values and not set(settings) & {"low", "high"}:
+    if hasattr(kind, "fit") and not values and _required(kind) and not set(settings) & {"low", "high"}:
         if reference is None:
             raise UsageError(
                 f"{option} {name} is fitted to data: name a file of training-like samples with --reference"

@@ -200,8 +200,8 @@ class Transformed:
         bound = self.raw.bind(given, "baseline")
         if getattr(given, "random", False) or not isinstance(bound, Full):
             raise TypeError(
-                f"last_step takes a baseline with one value for each raw cell, whatever else is absent (Constant, Mode, Mean, "
-                f"...), or Samples, got {given!r}; explain the pipeline itself"
+                f"last_step takes a baseline with one value for each raw cell, whatever else is absent (Constant, Typical, "
+                f"Mean, ...), or Samples, got {given!r}; explain the pipeline itself"
             )
         x, _ = self.raw.load(slice(0, self.raw.n))
         n = len(x)

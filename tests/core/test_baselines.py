@@ -55,6 +55,9 @@ EACH = {
     "blur": lambda: b.Blur(time="20ms"),
     "samples": lambda: b.Samples.fit(TRAIN),
     "mode": lambda: b.Mode.fit(TRAIN.round(1)),
+    "typical": lambda: b.Typical.fit(TRAIN),
+    "typical, observed": lambda: b.Typical.fit(TRAIN, observed=True),
+    "mean, fitted": lambda: b.Mean.fit(TRAIN),
     "hold": lambda: b.Hold(),
     "bridge": lambda: b.Bridge(),
     "mixture": lambda: b.Mixture(b.Mean(), b.Uniform(-1.0, 2.0)),
@@ -469,12 +472,53 @@ def test_samples_from_a_bare_array_and_from_a_table():
     assert both == {(10, 1), (20, 2)}
 
 
-def test_a_missing_cell_of_the_reference_takes_its_mean():
+def test_a_missing_cell_of_the_reference_stays_missing():
     reference = small_reference().copy()
     reference[2, 1, 7] = np.nan
     drawn = np.stack([fill(b.Samples.fit(reference), X, ecg(), draw=d)[0] for d in range(5)])
     row = drawn[np.floor(drawn[:, 0, 0]) == 2][0]
-    assert row[1, 7] == pytest.approx(np.nanmean(reference[:, 1, 7]), rel=1e-12)
+    assert np.isnan(row).sum() == np.isnan(row[1, 7]) == 1
+    assert b.bind(b.Samples.fit(reference), ecg()).gaps == 1
+
+
+def test_typical_is_the_median_of_what_is_known():
+    values = np.array([[1.0, 4.0, 0.5], [3.0, np.nan, 0.1], [np.nan, 7.0, 0.3], [8.0, 9.0, 0.2]])
+    table = Axes(("feature",), (3,))
+    np.testing.assert_allclose(fill(b.Typical.fit(values), np.zeros((1, 3)), table), [[3, 7, 0.25]], rtol=1e-15)
+    wave = xr.DataArray(values.reshape(2, 2, 3).round(0), dims=("sample", "lead", "time"))
+    np.testing.assert_array_equal(b.Typical.fit(wave).row.values, np.nanmin(wave, 0))  # the lower of two
+
+
+def test_typical_of_words_dates_and_gaps():
+    frame = pd.DataFrame(
+        {
+            "word": ["b", "a", None, "a", "b"],
+            "day": pd.to_datetime(["2001-05-01", "2001-01-01", "2001-03-01", None, "2001-02-01"]),
+            "flag": [True, True, False, True, False],
+            "count": pd.array([4, None, 1, 3, 2], dtype="Int64"),
+            "ward": pd.Categorical([7, 7, 9, 9, 9]),
+            "gaps": [0.0, np.nan, 0.0, 0.6, 1.2],
+        }
+    )
+    row = b.Typical.fit(frame).row
+    assert row.values.tolist() == ["a", pd.Timestamp("2001-02-01"), True, 2, 9, 0.3]
+    central = b.Typical.fit(frame.drop(columns="day"), observed=True).row
+    assert central.values.tolist() == ["a", True, 3, 9, 0.6]  # the nearest of three complete rows
+    with pytest.raises(ValueError, match="missing in all samples of the reference"):
+        b.Typical.fit(frame.assign(gaps=np.nan))
+    with pytest.raises(ValueError, match="every sample of the reference has missing cells"):
+        b.Typical.fit(frame.loc[[1, 2], ["word", "count"]], observed=True)
+
+
+def test_mode_leaves_missing_values_out_and_needs_a_value_that_stands_out():
+    values = np.array([0.0, 0.0, 0.0, *[np.nan] * 6, 0.5, 1.0, 1.1, 0.9, 0.2])[:, None]
+    one = Axes(("feature",), (1,), {"feature": np.array(["dose"], object)})
+    assert fill(b.Mode.fit(values), np.ones((1, 1)), one).item() == 0
+    measured = np.random.default_rng(0).normal(size=(400, 1))
+    for reference in (measured, np.concatenate([measured, measured[:30]])):
+        with pytest.raises(ValueError, match="no value of dose is more frequent than others"):
+            b.bind(b.Mode.fit(reference), one)
+    assert fill(b.Mode.fit(measured.round(0)), np.ones((1, 1)), one).item() == 0
 
 
 @pytest.mark.parametrize(
@@ -610,7 +654,13 @@ def test_anything_with_a_fill_is_a_baseline():
 
 
 @pytest.mark.parametrize(
-    "name", [k for k in EACH if k not in ("constant", "constant by label", "constant array", "samples", "mode")]
+    "name",
+    [
+        k
+        for k in EACH
+        if k
+        not in ("constant", "constant by label", "constant array", "samples", "mode", "typical", "typical, observed")
+    ],
 )
 def test_arithmetic_on_categories_is_refused(name):
     nominal = ecg(nominal=np.ones((3, 60), bool), coords={"lead": LEADS, "time": TIME})

@@ -273,3 +273,48 @@ def test_models_without_gradients(ecg):
 def test_wrong_draws():
     with pytest.raises(ValueError, match="draws is a whole number of at least 1, got 0"):
         ta.Occlusion(g.Cells(), draws=0)
+
+
+# ---- draws where nobody says how many
+
+
+W = np.array([1.0, -2.0, 0.5])
+BY_DEFAULT = {
+    "occlusion": lambda baseline: ta.Occlusion(g.Cells(), baseline),
+    "kernel shap": lambda baseline: ta.KernelShap(g.Cells(), baseline),
+    "ig": lambda baseline: ta.IntegratedGradients(baseline),
+    "expected gradients": lambda baseline: ta.IntegratedGradients(baseline, steps=1),
+}
+
+
+@pytest.mark.parametrize("name", BY_DEFAULT)
+def test_each_sample_of_a_reference_is_drawn_once_up_to_a_hundred(name):
+    rng = np.random.default_rng(0)
+    x, train = rng.normal(size=(4, 3)), rng.normal(size=(250, 3))
+    weights = torch.as_tensor(W)
+    f = lambda v: v @ weights  # noqa: E731
+    for rows, draws in ((30, 30), (250, 100)):
+        method = BY_DEFAULT[name](b.Samples.fit(train[:rows]))
+        spy = Spy(f)
+        ds = ta.explain(spy, x, method)
+        assert ds.attrs["draws"] == draws
+        away = ds.attribution - W * (x - train[:rows].mean(0))
+        if rows == draws:  # the mean over all of them is exact
+            np.testing.assert_allclose(away, 0, atol=1e-12)
+        assert (abs(away) < 4 * ds.standard_error).all()
+        cost = ta.explain(f, x, method, dry_run=True)
+        assert (cost.model_evaluations_least <= ds.model_evaluations).all()
+        assert (ds.model_evaluations <= cost.model_evaluations).all()
+        assert spy.count == int(ds.model_evaluations.sum())
+
+
+@pytest.mark.parametrize("name", BY_DEFAULT)
+def test_one_draw_of_what_is_always_the_same_and_each_of_a_mixture(name):
+    f = lambda v: v.sum(1)  # noqa: E731
+    ds = ta.explain(f, np.ones((1, 3)), BY_DEFAULT[name](b.Constant(0.5)))
+    assert ds.attrs["draws"] == 1
+    assert "standard_error" not in ds
+    ds = ta.explain(f, np.ones((1, 3)), BY_DEFAULT[name](b.Mixture(b.Constant(0.0), b.Constant(1.0))))
+    assert ds.attrs["draws"] == 2
+    if name != "expected gradients":
+        np.testing.assert_allclose(ds.attribution, 0.5, atol=1e-12)

@@ -195,7 +195,10 @@ class SameSeason(Samples):
             raise ValueError(f"the reference of SameSeason has no sample of {self.by} {lost}, which the input has")
         table = reference_table(self.reference, self.sample_dim, axes, type(self).__name__)
         pools = {phase: np.flatnonzero(theirs == phase) for phase in set(mine.tolist())}
-        return Full(lambda x, key: dealt(table, x, key, lambda position: pools[int(mine[position])]), causal=True)
+        gaps = int(np.isnan(table).sum())
+        return Full(
+            lambda x, key: dealt(table, x, key, lambda position: pools[int(mine[position])]), causal=True, gaps=gaps
+        )
 
     def _phases(self, dates: np.ndarray | None, whose: str) -> np.ndarray:
         if dates is None:

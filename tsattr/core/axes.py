@@ -311,6 +311,11 @@ class Axes:
             )
         return float(width / steps.mean())
 
+    def name_of(self, cell: int) -> str:
+        """What the cell at a flat position of the event is called."""
+        at = np.unravel_index(cell, self.shape)
+        return "/".join(str(self.coords[d][i] if d in self.coords else i) for d, i in zip(self.dims, at))
+
     def coded(self, rows: np.ndarray, orders: Mapping[Any, tuple[Any, ...]] | None = None) -> np.ndarray:
         """Rows of values (n, cells) as float64, with categories and dates as the codes they have in the input."""
         if self.code is None:

@@ -9,7 +9,6 @@ earlier times alone says ``causal = True``; WinIT and its family take no other.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -21,12 +20,12 @@ from .ahead import Ahead
 from .autoregressive import AutoRegressive as AutoRegressive
 from .axes import Array, Axes
 from .boundary import Boundary as Boundary
+from .fills import DRAWS, Kernel, draw_by_name, enough_draws, fill_lines, is_causal, nan_mean, per_row
 from .fills import Baseline as Baseline
 from .fills import Causal as Causal
 from .fills import Conditional as Conditional
 from .fills import Full as Full
 from .fills import Joined as Joined
-from .fills import Kernel, draw_by_name, fill_lines, is_causal, nan_mean, per_row
 from .fills import bind as bind
 from .gaussian import ConditionalGaussian as ConditionalGaussian
 from .generator import Generator as Generator
@@ -36,11 +35,12 @@ from .keys import Key
 from .marginal import Marginal as Marginal
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
-from .references import checked, dealt, fitted_range, most_frequent, reference_table
+from .references import checked, dealt, fitted_mean, fitted_range, most_frequent, reference_table, without_mode
 from .spectral import BandStop as BandStop
 from .spectral import PhaseRandomised as PhaseRandomised
 from .templates import Climatology as Climatology
 from .templates import MedianBeat as MedianBeat
+from .typical import Typical as Typical
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,46 @@ class Constant(Baseline):
 
 @dataclass(frozen=True)
 class Mean(Baseline):
-    """The sample's own mean over a dim: ``x'_i = mean over `over` of x_i``, missing cells left out.
+    """The sample's own mean over a dim: ``x'_i = mean over `over` of x_i``, missing cells left out; or, fitted, a reference's.
+
+    The columns of a table have no mean in common: ``Mean.fit(train)`` is the mean of each.
 
     Parameters
     ----------
     over
         A dim or several; by default "time" where the input has it, else all dims.
+    values
+        What :meth:`fit` found.
     """
 
     over: str | tuple[str, ...] | None = None
+    values: Array | None = None
+
+    @classmethod
+    def fit(cls, reference: Any, *, over: Any = None, sample_dim: str = "sample") -> Mean:
+        """The mean of each channel over a reference's samples and time, the same for all samples.
+
+        Parameters
+        ----------
+        reference
+            Training-like data with a sample dim: DataArray, DataFrame of numbers or array (samples first).
+        over
+            Dims pooled besides the samples: by default "time" where there is one, else all dims but lead, channel,
+            feature and variable.
+        sample_dim
+            Name of the reference's sample dim.
+        """
+        return cls(values=fitted_mean(reference, over, sample_dim))
 
     def _bind(self, axes: Axes) -> Full:
+        if self.values is not None:
+            values = axes.align(self.values, "the reference of Mean").astype(np.float64)
+            return Full(lambda x, key: per_row(values, x, key), causal=True)
+        if self.over is None and axes.dims in (("feature",), ("variable",)):
+            raise ValueError(
+                "Mean() is the sample's own mean, and the columns of a table have none in common; use Mean.fit(train), the mean "
+                "of each column, or Typical.fit(train), its median or most frequent level"
+            )
         over = ("time",) if self.over is None and "time" in axes.dims else self.over
         dims = axes.dims if over is None else (over,) if isinstance(over, str) else over
         at = [1 + axes.axis(d) for d in dims]
@@ -236,8 +265,11 @@ class Samples(Baseline):
 
     With ``IntegratedGradients(Samples.fit(train), draws=k, steps=1)`` this is expected gradients (Erion et al., 2021).
     Each sample takes its own random order through the reference; after all have been used the order starts again. A
-    missing cell of a reference sample takes the reference's mean there (a category: its most frequent value). References
-    of several variables with as many samples are drawn together: what belongs to one sample stays together.
+    method that is not told how many `draws` takes each once, up to a hundred. References of several variables with as many
+    samples are drawn together: what belongs to one sample stays together.
+
+    A missing cell of a reference sample stays missing: methods that remove hand it on to a model that reads NaN; others
+    refuse it.
     """
 
     reference: Array
@@ -250,15 +282,24 @@ class Samples(Baseline):
         """Keep a reference with a sample dim: DataArray, DataFrame, or array (samples first)."""
         return cls(checked(reference, sample_dim), sample_dim)
 
+    @property
+    def enough(self) -> int:
+        """Each sample of the reference once, up to a hundred."""
+        dims = self.reference.dims or (self.sample_dim,)
+        return min(DRAWS, self.reference.values.shape[dims.index(self.sample_dim)])
+
     def _bind(self, axes: Axes) -> Full:
         table = reference_table(self.reference, self.sample_dim, axes, type(self).__name__)
-        every = np.arange(len(table))
-        return Full(lambda x, key: dealt(table, x, key, lambda position: every), causal=True)
+        every, gaps = np.arange(len(table)), int(np.isnan(table).sum())
+        return Full(lambda x, key: dealt(table, x, key, lambda position: every), causal=True, gaps=gaps)
 
 
 @dataclass(frozen=True)
 class Mode(Baseline):
-    """The most frequent value of each cell over a reference: for categories, and for counts."""
+    """The most frequent value of each cell over a reference, missing ones left out: for categories, and for counts.
+
+    Refused for cells of numbers in which no value stands out, such as measurements: see :class:`Typical`.
+    """
 
     reference: Array
     sample_dim: str = "sample"
@@ -270,8 +311,14 @@ class Mode(Baseline):
         return cls(checked(reference, sample_dim), sample_dim)
 
     def _bind(self, axes: Axes) -> Full:
-        table = reference_table(self.reference, self.sample_dim, axes, "Mode").reshape(-1, math.prod(axes.shape))
-        values = np.array([most_frequent(c) for c in table.T]).reshape(1, *axes.shape)
+        table = reference_table(self.reference, self.sample_dim, axes, "Mode")
+        if lacking := without_mode(table, axes):
+            raise ValueError(
+                f"no value of {', '.join(lacking[:8])}{', ...' * (len(lacking) > 8)} is more frequent than others, so that the "
+                "most frequent one says nothing; use Typical.fit(reference), which takes the median of numbers"
+            )
+        columns = table.reshape(len(table), -1).T
+        values = np.array([most_frequent(c) for c in columns]).reshape(1, *axes.shape)
         return Full(lambda x, key: per_row(values, x, key), causal=True)
 
 
@@ -378,6 +425,11 @@ class Mixture(Baseline):
     def __repr__(self) -> str:
         return f"Mixture({', '.join(map(repr, self.members))})"
 
+    @property
+    def enough(self) -> int:
+        """Each member as often as the one that needs most draws."""
+        return len(self.members) * max(map(enough_draws, self.members))
+
     def _bind(self, axes: Axes) -> Conditional:
         bound = [bind(m, axes) for m in self.members]
 
@@ -393,4 +445,5 @@ class Mixture(Baseline):
                     out[at] = member.fill(x[at], absent[at], own)
             return out
 
-        return Conditional(fill, causal=all(map(is_causal, bound)))
+        gaps = sum(getattr(m, "gaps", 0) for m in bound)
+        return Conditional(fill, causal=all(map(is_causal, bound)), gaps=gaps)

@@ -38,6 +38,10 @@ class NoGradient(TypeError):
     """A gradient method met a model without gradients."""
 
 
+class UnreadError(ValueError):
+    """A model that does not read NaN met a reference with missing cells."""
+
+
 def graph(y: Tensor) -> set[Any]:
     """The nodes of the autograd graph behind `y`."""
     todo, seen = [y.grad_fn], set()
@@ -373,6 +377,7 @@ class Samples:
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
         self.prediction, self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
         self.state = torch.where(torch.isfinite(self.prediction).all(1), State.OK, State.OUTPUT)
+        self.handed = 0  # missing cells of a reference that rows may hold
 
     @property
     def n(self) -> int:
@@ -453,8 +458,10 @@ class Samples:
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and NaN wherever there may be one; only then are they counted.
         if torch.isnan(present.sum()) and (missing := torch.isnan(present)).any():
-            self.lack(i, missing)
-            rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
+            self.handed = 0 if absent is None else getattr(baseline, "gaps", 0)
+            if not self.handed:
+                self.lack(i, missing)
+                rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
         return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
 
     def lack(self, i: Tensor, missing: Tensor) -> None:
@@ -474,12 +481,36 @@ class Samples:
 
     def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
-        for at, v in self.engine.values(self._position(i), self._intact(i), make):
-            self._count(i[at])
-            self.note(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
-            if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
-                v = torch.where((self.state[i[at]] == State.BASELINE)[:, None], torch.nan, v)
-            yield at, v
+        gaps: Tensor | None = None
+
+        def built(at: slice) -> Tensor:
+            nonlocal gaps
+            rows = make(at)
+            gaps = (torch.isnan(rows) & self.cells[i[at]]).flatten(1).any(1) if self.handed else None
+            return rows
+
+        try:
+            for at, v in self.engine.values(self._position(i), self._intact(i), built):
+                if gaps is not None and torch.isnan(v[gaps]).any():
+                    raise self._unread("its output is NaN")
+                self._count(i[at])
+                self.note(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
+                if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
+                    v = torch.where((self.state[i[at]] == State.BASELINE)[:, None], torch.nan, v)
+                yield at, v
+        except UnreadError:
+            raise
+        except Exception as error:
+            if gaps is None or not gaps.any():
+                raise
+            raise self._unread(str(error).partition("\n")[0]) from error
+
+    def _unread(self, reason: str) -> UnreadError:
+        return UnreadError(
+            f"the baseline's reference has {self.handed} missing cells, which are handed on as they are, and the model does "
+            f"not read NaN ({reason}); give it rows without missing cells, as Samples.fit(train.dropna()) does of a DataFrame, "
+            "or fill them first: Samples.fit(train.fillna(...))"
+        )
 
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
         """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""

@@ -20,11 +20,12 @@ class Full:
     """A bound baseline that knows a value for every cell, whatever else is absent.
 
     ``full(x, key)`` gives those values, of the shape of `x` or broadcasting to it; the engine computes them once for
-    each (sample, draw) and not once for each group.
+    each (sample, draw) and not once for each group. `gaps` is the number of cells of its reference that are missing.
     """
 
     full: Callable[[Tensor, Key], Tensor]
     causal: bool = False
+    gaps: int = 0
     conditional: ClassVar[bool] = False
     nested: ClassVar[bool] = True
 
@@ -39,6 +40,7 @@ class Conditional:
 
     fill: Callable[[Tensor, Tensor, Key], Tensor]
     causal: bool = False
+    gaps: int = 0
     conditional: ClassVar[bool] = True
 
 
@@ -55,6 +57,10 @@ class Causal:
     causal: ClassVar[bool] = True
     conditional: ClassVar[bool] = True
     nested: ClassVar[bool] = True
+    gaps: ClassVar[int] = 0
+
+
+DRAWS = 100  # where nobody says how many: their mean is then off by a tenth of the spread between them
 
 
 class Baseline:
@@ -63,13 +69,18 @@ class Baseline:
     arithmetic: ClassVar[bool] = True
     random: ClassVar[bool] = False
 
+    @property
+    def enough(self) -> int:
+        """How many draws a method takes that is not told: one of what is always the same, else as many as pay."""
+        return DRAWS if self.random else 1
+
     def bind(self, axes: Axes) -> Any:
         """Turn units, coordinates and references into plain arrays for an input with these axes."""
         if self.arithmetic and axes.nominal is not None and axes.nominal.any():
             names = axes.coords[axes.dims[-1]][axes.nominal.reshape(-1, axes.shape[-1]).any(0)].tolist()
             raise TypeError(
                 f"{type(self).__name__} does arithmetic, but columns {names} hold categories; use Samples.fit(reference), "
-                "Mode.fit(reference) or Constant({column: category, ...})"
+                "Mode.fit(reference), Typical.fit(reference) or Constant({column: category, ...})"
             )
         return self._bind(axes)
 
@@ -179,6 +190,11 @@ class Joined:
         return any(getattr(bound, "conditional", True) for *_, bound in self.parts)
 
     @property
+    def gaps(self) -> int:
+        """The missing cells of all references."""
+        return sum(getattr(bound, "gaps", 0) for *_, bound in self.parts)
+
+    @property
     def causal(self) -> bool:
         """True where every part is causal."""
         return all(is_causal(bound) for *_, bound in self.parts)
@@ -200,6 +216,13 @@ class Joined:
 def is_causal(bound: Any) -> bool:
     """True where a bound baseline says that what it puts at a time depends on earlier times alone; one that says nothing may not."""
     return bool(getattr(bound, "causal", False))
+
+
+def enough_draws(baseline: Any) -> int:
+    """The draws of a baseline (or of a mapping of them by variable) for a method that is not told how many."""
+    if isinstance(baseline, Mapping):
+        return max(map(enough_draws, baseline.values()))
+    return baseline.enough if isinstance(baseline, Baseline) else 1
 
 
 def bind(baseline: Any, axes: Axes) -> Any:

@@ -66,7 +66,7 @@ class Training:
             values = np.moveaxis(r.values, dims.index(sample_dim), 0).astype(np.float64)
         except (TypeError, ValueError):
             raise TypeError(
-                "the reference holds categories or dates, and this baseline is fitted to numbers; use Samples.fit or Mode.fit"
+                "the reference holds categories or dates, and this baseline is fitted to numbers; use Typical.fit, Samples.fit or Mode.fit"
             ) from None
         if np.isinf(values).any():
             raise ValueError("the reference has infinite values; make them NaN if they are missing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from .axes import Array, Axes
 from .keys import Key
+
+_SOME = 10  # known values from which on it says something that none of them stands out
+_RARE = 0.01  # the share of rows up to which several values that are as frequent are no mode
 
 
 def checked(reference: Any, sample_dim: str) -> Array:
@@ -28,23 +32,65 @@ def checked(reference: Any, sample_dim: str) -> Array:
 
 def fitted_range(reference: Any, quantiles: tuple[float, float], over: Any, sample_dim: str) -> tuple[Array, Array]:
     """Quantiles of a reference over its samples and `over` (by default time, else every dim that is no channel)."""
+    low, high = _over_samples(reference, over, sample_dim, lambda v, axis: np.nanquantile(v, quantiles, axis=axis))
+    return low, high
+
+
+def fitted_mean(reference: Any, over: Any, sample_dim: str) -> Array:
+    """The mean of a reference over its samples and `over`, as in `fitted_range`."""
+    (mean,) = _over_samples(reference, over, sample_dim, lambda v, axis: np.nanmean(v, axis)[None])
+    return mean
+
+
+def _over_samples(
+    reference: Any, over: Any, sample_dim: str, of: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+) -> list[Array]:
+    """Statistics ``of(values, axes)`` (one or several, \\*kept dims) of a reference's numbers, with the labels of the dims left."""
     r = checked(reference, sample_dim)
-    if r.dims is None:
-        r = Array(r.values, (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim))))
-    assert r.dims is not None
-    rest = [d for d in r.dims if d != sample_dim]
+    dims = r.dims or (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim)))
+    rest = [d for d in dims if d != sample_dim]
     if over is None:
         over = ("time",) if "time" in rest else [d for d in rest if d not in Axes(tuple(rest), ()).channels]
     drop = {sample_dim, *((over,) if isinstance(over, str) else over)}
-    axis = tuple(i for i, d in enumerate(r.dims) if d in drop)
-    low, high = np.nanquantile(r.values.astype(np.float64), quantiles, axis=axis)
-    kept = tuple(d for d in r.dims if d not in drop)
+    axis = tuple(i for i, d in enumerate(dims) if d in drop)
+    kept = tuple(d for d in dims if d not in drop)
     coords = {d: c for d, c in r.coords.items() if d in kept}
-    return Array(np.asarray(low), kept, coords), Array(np.asarray(high), kept, coords)
+    return [Array(np.asarray(v), kept, coords) for v in of(numbers(r), axis)]
+
+
+def numbers(reference: Array) -> np.ndarray:
+    """A reference's values as float64, NaN where missing; TypeError for categories and dates."""
+    values = reference.values
+    try:
+        return np.where(missing(values), np.nan, values).astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "the reference holds categories or dates, which have no mean or quantiles; use Typical.fit(reference), "
+            "Samples.fit(reference) or Mode.fit(reference)"
+        ) from None
+
+
+def missing(values: np.ndarray) -> np.ndarray:
+    """Where cells are missing: None, NaN, NaT, pandas.NA.
+
+    >>> missing(np.array([None, float("nan"), np.datetime64("NaT"), "", 0], object)).tolist()
+    [True, True, True, False, False]
+    """
+    try:
+        return np.asarray(values != values, bool) | np.asarray(values == np.array(None), bool)
+    except TypeError:  # pandas.NA compares to NA, which is neither true nor false
+        return np.array([_is_missing(v) for v in values.reshape(-1)], bool).reshape(values.shape)
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
 
 
 def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) -> np.ndarray:
-    """A reference as float64 (samples, *event) on these axes, categories coded and missing cells filled."""
+    """A reference as float64 (samples, *event) on these axes, categories coded, NaN where missing."""
     values, dims = reference.values, reference.dims
     if dims is not None and sample_dim in dims:
         values = np.moveaxis(values, dims.index(sample_dim), 0)
@@ -56,12 +102,12 @@ def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) ->
     if order.shape[1:] != axes.shape:
         raise ValueError(f"the reference of {what} has shape {values.shape[1:]} per sample, the input {axes.shape}")
     out = axes.coded(values.reshape(len(values), -1)[:, order.reshape(-1)], reference.orders)
-    nominal = np.zeros(out.shape[1], bool) if axes.nominal is None else axes.nominal.reshape(-1)
-    for i in np.flatnonzero(np.isnan(out).any(0)):
-        known = out[~np.isnan(out[:, i]), i]
-        if len(known):
-            out[np.isnan(out[:, i]), i] = most_frequent(known) if nominal[i] else known.mean()
     return out.reshape(len(values), *axes.shape)
+
+
+def names_by_cell(axes: Axes) -> np.ndarray:
+    """Bool (cells,): True where a cell holds codes of categories."""
+    return np.zeros(math.prod(axes.shape), bool) if axes.nominal is None else axes.nominal.reshape(-1)
 
 
 def dealt(table: np.ndarray, x: Tensor, key: Key, pool: Callable[[int], np.ndarray]) -> Tensor:
@@ -86,14 +132,40 @@ def dealt(table: np.ndarray, x: Tensor, key: Key, pool: Callable[[int], np.ndarr
 
 
 def most_frequent(values: np.ndarray) -> float:
-    """The most frequent value, the smallest of them at a tie."""
-    levels, counts = np.unique(values, return_counts=True)
-    return float(levels[counts.argmax()])
+    """The most frequent of the known values, the smallest of them at a tie; NaN where none is known."""
+    levels, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    return float(levels[counts.argmax()]) if len(levels) else math.nan
+
+
+def median(values: np.ndarray) -> float:
+    """The median of the known values; of whole numbers one of them, the lower of the middle two; NaN where none is known."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return math.nan
+    return float(np.quantile(known, 0.5, method="inverted_cdf" if (known % 1 == 0).all() else "linear"))
+
+
+def without_mode(table: np.ndarray, axes: Axes) -> list[str]:
+    """The cells of numbers whose most frequent value says nothing, as others are as frequent and all of them rare; by name."""
+    lacking = []
+    for i, column in enumerate(table.reshape(len(table), -1).T):
+        counts = np.unique(column[~np.isnan(column)], return_counts=True)[1]
+        most = counts.max(initial=0)
+        if counts.sum() >= _SOME and (counts == most).sum() > 1 and most <= max(1, _RARE * counts.sum()):
+            lacking.append(i)
+    nominal = names_by_cell(axes)
+    return [axes.name_of(i) for i in lacking if not nominal[i]]
 
 
 def observed(reference: Any, axes: Axes) -> np.ndarray:
-    """A reference that holds its samples along the input's sample dim, on the input's axes."""
-    return reference_table(checked(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
+    """A reference that holds its samples along the input's sample dim, on the input's axes; missing cells at their mean."""
+    table = reference_table(checked(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
+    out, nominal = table.reshape(len(table), -1), names_by_cell(axes)
+    for i in np.flatnonzero(np.isnan(out).any(0)):
+        known = out[~np.isnan(out[:, i]), i]
+        if len(known):
+            out[np.isnan(out[:, i]), i] = most_frequent(known) if nominal[i] else known.mean()
+    return table
 
 
 def outside_range(values: np.ndarray, axes: Axes, x: np.ndarray) -> list[str]:

@@ -88,8 +88,10 @@ def completeness(samples: Samples, maps: Tensor, total: Tensor, reference: Tenso
     }
 
 
-def check_count(name: str, value: Any) -> None:
-    """ValueError unless `value` is a whole number of at least 1."""
+def check_count(name: str, value: Any, *, none: bool = False) -> None:
+    """ValueError unless `value` is a whole number of at least 1; or None, where that may be."""
+    if none and value is None:
+        return
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
 

@@ -105,7 +105,7 @@ def tabular(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) 
         "Shapley sampling, training patients": ShapleySampling(each, law, draws=4 * draws),
         "KernelSHAP, training patients": KernelShap(each, law, draws=2 * draws),
         "Occlusion, training patients": Occlusion(each, law, draws=draws),
-        "Occlusion, most frequent value": Occlusion(each, baselines.Mode.fit(frame[:cut])),
+        "Occlusion, typical patient": Occlusion(each, baselines.Typical.fit(frame[:cut])),
     }
     results = {}
     for name, method in methods.items():

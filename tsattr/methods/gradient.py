@@ -207,7 +207,8 @@ class IntegratedGradients:
         well, by the half width of the sum's 99.9 % interval (Student's t over the draws): few draws tell little. Rounding of
         the outputs is left out.
     draws
-        Number of draws of the baseline.
+        Number of draws of the baseline. None: one of what is always the same, each sample of a `Samples` reference once, a
+        hundred at most.
     per_draw
         Also return ``attribution_draw`` with a `draw` dim: each baseline's own result; and how far they agree,
         ``agreement``: the mean Spearman correlation over pairs of draws.
@@ -230,7 +231,7 @@ class IntegratedGradients:
     rule: str = "auto"
     tolerance: float = 0.01
     max_steps: int = 729
-    draws: int = 1
+    draws: int | None = None
     per_draw: bool = False
     gradient: ClassVar[bool] = True
     shares: ClassVar[bool] = True  # parts of the target, in its units
@@ -243,7 +244,7 @@ class IntegratedGradients:
     @property
     def points(self) -> bool:
         """True for expected gradients: one point of the path for each of several draws."""
-        return self.steps == 1 and self.draws > 1
+        return self.steps == 1 and self._draws > 1
 
     @property
     def share(self) -> float:
@@ -252,27 +253,33 @@ class IntegratedGradients:
         return max(2 * self.tolerance, coarse)
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "draws") + (() if self.steps is None else ("steps",)):
-            check_count(name, getattr(self, name))
+        check_count("max_steps", self.max_steps)
+        for name in ("draws", "steps"):
+            check_count(name, getattr(self, name), none=True)
         if self.rule not in ("auto", "midpoint", "gauss-legendre"):
             raise ValueError(f"rule is 'auto', 'midpoint' or 'gauss-legendre', got {self.rule!r}")
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be > 0, got {self.tolerance}")
 
+    @property
+    def _draws(self) -> int:
+        """How many there are, which is known once the baseline is bound."""
+        return self.draws or 1
+
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
         n, device = samples.n, samples.x.device
-        moments = Moments(n, (samples.targets, *samples.event), self.draws, device)
-        balance = Balance(samples, self.draws, self.share, points=self.points)
+        moments = Moments(n, (samples.targets, *samples.event), self._draws, device)
+        balance = Balance(samples, self._draws, self.share, points=self.points)
         reference = torch.zeros(n, samples.targets, dtype=torch.float64, device=device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
         kept = []
-        for i, draw in samples.items(self.draws, copies=self.steps or 9):
+        for i, draw in samples.items(self._draws, copies=self.steps or 9):
             start = samples.fill(self.baseline, i, draw)
             end = torch.empty(len(i), samples.targets, dtype=torch.float64, device=device)
             for at, v in samples.values(i, start.__getitem__):
                 end[at] = v
-            reference.index_add_(0, i, end / self.draws)
+            reference.index_add_(0, i, end / self._draws)
             maps, used = self._integrate(samples, i, draw, start, end, balance)
             moments.add(i, draw, maps)
             balance.add(i, draw, maps, samples.prediction[i] - end)
@@ -287,10 +294,10 @@ class IntegratedGradients:
             **completeness(samples, mean, mean.flatten(2).sum(2), reference),
             "steps": Field((), steps),
         }
-        if self.draws > 1:
+        if self._draws > 1:
             out["standard_error"] = Field(("target", EVENT), moments.standard_error())
         if self.per_draw:
-            out["attribution_draw"] = Field(("draw", "target", EVENT), torch.cat(kept).unflatten(0, (n, self.draws)))
+            out["attribution_draw"] = Field(("draw", "target", EVENT), torch.cat(kept).unflatten(0, (n, self._draws)))
         return out
 
     def _integrate(
@@ -311,7 +318,7 @@ class IntegratedGradients:
             if self.points:  # one for each draw, in a stratum of its own
                 key = samples.key(i, draw).fork(_PATH)
                 shift = key.each(lambda row: key.rng(row).random(), points)
-                points = ((draw + shift) / self.draws)[:, None]
+                points = ((draw + shift) / self._draws)[:, None]
             self._add(samples, i, start, active, points, weights, total)
             return total * away, torch.full((m,), self.steps, device=device)
         used = torch.zeros(m, dtype=torch.int64, device=device)
@@ -367,16 +374,17 @@ class IntegratedGradients:
     def rows(self) -> tuple[int, int]:
         """The intact sample, the end point of each draw, and the path points."""
         if self.steps is not None:
-            return 1 + self.draws * (1 + self.steps), 1 + self.draws * (1 + self.steps)
+            return 1 + self._draws * (1 + self.steps), 1 + self._draws * (1 + self.steps)
         least = most = 0
         for rule in ("midpoint", "gauss-legendre") if self.rule == "auto" else (self.rule,):
             new = [len(nodes) for _, nodes, *_ in refinements(rule, self.max_steps)]
             low, most = sum(new[:2]), max(most, sum(new))
             least = min(least, low) if least else low
-        return 1 + self.draws * (1 + least), 1 + self.draws * (1 + most)
+        return 1 + self._draws * (1 + least), 1 + self._draws * (1 + most)
 
     def within(self, rows: int) -> IntegratedGradients:
         """As many points of each path as `rows` rows a sample allow; of expected gradients, as many draws."""
         if self.steps == 1:
             return replace(self, draws=affordable("draws", (rows - 1) // 2, self, rows))
-        return replace(self, steps=affordable("steps", (rows - 1) // self.draws - 1, self, rows))
+        draws = max(1, min(self._draws, (rows - 1) // 2))
+        return replace(self, steps=affordable("steps", (rows - 1) // draws - 1, self, rows), draws=draws)

@@ -26,7 +26,8 @@ class Occlusion:
     baseline
         What takes its place; an object of `tsattr.baselines`.
     draws
-        Number of draws of the baseline. All groups of a sample see the same draws, so that they can be compared.
+        Number of draws of the baseline. All groups of a sample see the same draws, so that they can be compared. None: one of
+        what is always the same, each sample of a `Samples` reference once, a hundred at most.
 
     Returns
     -------
@@ -44,21 +45,26 @@ class Occlusion:
 
     groups: Any
     baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
-    draws: int = 1
+    draws: int | None = None
     gradient: ClassVar[bool] = False
     shares: ClassVar[bool] = True  # parts of the target, in its units
 
     def __post_init__(self) -> None:
-        check_count("draws", self.draws)
+        check_count("draws", self.draws, none=True)
+
+    @property
+    def _draws(self) -> int:
+        """How many there are, which is known once the baseline is bound."""
+        return self.draws or 1
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
         n, targets, device = samples.n, samples.targets, samples.x.device
         size = len(self.groups.names)
         filled = self.groups.count(samples.cells, samples.position) > 0
-        maps = Moments(n, (targets, *samples.event), self.draws, device)
-        groups = Moments(n, (targets, size), self.draws, device)
-        for i, draw in samples.items(self.draws, copies=size):
+        maps = Moments(n, (targets, *samples.event), self._draws, device)
+        groups = Moments(n, (targets, size), self._draws, device)
+        for i, draw in samples.items(self._draws, copies=size):
             j, k = filled[i].nonzero(as_tuple=True)
             block = torch.full((len(i), targets, size), torch.nan, dtype=torch.float64, device=device)
 
@@ -75,16 +81,16 @@ class Occlusion:
             "attribution": Field(("target", EVENT), maps.mean()),
             "group_value": Field(("target", "group"), groups.mean()),
         }
-        if self.draws > 1:
+        if self._draws > 1:
             out["standard_error"] = Field(("target", EVENT), maps.standard_error())
             out["group_standard_error"] = Field(("target", "group"), groups.standard_error())
         return out
 
     def rows(self) -> tuple[int, int]:
         """The intact sample, and each group for each draw."""
-        return 1, 1 + self.draws * len(self.groups.names)
+        return 1, 1 + self._draws * len(self.groups.names)
 
     def within(self, rows: int) -> Occlusion:
         """As many of its draws as `rows` rows a sample allow."""
         most = affordable("draws", (rows - 1) // len(self.groups.names), self, rows)
-        return replace(self, draws=min(self.draws, most))
+        return replace(self, draws=min(self._draws, most))

@@ -216,7 +216,7 @@ class KernelShap:
         Largest number of coalitions for each draw; by default 2 M + 2048.
     draws
         Number of independent runs, each with a draw of the baseline and coalitions of its own; their mean is reported with
-        its standard error.
+        its standard error. None: one of what is always the same, each sample of a `Samples` reference once, a hundred at most.
 
     Returns
     -------
@@ -239,14 +239,19 @@ class KernelShap:
     groups: Any
     baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
     coalitions: int | None = None
-    draws: int = 1
+    draws: int | None = None
     gradient: ClassVar[bool] = False
     shares: ClassVar[bool] = True  # parts of the target, in its units
 
     def __post_init__(self) -> None:
-        check_count("draws", self.draws)
+        check_count("draws", self.draws, none=True)
         if self.coalitions is not None:
             check_count("coalitions", self.coalitions)
+
+    @property
+    def _draws(self) -> int:
+        """How many there are, which is known once the baseline is bound."""
+        return self.draws or 1
 
     def _budget(self, players: int) -> int:
         return self._budget_of(2 * players + 2048 if self.coalitions is None else self.coalitions, players)
@@ -269,12 +274,12 @@ class KernelShap:
         game = _Game.of(samples, self.groups, self.baseline)
         n, targets, players, device = samples.n, samples.targets, game.size.shape[1], samples.x.device
         budget = self._budget(players)
-        maps = Moments(n, (targets, *samples.event), self.draws, device)
-        values = Moments(n, (targets, players), self.draws, device)
-        empty = Moments(n, (targets,), self.draws, device)
+        maps = Moments(n, (targets, *samples.event), self._draws, device)
+        values = Moments(n, (targets, players), self._draws, device)
+        empty = Moments(n, (targets,), self._draws, device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
         each = max(1, _PLANS // (players * min(budget, 2 ** min(players, 60))))
-        blocks = samples.items(self.draws, min(budget, 2**players))
+        blocks = samples.items(self._draws, min(budget, 2**players))
         for i, draw in ((i, d) for one, other in blocks for i, d in zip(one.split(each), other.split(each))):
             key = samples.key(i, draw).fork(_ORDER)
             playing = game.players(i)
@@ -310,13 +315,15 @@ class KernelShap:
         """The intact sample, and the empty and the other coalitions of each draw."""
         players = len(self.groups.names)
         number = min(self._budget(players), 2**players - 2)
-        return 1 + self.draws * (1 + number), 1 + self.draws * (1 + number)
+        return 1 + self._draws * (1 + number), 1 + self._draws * (1 + number)
 
     def within(self, rows: int) -> KernelShap:
-        """As many coalitions as `rows` rows a sample allow."""
-        most = affordable("coalitions", (rows - 1) // self.draws - 1, self, rows)
-        self._budget_of(most, len(self.groups.names))
-        return replace(self, coalitions=most)
+        """As many coalitions as `rows` rows a sample allow, in fewer draws where each would have too few."""
+        players = len(self.groups.names)
+        draws = max(1, min(self._draws, (rows - 1) // (1 + min(2 * players, 2**players - 2))))
+        most = affordable("coalitions", (rows - 1) // draws - 1, self, rows)
+        self._budget_of(most, players)
+        return replace(self, coalitions=most, draws=draws)
 
 
 def coalitions(players: int, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -50,6 +50,7 @@ BASELINES = {
     "Gaussian": "the input with random noise added",
     "Samples": "records drawn from the training distribution",
     "Mode": "the most frequent value of each column",
+    "Typical": "the median of each number and the most frequent level of each category",
     "Bridge": "a straight line across the gap",
     "Hold": "the last value before the gap",
     "ConditionalGaussian": "random values that fit what is left in place",
@@ -80,6 +81,7 @@ _BASELINE_NOTES = {
     "What it "
     "shares with them gets nothing, even where the model depends on it.",
     "Mode": "The baseline is the most frequent value: a column that already holds it gets nothing.",
+    "Typical": "The baseline is a typical row: a column that already holds its typical value gets nothing.",
     "Bridge": "Gaps are bridged by straight lines: slow change survives removal, only what departs from the line is "
     "credited.",
     "Hold": "Gaps are filled with the last value before them: a cell that repeats it gets nothing.",
