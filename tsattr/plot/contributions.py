@@ -8,13 +8,19 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.special import expit, softmax
 
 from . import shade
+from .curves import COLOURS
 from .features import (
+    in_order,
     name_levels,
     name_missing,
     name_scale,
@@ -27,7 +33,8 @@ from .features import (
 )
 from .standing import label
 
-_DOTS: dict[str, Any] = {"marker": "o", "ms": 3.5, "ls": "", "mew": 0, "alpha": 0.6}
+_SIZE, _ALPHA = 3.5, 0.6
+_SCALE = colormaps["viridis"]
 _MOST_LEVELS = 12
 _ENDS = ("reference", "prediction")
 _SMALL = 1e-3  # a gap below this share of the largest step is rounding
@@ -45,7 +52,7 @@ class Step(NamedTuple):
 @shade.literal
 def waterfall(
     local: xr.Dataset,
-    sample: Hashable = 0,
+    sample: Hashable | None = None,
     *,
     x: Any = None,
     target: Hashable | None = None,
@@ -62,8 +69,8 @@ def waterfall(
         What `explain_local(X)` of an additive model returned, or any result of `tsattr.explain` on a table that has a
         `reference`: `attribution` (sample, feature), `prediction` and `reference` (sample), perhaps with a dim ``target``.
         With `main` and `pair_value` features and pairs are steps of their own.
-    sample : label or int
-        Which case.
+    sample : label or int, optional
+        Which case: its label; a place only where the labels are no numbers. By default the first.
     x : DataFrame, DataArray or array, optional
         The rows that were explained, for the values beside the names.
     target : label or int, optional
@@ -108,11 +115,19 @@ def waterfall(
         ax = (figure or shade.figure(8.0, 1.4 + 0.34 * (len(steps) + 2))).subplots()
     _stairs(ax, steps, *[_level(here, name) for name in _ENDS])
     ax.set_xlabel(f"score [{score_units(local)}]: {_key(steps)}", fontsize=8)
-    if title is None and "target" in here.coords:
-        title = f"target: {here['target'].item()}"
+    if title is None:
+        title = _explained(here)
     if title:
         ax.set_title(title, loc="left", fontsize=11, weight="bold")
     return cast(Figure, ax.figure)
+
+
+def _explained(here: xr.Dataset) -> str | None:
+    """Return which number of the output is explained: the class, or what the result says of its target."""
+    named = here["target"].item() if "target" in here.coords else here.attrs.get("target")
+    if "predicted" in here and str(named) in ("Predicted()", "None"):
+        named = here["predicted"].item()
+    return None if named is None or str(named) in ("", "default", "Output()") else f"target: {named}"
 
 
 def probability(ds: xr.Dataset, name: str) -> xr.DataArray | None:
@@ -126,7 +141,7 @@ def probability(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     return None
 
 
-def one_case(local: xr.Dataset, sample: Hashable, x: Any = None) -> tuple[xr.Dataset, list[Any] | None]:
+def one_case(local: xr.Dataset, sample: Hashable | None, x: Any = None) -> tuple[xr.Dataset, list[Any] | None]:
     """Return one sample of a table's explanation, and its values where `x` is given."""
     if not isinstance(local, xr.Dataset):
         raise TypeError(f"local must be the xarray.Dataset of an explanation, got {type(local).__name__}")
@@ -134,7 +149,7 @@ def one_case(local: xr.Dataset, sample: Hashable, x: Any = None) -> tuple[xr.Dat
     if missing:
         raise ValueError(f"a waterfall needs {missing}, which this result has not; use tsattr.plot.bars")
     first, feature = (str(d) for d in [d for d in local["attribution"].dims if d != "target"])
-    i = position(names_of(local, first), sample, "sample")
+    i = 0 if sample is None else position(names_of(local, first), sample, "sample")
     here = local.isel({first: i})
     if feature != "feature":
         here = here.rename({feature: "feature"})
@@ -176,6 +191,7 @@ def dependence(
     feature: Hashable | Sequence[Hashable] | None = None,
     *,
     target: Hashable | None = None,
+    colour: Hashable | None = None,
     most: int = 9,
     title: str | None = None,
     figure: Figure | None = None,
@@ -192,6 +208,8 @@ def dependence(
         Names, else positions; by default those with the largest mean absolute attribution.
     target : label or int, optional
         One class of several; by default the first.
+    colour : str or int, optional
+        Another column, whose values colour the cases: low to high, or a colour a level. What depends on it jointly shows.
     most : int
         Panels drawn where no features are named.
 
@@ -203,7 +221,8 @@ def dependence(
     Raises
     ------
     ValueError
-        If `x` does not fit the result, or a feature or target is not in it.
+        If `x` does not fit the result, or a feature or target is not in it; if each case is explained for a class of its
+        own, the predicted one, as attributions of unlike targets have no scale in common.
 
     Examples
     --------
@@ -215,50 +234,133 @@ def dependence(
     """
     ds = one_target(ds, target)
     ds = ds.isel(target=0) if "target" in ds["attribution"].dims else ds
+    _check_one_target(ds)
     first, dim = (str(d) for d in ds["attribution"].dims)
     values, names = values_of(x, ds, first), names_of(ds, dim)
     size = abs(ds["attribution"]).mean(first).fillna(0).values
     chosen = wanted(names, feature, np.argsort(-size, kind="stable")[:most].tolist())
     axes = small_multiples(figure, len(chosen))
+    by = None if colour is None else position(names, colour, "feature")
+    tint = None if by is None else _Tint.of(_series(x, values, names, by))
     for ax, i in zip(axes, chosen):
-        _cases(ax, pd.Series(values[:, i]).infer_objects(), ds["attribution"].isel({dim: i}).values)
+        dots = np.full(len(values), shade.INK, object) if tint is None else tint.colours
+        _cases(ax, _series(x, values, names, i), ds["attribution"].isel({dim: i}).values, dots)
         ax.set_xlabel(label(names[i]), fontsize=9)
     name_scale(axes, f"attribution [{score_units(ds)}]", title)
-    return cast(Figure, axes[0].figure)
+    drawn = cast(Figure, axes[0].figure)
+    if tint is not None and by is not None:
+        tint.explain(drawn, axes, label(names[by]))
+    return drawn
 
 
-def _cases(ax: Axes, values: pd.Series, attribution: np.ndarray) -> None:
+def _check_one_target(ds: xr.Dataset) -> None:
+    """Raise ValueError where the target is each sample's own predicted class, and these are several."""
+    if str(ds.attrs.get("target")) in ("Predicted()", "Margin(a=None, b=None)") and "predicted" in ds:
+        classes = np.unique(ds["predicted"].values).tolist()
+        if len(classes) > 1:
+            raise ValueError(
+                f"each case is explained for its own predicted class, one of {classes}: dots of unlike targets have no scale in "
+                "common; explain a fixed one: target=class"
+            )
+
+
+def _series(x: Any, values: np.ndarray, names: list[Any], i: int) -> pd.Series:
+    """Return one column, an ordered category with its order where `x` says so."""
+    column = pd.Series(values[:, i]).infer_objects()
+    own = x.dtypes.get(names[i]) if isinstance(x, pd.DataFrame) and names[i] in x.columns else None
+    return column.astype(own) if isinstance(own, pd.CategoricalDtype) and own.ordered else column
+
+
+class _Tint(NamedTuple):
+    """Colours of cases by the values of a column, and what they mean."""
+
+    colours: np.ndarray
+    levels: dict[str, Any]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: pd.Series) -> _Tint:
+        """Return a colour for each case; grey where the value is missing."""
+        known = values.notna().to_numpy()
+        colours = np.full(len(values), shade.NEUTRAL, object)
+        if _is_counted(values):
+            numbers = values.astype(float).to_numpy()
+            low, high = np.quantile(numbers[known], [0.02, 0.98]) if known.any() else (0.0, 1.0)
+            share = np.clip((numbers[known] - low) / ((high - low) or 1), 0, 1)
+            colours[known] = [to_hex(c) for c in _SCALE(share)]
+            return cls(colours, {}, float(low), float(high))
+        levels = _ordered_levels(values)
+        shown = {level: COLOURS[k] for k, level in enumerate(levels[: len(COLOURS)])}
+        colours[known] = [shown.get(str(v), shade.NEUTRAL) for v in values[known]]
+        return cls(colours, shown, 0.0, 0.0)
+
+    def explain(self, figure: Figure, axes: Sequence[Axes], name: str) -> None:
+        """Write beside the panels what the colours mean."""
+        if not self.levels:
+            scale = ScalarMappable(Normalize(self.low, self.high), _SCALE)
+            figure.colorbar(scale, ax=list(axes), pad=0.02, fraction=0.05, aspect=35).set_label(name, fontsize=8)
+            return
+        dots = [Line2D([], [], color=c, ls="", marker="o", ms=4, label=label(v, 12)) for v, c in self.levels.items()]
+        figure.legend(handles=dots, title=name, loc="outside right upper", fontsize=8, frameon=False)
+
+
+def _is_counted(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values))
+
+
+def _ordered_levels(values: pd.Series) -> list[str]:
+    """Return the levels of a column in the order of the category, else in that of their names."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        used = set(values.dropna())
+        return [str(v) for v in values.dtype.categories if v in used]
+    names = sorted(values.dropna().astype(str).unique())
+    return [names[k] for k in in_order(names)]
+
+
+def _cases(ax: Axes, values: pd.Series, attribution: np.ndarray, dots: np.ndarray) -> None:
     """Draw a dot for each case, those with a missing value apart."""
-    gone = values.isna().values
-    counted = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    gone, counted = values.isna().to_numpy(), _is_counted(values)
     if pd.api.types.is_datetime64_any_dtype(values):
         values, counted = pd.Series(date2num(values)), True
         ax.xaxis_date()
     draw = _by_number if counted else _by_level
-    border, end = draw(ax, values[~gone], attribution[~gone])
+    border, end = draw(ax, values[~gone], attribution[~gone], dots[~gone])
     if gone.any():
-        ax.plot(np.full(gone.sum(), end), attribution[gone], color=shade.POSITIVE, **_DOTS)
+        own = np.where(dots[gone] == shade.INK, shade.POSITIVE, dots[gone])
+        _dots(ax, np.full(gone.sum(), end), attribution[gone], own)
         name_missing(ax, border, f"missing, {100 * gone.mean():.2g} %")
     ax.axhline(0, color=shade.NEUTRAL, lw=0.8, zorder=1)
     shade.plain(ax)
 
 
-def _by_number(ax: Axes, values: pd.Series, attribution: np.ndarray) -> tuple[float, float]:
+def _dots(ax: Axes, at: np.ndarray, attribution: np.ndarray, colours: np.ndarray) -> None:
+    """Draw a dot for each case: as one line of dots where they share a colour."""
+    if len(set(colours.tolist())) == 1:
+        ax.plot(at, attribution, color=colours[0], marker="o", ms=_SIZE, ls="", mew=0, alpha=_ALPHA)
+    else:
+        ax.scatter(at, attribution, c=colours.tolist(), s=_SIZE**2, linewidths=0, alpha=_ALPHA)
+
+
+def _by_number(ax: Axes, values: pd.Series, attribution: np.ndarray, dots: np.ndarray) -> tuple[float, float]:
     """Draw cases along an axis of numbers; return where it ends, and where a missing value goes."""
     at = values.astype(float).values
-    ax.plot(at, attribution, color=shade.INK, **_DOTS)
+    _dots(ax, at, attribution, dots)
     last, reach = (float(at.max()), float(np.ptp(at)) or 1.0) if len(at) else (0.0, 1.0)
     return last + 0.08 * reach, last + 0.13 * reach
 
 
-def _by_level(ax: Axes, values: pd.Series, attribution: np.ndarray) -> tuple[float, float]:
-    """Draw cases level by level, with a bar at their mean; rare levels share a place."""
+def _by_level(ax: Axes, values: pd.Series, attribution: np.ndarray, dots: np.ndarray) -> tuple[float, float]:
+    """Draw cases level by level, with a bar at their mean; rare levels share a place at the end."""
     names = values.astype(str)
-    common = names.value_counts().index[:_MOST_LEVELS]
-    codes, levels = pd.factorize(names.where(names.isin(common), "other levels"), sort=True)
-    for code in range(len(levels)):
-        own = attribution[codes == code]
-        ax.plot(code + np.linspace(-0.25, 0.25, len(own)), own, color=shade.INK, **_DOTS)
+    common = set(names.value_counts().index[:_MOST_LEVELS])
+    levels = [level for level in _ordered_levels(values) if level in common]
+    names = names.where(names.isin(common), "other levels")
+    levels += ["other levels"] if (names == "other levels").any() else []
+    for code, level in enumerate(levels):
+        here = (names == level).to_numpy()
+        own = attribution[here]
+        _dots(ax, code + np.linspace(-0.25, 0.25, len(own)), own, dots[here])
         ax.hlines(own.mean(), code - 0.32, code + 0.32, color=shade.POSITIVE, lw=1.6)
     name_levels(ax.xaxis, np.arange(len(levels)), [label(v, 12) for v in levels])
     return len(levels) - 0.5, float(len(levels))

@@ -16,6 +16,7 @@ from .standing import label
 
 _BINS = 40
 _MANY_LEVELS = 5  # more names than this are written at an angle
+_ROUNDING = 1e-9  # of shares that sum to 1
 
 
 def checked(terms: xr.Dataset) -> xr.Dataset:
@@ -29,19 +30,24 @@ def checked(terms: xr.Dataset) -> xr.Dataset:
 
 
 def position(names: Iterable[Hashable], wanted: Hashable, what: str) -> int:
-    """Return where `wanted` is among the names; an int that is no name is a position itself.
+    """Return where `wanted` is among the names; a whole number is a position only where no name is one.
 
     Examples
     --------
     >>> position(["age", "dose"], "dose", "feature"), position(["age", "dose"], -1, "feature")
     (1, 1)
+    >>> position([7, 0, 3], 0, "sample")
+    1
     """
     known = list(names)
     if wanted in known:
         return known.index(wanted)
-    if isinstance(wanted, int | np.integer) and -len(known) <= wanted < len(known):
+    numbered = any(isinstance(name, int | float | np.number) for name in known) and known != list(range(len(known)))
+    if isinstance(wanted, int | np.integer) and not numbered and -len(known) <= wanted < len(known):
         return int(wanted) % len(known)
-    raise ValueError(f"{what} {wanted!r} is not in the result, which has {known[:12]}{', …' * (len(known) > 12)}")
+    shown = f"{known[:12]}{', …' * (len(known) > 12)}"
+    hint = f"; its {what}s are labelled by numbers, and {wanted!r} is taken for a label" if numbered else ""
+    raise ValueError(f"{what} {wanted!r} is not in the result, which has {shown}{hint}")
 
 
 def wanted(names: list[Any], feature: Hashable | Sequence[Hashable] | None, usual: list[int]) -> list[int]:
@@ -147,6 +153,58 @@ def name_missing(ax: Axes, border: float, text: str) -> None:
     ax.set_xlim(low, high)
 
 
+_ORDERS = [
+    ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    ("djf", "mam", "jja", "son"),
+    ("winter", "spring", "summer", "autumn"),
+]
+_NAMES = [
+    ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    (
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ),
+]
+
+
+def in_order(levels: Sequence[Any]) -> list[int]:
+    """Return the positions of levels in the order that their names have: weekdays, months, seasons, numbers; else as they are.
+
+    Examples
+    --------
+    >>> in_order(["Fri", "Mon", "Sun"]), in_order(["10", "9"]), in_order(["surgical", "medical"])
+    ([1, 0, 2], [1, 0], [0, 1])
+    """
+    names = [str(level).strip().lower() for level in levels]
+    for order in [*_ORDERS, *_NAMES]:
+        if set(names) <= set(order):
+            return sorted(range(len(names)), key=lambda i: order.index(names[i]))
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return list(range(len(names)))
+    return sorted(range(len(names)), key=numbers.__getitem__)
+
+
+def missing_share(terms: xr.Dataset, i: int) -> float:
+    """Return the share of the training data in which a feature is missing, 0 where none is; NaN where that is not known."""
+    if "density" not in terms:
+        return np.nan
+    share = float(1 - terms["density"].isel(feature=i).sum())
+    return share if share > _ROUNDING else 0.0
+
+
 def name_levels(axis: Any, at: np.ndarray, levels: list[str]) -> None:
     """Write the names of levels along an axis of a picture, at an angle where they are many."""
     tilted = len(levels) > _MANY_LEVELS and axis.axis_name == "x"
@@ -171,11 +229,14 @@ class Values(NamedTuple):
         grid = own if grid is None else grid
         kept = np.flatnonzero(np.isfinite(grid))
         levels = None
+        at = grid[kept]
         if here["kind"].item() == "categorical":
             by_code = dict(zip(own[np.isfinite(own)], here["level"].values))
-            levels = [label(by_code[code], 12) for code in grid[kept]]
+            order = in_order([by_code[code] for code in at])
+            levels = [label(by_code[code], 12) for code in at[order]]
+            kept, at = kept[order], np.arange(len(kept), dtype=float)
         units = str(here["units"].item()) if "units" in here.coords else ""
-        return cls(label(names_of(terms, "feature")[i]), units, kept, grid[kept], levels)
+        return cls(label(names_of(terms, "feature")[i]), units, kept, at, levels)
 
     @property
     def edges(self) -> np.ndarray:

@@ -185,6 +185,7 @@ def bars(
     error: xr.DataArray | None = None,
     *,
     most: int = 30,
+    sort: bool | None = None,
     label: str | None = None,
     title: str | None = None,
     figure: Figure | None = None,
@@ -200,6 +201,9 @@ def bars(
         Standard error of the signed values, drawn as whiskers.
     most : int
         With more entries than this, those with the largest values are shown, and the axis says so.
+    sort : bool, optional
+        Whether the largest come first. By default where the dim holds columns of a table ("feature", "variable"), which have
+        no order of their own.
     label : str, optional
         What the values are, if not "signed sum" and "absolute sum".
 
@@ -227,7 +231,8 @@ def bars(
         raise ValueError(f"bars needs one dim, got {table[shown[0]].dims}; sum over the others or choose with .isel")
     dim = table[shown[0]].dims[0]
     strength = np.abs(table[shown[-1]].values)
-    kept = np.sort(np.argsort(-np.nan_to_num(strength), kind="stable")[:most])
+    kept = np.argsort(-np.nan_to_num(strength), kind="stable")[:most]
+    kept = kept if (dim in ("feature", "variable") if sort is None else sort) else np.sort(kept)
     table = table.isel({dim: kept})
     n = len(kept)
     names = [str(v) for v in table[dim].values] if dim in table.coords else [str(i) for i in kept]

@@ -19,6 +19,7 @@ from .features import (
     Values,
     by_importance,
     checked,
+    missing_share,
     name_missing,
     name_scale,
     names_of,
@@ -138,9 +139,9 @@ def _panel(ax: Axes, terms: xr.Dataset, i: int) -> None:
         if "missing" in here and np.isfinite(here["missing"].values[k]):
             ax.plot(end + shift, here["missing"].values[k], "D", color=colour, ms=5, mec="white", mew=0.6, zorder=3)
     values.name_axis(ax.xaxis)
-    gone = float(1 - here["density"].sum()) if "density" in here else 0.0
     if "missing" in here and bool(here["missing"].notnull().any()):
-        name_missing(ax, border, f"missing, {100 * gone:.2g} %" if gone > 0.0005 else "missing")
+        gone = missing_share(terms, i)
+        name_missing(ax, border, f"missing, {100 * gone:.2g} %" if gone > 0 else "missing")
     if "density" in here:
         _strip(ax, *values.spread(here["density"].values[values.kept]))
     ax.axhline(0, color=shade.NEUTRAL, lw=0.8, zorder=1)

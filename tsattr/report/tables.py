@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .. import plot
 from ..plot.contributions import probability, signed, values_of, written
-from ..plot.features import Values, by_importance, names_of, ranked_terms, score_units
+from ..plot.features import Values, by_importance, missing_share, names_of, ranked_terms, score_units
 from . import markup
 from .markup import number, percent
 from .material import NOT_CELLS, Input, cell_dims, sample_name
@@ -167,7 +167,7 @@ def _missing_in_words(terms: xr.Dataset, i: int) -> str:
     value = float(terms["missing"].values[i]) if "missing" in terms else np.nan
     if not np.isfinite(value):
         return ""
-    share = float(1 - terms["density"].isel(feature=i).sum()) if "density" in terms else np.nan
+    share = missing_share(terms, i)
     seen = f" ({percent(share)} of the training data)" if share > 0 else ""
     return f" A missing value{seen} adds {signed(value)}."
 
@@ -330,7 +330,13 @@ def _seen(terms: xr.Dataset, i: int, given: np.ndarray) -> tuple[str, ...]:
         seen = f"{written(low)} to {written(high)}"
         numbers = given[~gone].astype(float)
         beyond = int(((numbers < low) | (numbers > high)).sum())
-    share = float(1 - terms["density"].isel(feature=i).sum()) if "density" in terms else np.nan
     missing = terms["missing"].isel(feature=i).values if "missing" in terms else np.array(np.nan)
     adds = "–" if not np.isfinite(missing).any() else ", ".join(signed(float(v)) for v in np.atleast_1d(missing))
-    return str(terms["feature"].values[i]), seen, percent(max(share, 0.0)), adds, str(beyond), str(int(gone.sum()))
+    return (
+        str(terms["feature"].values[i]),
+        seen,
+        percent(missing_share(terms, i)),
+        adds,
+        str(beyond),
+        str(int(gone.sum())),
+    )
