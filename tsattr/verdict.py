@@ -10,7 +10,7 @@ import xarray as xr
 
 from .metrics import pairs
 
-_FEW = 10  # blocks below which skewed scores keep Student's t from covering as it says
+_FEW = 20  # blocks below which skewed scores keep Student's t from covering as it says
 
 
 def recommendation(table: xr.Dataset, sample: str) -> str:
