@@ -244,3 +244,11 @@ def test_a_dataset_is_several_arrays():
 )
 def test_column_labels(columns, labels):
     assert column_labels(pd.Index(columns, dtype=object)).tolist() == labels
+
+
+def test_text_is_the_same_text_however_it_is_kept():
+    """Files give text back as objects under some versions: a reference read again is known as the same."""
+    labels = np.array(["II", "V1"])
+    one, other = (Array(np.zeros(2), ("lead",), {"lead": v}) for v in (labels, labels.astype(object)))
+    assert one == other
+    assert one != Array(np.zeros(2), ("lead",), {"lead": np.array(["II", "V2"])})

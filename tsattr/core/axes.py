@@ -140,6 +140,8 @@ class Array:
         """The first 12 hex digits of the SHA-256 of values, dims and coords."""
         found = hashlib.sha256(repr(self.dims).encode())
         for name, part in [("values", self.values), *sorted(self.coords.items())]:
+            if part.dtype.kind == "U":  # text is the same text however it is kept: files give it back as objects
+                part = part.astype(object)
             found.update(repr((name, part.shape, str(part.dtype))).encode())
             found.update(repr(part.tolist()).encode() if part.dtype == object else np.ascontiguousarray(part).tobytes())
         if self.orders:
