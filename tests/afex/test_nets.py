@@ -85,9 +85,12 @@ def test_the_kept_step_is_the_one_with_the_least_loss_held_out():
         return np.ones_like(z), losses[len(seen) - 1]
 
     u = np.linspace(-1, 1, 40)[:, None]
-    inputs = Inputs(u, np.ones((40, 1), bool), np.ones((40, 1)), [])
     held = np.arange(40) % 4 == 0
-    found = train(inputs, np.ones(40), held, step, nets=2, hidden=4, steps=4, rng=np.random.default_rng(0))
+
+    def ask(rows):
+        return Inputs(u[rows], np.ones((len(rows), 1), bool), np.ones((len(rows), 1)), [])
+
+    found = train(ask, 1, np.ones(40), held, step, nets=2, hidden=4, steps=4, rng=np.random.default_rng(0))
     rows = np.r_[np.flatnonzero(~held), np.flatnonzero(held)]
     columns = found[0](u[rows, 0])
     assert len(seen) == 4
@@ -107,6 +110,10 @@ def test_large_tables_are_trained_in_batches():
         sizes.append((len(z), number))
         return np.zeros_like(z), 1.0
 
-    inputs = Inputs(rng.normal(size=(n, 1)), np.ones((n, 1), bool), np.zeros((n, 1)), [])
-    train(inputs, np.ones(n), np.arange(n) % 6 == 0, step, nets=1, hidden=2, steps=2, rng=rng)
+    u = rng.normal(size=(n, 1))
+
+    def ask(rows):
+        return Inputs(u[rows], np.ones((len(rows), 1), bool), np.zeros((len(rows), 1)), [])
+
+    train(ask, 1, np.ones(n), np.arange(n) % 6 == 0, step, nets=1, hidden=2, steps=2, rng=rng)
     assert sizes == [(nets.BATCH + n // 6, nets.BATCH)] * 2

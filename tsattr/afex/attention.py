@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .basis import FIXED
+from .design import with_ones
 from .families import Family
-from .solve import Problem, Solution, with_ones
+from .solve import Problem, Solution
 from .terms import main_groups
 
 if TYPE_CHECKING:

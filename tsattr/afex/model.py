@@ -10,8 +10,9 @@ import numpy as np
 
 from . import attention, nets, pairs
 from .atoms import Bins, step_beside, step_gains
-from .basis import FIXED, INNER, Feature
+from .basis import FIXED, INNER, RANK, Feature
 from .chance import State, needed
+from .design import CELLS, All, Design
 from .families import Family
 from .refit import loosened, replicates
 from .rows import spread
@@ -71,12 +72,16 @@ class Fitter:
             Feature.fit(x[:, j], w, levels=levels[j], direction=directions[j], atoms=self.atoms)
             for j in range(x.shape[1])
         ]
-        self.z = [f.columns(x[:, j]) for j, f in enumerate(self.features)]
-        self.varied = np.array([z.any() for z in self.z], bool)
+        self.kept: dict[int, np.ndarray] | None = {} if x.size * (1 + RANK) <= CELLS else None
+        self.varied = np.array([self.own(j).any() for j in range(x.shape[1])], bool)
         self.hidden: dict[int, Feature] = {}
         if len(y) >= 2 * FOLDS and w.sum() < SCREENED * self.varied.sum():
             self.screen()
-        self.pooled = POOLED if w.sum() < MANY * sum(z.any() for z in self.z) else ("missing",)
+        self.pooled = (
+            POOLED
+            if w.sum() < MANY * sum(self.varied[j] for j, f in enumerate(self.features) if f.used)
+            else ("missing",)
+        )
         self.pairs: list[tuple[int, int]] = []
         self.dropped: list[tuple[int, int]] = []
         self.penalties: dict[Hashable, float] = {}
@@ -118,7 +123,7 @@ class Fitter:
         blocks, of = [], []
         for j in np.flatnonzero(self.varied).tolist():
             bends = self.features[j].kinds == "spline"
-            parts = (self.z[j][:, ~bends & (self.features[j].kinds != "ramp")], self.z[j][:, bends][:, :INNER])
+            parts = (self.own(j)[:, ~bends & (self.features[j].kinds != "ramp")], self.own(j)[:, bends][:, :INNER])
             blocks += [part for part in parts if part.shape[1]]
             of += [j for part in parts if part.shape[1]]
         shown = {of[i] for i in screened(blocks, self.y, self.w)}
@@ -136,15 +141,30 @@ class Fitter:
     def put(self, j: int, feature: Feature) -> None:
         """Change a feature's functions."""
         self.features[j] = feature.settled(self.x[:, j], self.w)
-        self.z[j] = self.features[j].columns(self.x[:, j])
+        if self.kept is not None:
+            self.kept.pop(j, None)
 
-    def inner(self, j: int) -> np.ndarray:
+    def own(self, j: int, rows: slice | np.ndarray = All) -> np.ndarray:
+        """The columns of a feature, for some rows; they are kept where the table is not large."""
+        if self.kept is None:
+            return self.features[j].columns(self.x[rows, j])
+        if j not in self.kept:
+            self.kept[j] = self.features[j].columns(self.x[:, j])
+        return self.kept[j][rows]
+
+    def first(self, j: int) -> int:
+        """The place of a feature's first coefficient."""
+        return 1 + sum(len(f.kinds) for f in self.features[:j])
+
+    def inner(self, j: int, rows: slice = All) -> np.ndarray:
         """The columns of a feature that take part in products."""
-        return self.z[j][:, self.features[j].inner]
+        return self.own(j, rows)[:, self.features[j].inner]
 
-    def matrix(self) -> np.ndarray:
+    def matrix(self, rows: slice = All) -> np.ndarray:
         """All columns (n, m): the features' own, then each pair's products."""
-        return np.concatenate([*self.z, *(pairs.products(self.inner(a), self.inner(b)) for a, b in self.pairs)], axis=1)
+        own = [self.own(j, rows) for j in range(len(self.features))]
+        inner = [z[:, f.inner] for z, f in zip(own, self.features)]
+        return np.concatenate([*own, *(pairs.products(inner[a], inner[b]) for a, b in self.pairs)], axis=1)
 
     def keys(self) -> list[Hashable]:
         """The name of each column's group."""
@@ -166,7 +186,8 @@ class Fitter:
     def problem(self) -> Problem:
         """What the coefficients of the columns so far solve."""
         _, number, _ = self.grouped(self.keys())
-        return Problem(self.matrix(), self.y, self.w, self.family, number, self.signs())
+        design = Design(self.matrix, len(self.x), len(number))
+        return Problem(design, self.y, self.w, self.family, number, self.signs())
 
     def solve(self, *, final: bool = False) -> Solution:
         """The coefficients of the columns so far, with their penalties; the final ones give every group a chance again."""
@@ -246,7 +267,7 @@ class Fitter:
             beside = beside[beside != but]
         penalty = np.array([self.penalties[k if k in self.pooled else (k, j)] for k in f.kinds[beside]])
         penalty = penalty / state.dispersion
-        smooth = self.z[j][:, beside]
+        smooth = self.own(j)[:, beside]
         gain = step_gains(bins, state.score, smooth, penalty, self.w, back)
         if f.direction:
             gain = np.where(f.direction * bins.above(state.score.gradient).sum(1) > 0, gain, 0.0)
@@ -260,10 +281,9 @@ class Fitter:
         """Where a feature's steps belong when each is put back to the residual, without those that gain too little."""
         assert self.solution is not None
         f, state = self.features[j], self.state()
-        first = 1 + sum(z.shape[1] for z in self.z[:j])
-        kept = []
+        first, kept = self.first(j), []
         for column in np.flatnonzero(f.kinds == "step").tolist():
-            part = self.z[j][:, column, None] * self.solution.coef[first + column]
+            part = self.own(j)[:, column, None] * self.solution.coef[first + column]
             t = self.best_step(j, bins, state, enough, column, part)
             if t is not None:
                 kept.append(t)
@@ -286,8 +306,8 @@ class Fitter:
     def main(self, j: int) -> np.ndarray:
         """A feature's own contribution (n, outputs)."""
         assert self.solution is not None
-        first = 1 + sum(z.shape[1] for z in self.z[:j])
-        return self.z[j] @ self.solution.coef[first : first + self.z[j].shape[1]]
+        first = self.first(j)
+        return self.own(j) @ self.solution.coef[first : first + len(self.features[j].kinds)]
 
     def add_pairs(self) -> None:
         """Take the pairs asked for, or round by round those that chance does not explain."""
@@ -364,10 +384,10 @@ class Fitter:
         for j in own:
             self.put(j, replace(self.features[j], nets=None))
         held = spread(len(self.x), self.settings.validation_fraction, self.rng)
-        inputs = self.inputs(own)
-        step = attention.Projection(self, own, inputs.fixed.shape[1])
+        step = attention.Projection(self, own, sum(len(f.kinds) for f in self.features))
         found = nets.train(
-            inputs,
+            lambda rows: self.inputs(own, rows),
+            len(own),
             self.w,
             held,
             step,
@@ -379,19 +399,20 @@ class Fitter:
         for j, net in zip(own, found):
             self.put(j, replace(self.features[j], nets=net))
 
-    def inputs(self, own: list[int]) -> nets.Inputs:
+    def inputs(self, own: list[int], rows: np.ndarray) -> nets.Inputs:
         """What the nets' columns are made of."""
-        known = ~np.isnan(self.x[:, own])
-        u = np.column_stack([self.features[j].standard(np.where(k, self.x[:, j], 0)) for j, k in zip(own, known.T)])
+        x = self.x[rows][:, own]
+        known = ~np.isnan(x)
+        u = np.column_stack([self.features[j].standard(v) for j, v in zip(own, np.where(known, x, 0).T)])
         place = {j: q for q, j in enumerate(own)}
+        z = [self.own(j, rows) for j in range(len(self.features))]
 
         def side(j: int) -> tuple[np.ndarray, int]:
             f = self.features[j]
             stays = f.inner[np.isin(f.kinds[f.inner], FIXED)]
-            return self.z[j][:, stays], place.get(j, -1)
+            return z[j][:, stays], place.get(j, -1)
 
-        fixed = np.concatenate(self.z, axis=1)
-        return nets.Inputs(u * known, known, fixed, [(side(a), side(b)) for a, b in self.pairs])
+        return nets.Inputs(u * known, known, np.concatenate(z, axis=1), [(side(a), side(b)) for a, b in self.pairs])
 
     # The end.
 
@@ -414,7 +435,7 @@ class Fitter:
         solution, bags = self.solution, self.settings.bags
         draws = self.replicates() if bags else np.zeros((*solution.coef.shape, 0))
         coef = np.concatenate([solution.coef[:, :, None], draws], axis=2)
-        ends = np.cumsum([z.shape[1] for z in self.z]).tolist()
+        ends = np.cumsum([len(f.kinds) for f in self.features]).tolist()
         mains = np.split(coef[1 : 1 + ends[-1]], ends[:-1])
         sizes = [len(self.features[a].inner) * len(self.features[b].inner) for a, b in self.pairs]
         joint = np.split(coef[1 + ends[-1] :], np.cumsum(sizes)[:-1]) if sizes else []
@@ -436,7 +457,7 @@ class Fitter:
         """Pairs made orthogonal to their mains over the data, what they had in common moved into these (Hooker, 2007)."""
         intercept, mains, moved = model.intercept.copy(), [m.copy() for m in model.mains], []
         for (a, b), coef in zip(self.pairs, model.joint):
-            base = np.concatenate([np.ones((len(self.x), 1)), self.z[a], self.z[b]], axis=1)
+            base = np.concatenate([np.ones((len(self.x), 1)), self.own(a), self.own(b)], axis=1)
             weighted = base.T * self.w
             surface = np.tensordot(pairs.products(self.inner(a), self.inner(b)), coef, 1)
             inverse = np.linalg.pinv(weighted @ base, rcond=1e-10, hermitian=True)

@@ -21,7 +21,7 @@ PATIENCE = 30
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the columns are made of, for all rows.
+    """What the columns are made of, for some rows.
 
     u (n, q): standardised values of the features with nets; known (n, q): where they are not missing; fixed (n, m): columns
     that do not change; inner: for each pair and side, columns (n, k) that do not change and take part in the products, and
@@ -32,10 +32,6 @@ class Inputs:
     known: np.ndarray
     fixed: np.ndarray
     inner: list[tuple[tuple[np.ndarray, int], tuple[np.ndarray, int]]]
-
-    def __getitem__(self, rows: np.ndarray) -> Inputs:
-        inner = [tuple((c[rows], q) for c, q in sides) for sides in self.inner]
-        return Inputs(self.u[rows], self.known[rows], self.fixed[rows], inner)  # type: ignore[arg-type]
 
 
 Step = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, float]]
@@ -89,7 +85,8 @@ def _columns(bank: Bank, rows: Inputs, w: Tensor) -> Tensor:
 
 
 def train(
-    inputs: Inputs,
+    inputs: Callable[[np.ndarray], Inputs],
+    features: int,
     w: np.ndarray,
     held: np.ndarray,
     step: Step,
@@ -105,17 +102,16 @@ def train(
     by the nets is that with the weights held: nothing is propagated through the solve (variable projection; Golub and
     Pereyra, 1973).
     """
-    bank = Bank(inputs.u.shape[1], nets, hidden, int(rng.integers(2**31)))
+    bank = Bank(features, nets, hidden, int(rng.integers(2**31)))
     adam = torch.optim.Adam(bank.parameters(), lr=RATE)
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     best, since, kept = np.inf, 0, bank.frozen()
-    whole = inputs[np.r_[inside, outside]]
+    batch, number, whole = np.r_[inside, outside], min(len(inside), BATCH), len(inside) <= BATCH
+    rows = inputs(batch) if whole else None
     for _ in range(steps):
-        batch, rows, number = np.r_[inside, outside], whole, len(inside)
-        if number > BATCH:
-            chosen = np.sort(rng.choice(inside, BATCH, replace=False))
-            batch, number = np.r_[chosen, outside[:BATCH]], BATCH
-            rows = inputs[batch]
+        if rows is None or not whole:
+            batch = np.r_[np.sort(rng.choice(inside, BATCH, replace=False)), outside[:BATCH]]
+            rows = inputs(batch)
         weight = torch.as_tensor(np.where(np.arange(len(batch)) < number, w[batch], 0.0), dtype=torch.float32)
         columns = _columns(bank, rows, weight)
         z = np.concatenate([rows.fixed, columns.detach().double().numpy()], axis=1)

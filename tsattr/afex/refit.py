@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 
-from .solve import LARGEST, Problem, Solution, with_ones
+from .design import with_ones
+from .solve import LARGEST, Problem, Solution
 
 FOLDS = 5
 SHARES = (1.0, 0.3, 0.1)
@@ -19,7 +20,7 @@ def loosened(problem: Problem, solution: Solution) -> Solution:
     For outcomes without a dispersion the marginal likelihood is that of a normal approximation, which is too strict where
     few rows separate the classes almost perfectly.
     """
-    z, y, w, family = problem.z[:, 1:], problem.y, problem.w, problem.family
+    z, y, w, family = next(problem.z.pieces())[1][:, 1:], problem.y, problem.w, problem.family
     fold, losses = np.arange(len(y)) % FOLDS, np.zeros(len(SHARES))
     penalties = [np.where(solution.penalty < LARGEST, share * solution.penalty, LARGEST) for share in SHARES]
     for k in range(FOLDS):
@@ -40,14 +41,16 @@ def replicates(problem: Problem, solution: Solution, weights: np.ndarray, rng: n
     """
     lam = np.r_[1e-9, solution.penalty[problem.groups]]
     kept = np.flatnonzero(lam < LARGEST)
-    z, lam = problem.z[:, kept], lam[kept]
+    lam = lam[kept]
     gradient, curvature = problem.family.slopes(solution.eta, problem.y)
     found = np.repeat(solution.coef[:, :, None], len(weights), axis=2)
     for c in range(problem.y.shape[1]):
-        root = np.linalg.cholesky((z.T * (problem.w * curvature[:, c])) @ z + np.diag(lam))
-        half = solve_triangular(root, z.T, lower=True)
-        leverage = np.clip(curvature[:, c] * (half**2).sum(0), 0, 0.9)
-        side = z.T @ ((weights - problem.w) * (gradient[:, c] / (1 - leverage))).T
+        root = np.linalg.cholesky(problem.z.grams([problem.w * curvature[:, c]], kept)[0] + np.diag(lam))
+        side = np.zeros((len(kept), len(weights)))
+        for rows, z in problem.z.pieces(kept):
+            half = solve_triangular(root, z.T, lower=True)
+            leverage = np.clip(curvature[rows, c] * (half**2).sum(0), 0, 0.9)
+            side += z.T @ ((weights[:, rows] - problem.w[rows]) * (gradient[rows, c] / (1 - leverage))).T
         side += np.sqrt(solution.dispersion * lam)[:, None] * rng.normal(size=side.shape)
         found[kept, c] += cho_solve((root, True), side)
     if problem.signs is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack, solve_triangular
 from scipy.optimize import lsq_linear
 
+from .design import Design
 from .families import Family
 
 LARGEST = 1e10
@@ -32,11 +33,6 @@ class Solution:
     freedom: np.ndarray
 
 
-def with_ones(z: np.ndarray) -> np.ndarray:
-    """Columns with the intercept's before them."""
-    return np.concatenate([np.ones((len(z), 1)), z], axis=1)
-
-
 class Problem:
     """Penalised likelihood of a linear score: ``sum_i w_i loss(y_i, z_i coef) + sum_g penalty_g |coef_g|^2 / 2``.
 
@@ -47,7 +43,7 @@ class Problem:
     Parameters
     ----------
     z
-        Columns (n, m), centred.
+        Columns (n, m), centred, or the design of them.
     y, w
         Outcomes (n, outputs) and weights (n,), as numbers of rows.
     groups
@@ -58,21 +54,23 @@ class Problem:
 
     def __init__(
         self,
-        z: np.ndarray,
+        z: np.ndarray | Design,
         y: np.ndarray,
         w: np.ndarray,
         family: Family,
         groups: np.ndarray,
         signs: np.ndarray | None = None,
     ):
-        self.z, self.y, self.w, self.family = with_ones(z), y, w, family
+        self.z = z if isinstance(z, Design) else Design.of(z)
+        self.y, self.w, self.family = y, w, family
         self.groups = groups
         self.signs = signs if signs is not None and signs.any() else None
         self.rows = w.sum()
         self.number = np.bincount(groups, minlength=groups.max(initial=-1) + 1)
         mean = np.average(y, axis=0, weights=w)
         self.floor = 1e-9 * max(float(np.average((y - mean) ** 2, axis=0, weights=w).sum()), 1e-300)
-        self.gram = (self.z.T * w) @ self.z if family.dispersion else None
+        self.gram = self.z.grams([w])[0] if family.dispersion else None
+        self.side = self.z.sides(w[:, None] * y) if family.dispersion else None
 
     def solve(
         self,
@@ -88,9 +86,9 @@ class Problem:
         `exact` has the coefficients converge under the final penalties.
         """
         if start is None:
-            start = np.zeros((self.z.shape[1], self.y.shape[1]))
+            start = np.zeros((self.z.width, self.y.shape[1]))
             start[0] = self.family.start(self.y, self.w)
-        coef, eta, lam = start, self.z @ start, penalty.copy()
+        coef, eta, lam = start, self.z.times(start), penalty.copy()
         freedom, dispersion = np.zeros(len(lam)), 1.0
         for _ in range(rounds):
             columns = self._columns(lam)
@@ -100,10 +98,15 @@ class Problem:
             new = np.zeros_like(coef)
             for c, (gram, side) in enumerate(zip(grams, sides)):
                 new[columns, c] = self._step(columns, gram, side, lam)
-            coef, new_eta = self._damped(coef, new, lam)
-            moved, eta = self._moved(eta, new_eta), new_eta
+            if self.gram is not None:
+                moved, coef = self._moved_by_gram(coef, new), new
+            else:
+                coef, new_eta = self._damped(coef, new, eta, lam)
+                moved, eta = self._moved(eta, new_eta), new_eta
             if moved < (TUNED if tune else EXACT) or (not tune and self.gram is not None):
                 break
+        if self.gram is not None and not (tune and exact):
+            eta = self.z.times(coef)
         if not (tune and exact):
             return Solution(coef, eta, lam, dispersion, freedom)
         done = self.solve(lam, tune=False, start=coef)
@@ -111,10 +114,10 @@ class Problem:
 
     def level(self) -> Solution:
         """The constant in the middle of the outcomes, every group of columns left out."""
-        coef = np.zeros((self.z.shape[1], self.y.shape[1]))
+        coef = np.zeros((self.z.width, self.y.shape[1]))
         coef[0] = np.median(self.y, axis=0)
         out = np.full(len(self.number), LARGEST)
-        return Solution(coef, self.z @ coef, out, 0.0, np.zeros(len(out)))
+        return Solution(coef, self.z.times(coef), out, 0.0, np.zeros(len(out)))
 
     def _columns(self, lam: np.ndarray) -> np.ndarray:
         """Columns of the groups that are not left out, the intercept's among them."""
@@ -124,22 +127,25 @@ class Problem:
         self, columns: np.ndarray, coef: np.ndarray, eta: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The loss around `eta`, for each output: its second derivative, and that times the minimum."""
-        whole = len(columns) == self.z.shape[1]
-        if self.gram is not None:
-            gram = self.gram if whole else self.gram[np.ix_(columns, columns)]
-            z = self.z if whole else self.z[:, columns]
-            sides = z.T @ (self.w[:, None] * self.y)
-            return [gram] * self.y.shape[1], list(sides.T)
-        z = self.z if whole else self.z[:, columns]
+        if self.gram is not None and self.side is not None:
+            gram = self.gram if len(columns) == self.z.width else self.gram[np.ix_(columns, columns)]
+            return [gram] * self.y.shape[1], list(self.side[columns].T)
         gradient, curvature = self.family.slopes(eta, self.y)
-        grams = [(z.T * (self.w * h)) @ z for h in curvature.T]
-        sides = z.T @ (self.w[:, None] * (gradient + curvature * (z @ coef[columns])))
-        return grams, list(sides.T)
+        grams = self.z.grams([self.w * h for h in curvature.T], columns)
+        sides = self.z.sides(self.w[:, None] * gradient, columns)
+        return grams, [side + gram @ coef[columns, c] for c, (gram, side) in enumerate(zip(grams, sides.T))]
 
     def _moved(self, old: np.ndarray, new: np.ndarray) -> float:
         """Change of the scores as a share of their spread."""
         scale = np.sqrt(np.average(((new - new.mean(0)) ** 2).sum(1), weights=self.w))
         return float(np.sqrt(np.average(((new - old) ** 2).sum(1), weights=self.w)) / max(scale, 1e-12))
+
+    def _moved_by_gram(self, old: np.ndarray, new: np.ndarray) -> float:
+        """The same, of scores that are not made."""
+        assert self.gram is not None
+        move, spread = (float(np.einsum("mk,ml,lk", c, self.gram, c, optimize=True)) for c in (new - old, new))
+        spread -= float((self.gram[0] @ new @ new.T @ self.gram[0]) / self.rows)
+        return float(np.sqrt(max(move, 0.0) / max(spread, 1e-24 * self.rows)))
 
     def _tuned(
         self, columns: np.ndarray, grams: list[np.ndarray], sides: list[np.ndarray], lam: np.ndarray
@@ -194,18 +200,18 @@ class Problem:
         penalty = (lam[self.groups] * (coef[1:] ** 2).sum(1)).sum() / 2
         return float(self.w @ self.family.loss(eta, self.y) + penalty)
 
-    def _damped(self, old: np.ndarray, new: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _damped(
+        self, old: np.ndarray, new: np.ndarray, old_eta: np.ndarray, lam: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The Newton step, halved until the objective does not grow."""
-        eta = self.z @ new
-        if self.gram is not None:
-            return new, eta
-        before = self._objective(old, self.z @ old, lam)
+        eta = self.z.times(new)
+        before = self._objective(old, old_eta, lam)
         for _ in range(20):
             if self.y.shape[1] > 1:
                 new = new - new.mean(1, keepdims=True)
-                eta = self.z @ new
+                eta = self.z.times(new)
             if self._objective(new, eta, lam) <= before + 1e-10 * abs(before):
                 break
             new = (old + new) / 2
-            eta = (self.z @ old + eta) / 2
+            eta = (old_eta + eta) / 2
         return new, eta

@@ -1,0 +1,59 @@
+"""The columns of a linear score: at once, or where rows are many piece by piece, made again each time they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+CELLS = 16_000_000
+"""Most cells of a matrix of columns that is kept as a whole (128 MB)."""
+PIECE = 4_000_000
+"""About as many cells does a piece have."""
+
+All = slice(None)
+
+
+class Design:
+    """A matrix (n, 1 + m) of columns, the first of ones, of which `make` gives those of some rows (k, m)."""
+
+    def __init__(self, make: Callable[[slice], np.ndarray], rows: int, width: int):
+        self.make, self.rows, self.width = make, rows, 1 + width
+        small = rows * self.width <= CELLS
+        self.size = max(rows, 1) if small else max(PIECE // self.width, 1)
+        self.kept = with_ones(make(slice(0, rows))) if small else None
+
+    @classmethod
+    def of(cls, z: np.ndarray) -> Design:
+        """That of given columns (n, m)."""
+        return cls(lambda rows: z[rows], *z.shape)
+
+    def pieces(self, columns: np.ndarray | slice = All) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows, and some of the columns of these."""
+        every = isinstance(columns, slice) or len(columns) == self.width
+        for start in range(0, max(self.rows, 1), self.size):
+            rows = slice(start, min(start + self.size, self.rows))
+            z = with_ones(self.make(rows)) if self.kept is None else self.kept
+            yield rows, z if every else z[:, columns]
+
+    def times(self, coef: np.ndarray) -> np.ndarray:
+        """The scores (n, k) of coefficients (1 + m, k)."""
+        return np.concatenate([z @ coef for _, z in self.pieces()])
+
+    def sides(self, r: np.ndarray, columns: np.ndarray | slice = All) -> np.ndarray:
+        """The products (columns, k) of the columns with `r` (n, k)."""
+        return sum(z.T @ r[rows] for rows, z in self.pieces(columns))
+
+    def grams(self, weights: Sequence[np.ndarray], columns: np.ndarray | slice = All) -> list[np.ndarray]:
+        """The products of the columns with each other under each of some weights (n,)."""
+        parts = ([(z.T * w[rows]) @ z for w in weights] for rows, z in self.pieces(columns))
+        total = next(parts)
+        for part in parts:
+            for whole, one in zip(total, part):
+                whole += one
+        return total
+
+
+def with_ones(z: np.ndarray) -> np.ndarray:
+    """Columns with the intercept's before them."""
+    return np.concatenate([np.ones((len(z), 1)), z], axis=1)
