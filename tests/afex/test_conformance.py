@@ -23,3 +23,10 @@ class Total:
 )
 def test_scikit_learn(estimator, check):
     check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks([AFEXRegressor(loss=loss, max_epochs=10) for loss in ("huber", "poisson", "gamma")])
+def test_scikit_learn_with_other_losses(estimator, check):
+    check(estimator)

@@ -1,6 +1,8 @@
 """The estimators: identities that hold for every fit, and known answers."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,14 +12,14 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LassoCV
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss, r2_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 import tsattr as ta
-from tsattr.afex import AFEXClassifier, AFEXExplainer, AFEXRegressor
+from tsattr.afex import AFEXClassifier, AFEXExplainer, AFEXRegressor, design, model, nets
 
 from .tables import mixed, numbers
 
@@ -346,6 +348,72 @@ def test_a_pair_of_columns_without_mains_is_found_among_many():
     assert (3, 9) in AFEXRegressor(bags=0, random_state=0, interactions=[(3, 9)]).fit(x, y).pairs_
 
 
+LOSSES = {
+    "huber": lambda f, rng: f + 0.4 * rng.standard_t(1.5, len(f)),
+    "poisson": lambda f, rng: rng.poisson(np.exp(f)),
+    "gamma": lambda f, rng: np.exp(f) * rng.gamma(2.0, 0.5, len(f)),
+}
+
+
+def skewed(n, seed):
+    """A table without pairs, and its score."""
+    x = np.random.default_rng(seed).uniform(-1, 1, (n, 5))
+    return x, np.sin(3 * x[:, 0]) + 2 * x[:, 1] ** 2 + x[:, 2] + (x[:, 3] > 0.2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_finds_the_score_of_its_noise(loss):
+    (x, f), (new, truth) = skewed(2000, 0), skewed(4000, 1)
+    y = LOSSES[loss](f, np.random.default_rng(2))
+    model = AFEXRegressor(loss=loss, **QUICK).fit(x, y)
+    assert model.pairs_ == []  # though those of logarithms act together on their mean
+    score = model.explain_local(new)["prediction"].values
+    assert r2_score(truth, score) > 0.985
+    assert np.allclose(model.predict(new), score if loss == "huber" else np.exp(score))
+    assert model.explain_global().attrs["link"] == ("identity" if loss == "huber" else "log")
+    assert np.isfinite(model.explain_near(new[:2])["attribution"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", LOSSES)
+def test_bands_of_each_loss_are_as_wide_as_the_draws_differ(loss):
+    standard = []
+    for seed in range(12):
+        x, f = skewed(1000, seed)
+        y = LOSSES[loss](f, np.random.default_rng(seed + 100))
+        terms = AFEXRegressor(loss=loss, n_nets=0, random_state=0).fit(x, y).explain_global().sel(feature="x2")
+        error = (terms["upper"] - terms["lower"]) / (2 * 1.96)
+        truth = terms["value"] - x[:, 2].mean()
+        standard.append(((terms["shape"] - truth) / error).values[[5, -6]])
+    assert 0.6 < np.std(standard) < 1.4
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_counts_weights_as_rows_and_knows_no_units(loss):
+    x, f = skewed(300, 0)
+    rng = np.random.default_rng(2)
+    y, w = LOSSES[loss](f, rng).astype(float), rng.integers(0, 3, 300)
+    est = AFEXRegressor(loss=loss, n_nets=0, bags=0)
+    repeated = clone(est).fit(np.repeat(x, w, axis=0), np.repeat(y, w)).predict(x)
+    assert np.allclose(clone(est).fit(x, y, w).predict(x), repeated)
+    scaled = clone(est).fit(x, 1000 * y, w).predict(x) / 1000
+    assert np.allclose(scaled, repeated, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", *LOSSES])
+@pytest.mark.parametrize("value", [1.0, 0.3])
+def test_a_constant_outcome_under_each_loss(loss, value):
+    model = AFEXRegressor(loss=loss, **QUICK).fit(numbers(50)[0], np.full(50, value))
+    assert np.allclose(model.predict(numbers(50)[0]), value, rtol=1e-15)
+    assert (model.explain_global()["importance"] == 0).all()
+
+
+def test_a_mostly_constant_outcome_has_a_width_of_its_own():
+    x, _ = numbers(200)
+    y = np.where(x[:, 0] > 0.5, x[:, 1], 0.0)
+    assert np.isfinite(AFEXRegressor(loss="huber", **QUICK).fit(x, y).predict(x)).all()
+
+
 @pytest.mark.parametrize("constraint", [{"monotonic_cst": [1, 0, -1]}, {"monotonic_cst": {"a": 1, "c": -1}}])
 @pytest.mark.parametrize("kind", [AFEXRegressor, AFEXClassifier])
 def test_monotone_constraints_hold_everywhere(constraint, kind):
@@ -550,6 +618,9 @@ def test_the_same_seed_gives_the_same_fit(regressor):
         ({"interactions": [("a", "b")]}, KeyError, "no feature 'a'"),
         ({"interactions": [(0, 9)]}, IndexError, "feature 9 of 4"),
         ({"attention": "dot"}, ValueError, "attention is one of"),
+        ({"loss": "log"}, ValueError, "loss is one of"),
+        ({"loss": "gamma"}, ValueError, "for outcomes above 0, and y has -"),
+        ({"loss": "poisson"}, ValueError, "at least 0 that are not all 0"),
         ({"purify": "no"}, ValueError, "purify is one of"),
         ({"validation_fraction": 1.5}, ValueError, "between 0 and 1"),
         ({"n_nets": -1}, ValueError, "n_nets is a whole number"),
@@ -616,3 +687,36 @@ def test_results_say_what_a_higher_score_speaks_for():
     outside = AFEXExplainer(model, link="logit", **QUICK).fit(x)
     assert model.explain_global().attrs["target"] == outside.explain_local(x[:2]).attrs["target"] == "well"
     assert outside.explain_global().attrs["model"] == "AFEXClassifier"
+
+
+@pytest.mark.parametrize("kind", [AFEXRegressor, AFEXClassifier])
+def test_columns_made_piece_by_piece_give_the_same_fit(kind, monkeypatch):
+    x, y = numbers(300)
+    y = y > 0.3 if kind is AFEXClassifier else y
+    whole = kind(purify="data", **QUICK).fit(x, y)
+    monkeypatch.setattr(model, "CELLS", 0)
+    monkeypatch.setattr(design, "CELLS", 0)
+    monkeypatch.setattr(design, "PIECE", 5000)
+    monkeypatch.setattr(nets, "BATCH", 300)
+    pieces = kind(purify="data", **QUICK).fit(x, y)
+    assert pieces.pairs_ == whole.pairs_ == [(0, 1)]
+    assert np.allclose(pieces.explain_local(x)["main"], whole.explain_local(x)["main"], atol=1e-5)
+    assert np.allclose(pieces.explain_global()["lower"], whole.explain_global()["lower"], atol=1e-5, equal_nan=True)
+
+
+MEMORY = """
+import resource, numpy as np
+from tsattr.afex import AFEXRegressor
+rng = np.random.default_rng(0)
+x = rng.normal(size=(100_000, 50))
+y = np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2] + rng.normal(size=len(x))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+AFEXRegressor(n_nets=0, random_state=0).fit(x, y)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_fit_stays_below_a_gigabyte():
+    out = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(out.stdout) < 1

@@ -108,8 +108,8 @@ class AdditiveEstimator(BaseEstimator):
         for name in ("n_nets", "bags", "max_epochs"):
             _check_count(name, getattr(self, name), 0)
         _check_count("hidden", self.hidden, 1)
-        _check_choice("attention", self.attention, ATTENTION)
-        _check_choice("purify", self.purify, PURIFY)
+        check_choice("attention", self.attention, ATTENTION)
+        check_choice("purify", self.purify, PURIFY)
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction is between 0 and 1, got {self.validation_fraction!r}")
         return Settings(
@@ -177,6 +177,7 @@ class AdditiveEstimator(BaseEstimator):
         self, x: np.ndarray, y: np.ndarray, w: np.ndarray, family: Family, targets: np.ndarray | None, rows: int
     ) -> None:
         """Fit the additive model of `y` (n, outputs), from rows that are in order; sets the fitted attributes."""
+        family = family.adapted(np.tile(family.start(y, w), (len(y), 1)), y, w)
         settings, directions = self._settings(x.shape[1]), self._directions(x.shape[1])
         if directions.any() and targets is not None:
             raise ValueError("monotonic_cst is for one score: regression, or two classes")
@@ -185,8 +186,8 @@ class AdditiveEstimator(BaseEstimator):
         fitter = Fitter(x, y, w, family, levels, directions.tolist(), settings, rng)
         with threadpool_limits(1 if x.size < LARGE else None, "blas"):
             model = fitter.fit()
-        self._y, self._family = y, family
-        self.loss_ = float(np.average(family.loss(model.score(x), y), weights=w))
+        self._y, self._family = y, (family := fitter.family)
+        self.loss_ = family.unit * float(np.average(family.loss(model.score(x), y), weights=w))
         attrs = {
             "method": self._described(),
             "link": family.link,
@@ -367,6 +368,7 @@ def _check_count(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name} is a whole number of at least {least}, got {value!r}")
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse what is none of the `choices`."""
     if value not in choices:
         raise ValueError(f"{name} is one of {choices}, got {value!r}")

@@ -58,7 +58,7 @@ class State:
         bounds them, so that neither a few outlying rows nor a noise that is larger in places make a term.
         """
         eta = self.eta - back
-        return self._robust(v, self.y - eta) if self.family.dispersion else self._ratio(v, eta)
+        return self._robust(v, self.y - eta) if self.family.quadratic else self._ratio(v, eta)
 
     def _robust(self, v: np.ndarray, left: np.ndarray) -> float:
         """The smaller of the gain under one dispersion and the Wald test without it."""

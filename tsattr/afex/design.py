@@ -36,6 +36,10 @@ class Design:
             z = with_ones(self.make(rows)) if self.kept is None else self.kept
             yield rows, z if every else z[:, columns]
 
+    def whole(self) -> np.ndarray:
+        """All columns."""
+        return np.concatenate([z for _, z in self.pieces()])
+
     def times(self, coef: np.ndarray) -> np.ndarray:
         """The scores (n, k) of coefficients (1 + m, k)."""
         return np.concatenate([z @ coef for _, z in self.pieces()])

@@ -11,15 +11,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from ..core.axes import unmasked
-from .base import AdditiveEstimator, checked_weights
-from .families import Identity, Logit, Softmax, probability, softmax
+from .base import AdditiveEstimator, check_choice, checked_weights
+from .families import REGRESSION, Family, Logit, Softmax, probability, softmax
 from .rows import canonical
 
 
 class AFEXRegressor(RegressorMixin, AdditiveEstimator):
     """Additive model with pairs of features, of learnt one-feature functions weighted by attention, for regression.
 
-    Fits ``f(x) = b + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)`` by least squares. Each f_j combines splines, steps and small
+    Fits the score ``f(x) = b + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)``, by default by least squares. Each f_j combines splines, steps and small
     nets of one feature, each f_ab products of such functions of two. The pairs are those whose products take more off the
     loss than chance explains. The weights are solved for in closed form at every step of the nets' training, the penalties
     are set by the marginal likelihood, and the terms are purified, so that they are identified: mains have mean 0 over the
@@ -29,6 +29,11 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
 
     Parameters
     ----------
+    loss
+        "squared_error". "huber" for noise with outliers: beyond 1.345 robust standard deviations of the residuals the distance
+        counts, not its square. "poisson" for counts and rates, "gamma" for positive outcomes whose noise grows with their
+        mean: half the deviance, with the noise's size estimated; the score is the logarithm of the mean, so that terms
+        multiply, and a skewed outcome needs no pairs for it.
     interactions
         "auto" takes the pairs that chance does not explain, at most 5 a feature; a number the strongest so many; a list
         of pairs of names or indices those; 0 none.
@@ -93,6 +98,46 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
     True
     """
 
+    def __init__(
+        self,
+        *,
+        loss: str = "squared_error",
+        interactions: Any = "auto",
+        heredity: bool = False,
+        purify: str = "marginals",
+        monotonic_cst: Any = None,
+        categorical_features: Any = "from_dtype",
+        atoms: bool = True,
+        n_nets: int = 2,
+        hidden: int = 16,
+        max_epochs: int = 150,
+        attention: str = "least_squares",
+        bags: int = 25,
+        validation_fraction: float = 0.15,
+        random_state: Any = None,
+    ):
+        super().__init__(
+            interactions=interactions,
+            heredity=heredity,
+            purify=purify,
+            monotonic_cst=monotonic_cst,
+            categorical_features=categorical_features,
+            atoms=atoms,
+            n_nets=n_nets,
+            hidden=hidden,
+            max_epochs=max_epochs,
+            attention=attention,
+            bags=bags,
+            validation_fraction=validation_fraction,
+            random_state=random_state,
+        )
+        self.loss = loss
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss in ("poisson", "gamma")
+        return tags
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> AFEXRegressor:
         """Fit to outcomes `y` (n,).
 
@@ -110,12 +155,23 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         y = column_or_1d(check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
         check_consistent_length(codes, y)
         w = checked_weights(sample_weight, codes)
-        self._fit_terms(*canonical(codes, y[:, None], w), Identity(), None, len(codes))
+        self._fit_terms(*canonical(codes, y[:, None], w), self._loss(y[w > 0]), None, len(codes))
         return self
 
+    def _loss(self, y: np.ndarray) -> Family:
+        """The loss by its name, for outcomes that it can be of."""
+        check_choice("loss", self.loss, tuple(REGRESSION))
+        if self.loss == "gamma" and (y <= 0).any():
+            raise ValueError(f"loss='gamma' is for outcomes above 0, and y has {y.min():g}; 'poisson' takes zeros")
+        if self.loss == "poisson" and ((y < 0).any() or not y.any()):
+            raise ValueError(
+                f"loss='poisson' is for outcomes of at least 0 that are not all 0, and y goes from {y.min():g} to {y.max():g}"
+            )
+        return REGRESSION[self.loss]
+
     def predict(self, X: Any) -> np.ndarray:
-        """Predictions (n,)."""
-        return self._score(X)
+        """Predictions (n,): the score, or for the losses of a logarithm its exponential."""
+        return self._family.mean(self._score(X))
 
 
 class AFEXClassifier(ClassifierMixin, AdditiveEstimator):

@@ -7,15 +7,44 @@ from typing import Any
 
 import numpy as np
 from numpy import logaddexp
+from scipy.special import xlogy
+
+from .basis import quantiles
+
+EFFICIENT = 1.345
+"""Width of Huber's loss in standard deviations of normal noise at which 95 % of the efficiency is kept."""
+NORMAL_MEDIAN = 0.6744897501960817
+"""Median distance of a standard normal value from 0."""
+STEEP = 300.0
+"""Logarithms above which means are not computed."""
+
+
+class Loss:
+    """What every loss says of itself."""
+
+    quadratic = False
+    """Whether the loss is half the squared error."""
+    dispersion = True
+    """Whether the size of the noise is estimated."""
+    unit = 1.0
+    """What the loss is divided by."""
+
+    def adapted(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Any:
+        """The loss in the scale of what the scores `eta` leave of `y`."""
+        return self
+
+    def mean(self, eta: np.ndarray) -> np.ndarray:
+        """The prediction for scores."""
+        return eta
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(Loss):
     """Squared error: the score is the value itself."""
 
     link = "identity"
     units = "units of the output"
-    dispersion = True
+    quadratic = True
 
     def start(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The best constant score (outputs,)."""
@@ -31,7 +60,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Logit:
+class Logit(Loss):
     """Log-loss of two classes: the score is the log-odds of the second."""
 
     link = "logit"
@@ -54,7 +83,7 @@ class Logit:
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(Loss):
     """Log-loss of several classes: the scores are the log-probabilities up to a constant, centred over the classes."""
 
     link = "softmax"
@@ -78,7 +107,95 @@ class Softmax:
         return y - p, p * (1 - p) * classes / (classes - 1)
 
 
-Family = Identity | Logit | Softmax
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Squared error up to `width` from the outcome, beyond it the distance: outliers pull with a bounded force (Huber, 1964)."""
+
+    width: float = np.inf
+    link = "identity"
+    units = "units of the output"
+
+    def start(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The median, as good as the best constant score (outputs,)."""
+        return np.array([quantiles(column, w, np.array([0.5]))[0] for column in y.T])
+
+    def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Loss of each row (n,) at scores `eta` (n, outputs)."""
+        far = np.abs(y - eta)
+        near = np.minimum(far, self.width)
+        return (near * (far - near / 2)).sum(1)
+
+    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Minus the gradient of the loss and the curvature of a square above it that touches it here, both (n, outputs)."""
+        left = y - eta
+        far = np.abs(left)
+        weight = np.divide(self.width, far, out=np.ones_like(far), where=far > self.width)
+        return np.clip(left, -self.width, self.width), weight
+
+    def adapted(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Huber:
+        """With the width that is 95 % efficient for normal noise, in the scale of the median residual; kept if about right."""
+        far = np.abs(y - eta).mean(1)
+        scale = float(quantiles(far, w, np.array([0.5]))[0]) or float(np.average(far, weights=w))
+        width = EFFICIENT / NORMAL_MEDIAN * scale
+        return self if abs(width - self.width) <= 0.01 * width or width == 0 else Huber(width)
+
+
+class Log(Loss):
+    """Losses whose score is the logarithm of the mean."""
+
+    link = "log"
+    units = "logarithm of the mean"
+
+    def start(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The best constant score (outputs,)."""
+        return np.log(np.average(y, axis=0, weights=w))
+
+    def mean(self, eta: np.ndarray) -> np.ndarray:
+        """The prediction for scores."""
+        return np.exp(np.minimum(eta, STEEP))
+
+
+@dataclass(frozen=True)
+class Poisson(Log):
+    """Half the Poisson deviance, for counts and rates; in units of the mean outcome, so that penalties know no units."""
+
+    unit: float = 1.0
+
+    def adapted(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Poisson:
+        """In units of the mean outcome."""
+        return Poisson(float(np.average(y, axis=0, weights=w).mean()))
+
+    def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Loss of each row (n,) at scores `eta` (n, outputs)."""
+        return (self.mean(eta) - y + xlogy(y, y) - y * eta).sum(1) / self.unit
+
+    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Minus the gradient and the curvature of the loss, both (n, outputs)."""
+        mean = self.mean(eta)
+        return (y - mean) / self.unit, mean / self.unit
+
+
+@dataclass(frozen=True)
+class Gamma(Log):
+    """Half the gamma deviance, for positive outcomes whose noise grows with their mean."""
+
+    def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Loss of each row (n,) at scores `eta` (n, outputs)."""
+        return (y * self.mean(-eta) - 1 + eta - np.log(y)).sum(1)
+
+    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Minus the gradient and the expected curvature of the loss, both (n, outputs)."""
+        return y * self.mean(-eta) - 1, np.ones_like(eta)
+
+
+Family = Identity | Logit | Softmax | Huber | Poisson | Gamma
+REGRESSION: dict[str, Family] = {
+    "squared_error": Identity(),
+    "huber": Huber(),
+    "poisson": Poisson(),
+    "gamma": Gamma(),
+}
+"""The losses of regression by name."""
 
 
 def _share(y: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -24,6 +24,8 @@ FEWEST = 60
 """Distinct rows below which no nets are trained: there is nothing to choose the step by."""
 MANY = 50
 """Rows a feature from which each straight part has a penalty of its own, which can put it out."""
+SCALED = 20
+"""Most times that a loss is given another scale in one solve."""
 SCREENED = 5
 """Rows a feature below which only those features have terms that forward selection takes, or that act in a pair."""
 MOST_STEPS = 24
@@ -126,7 +128,8 @@ class Fitter:
             parts = (self.own(j)[:, ~bends & (self.features[j].kinds != "ramp")], self.own(j)[:, bends][:, :INNER])
             blocks += [part for part in parts if part.shape[1]]
             of += [j for part in parts if part.shape[1]]
-        shown = {of[i] for i in screened(blocks, self.y, self.w)}
+        constant = np.tile(self.family.start(self.y, self.w), (len(self.y), 1))
+        shown = {of[i] for i in screened(blocks, self.family.slopes(constant, self.y)[0], self.w)}
         for j in set(range(len(self.features))) - shown:
             self.hidden[j] = self.features[j]
             self.put(j, replace(self.features[j], used=False))
@@ -196,12 +199,23 @@ class Fitter:
             start = np.minimum(start, self.w.sum())
         if self.settings.attention == "least_squares":
             self.solution = self.problem().solve(start, exact=final)
+            self.adapt(final)
         else:
             self.solution = attention.Scores(self.matrix(), self.y, self.w, self.settings.attention).solution(
                 self.family
             )
         self.penalties.update(zip(names, self.solution.penalty))
         return self.solution
+
+    def adapt(self, final: bool) -> None:
+        """Settle a loss that has a scale of its own, which is that of the residuals."""
+        for _ in range(SCALED):
+            assert self.solution is not None
+            family = self.family.adapted(self.solution.eta, self.y, self.w)
+            if family == self.family:
+                break
+            self.family = family
+            self.solution = self.problem().solve(self.solution.penalty, start=self.solution.coef, exact=final)
 
     def state(self) -> State:
         """The fit so far."""

@@ -20,7 +20,7 @@ def loosened(problem: Problem, solution: Solution) -> Solution:
     For outcomes without a dispersion the marginal likelihood is that of a normal approximation, which is too strict where
     few rows separate the classes almost perfectly.
     """
-    z, y, w, family = next(problem.z.pieces())[1][:, 1:], problem.y, problem.w, problem.family
+    z, y, w, family = problem.z.whole()[:, 1:], problem.y, problem.w, problem.family
     fold, losses = np.arange(len(y)) % FOLDS, np.zeros(len(SHARES))
     penalties = [np.where(solution.penalty < LARGEST, share * solution.penalty, LARGEST) for share in SHARES]
     for k in range(FOLDS):

@@ -67,10 +67,10 @@ class Problem:
         self.signs = signs if signs is not None and signs.any() else None
         self.rows = w.sum()
         self.number = np.bincount(groups, minlength=groups.max(initial=-1) + 1)
-        mean = np.average(y, axis=0, weights=w)
-        self.floor = 1e-9 * max(float(np.average((y - mean) ** 2, axis=0, weights=w).sum()), 1e-300)
-        self.gram = self.z.grams([w])[0] if family.dispersion else None
-        self.side = self.z.sides(w[:, None] * y) if family.dispersion else None
+        gradient, curvature = family.slopes(np.tile(family.start(y, w), (len(y), 1)), y)
+        self.floor = 1e-9 * max(float((w @ gradient**2).sum() / (w @ curvature).mean()), 1e-300)
+        self.gram = self.z.grams([w])[0] if family.quadratic else None
+        self.side = self.z.sides(w[:, None] * y) if family.quadratic else None
 
     def solve(
         self,
@@ -94,7 +94,7 @@ class Problem:
             columns = self._columns(lam)
             grams, sides = self._quadratic(columns, coef, eta)
             if tune:
-                lam, freedom, dispersion = self._tuned(columns, grams, sides, lam)
+                lam, freedom, dispersion = self._tuned(columns, grams, sides, lam, eta)
             new = np.zeros_like(coef)
             for c, (gram, side) in enumerate(zip(grams, sides)):
                 new[columns, c] = self._step(columns, gram, side, lam)
@@ -115,7 +115,7 @@ class Problem:
     def level(self) -> Solution:
         """The constant in the middle of the outcomes, every group of columns left out."""
         coef = np.zeros((self.z.width, self.y.shape[1]))
-        coef[0] = np.median(self.y, axis=0)
+        coef[0] = self.family.start(np.median(self.y, axis=0)[None], np.ones(1))
         out = np.full(len(self.number), LARGEST)
         return Solution(coef, self.z.times(coef), out, 0.0, np.zeros(len(out)))
 
@@ -148,7 +148,7 @@ class Problem:
         return float(np.sqrt(max(move, 0.0) / max(spread, 1e-24 * self.rows)))
 
     def _tuned(
-        self, columns: np.ndarray, grams: list[np.ndarray], sides: list[np.ndarray], lam: np.ndarray
+        self, columns: np.ndarray, grams: list[np.ndarray], sides: list[np.ndarray], lam: np.ndarray, eta: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """One step of the fixed point: penalties, degrees of freedom of each group, dispersion."""
         groups = self.groups[columns[1:] - 1]
@@ -161,12 +161,17 @@ class Problem:
         freedom = np.maximum(freedom, 1e-12)
         dispersion = 1.0
         if self.family.dispersion:
-            rss += float(self.w @ (self.y**2).sum(1))
+            rss = rss + float(self.w @ (self.y**2).sum(1)) if self.family.quadratic else self._square(eta)
             left = self.rows * len(grams) - len(grams) - freedom.sum()
             dispersion = max(rss / max(left, 1.0), self.floor)
         new = np.clip(dispersion * freedom / np.maximum(size, 1e-300), SMALLEST, LARGEST)
         out = (lam >= LARGEST) | ((new > OUT * self.rows) & (new > lam))
         return np.where(out, LARGEST, new), np.where(out, 0.0, freedom), dispersion
+
+    def _square(self, eta: np.ndarray) -> float:
+        """The sum of the squared slopes in units of the curvature, which is the dispersion times the rows."""
+        gradient, curvature = self.family.slopes(eta, self.y)
+        return float((self.w @ gradient**2 / np.maximum(self.w @ curvature, 1e-300)).sum() * self.rows)
 
     def _inverse(
         self, columns: np.ndarray, gram: np.ndarray, side: np.ndarray, lam: np.ndarray
