@@ -171,7 +171,8 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions (n,): the score, or for the losses of a logarithm its exponential."""
-        return self._family.mean(self._score(X))
+        score = self._score(X)
+        return self._family.mean(score)
 
 
 class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
