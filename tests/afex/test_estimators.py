@@ -439,6 +439,36 @@ def test_pairs_on_request(regressor):
     assert (regressor.interaction(0, 3, x[:5, 0], x[:5, 3]) == 0).all()
 
 
+JUMPS = {
+    "half-plane": lambda a, b: np.where(a + b > 0.3, 1.0, -1.0),
+    "disc": lambda a, b: np.where(a**2 + b**2 < 0.5, 1.5, -0.5),
+}
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_jumps_along_other_lines_than_the_axes_take_more_nets(jump):
+    rng = np.random.default_rng(1)
+    x, new = rng.uniform(-1, 1, (2000, 5)), rng.uniform(-1, 1, (5000, 5))
+    f, truth = (JUMPS[jump](v[:, 0], v[:, 1]) + np.sin(2 * v[:, 2]) for v in (x, new))
+    model = AFEXRegressor(random_state=0, bags=0).fit(x, f + 0.3 * rng.normal(size=2000))
+    assert model.pairs_ == [(0, 1)]
+    assert model.score(new, truth) > 0.95  # two nets a side: .93
+    assert {len(feature.nets.mix) for feature in model._view.model.features[:2]} == {8}
+    v = -1 + 2 * (np.arange(96) + 0.5) / 96
+    a, b = (side.ravel() for side in np.meshgrid(v, v, indexing="ij"))
+    surface, found = JUMPS[jump](a, b).reshape(96, 96), model.interaction(0, 1, a, b)
+    pure = surface - surface.mean(0) - surface.mean(1, keepdims=True) + surface.mean()
+    assert 1 - np.mean((found - pure.ravel()) ** 2) / np.mean(pure**2) > 0.75  # two nets a side: .68
+
+
+def test_smooth_pairs_keep_few_nets():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(1000, 3))
+    y = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + rng.normal(size=1000)
+    model = AFEXRegressor(random_state=0, bags=0).fit(x, y)
+    assert [len(feature.nets.mix) for feature in model._view.model.features[:2]] == [2, 2]
+
+
 def test_heredity_refuses_pairs_without_mains():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (600, 3))

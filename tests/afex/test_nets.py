@@ -25,7 +25,7 @@ def test_the_slope_is_that_of_the_loss_after_the_solve(family, kind):
     n, number = 60, 50
     x, y, w = rng.normal(size=(n, 1)), outcome(family, rng, n), rng.uniform(0.5, 2, n)
     fitter = Fitter(x, y, w, family, [0], [0], Settings(n_nets=3, attention=kind, atoms=False), rng)
-    step = Projection(fitter, [0], 1)
+    step = Projection(fitter, [0], 1, 3)
     z = rng.normal(size=(n, 4))
     step.penalty, step.count = np.array([3.0, 5.0]), 1  # held, so that the objective is known
 
@@ -90,7 +90,8 @@ def test_the_kept_step_is_the_one_with_the_least_loss_held_out():
     def ask(rows):
         return Inputs(u[rows], np.ones((len(rows), 1), bool), np.ones((len(rows), 1)), [])
 
-    found = train(ask, 1, np.ones(40), held, step, nets=2, hidden=4, steps=4, rng=np.random.default_rng(0))
+    found, least = train(ask, 1, np.ones(40), held, step, nets=2, hidden=4, steps=4, rng=np.random.default_rng(0))
+    assert least == 1
     rows = np.r_[np.flatnonzero(~held), np.flatnonzero(held)]
     columns = found[0](u[rows, 0])
     assert len(seen) == 4

@@ -92,9 +92,9 @@ class Projection:
     paper's scores do not, and their own change is added.
     """
 
-    def __init__(self, fitter: Fitter, own: list[int], fixed: int):
-        self.fitter, self.count = fitter, 0
-        new = [("net", j) for j in own for _ in range(fitter.settings.n_nets)]
+    def __init__(self, fitter: Fitter, own: list[int], fixed: int, number: int):
+        self.fitter, self.count, self.nets = fitter, 0, number
+        new = [("net", j) for j in own for _ in range(number)]
         sizes = {j: self._inner(j, own) for p in fitter.pairs for j in p}
         both = [("pair", (a, b)) for a, b in fitter.pairs for _ in range(sizes[a] * sizes[b])]
         mains = main_groups(fitter.features, fitter.pooled)
@@ -108,7 +108,7 @@ class Projection:
         """Columns of a feature that take part in products while nets are trained."""
         f = self.fitter.features[j]
         stays = np.isin(f.kinds[f.inner], FIXED).sum()
-        return int(stays) + (self.fitter.settings.n_nets if j in own else 0)
+        return int(stays) + (self.nets if j in own else 0)
 
     def __call__(self, z: np.ndarray, rows: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         """Slope (n, m) of the mean loss by the columns of the first `number` rows, and the mean loss of the others."""

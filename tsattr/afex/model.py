@@ -10,7 +10,7 @@ import numpy as np
 
 from . import attention, nets, pairs
 from .atoms import Bins, step_beside, step_gains
-from .basis import FIXED, INNER, RANK, Feature
+from .basis import FIXED, INNER, RANK, Feature, Nets
 from .chance import State, needed
 from .design import CELLS, All, Design
 from .families import Family
@@ -28,6 +28,10 @@ SCALED = 20
 """Most times that a loss is given another scale in one solve."""
 SCREENED = 5
 """Rows a feature below which only those features have terms that forward selection takes, or that act in a pair."""
+HINT = 0.05
+"""Chance of what a pair's surface leaves below which more nets are tried; the rows held out decide."""
+MOST_NETS, BETTER = 8, 0.99
+"""Most nets of a feature, and the share of the loss that four times as many must come to, on the rows held out, to be kept."""
 MOST_STEPS = 24
 """Most steps of one feature."""
 LOOSENED = 5000
@@ -395,23 +399,49 @@ class Fitter:
             own = [j for j in own if any(j in pair for pair in self.pairs)]
         if not own or not self.settings.n_nets or len(self.x) < FEWEST:
             return
+        held = spread(len(self.x), self.settings.validation_fraction, self.rng)
+        number, least = self.settings.n_nets, np.inf
+        while True:
+            found, loss = self.trained(own, number, held)
+            if loss > BETTER * least:
+                break
+            for j, net in zip(own, found):
+                self.put(j, replace(self.features[j], nets=net))
+            number, least = 4 * number, loss
+            if number > MOST_NETS or not self.unfinished():
+                break
+
+    def trained(self, own: list[int], number: int, held: np.ndarray) -> tuple[list[Nets], float]:
+        """So many nets of each feature, and their loss on the rows `held` out."""
+        now = list(self.features)
         for j in own:
             self.put(j, replace(self.features[j], nets=None))
-        held = spread(len(self.x), self.settings.validation_fraction, self.rng)
-        step = attention.Projection(self, own, sum(len(f.kinds) for f in self.features))
+        step = attention.Projection(self, own, sum(len(f.kinds) for f in self.features), number)
         found = nets.train(
             lambda rows: self.inputs(own, rows),
             len(own),
             self.w,
             held,
             step,
-            nets=self.settings.n_nets,
+            nets=number,
             hidden=self.settings.hidden,
             steps=self.settings.max_epochs,
             rng=self.rng,
         )
-        for j, net in zip(own, found):
-            self.put(j, replace(self.features[j], nets=net))
+        for j in own:
+            self.put(j, now[j])
+        return found
+
+    def unfinished(self) -> bool:
+        """Whether the surfaces of the pairs leave more of their cells than chance explains."""
+        if not self.pairs or self.settings.attention != "least_squares":
+            return False
+        self.solve()
+        rows = self.rows(pairs.ROWS)
+        views = {j: pairs.View.of(self.features[j], self.x[rows, j], self.w[rows]) for p in self.pairs for j in p}
+        bound, state = float(np.log(HINT)), self.state()[rows]
+        tried = [pairs.tried(views[a].cells, views[b].cells, state, bound) for a, b in self.pairs]
+        return any(chance < bound and gain > self.least() for gain, chance in tried)
 
     def inputs(self, own: list[int], rows: np.ndarray) -> nets.Inputs:
         """What the nets' columns are made of."""

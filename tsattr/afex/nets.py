@@ -95,8 +95,8 @@ def train(
     hidden: int,
     steps: int,
     rng: np.random.Generator,
-) -> list[Nets]:
-    """Nets of each feature at the step with the best loss on the rows `held` out of training.
+) -> tuple[list[Nets], float]:
+    """Nets of each feature at the step with the best loss on the rows `held` out of training, and that loss.
 
     The weights of the columns minimise the loss on the training rows, so by the envelope theorem the gradient of the minimum
     by the nets is that with the weights held: nothing is propagated through the solve (variable projection; Golub and
@@ -124,4 +124,4 @@ def train(
         adam.zero_grad()
         columns.backward(torch.as_tensor(slope[:, rows.fixed.shape[1] :], dtype=torch.float32))
         adam.step()
-    return kept
+    return kept, best

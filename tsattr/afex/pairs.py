@@ -99,7 +99,7 @@ class Candidate:
     chance: float
 
 
-def _tried(a: np.ndarray, b: np.ndarray, state: State, bound: float) -> tuple[float, float]:
+def tried(a: np.ndarray, b: np.ndarray, state: State, bound: float) -> tuple[float, float]:
     """Gain of the products of two views and its log-probability under chance; where that is below `bound`, those of `State.gain`."""
     gain, freedom = _exact(a, b, state)
     chance = float(chi2.logsf(gain, freedom)) if freedom else 0.0
@@ -121,7 +121,7 @@ def ranked(views: list[View], state: State, allowed: np.ndarray, most: int) -> l
     best = np.argsort(-rough[a, b], kind="stable")[: min(2 * most + 10, EXACTLY)]
     bound, found = np.log(CHANCE / max(allowed.sum(), 1)), []
     for i, j in zip(a[best].tolist(), b[best].tolist()):
-        tries = [_tried(getattr(views[i], k), getattr(views[j], k), state, bound) for k in ("smooth", "cells")]
+        tries = [tried(getattr(views[i], k), getattr(views[j], k), state, bound) for k in ("smooth", "cells")]
         gain, chance = min(tries, key=lambda one: one[1])
         found.append(Candidate((i, j), gain, chance + np.log(2)))
     return sorted(found, key=lambda c: (c.chance, -c.gain))
