@@ -1,5 +1,7 @@
 """Tables as numbers."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,10 +91,35 @@ def test_wrong_categories(categorical, message):
         nominal(x, list(x.columns), categorical)
 
 
-def test_dates_infinities_and_words_as_numbers_are_refused():
-    dates = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2021-01-01"])})
-    with pytest.raises(TypeError, match="column 'when' holds dates"):
-        learnt(dates).read(dates)
+TIMES = {
+    "dates": (pd.to_datetime(["1970-01-03 00:00", "2020-01-01 12:00", None]), [2, 18262.5, np.nan]),
+    "of seconds": (pd.to_datetime(["1970-01-03", None]).astype("datetime64[s]"), [2, np.nan]),
+    "with a zone": (pd.to_datetime(["1970-01-03 01:00", "2020-07-01 02:00"]).tz_localize("Europe/Zurich"), [2, 18444]),
+    "durations": (pd.to_timedelta(["36h", None]), [1.5, np.nan]),
+    "periods": (pd.PeriodIndex(["1970-02", "1970-01"], freq="M"), [31, 0]),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_dates_and_durations_are_days(kind):
+    values, days = TIMES[kind]
+    x = pd.DataFrame({"when": values})
+    table = learnt(x)
+    assert np.allclose(table.read(x)[:, 0], days, equal_nan=True)
+    assert np.allclose(table.read_one(values, 0), days, equal_nan=True)
+    if kind != "periods":
+        pd.testing.assert_frame_equal(table.write(table.read(x), x), x)
+    with pytest.raises(TypeError, match=r"column 'when' holds .* and in training it held numbers"):
+        learnt(pd.DataFrame({"when": [1.0]})).read(x)
+
+
+def test_dates_of_polars_are_days():
+    pl = pytest.importorskip("polars")
+    x = pl.DataFrame({"when": [date(1970, 1, 3), None]})
+    assert np.allclose(learnt(x).read(x)[:, 0], [2, np.nan], equal_nan=True)
+
+
+def test_infinities_and_words_as_numbers_are_refused():
     infinite = pd.DataFrame({"a": [1.0, np.inf]})
     with pytest.raises(ValueError, match="contains infinity"):
         learnt(infinite).read(infinite)

@@ -750,3 +750,27 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
 def test_a_large_fit_stays_below_a_gigabyte():
     out = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert float(out.stdout) < 1
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Zurich"])
+def test_dates_are_explained_as_dates(zone):
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=300, tz=zone), "dose": rng.normal(size=300)})
+    y = np.arange(300) / 100 + x["dose"]
+    fitted = AFEXRegressor(**QUICK).fit(x, y)
+    assert np.allclose(np.diff(fitted.shape("when", x["when"][[50, 150]])), 1, atol=0.02)
+    terms = fitted.explain_global()
+    assert terms["units"].values.tolist() == ["days since 1970-01-01", ""]
+    days = (x["when"].dt.tz_convert("UTC").dt.tz_localize(None) if zone else x["when"]).to_numpy("datetime64[ns]")
+    ends = terms["value"].sel(feature="when").values[[0, -1]]
+    assert np.allclose(ends, (days[[0, -1]] - np.datetime64(0, "ns")) / np.timedelta64(1, "D"))
+    figure = ta.plot.shape(terms)
+    figure.canvas.draw()
+    axes = next(ax for ax in figure.axes if ax.get_xlabel() == "when")
+    assert any(
+        "2020" in axes.xaxis.get_major_formatter().get_offset() or "2020" in t.get_text()
+        for t in axes.get_xticklabels()
+    )
+    outside = AFEXExplainer(lambda f: (f["when"] - x["when"][0]) / pd.Timedelta(days=100), synthetic=20, **QUICK).fit(x)
+    assert outside.fidelity_ > 0.999
+    assert np.isfinite(outside.explain_near(x[:2])["attribution"]).all()

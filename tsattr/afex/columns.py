@@ -11,6 +11,8 @@ import numpy as np
 
 UNKNOWN = -1.0
 """Code of a category that was not seen in training."""
+DATES, DAYS = "days since 1970-01-01", "days"
+"""Units that dates and durations are read in."""
 MOST_LEVELS = 1000
 """Levels of one column that get a code of their own; rarer ones count as unknown, with a warning."""
 
@@ -68,16 +70,21 @@ def _missing(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Columns:
-    """How the columns of a table are read: their names, and the levels of those that are categories (else None)."""
+    """How the columns of a table are read: their names, the levels of those that are categories (else None), units of times.
+
+    Dates count as days since 1970 (UTC where they have a zone), durations as days.
+    """
 
     names: tuple[str, ...]
     levels: tuple[tuple[Any, ...] | None, ...]
+    units: tuple[str, ...]
 
     @classmethod
     def learn(cls, x: Any, names: Sequence[str], categories: np.ndarray) -> Columns:
         """Take the levels from the training table, the most frequent ones where there are very many."""
         levels = [_levels(_column(x, j), names[j]) if c else None for j, c in enumerate(categories)]
-        return cls(tuple(map(str, names)), tuple(levels))
+        units = ["" if c else _units(_column(x, j)) for j, c in enumerate(categories)]
+        return cls(tuple(map(str, names)), tuple(levels), tuple(units))
 
     @property
     def nominal(self) -> np.ndarray:
@@ -93,13 +100,26 @@ class Columns:
     def read_one(self, values: Any, j: int) -> np.ndarray:
         """Codes (n,) of values of column `j`."""
         levels = self.levels[j]
+        if self.units[j] and np.asarray(values).dtype == object and not _units(values):
+            import pandas as pd
+
+            values = pd.Series(list(values))  # times with a zone, or periods, out of their column
         if levels is None:
-            return _numbers(values, self.names[j])
+            return self._times(values, j) if _units(values) else _numbers(values, self.names[j])
         place = {level: float(i) for i, level in enumerate(levels)}
         objects = np.asarray(values, dtype=object)
         codes = np.array([UNKNOWN if v != v else place.get(v, UNKNOWN) for v in _plain(objects)])
         codes[_missing(objects)] = np.nan
         return codes
+
+    def _times(self, values: Any, j: int) -> np.ndarray:
+        """Dates or durations as days, of a column that had them in training."""
+        if (found := _units(values)) != self.units[j]:
+            was = {"": "numbers", DATES: "dates", DAYS: "durations"}
+            raise TypeError(
+                f"column {self.names[j]!r} holds {was[found]}, and in training it held {was[self.units[j]]}"
+            )
+        return _days(values)
 
     def write(self, codes: np.ndarray, like: Any) -> Any:
         """A table of the kind of `like` with the values that `codes` (n, p) stand for; an unknown level is missing."""
@@ -109,13 +129,21 @@ class Columns:
                 if not self.nominal.any()
                 else np.column_stack([self._values(c, j) for j, c in enumerate(codes.T)])
             )
-        columns = {name: self._values(codes[:, j], j) for j, name in enumerate(like.columns)}
+        columns = {
+            name: self._values(codes[:, j], j, ", " in str(like[name].dtype)) for j, name in enumerate(like.columns)
+        }
         if hasattr(like, "iloc"):
             return type(like)(columns).astype(dict(like.dtypes))
         return type(like)(columns, schema=like.schema)
 
-    def _values(self, codes: np.ndarray, j: int) -> Any:
+    def _values(self, codes: np.ndarray, j: int, zoned: bool = False) -> Any:
         levels = self.levels[j]
+        if self.units[j]:
+            import pandas as pd
+
+            micro = pd.Series(np.round(codes * 86_400_000_000)).astype("Int64")
+            read = pd.to_datetime if self.units[j] == DATES else pd.to_timedelta
+            return read(micro, unit="us", **({"utc": True} if zoned else {}))
         if levels is None:
             return codes
         return np.array([*levels, None], dtype=object)[np.where(codes >= 0, codes, len(levels)).astype(int)].tolist()
@@ -131,8 +159,6 @@ def _column(x: Any, j: int) -> Any:
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:
-    if np.asarray(values).dtype.kind in "mM":
-        raise TypeError(f"column {name!r} holds dates; give it as a number, such as days since a date that you choose")
     try:
         number = np.asarray(values, dtype=object)
         number = np.where(_missing(number), np.nan, number).astype(np.float64)
@@ -141,6 +167,27 @@ def _numbers(values: Any, name: str) -> np.ndarray:
     if np.isinf(number).any():
         raise ValueError(f"column {name!r} contains infinity; replace it by a number or by NaN, which is 'missing'")
     return number
+
+
+def _units(values: Any) -> str:
+    """The units of dates and of durations, which have a dtype of their own; "" for anything else."""
+    dtype = str(getattr(values, "dtype", "")).lower()
+    if dtype.startswith(("datetime", "date", "period")):
+        return DATES
+    return DAYS if dtype.startswith(("timedelta", "duration")) else ""
+
+
+def _days(values: Any) -> np.ndarray:
+    """Dates as days since 1970, durations as days; NaN where missing."""
+    import pandas as pd
+
+    series = pd.Series(values.to_numpy() if hasattr(values, "to_numpy") and not hasattr(values, "array") else values)
+    if isinstance(series.dtype, pd.PeriodDtype):
+        series = series.dt.to_timestamp()
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    since = series - pd.Timestamp(0) if series.dtype.kind == "M" else series
+    return (since / pd.Timedelta(days=1)).to_numpy(np.float64)
 
 
 def _levels(values: Any, name: str) -> tuple[Any, ...]:

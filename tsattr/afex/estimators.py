@@ -80,7 +80,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
     Notes
     -----
     Values outside the training range count as its nearest end. Missing values (NaN) have a term of their own; unknown
-    categories add 0.
+    categories add 0. Dates count as days since 1970 and durations as days, with `units` in the results.
 
     Rows are sorted and merged first, so a row of weight 2 is the same as two rows. What the fit takes for sure depends on how
     many rows there are, not on the size of the weights: where a column tells the rows apart, weights are relative and worth

@@ -52,6 +52,8 @@ class View:
     def coords(self) -> dict[str, Any]:
         """Coordinates of what has scores."""
         own = {"feature": np.array(self.feature, dtype=str), **self.pair_coords()}
+        if any(self.columns.units):
+            own["units"] = ("feature", np.array(self.columns.units, dtype=str))
         return own | ({} if self.targets is None else {"target": self.targets.astype(str)})
 
     def leading(self, *dims: str) -> tuple[str, ...]:

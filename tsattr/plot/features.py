@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
@@ -15,6 +16,7 @@ from . import shade
 from .standing import label
 
 _BINS = 40
+_DATES = "days since 1970-01-01"  # as Matplotlib counts
 _MANY_LEVELS = 5  # more names than this are written at an angle
 _ROUNDING = 1e-9  # of shares that sum to 1
 
@@ -266,6 +268,10 @@ class Values(NamedTuple):
 
     def name_axis(self, axis: Any, size: float = 9) -> None:
         """Write the feature's name, its units and the names of its levels along an axis of a picture."""
-        axis.set_label_text(f"{self.name} [{self.units}]" if self.units else self.name, fontsize=size)
+        dates = self.units == _DATES
+        axis.set_label_text(f"{self.name} [{self.units}]" if self.units and not dates else self.name, fontsize=size)
+        if dates:
+            axis.set_major_locator(ticks := AutoDateLocator(maxticks=6))
+            axis.set_major_formatter(ConciseDateFormatter(ticks))
         if self.levels is not None:
             name_levels(axis, self.at, self.levels)
