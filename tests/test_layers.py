@@ -32,6 +32,7 @@ LAYERS = [
         "ensemble",
         "tables",
         "pipelines",
+        "predictions",
         "origins",
         "linear",
         "trials",

@@ -13,7 +13,7 @@ TRAIN, X = RNG.normal(size=(60, 6)), RNG.normal(size=(3, 6))
 ICE = RNG.random(TRAIN.shape) < 0.1
 NAN = np.where(ICE, np.nan, TRAIN)
 MASKED = np.ma.masked_array(np.where(ICE, -9999.0, TRAIN), ICE)
-b = ta.baselines
+b, CELLS = ta.baselines, ta.groups.Cells()
 
 
 def model(rows):
@@ -28,7 +28,7 @@ def said(f, values):
     """What comes out, or what is said against it."""
     try:
         return f(values)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         return str(error)
 
 
@@ -46,12 +46,12 @@ FITS = {
     "Constant": lambda r: b.Constant(r[0]),
     "Constant of labels": lambda r: b.Constant(dict(enumerate(r[0]))),
     "Detector": lambda r: Detector.fit(r, ta.core.axes.Axes(("dim_1",), (6,))).overall,
-    "explain": lambda r: ta.explain(model, X, ta.Occlusion(baseline=b.Mean()), reference=r).shift.values.tolist(),
-    "x": lambda r: ta.explain(model, r, ta.Occlusion(baseline=b.Mean())).attribution.values.tolist(),
+    "explain": lambda r: ta.explain(model, X, ta.Occlusion(CELLS, b.Mean()), reference=r)["shift"].values.tolist(),
+    "x": lambda r: ta.explain(model, r, ta.Occlusion(CELLS, b.Mean())).attribution.values.tolist(),
     "truth": lambda r: ta.metrics.pointing_game(r, np.eye(60, 6) > 0).tolist(),
     "AFEX": lambda r: ta.AFEXRegressor(n_nets=1, max_epochs=2).fit(r, TRAIN[:, 0]).predict(X).tolist(),
     "a model's output": lambda r: ta.explain(
-        ta.models.on_arrays(lambda x: r[: len(x), :1] + x[:, :1]), X, ta.Occlusion(), check=False
+        ta.models.on_arrays(lambda x: r[: len(x), :1] + x[:, :1]), X, ta.Occlusion(CELLS), check=False
     ).prediction.values.tolist(),
 }
 

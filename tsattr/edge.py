@@ -82,6 +82,7 @@ class Call:
         about = labels.read_context(context, inputs)
         outputs, units = _described(outputs, inputs.sample_dim)
         wrapped = models.read(model, inputs)
+        outputs = wrapped.outputs if outputs is None else outputs
         axes = core_targets.outputs_axes(outputs, None, wrapped.labels, wrapped.scale)
         with _of_one_time(axes, along):
             wanted = _wanted(target, _apart(axes, along))

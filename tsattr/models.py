@@ -19,6 +19,7 @@ from .labels import Inputs
 from .linear import Linear
 from .pipelines import LastStep
 from .pipelines import last_step as last_step
+from .predictions import asked, predicts
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ class Thinned(nn.Module):
 class Model:
     """Any model as ``call(rows, context, position of their samples) -> outputs`` on tensors; `on_frame` of one on frames.
 
-    `scale` is what its outputs are, where it says so: "probability", "value"; see `tsattr.core.axes.Axes`.
+    `scale` is what its outputs are, where it says so: "probability", "value"; see `tsattr.core.axes.Axes`. `outputs` names
+    their axes, where the model knows, unless the user does.
     """
 
     call: Callable[[Tensor, dict[str, Tensor], Tensor], Any]
@@ -193,6 +195,7 @@ class Model:
     differentiable: bool = True
     labels: np.ndarray | None = None
     scale: str | None = None
+    outputs: Mapping[str, Any] | None = None
     on_frame: Callable[[Any, dict[str, Tensor]], Tensor] | None = None
 
 
@@ -209,11 +212,11 @@ def read(model: Any, inputs: Inputs) -> Model:
     if isinstance(model, OnFrames):
         on_frame, call = _frames(model.f, inputs)
         return Model(call, _name(model.f), differentiable=False, scale=_scale(model.f), on_frame=on_frame)
-    if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not _predicts(model)):
+    if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not predicts(model)):
         module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
         module = module if isinstance(module, nn.Module) else None
         return Model(_tensors(model, inputs), _name(model), module, scale=_scale(model))
-    if _predicts(model) and not isinstance(model, type):
+    if predicts(model) and not isinstance(model, type):
         return _estimator(model, inputs)
     if isinstance(model, Ensemble):
         raise TypeError(f"only explain takes an {model!r}; give one of its members, or one model of their mean output")
@@ -222,10 +225,6 @@ def read(model: Any, inputs: Inputs) -> Model:
     raise TypeError(
         f"the model is a torch module, a callable on tensors, on_arrays(f), on_frames(f) or a fitted scikit-learn estimator, got {model!r}"
     )
-
-
-def _predicts(model: Any) -> bool:
-    return hasattr(model, "predict_proba") or hasattr(model, "predict")
 
 
 def _scale(f: Any) -> str | None:
@@ -292,6 +291,12 @@ def _frames(
 
 
 def _numeric(y: Any) -> Tensor:
+    if isinstance(y, list | tuple) and any(np.ndim(one) for one in y):
+        shapes = ", ".join(str(np.shape(one)) for one in y[:4])
+        raise TypeError(
+            f"the model gives a {type(y).__name__} of {len(y)} arrays of shapes {shapes}{', ...' if len(y) > 4 else ''}; give one array "
+            "with the rows first: np.stack(f(x), 1) where each is an output for all rows, np.stack(f(x)) where each is a row"
+        )
     v = unmasked(y)
     if v.dtype.kind not in "biuf":
         raise TypeError(
@@ -301,22 +306,19 @@ def _numeric(y: Any) -> Tensor:
 
 
 def _estimator(model: Any, inputs: Inputs) -> Model:
-    classes = getattr(model, "classes_", None)
-    if hasattr(model, "predict_proba"):
-        f = model.predict_proba
-    elif classes is not None:
-        raise TypeError(
-            f"{type(model).__name__} is a classifier without predict_proba; explain its margin: "
-            "ta.models.on_arrays(model.decision_function), or calibrate it (CalibratedClassifierCV)"
-        )
-    else:
-        f = model.predict
     table = inputs.single and len(inputs.variables[0].axes.shape) == 1
     by_name = inputs.codes is not None or (table and hasattr(model, "feature_names_in_"))
-    on_frame, call = _frames(f, inputs) if by_name else (None, _arrays(f, inputs))
-    labels = np.asarray(classes) if classes is not None and not isinstance(classes, list) else None
-    scale = "probability" if hasattr(model, "predict_proba") else "value"
-    return Model(call, type(model).__name__, differentiable=False, labels=labels, scale=scale, on_frame=on_frame)
+    found = asked(model, "on_frames" if by_name else "on_arrays")
+    on_frame, call = _frames(found.f, inputs) if by_name else (None, _arrays(found.f, inputs))
+    return Model(
+        call,
+        found.name,
+        differentiable=False,
+        labels=found.labels,
+        scale=found.scale,
+        outputs=found.outputs,
+        on_frame=on_frame,
+    )
 
 
 def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.utils import _safe_indexing, check_random_state
 
+from ..predictions import asked, predicts
 from . import near
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, probability, softmax
@@ -223,10 +223,8 @@ class AFEXExplainer(AdditiveEstimator):
 
 def _outputs(model: Any, x: Any) -> Any:
     """Probabilities of a classifier, predictions of another estimator, what a function gives."""
-    if hasattr(model, "fit") and is_classifier(model):
-        return model.predict_proba(x)
-    if hasattr(model, "predict"):
-        return model.predict(x)
+    if predicts(model):
+        return asked(model, "on_frames" if hasattr(x, "columns") else "on_arrays").f(x)
     if not callable(model):
         raise TypeError(f"what is explained is a fitted estimator or a function of a table, got {model!r}")
     return model(x)
