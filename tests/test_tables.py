@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, RegressorMixin
 
 import tsattr as ta
 from tsattr.tables import Codes
@@ -259,3 +260,19 @@ def test_a_labelled_array_as_a_table_has_its_sample_labels_as_the_index():
     x = xr.DataArray(np.ones((3, 2)), dims=("sample", "feature"), coords={"sample": [5, 7, 9], "feature": ["a", "b"]})
     ds = ta.explain(ta.models.on_frames(lambda rows: rows["a"] * rows.index), x, ta.Occlusion(CELLS))
     assert ds.attribution.values.tolist() == [[5, 0], [7, 0], [9, 0]]
+
+
+def test_a_transformer_of_rows_gives_its_estimator_the_index_too():
+    class ByYear(RegressorMixin, BaseEstimator):
+        def fit(self, x, y):
+            self.fitted_ = True
+            return self
+
+        def predict(self, x):
+            return x["a"].to_numpy() * (x.index.to_numpy() - 2000)
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=[2001, 2005, 2002])
+    method = ta.Occlusion(CELLS)
+    transformer = ta.AttributionTransformer(ByYear(), method).fit(frame, frame["a"])
+    assert transformer.transform(frame).tolist() == [[1], [10], [6]]
+    assert transformer.explain(frame).sample.values.tolist() == [2001, 2005, 2002]

@@ -18,7 +18,6 @@ from . import labels, models, trials
 from .core import targets as core_targets
 from .core.axes import Axes
 from .core.engine import Engine, Samples
-from .core.keys import sample_ids
 from .core.results import RESERVED, Field
 from .core.states import State
 from .core.targets import Value
@@ -189,7 +188,7 @@ class Call:
     ) -> Iterator[tuple[slice, Samples]]:
         """The input's samples (the first `most`), a chunk at a time, smaller where `held` arrays of their size are kept."""
         n = self.inputs.n if most is None else min(most, self.inputs.n)
-        ids = sample_ids(self.inputs.sample_coord, self.inputs.n)
+        ids = self.inputs.ids
         size = max(min(self.rows, self.chunk), self.chunk // held)
         for start in range(0, n, size):
             at = slice(start, min(start + size, n))

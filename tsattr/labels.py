@@ -16,6 +16,7 @@ from torch import Tensor
 from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
 from .core.cf import role, units_of
+from .core.keys import sample_ids
 from .core.results import EVENT, MAPS, RESERVED
 from .tables import Codes, as_pandas
 
@@ -61,6 +62,13 @@ class Variable:
         return x, ok
 
 
+@dataclass(frozen=True)
+class Alike:
+    """An input whose samples all take the same draws, whatever their labels and their order: what a transformer of rows needs."""
+
+    x: Any
+
+
 @dataclass
 class Inputs:
     """The explained input as samples of one tensor, whatever it came as."""
@@ -69,6 +77,7 @@ class Inputs:
     variables: list[Variable]
     codes: Codes | None = None
     device: torch.device | None = None
+    alike: bool = False
 
     @property
     def n(self) -> int:
@@ -91,6 +100,11 @@ class Inputs:
         return (
             np.dtype("float64") if self.codes is not None else np.result_type(*(v.array.dtype for v in self.variables))
         )
+
+    @property
+    def ids(self) -> np.ndarray:
+        """What the draws of each sample are keyed by."""
+        return np.zeros(self.n, np.uint64) if self.alike else sample_ids(self.sample_coord, self.n)
 
     @property
     def sample_coord(self) -> np.ndarray | None:
@@ -264,6 +278,8 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
     ValueError, KeyError
         No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
     """
+    if isinstance(x, Alike):
+        return replace(read(x.x, dims, sample_dim, valid), alike=True)
     found = _read(x, dims, sample_dim, valid)
     found.check_names()
     return found

@@ -15,7 +15,7 @@ from .core import groups
 from .core.axes import Array, Axes
 from .core.baselines import Samples
 from .core.fills import Baseline, Full, per_row
-from .core.keys import Key, sample_ids
+from .core.keys import Key
 from .core.masks import Boxes
 from .core.references import reference_table
 from .core.results import EVENT
@@ -205,7 +205,7 @@ class Transformed:
             )
         x, _ = self.raw.load(slice(0, self.raw.n))
         n = len(x)
-        key = Key(0, sample_ids(self.raw.sample_coord, n), torch.arange(n), np.zeros(n, np.int64))
+        key = Key(0, self.raw.ids, torch.arange(n), np.zeros(n, np.int64))
         rows = np.where(self.known, bound.full(x, key).expand(x.shape).numpy(), x.numpy())
         self._check_apart(rows)
         return Rows(self.transform(rows, np.arange(n)))

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
@@ -15,6 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..explain import explain
+from ..labels import Alike
 from ..tables import as_pandas
 
 
@@ -118,10 +118,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
     def explain(self, X: Any) -> xr.Dataset:
         """The whole result of :func:`tsattr.explain`: the attributions with predictions, checks and labels."""
         check_is_fitted(self)
-        x = self._checked(X, reset=False)
-        ds = self._explained(x)
-        frame = as_pandas(x)
-        return ds.assign_coords(sample=frame.index) if isinstance(frame, pd.DataFrame) else ds.drop_vars("sample")
+        return self._explained(self._checked(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of `transform`: the input's, with the target's after a bar where there are several."""
@@ -154,14 +151,9 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
         return validate_data(self, X, reset=reset, dtype="float64", ensure_all_finite=finite)
 
     def _explained(self, x: Any) -> xr.Dataset:
-        frame = as_pandas(x)
-        same = np.zeros(len(frame), int)  # one label for all rows: draws are keyed by it
-        if isinstance(frame, pd.DataFrame):
-            rows: Any = frame.set_axis(same, axis=0)
-        else:
-            rows = xr.DataArray(frame, dims=("sample", "feature"), coords={"sample": same})
+        rows = x if hasattr(x, "columns") else xr.DataArray(x, dims=("sample", "feature"))
         settings = {"target": self.targets_, "seed": self.seed, "batch_size": self.batch_size}
-        return explain(self.estimator_, rows, self.method_, **settings)
+        return explain(self.estimator_, Alike(rows), self.method_, **settings)
 
 
 def _fitted(method: Any, x: Any) -> Any:
