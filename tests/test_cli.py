@@ -660,3 +660,33 @@ def test_unknown_command_is_exit_code_2():
     with pytest.raises(SystemExit) as stop:
         main(["invent"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "int64", "bool", ">i4"])
+@pytest.mark.parametrize("kind", ["npy", "nc"])
+def test_whole_numbers_are_cast_to_the_dtype_asked_for(here, capsys, dtype, kind):
+    counts = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 10, (3, 2, 50)).astype(dtype)
+    file = f"counts.{kind}"
+    if kind == "npy":
+        np.save(file, counts)
+    else:
+        xr.DataArray(counts, dims=("sample", "lead", "time"), name="adc").to_netcdf(file)
+    dims = [] if kind == "nc" else ["--dims", "sample,lead,time"]
+    own = ["--model", "own_model:total", "--method", "Saliency()", "--out", "o.nc"]
+    for precision in ("float32", "float64"):
+        assert main(["explain", "--input", file, *dims, *own, "--dtype", precision]) == 0
+        with xr.open_dataset("o.nc") as ds:
+            np.testing.assert_array_equal(ds.prediction, (counts.astype(float) ** 2).sum((1, 2)))
+            assert ds.attribution.dtype == precision
+    assert "note" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 2**24), ("float64", 2**53)])
+def test_whole_numbers_that_a_dtype_rounds_are_noted(here, capsys, dtype, most):
+    own = ["--model", "own_model:total", "--method", "Saliency()", "--dims", "sample,lead,time", "--dtype", dtype]
+    for value, noted in ((most - 1, False), (most + 1, True)):
+        np.save("large.npy", np.full((1, 1, 1), value))
+        assert main(["explain", "--input", "large.npy", *own]) == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert (f"holds whole numbers beyond those that {dtype} tells apart" in said) == noted
+        assert ("--dtype float64 keeps more" in said) == (noted and dtype == "float32")

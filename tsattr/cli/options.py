@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ..io.files import kind_of
@@ -72,7 +73,10 @@ def add_computation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group.add_argument("--batch-size", type=int)
     group.add_argument("--device")
     group.add_argument(
-        "--dtype", default="float32", choices=["float32", "float64"], help="dtype of the input (default: float32)"
+        "--dtype",
+        default="float32",
+        choices=["float32", "float64"],
+        help="dtype of the input, whole numbers too (default: float32)",
     )
     group.add_argument("--seed", type=int, default=0)
     return group
@@ -198,7 +202,14 @@ def _as_asked(x: Any, args: argparse.Namespace) -> Any:
 
 
 def _cast(x: xr.DataArray, dtype: str) -> xr.DataArray:
-    return x.astype(dtype) if x.dtype.kind == "f" else x
+    """Numbers in the dtype asked for, whole numbers and flags too; a note where it rounds those."""
+    if x.dtype.kind not in "biuf":
+        return x
+    out = x.astype(dtype)
+    if x.dtype.kind in "iu" and x.size and int(abs(x.astype("float64")).max()) >= 2 ** (np.finfo(dtype).nmant + 1):
+        more = "; --dtype float64 keeps more of them" if dtype == "float32" else ""
+        note(f"{x.name or 'the input'} holds whole numbers beyond those that {dtype} tells apart{more}")
+    return out
 
 
 def _band(text: str | None) -> tuple[float | None, float | None] | None:
@@ -238,4 +249,9 @@ def notes() -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for w in caught:
-        print(textwrap.fill(f"note: {w.message}", 100, break_on_hyphens=False), file=sys.stderr)
+        note(str(w.message))
+
+
+def note(text: str) -> None:
+    """Print a note on stderr."""
+    print(textwrap.fill(f"note: {text}", 100, break_on_hyphens=False), file=sys.stderr)
