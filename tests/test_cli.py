@@ -3,6 +3,7 @@
 import operator
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -690,3 +691,20 @@ def test_whole_numbers_that_a_dtype_rounds_are_noted(here, capsys, dtype, most):
         said = " ".join(capsys.readouterr().err.split())
         assert (f"holds whole numbers beyond those that {dtype} tells apart" in said) == noted
         assert ("--dtype float64 keeps more" in said) == (noted and dtype == "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_table_for_a_network_has_the_dtype_asked_for(here, dtype):
+    Path("own_net.py").write_text(
+        "import torch\ndef make():\n"
+        "    net = torch.nn.Linear(2, 1, bias=False)\n"
+        "    torch.nn.init.constant_(net.weight, 2.0)\n"
+        f"    return net.to(torch.{dtype})\n"
+    )
+    Path("table.csv").write_text("id,a,b\np,1,2.5\nq,3,4\n")
+    own = ["--input", "table.csv", "--model", "own_net:make", "--dtype", dtype]
+    assert main(["explain", *own, "--method", "IntegratedGradients()", "--out", "t.nc"]) == 0
+    sys.modules.pop("own_net")
+    with xr.open_dataset("t.nc") as ds:
+        assert ds.sample.values.tolist() == ["p", "q"]
+        np.testing.assert_allclose(ds.attribution, [[2.0, 5.0], [6.0, 8.0]], rtol=1e-6)

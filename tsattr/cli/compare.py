@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
     if args.samples is not None:
         x, truth = _spread(x, truth, args.samples, args.sample_dim or "sample")
     net = model.load(args)
+    x = options.for_model(x, net, args)
     with options.notes():
         table = compare(
             net,

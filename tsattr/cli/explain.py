@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--plot draws one array; for a table or several variables use --report")
     method = _method(args, x)
     net = model.load(args)
+    x = options.for_model(x, net, args)
     settings = options.settings(args, x)
     if args.dry_run:
         print(explain(net, x, method, **settings, dry_run=True))

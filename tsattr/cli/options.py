@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ..io.files import kind_of
@@ -199,6 +200,18 @@ def _as_asked(x: Any, args: argparse.Namespace) -> Any:
     if isinstance(x, xr.Dataset):
         return x.map(_cast, keep_attrs=True, dtype=args.dtype)
     return _cast(x, args.dtype) if isinstance(x, xr.DataArray) else x
+
+
+def for_model(x: Any, net: Any, args: argparse.Namespace) -> Any:
+    """A table of numbers as an array of the dtype asked for, where it goes to a module, which takes tensors; else as it is."""
+    from torch import nn
+
+    numbers = isinstance(x, pd.DataFrame) and all(dtype.kind in "biuf" for dtype in x.dtypes)
+    if not numbers or not isinstance(net, nn.Module):
+        return x
+    name = args.sample_dim or "sample"
+    coords = {name: x.index.to_numpy(), "feature": list(map(str, x.columns))}
+    return xr.DataArray(x.to_numpy(args.dtype), dims=(name, "feature"), coords=coords)
 
 
 def _cast(x: xr.DataArray, dtype: str) -> xr.DataArray:
