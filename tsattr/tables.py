@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -144,6 +144,11 @@ def _floats(dtype: Any) -> Any:
     return np.dtype("float64") if isinstance(dtype, np.dtype) else pd.Float64Dtype()
 
 
+def _typed(values: Any) -> Iterator[tuple[type, Any]]:
+    """Each value with its type: True is not 1, nor 1.0."""
+    return zip(map(type, values), values)
+
+
 class _Levels:
     """Codes of a column of categories, text, flags or other things without arithmetic: their places in a list that grows.
 
@@ -164,12 +169,12 @@ class _Levels:
         categories = isinstance(self.dtype, pd.CategoricalDtype)
         first = self.dtype.categories if categories else [False, True] if self.dtype.kind == "b" else column.dropna()
         try:
-            for value in first:
+            for _, value in dict.fromkeys(_typed(first)):
                 self._add(value)
-        except TypeError:
+        except TypeError as error:
             raise TypeError(
-                f"column {name!r} holds {type(value).__name__}, which is neither number, category, text nor date: give the "
-                "model columns made of it, or leave it out"
+                f"column {name!r} holds what is neither number, category, text nor date ({error}): give the model columns made of "
+                "it, or leave it out"
             ) from None
         if categories and self.dtype.ordered:
             self.order = list(self.levels)
@@ -187,7 +192,8 @@ class _Levels:
         given = np.asarray(values, dtype=object)
         known = ~pd.isna(given)
         out = np.full(len(given), np.nan)
-        out[known] = [self._place(v, order) for v in given[known]]
+        places = [self._exact.get(pair, -1) for pair in _typed(given[known])]
+        out[known] = [self._place(v, order) if at < 0 else at for at, v in zip(places, given[known])]
         return out
 
     def _place(self, value: Any, order: Sequence[Any] | None) -> int:
