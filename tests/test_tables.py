@@ -52,6 +52,13 @@ KINDS = {
     "period": ("period[M]", st.integers(0, 900).map(lambda n: pd.Period(ordinal=n, freq="M")), [pd.NaT]),
     "interval": ("interval[int64, right]", st.integers(0, 9).map(lambda n: pd.Interval(n, n + 1)), []),
 }
+KINDS |= {
+    "sparse flag": (pd.SparseDtype(bool), st.booleans(), []),
+    "sparse": (pd.SparseDtype("float64"), st.floats(-9, 9), [np.nan]),
+    "float16": ("float16", st.integers(-9, 9).map(float), [np.nan]),
+    "bytes": ("object", st.binary(max_size=2), [None]),
+    "decimals": ("object", st.decimals(-9, 9, places=2), [None, decimal.Decimal("NaN")]),
+}
 ARROW = {
     "arrow whole": ("int64[pyarrow]", BIG, [pd.NA]),
     "arrow float": ("double[pyarrow]", st.floats(allow_nan=False, allow_infinity=False), [pd.NA]),
@@ -276,3 +283,80 @@ def test_a_transformer_of_rows_gives_its_estimator_the_index_too():
     transformer = ta.AttributionTransformer(ByYear(), method).fit(frame, frame["a"])
     assert transformer.transform(frame).tolist() == [[1], [10], [6]]
     assert transformer.explain(frame).sample.values.tolist() == [2001, 2005, 2002]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            [[1], [2, 3]],
+            r"column 'c' holds what is neither number, category, text nor date \(unhashable type: 'list'\)",
+        ),
+        ([{}, None], "unhashable type: 'dict'"),
+        ([1j, 2], "column 'c' is complex; give its real and its imaginary part"),
+    ],
+)
+def test_cells_that_cannot_be_levels_are_refused_by_the_columns_name(column, message):
+    frame = pd.DataFrame({"c": column, "x": 1.0})
+    with pytest.raises(TypeError, match=message):
+        ta.explain(ta.models.on_frames(lambda rows: rows["x"]), frame, ta.Occlusion(CELLS))
+
+
+def test_columns_of_one_name_as_text_are_refused():
+    frame = pd.DataFrame({1: [1.0, 2.0], "1": [3.0, 4.0]})
+    with pytest.raises(ValueError, match="several columns are called 1"):
+        ta.explain(ta.models.on_frames(lambda rows: rows[1]), frame, ta.Occlusion(CELLS))
+
+
+def test_infinite_cells_of_a_table_are_refused_with_advice_for_tables():
+    frame = pd.DataFrame({"a": [1.0, np.inf], "word": ["x", "y"]})
+    method = ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame.replace(np.inf, np.nan)))
+    model = ta.models.on_frames(lambda rows: rows["a"].fillna(0.0))
+    with pytest.raises(ValueError, match=r"in sample 1; .*: x.replace\(\[np.inf, -np.inf\], np.nan\)"):
+        ta.explain(model, frame, method)
+    assert ta.explain(model, frame.replace([np.inf, -np.inf], np.nan), method).prediction.values.tolist() == [1, 0]
+
+
+# ---- polars
+
+POLARS = {
+    "whole": (lambda pl: pl.Int64, BIG),
+    "unsigned": (lambda pl: pl.UInt64, st.integers(2**63, 2**64 - 1)),
+    "small": (lambda pl: pl.Int8, st.integers(-128, 127)),
+    "float": (lambda pl: pl.Float32, st.floats(-9, 9, width=32)),
+    "text": (lambda pl: pl.String, st.sampled_from(["a", "b", ""])),
+    "flag": (lambda pl: pl.Boolean, st.booleans()),
+    "level": (lambda pl: pl.Enum(["lo", "mid", "hi"]), st.sampled_from(["lo", "hi"])),
+    "category": (lambda pl: pl.Categorical, st.sampled_from(["lo", "hi"])),
+    "day": (lambda pl: pl.Date, st.dates(datetime.date(1900, 1, 1), datetime.date(2100, 1, 1))),
+    "hour": (lambda pl: pl.Time, st.times()),
+    "number": (lambda pl: pl.Decimal(10, 2), st.decimals(-9, 9, places=2)),
+    "bytes": (lambda pl: pl.Binary, st.binary(max_size=2)),
+}
+
+
+@LAW
+@given(st.data())
+def test_a_model_of_polars_frames_sees_the_very_cells(data):
+    pl = pytest.importorskip("polars")
+    pytest.importorskip("pyarrow")
+    n = data.draw(st.integers(2, 4))
+    columns = {"row": np.arange(float(n))}
+    for name in data.draw(st.lists(st.sampled_from(sorted(POLARS)), min_size=1, max_size=3, unique=True)):
+        dtype, values = POLARS[name]
+        cells = data.draw(st.lists(st.none() | values, min_size=n, max_size=n))
+        columns[name] = pl.Series(cells, dtype=dtype(pl))
+    frame = pl.DataFrame(columns)
+    rows = []
+
+    def model(given, which):
+        assert given.schema == frame.schema
+        rows.extend(zip(which, given.iter_rows()))
+        return np.array([zlib.crc32(repr(row).encode()) for row in given.iter_rows()], float)
+
+    method = ta.Occlusion(CELLS, ta.baselines.Mode.fit(frame))
+    ds = ta.explain(ta.models.on_frames(model), frame, method, context={"which": np.arange(n)})
+    own = list(frame.iter_rows())
+    np.testing.assert_array_equal(ds.prediction, [zlib.crc32(repr(row).encode()) for row in own])
+    for i, row in rows:
+        assert sum(repr(a) != repr(b) for a, b in zip(row, own[i])) <= 1

@@ -122,9 +122,11 @@ class Inputs:
         infinite = (np.isinf(x) & ok).reshape(len(x), -1).any(1)
         if infinite.any():
             rows = np.flatnonzero(infinite) + samples.start
+            table = "x.replace([np.inf, -np.inf], np.nan)"
+            fix = "x.where(np.isfinite(x))" if self.codes is None else table
             raise ValueError(
                 f"the input has infinite values, in {self.sample_dim} {', '.join(self.names(rows[:10].tolist()))}; replace "
-                "them, or make them NaN if they are missing: x.where(np.isfinite(x))"
+                f"them, or make them NaN if they are missing: {fix}"
             )
         return torch.from_numpy(x), None if ok.all() else torch.from_numpy(ok)
 

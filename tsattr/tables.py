@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .core.axes import frame_of_pandas
+from .core.axes import column_labels, frame_of_pandas
 
 _EXACT = 2.0**53  # below it float64 holds every whole number
 
@@ -239,6 +239,11 @@ class _Levels:
         return pd.Series(found, dtype=object if self.dtype == bool and missing.any() else self.now)
 
 
+def _dense(column: pd.Series) -> pd.Series:
+    """A sparse column as one whose cells can be set."""
+    return column.sparse.to_dense() if isinstance(column.dtype, pd.SparseDtype) else column
+
+
 def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Where codes differ."""
     return (a != b) & ~(np.isnan(a) & np.isnan(b))
@@ -265,6 +270,9 @@ class Codes:
         if not frame.columns.is_unique:
             twice = frame.columns[frame.columns.duplicated()].tolist()
             raise ValueError(f"column names must be unique, these are not: {twice}")
+        if len(set(names := column_labels(frame.columns).tolist())) < len(names):
+            twice = sorted({str(name) for name in names if names.count(name) > 1})
+            raise ValueError(f"column names must differ as text, and several columns are called {', '.join(twice)}")
         if twofold := [name for name, dtype in frame.dtypes.items() if dtype.kind == "c"]:
             raise TypeError(f"column {twofold[0]!r} is complex; give its real and its imaginary part, or its modulus")
         kinds = [
@@ -331,8 +339,7 @@ class Codes:
         if not other.any():
             return given
         new = kind.values(codes[other])
-        if isinstance(given.dtype, pd.SparseDtype):
-            given = given.sparse.to_dense()
-        filled = (given if new.dtype == given.dtype else given.astype(new.dtype)).array.copy()
-        filled[other] = new.array
+        given, dense = _dense(given), _dense(new)
+        filled = (given if dense.dtype == given.dtype else given.astype(dense.dtype)).array.copy()
+        filled[other] = dense.array
         return pd.Series(filled, dtype=new.dtype)
