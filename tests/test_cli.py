@@ -638,6 +638,24 @@ def test_names_of_results_are_looked_at_before_the_model(here, capsys, argv):
     assert "imported" not in capsys.readouterr().err
 
 
+def test_what_is_read_is_not_overwritten(here, capsys):
+    before = (here / "x.nc").read_bytes()
+    (here / "link.nc").symlink_to("x.nc")
+    for name in ("x.nc", "./x.nc", "link.nc"):
+        assert run("--out", name) == 2
+        assert "is read by this command, and would be lost" in " ".join(capsys.readouterr().err.split())
+    assert (here / "x.nc").read_bytes() == before
+
+
+def test_warnings_of_a_reader_are_notes(here, capsys):
+    np.arange(200, dtype="<i2").tofile("r.dat")
+    (here / "r.hea").write_text("r 2 100 100 2006\nr.dat 16 1000/mV 16 0 0 0 0 I\nr.dat 16 1000/mV 16 0 0 0 0 II\n")
+    assert main(["explain", "--input", "r", "--model", "own_model:make", "--target", "0"]) == 0
+    said = capsys.readouterr().err
+    assert "note: r.hea says that the record starts at '2006'" in " ".join(said.split())
+    assert "Warning" not in said
+
+
 def test_results_are_named_differently(here, capsys):
     assert run("--report", "a.html", "--plot", "a.png", "--out", "a.nc") == 0
     (here / "b.svg").symlink_to("a.nc")

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     """Compare the methods, and write and print what was found."""
     from ..io import write_result
 
-    options.check_outputs(out=args.out, report=args.report)
+    options.check_outputs([args.input, args.reference, args.truth], out=args.out, report=args.report)
     x = options.read(args.input, args)
     truth = None if args.truth is None else _truth(args, x)
     reference = None if args.reference is None else options.read_reference(args.reference, args)

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     """Explain the file, and write and print what was found."""
     from ..io import write_result
 
-    options.check_outputs(out=args.out, report=args.report, plot=args.plot)
+    options.check_outputs([args.input, args.reference], out=args.out, report=args.report, plot=args.plot)
     x = options.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
         raise UsageError("--plot draws one array; for a table or several variables use --report")

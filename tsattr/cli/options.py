@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ RESULTS = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr")
 PAGES = (".html", ".htm")
 
 
-def check_outputs(**paths: Path | None) -> None:
-    """Raise before any work where a file cannot be written, or is of a kind that its option does not write."""
+def check_outputs(read: Iterable[str | None] = (), **paths: Path | None) -> None:
+    """Raise before any work where a file cannot be written, is of a kind that its option does not write, or is `read`."""
     from ..io import check_writable
 
     given = {name: path for name, path in paths.items() if path is not None}
@@ -97,6 +97,8 @@ def check_outputs(**paths: Path | None) -> None:
         if path.suffix.lower() not in kinds[name]:
             raise UsageError(f"--{name} writes files that end in {', '.join(kinds[name])}; got {path}")
         check_writable(path)
+        if any(path.exists() and Path(other).exists() and path.samefile(other) for other in read if other is not None):
+            raise UsageError(f"--{name} {path} is read by this command, and would be lost; name another file")
     if len({path.resolve() for path in given.values()}) < len(given):
         raise UsageError(f"{', '.join(f'--{name}' for name in given)} must name different files")
 
@@ -180,17 +182,18 @@ def read(path: str, args: argparse.Namespace) -> Any:
     """A file as the options say, with a sample dim."""
     from ..io import read_input
 
-    x = read_input(
-        path,
-        leads=args.leads.split(",") if args.leads else None,
-        dims=args.dims.split(",") if args.dims else None,
-        variable=_variables(args),
-        start=args.start,
-        stop=args.stop,
-        annotator=args.annotator,
-        resample=args.resample,
-        band=_band(args.band),
-    )
+    with notes():
+        x = read_input(
+            path,
+            leads=args.leads.split(",") if args.leads else None,
+            dims=args.dims.split(",") if args.dims else None,
+            variable=_variables(args),
+            start=args.start,
+            stop=args.stop,
+            annotator=args.annotator,
+            resample=args.resample,
+            band=_band(args.band),
+        )
     return _as_asked(x, args)
 
 

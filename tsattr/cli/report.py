@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the page of an explanation or of a comparison."""
     from ..io import read_result
 
-    options.check_outputs(report=args.out)
+    options.check_outputs([args.result], report=args.out)
     ds = read_result(args.result)
     if "recommendation" in ds.attrs:
         from ..report import comparison
