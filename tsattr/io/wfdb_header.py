@@ -187,7 +187,10 @@ def _segment(line: tuple[int, str], path: Path) -> tuple[str, int]:
 
 def _in_folder(name: str, path: Path) -> None:
     if re.search(r"[/\\:\0]", name) or name in (".", ".."):
-        raise ValueError(f"{path} names the file {name!r}: a header may only name files in its own folder")
+        raise ValueError(
+            f"{path} names the file {name!r}: a header may only name files in its own folder; put the file there, and its bare "
+            "name into the header"
+        )
 
 
 def _as_announced(announced: int, listed: int, what: str, path: Path) -> None:

@@ -117,7 +117,10 @@ def _check_read_back(meant: Header, written: Path) -> None:
         ("start", meant.start, found.start),
     ]
     for a, b in zip(meant.channels, found.channels):
-        said += [(f"the lead name {a.name!r}", a.name, b.name), (f"the units of {a.name!r}", a.units, b.units)]
+        said += [
+            (f"the lead name {a.name!r}", a.name, b.name and b.name.strip()),
+            (f"the units of {a.name!r}", a.units, b.units),
+        ]
     for what, before, after in said:
         if before != after:
             raise ValueError(
@@ -155,10 +158,13 @@ def _comments(attrs: Mapping[Any, Any]) -> list[str]:
 def _start(signal: xr.DataArray) -> str:
     """The time and date of the first sample, as a header has them."""
     offset = timedelta(seconds=float(signal["time"][0]) if "time" in signal.coords else 0.0)
-    for name in ("start_datetime", "start_time"):
+    for name, form in (("start_datetime", "2001-02-03T04:05:06"), ("start_time", "04:05:06")):
         if name in signal.attrs:
             text = str(signal.attrs[name])
-            start = datetime.fromisoformat(text if name == "start_datetime" else f"2000-01-01T{text}")
+            try:
+                start = datetime.fromisoformat(text if name == "start_datetime" else f"2000-01-01T{text}")
+            except ValueError:
+                raise ValueError(f"attrs[{name!r}] must be in the form of {form}, got {text!r}") from None
             if start.tzinfo is not None:
                 raise ValueError(f"a WFDB header has no time zone: give {name} without one, got {text!r}")
             start += offset
