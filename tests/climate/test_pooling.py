@@ -280,6 +280,22 @@ def test_samples_out_of_order_of_time_are_sorted_or_refused():
         Pool().update(ensemble().reset_index("sample").drop_vars("time"))
 
 
+def test_a_condition_may_be_the_name_of_a_coordinate_or_of_a_part_of_a_date():
+    x = autoregressive(60, 3, 0.5).assign_coords(sample=DATES, phase=("sample", ["warm", "cold"] * 30))
+    mixed, method, f = x[np.random.default_rng(1).permutation(60)], ta.InputXGradient(), lambda x: x.sum(1)
+    for name, by in (("phase", x.phase), ("sample.year", x["sample.year"])):
+        expected = Pool(12).update(x, by).result()
+        xr.testing.assert_allclose(Pool(12).update(x, name).result(), expected)
+        xr.testing.assert_allclose(
+            pooled(f, mixed, method, pool=Pool(12), by=name, chunk=7).result()["mean"], expected["mean"]
+        )
+    assert np.isnan(
+        expected.mean_low.sel(year="1990")
+    ).all()  # a year lies in one block, which says nothing of its scatter
+    with pytest.raises(KeyError, match=r"no coordinate 'enso'; they have \['sample', 'phase'\]"):
+        Pool().update(x, "enso")
+
+
 def test_decimal_years_called_time_and_calendars_of_models_are_times():
     cftime = pytest.importorskip("cftime")
     x = autoregressive(24, 3, 0.5)

@@ -229,6 +229,8 @@ def cut(values: Any, at: slice | NDArray[np.int64], sample: str | None = None) -
         return {k: cut(v, at, sample) for k, v in values.items()}
     if isinstance(values, pd.Series | pd.DataFrame):  # whose [] goes by label
         return values.iloc[at]
+    if isinstance(values, str):  # the name of a coordinate
+        return values
     if isinstance(values, Sequence) and not isinstance(at, slice):
         return [values[k] for k in at]
     return None if values is None else values[at]

@@ -90,7 +90,8 @@ class Pool:
             A result of `explain`, or maps with a sample dim. NaN cells, and so samples without a map, are left out.
         by
             The condition of each sample, such as the phase of El Nino or the season: labels (samples,), in a DataArray
-            whose name becomes that of the dim. A sample labelled NaN, None or "" counts among "all" only.
+            whose name becomes that of the dim; or the name of a coordinate, also of a part of a date: ``"sample.year"``. A
+            sample labelled NaN, None or "" counts among "all" only.
 
         Raises
         ------
@@ -236,6 +237,10 @@ class Pool:
                 raise ValueError(f"earlier samples came with a condition {self.by!r}: give by= with these too")
             return np.full(len(maps), "")
         sample = maps.dims[0]
+        if isinstance(by, str):
+            if by.split(".")[0] not in maps.coords:
+                raise KeyError(f"the maps have no coordinate {by!r}; they have {list(map(str, maps.coords))}")
+            by = maps[by]
         if isinstance(by, xr.DataArray):
             theirs, mine = by.indexes.get(sample), maps.indexes.get(sample)
             if by.dims != (sample,) or (theirs is not None and mine is not None and not theirs.equals(mine)):
