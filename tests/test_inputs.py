@@ -494,7 +494,11 @@ def test_the_model_gets_the_columns_as_they_were_given(clinic):
         return rows_["age"].fillna(0.0)
 
     ds = ta.explain(
-        ta.models.on_frames(model), x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Samples.fit(x)), batch_size=5
+        ta.models.on_frames(model),
+        x,
+        ta.Occlusion(ta.groups.Cells(), ta.baselines.Samples.fit(x)),
+        batch_size=5,
+        check=False,
     )
     pd.testing.assert_frame_equal(rows[0], x)
     plain = ["age", "sex", "smoker", "unit", "visits", "seen", "note", "alive"]

@@ -5,6 +5,7 @@ import functools
 import inspect
 import random
 import sys
+import threading
 import warnings
 
 import numpy as np
@@ -322,11 +323,17 @@ def test_model_evaluations_are_the_rows_the_model_saw(name):
     spy = Spy(NET)
     found = explain(Around(spy), X, METHODS[name]).model_evaluations
     cost = explain(NET, X, METHODS[name], dry_run=True)
-    probes = getattr(METHODS[name], "probes", 0)  # of no sample
+    tried = cost.attrs["trial_rows"]  # of no sample, as are probes
+    probes = getattr(METHODS[name], "probes", 0) + tried
     assert int(found.sum()) + probes == spy.count  # of each sample by itself, as single runs equal the batch
     assert (cost.model_evaluations_least <= found).all()
     assert (found <= cost.model_evaluations).all()
-    assert cost.attrs["rows"] == cost.model_evaluations.sum()
+    assert cost.attrs["rows"] == cost.model_evaluations.sum() + tried
+    spy = Spy(NET)
+    untried = explain(Around(spy), X, METHODS[name], check=False)
+    assert spy.count == int(untried.model_evaluations.sum()) + probes - tried
+    assert_same(untried, answer(name))
+    assert tried == answer(name).attrs["trial_rows"] == 4 - untried.attrs["trial_rows"]
 
 
 # ---- randomness
@@ -362,10 +369,15 @@ def test_the_global_random_state_is_untouched(name):
 
 
 class Trap(nn.Module):
-    """The network with some of it frozen and some in train mode, which fails at its `last` call."""
+    """The network with some of it frozen and some in train mode, which fails at its `last` call.
+
+    It notes what it has seen: in a buffer, and in tensors that are none.
+    """
 
     def __init__(self, last: int = 10**9) -> None:
         super().__init__()
+        self.register_buffer("low", torch.zeros(()))
+        self.seen, self.state = torch.zeros(()), None
         self.net = relu_net().train()
         self.net[1].eval()
         self.net[3].eval()
@@ -376,6 +388,10 @@ class Trap(nn.Module):
     def forward(self, x):
         assert not any(m.training for m in self.modules())
         self.left -= 1
+        with torch.no_grad():
+            self.low.data.copy_(torch.minimum(self.low, x.min()))
+            self.seen += len(x)
+            self.state = x.mean(0)
         if not self.left:
             raise ArithmeticError("the model fails")
         return self.net(x)
@@ -408,6 +424,43 @@ def test_the_model_is_left_as_it_was(name, last):
     else:
         assert_same(explain(model, X, METHODS[name]), answer(name))
     assert_same_state(before, state_of(model))
+    assert model.seen == 0
+    assert model.state is None
+
+
+@every
+def test_two_calls_at_once_give_the_answers_of_one(name):
+    model = Trap()
+    before, found = state_of(model), {}
+    parts = [[0, 1], [2, 3]]
+    work = [lambda k=k: found.update({k: explain(model, X.isel(sample=parts[k]), METHODS[name])}) for k in (0, 1)]
+    threads = [threading.Thread(target=f) for f in work]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ta.ExplanationWarning)
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    for k, part in enumerate(parts):
+        assert_same(found[k], answer(name).isel(sample=part))
+    assert_same_state(before, state_of(model))
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if not m.gradient])
+def test_a_model_may_answer_into_a_tensor_of_its_own(name):
+    kept = torch.zeros(10**4, 3, dtype=torch.float64)
+
+    def answers(x):
+        return kept[: len(x)].copy_(NET(x))
+
+    assert_same(explain(answers, X, METHODS[name], target=ta.targets.Divergence("kl")), divergence(name))
+    assert_same(explain(answers, X, METHODS[name], batch_size=3), answer(name))
+
+
+@functools.cache
+def divergence(name: str) -> xr.Dataset:
+    """The explanation of a target that compares with the outputs at the intact samples."""
+    return explain(NET, X, METHODS[name], target=ta.targets.Divergence("kl"))
 
 
 @every
@@ -641,11 +694,11 @@ def seen(x, method, kind, draws):
     """What takes the place of each cell, from what the model saw: at the ends of the paths, or in the one cell that changed."""
     spy = Spy(linear_net())
     if kind == 0:
-        explain(spy, x, ta.IntegratedGradients(method.baseline, steps=1, draws=draws))
+        explain(spy, x, ta.IntegratedGradients(method.baseline, steps=1, draws=draws), check=False)
         starts = spy.plain.numpy()
         assert len(starts) == draws
         return starts.mean(0)
-    explain(spy, x, method)
+    explain(spy, x, method, check=False)
     rows, changed = spy.plain.numpy(), spy.plain.numpy() != x.values
     assert changed.sum((1, 2)).tolist() == [0] + [1] * draws * x[0].size
     return (rows * changed).sum(0) / draws

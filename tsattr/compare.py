@@ -142,6 +142,8 @@ def compare(
     trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
     block = read_blocks(blocks, call.inputs)
     chosen = {name: _within(m, budget, call.inputs) for name, m in methods.items()}
+    tried = call.tried()
+    settings["check"] = False
     maps, costs = {}, {}
     for name, method in chosen.items():
         began = time.perf_counter()
@@ -180,7 +182,8 @@ def compare(
         "methods": "; ".join(f"{k}={m!r}" if dataclasses.is_dataclass(m) else k for k, m in chosen.items()),
         "blocks": len(np.unique(block)),
         "resamples": resamples,
-        "rows": int(np.nansum(rows) + table.test_evaluations.sum()),
+        "rows": int(np.nansum(rows) + table.test_evaluations.sum()) + tried,
+        "trial_rows": tried,
         **({} if budget is None else {"budget": budget}),
     }
     table.attrs["recommendation"] = recommendation(table, call.inputs.sample_dim)

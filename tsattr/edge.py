@@ -179,9 +179,18 @@ class Call:
                 expect=expect,
                 samples=self.inputs.n,
             )
+            engine.count_trial(0)
             if self.check:
-                trials.check(self, engine)
+                self.check = False  # a call may run several times
+                for doubt in trials.check(self, engine):
+                    warnings.warn(doubt, ExplanationWarning, stacklevel=4)
+                    engine.notes["trial"] = doubt
             yield engine
+
+    def tried(self) -> int:
+        """The rows that the trials of the model took, made now, so that they are not made again."""
+        with self.running(False, 0) as engine:
+            return int(engine.notes["trial_rows"])
 
     def chunks(
         self, engine: Engine, *, graph: bool = False, held: int = 1, most: int | None = None

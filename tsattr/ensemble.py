@@ -96,6 +96,8 @@ def combine(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     seeds = [str(r.attrs["seed"]) for r in results.values()]
     models = list(dict.fromkeys(str(r.attrs["model"]) for r in results.values()))
     out.attrs = first.attrs | {"model": ", ".join(models), "members": ", ".join(results)}
+    if "trial_rows" in first.attrs:
+        out.attrs["trial_rows"] = sum(int(r.attrs["trial_rows"]) for r in results.values())
     if len(set(seeds)) > 1:
         out.attrs["seed"] = ", ".join(dict.fromkeys(seeds))
     return out
@@ -115,7 +117,9 @@ def total_cost(costs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     out = first.copy()
     for name in first.data_vars:
         out[name] = sum(c[name] for c in costs.values())
-    out.attrs = first.attrs | {k: sum(c.attrs[k] for c in costs.values()) for k in ("rows", "model_calls")}
+    out.attrs = first.attrs | {
+        k: sum(c.attrs[k] for c in costs.values()) for k in ("rows", "trial_rows", "model_calls")
+    }
     return out
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from . import ensemble, labels, matching, pipelines
+from . import ensemble, labels, matching, pipelines, trials
 from .core import fills, references
 from .core.baselines import Constant, Jitter
 from .core.detector import FEWEST
@@ -97,14 +97,16 @@ def explain(
     autocast
         "bfloat16", "float16" or a torch dtype for mixed precision; None for none.
     check
-        False spares the trials that a call makes of its model on a few samples: see `tsattr.trials`.
+        False spares the trials that a call makes of its model on two samples: see `tsattr.trials`. They take
+        ``attrs["trial_rows"]`` rows, which are of no sample.
     seed
         Seed of all draws; they depend on it and on the sample (by coordinate value, else position) alone. Several seeds
         give the mean of as many runs and their agreement, as the members of an ensemble do.
     progress
         True for a bar with rate and remaining time, or a callable given (rows done, rows known of).
     dry_run
-        Return what the call would cost, as ``model_evaluations`` and ``model_evaluations_least`` by sample, and do nothing.
+        Return what the call would cost, as ``model_evaluations`` and ``model_evaluations_least`` by sample, and do nothing;
+        ``attrs["rows"]`` is the most in all, trials included.
 
     Returns
     -------
@@ -136,12 +138,14 @@ def explain(
     Raises
     ------
     TypeError, ValueError, KeyError, IndexError
-        Naming the rule, the value and the fix, before any work where labels and shapes tell.
+        Naming the rule, the value and the fix, before any work where labels and shapes tell. A model whose outputs for a row
+        depend on the batch, on chance or on earlier calls is refused.
 
     Warns
     -----
     ExplanationWarning
-        Once, naming the samples whose status is not "ok"; and where a constant baseline lies outside a channel's range.
+        Once, naming the samples whose status is not "ok"; and where a constant baseline lies outside a channel's range; and
+        where the model is hardly a function of its row.
 
     Examples
     --------
@@ -173,7 +177,10 @@ def explain(
     runs = ensemble.runs(model, seed)
     if len(runs) > 1:
         settings |= {"reference": reference, "progress": progress, "dry_run": dry_run}
-        results = {name: explain(m, x, method, seed=s, **settings) for name, (m, s) in runs.items()}
+        results, tried = {}, set()
+        for name, (m, s) in runs.items():
+            results[name] = explain(m, x, method, seed=s, **settings | {"check": check and id(m) not in tried})
+            tried.add(id(m))
         return ensemble.total_cost(results) if dry_run else ensemble.combine(results)
     ((model, one),) = runs.values()
     if isinstance(model, pipelines.LastStep):
@@ -192,7 +199,7 @@ def explain(
     inputs.check_names(lags)
     least, most = bound.rows()
     if dry_run:
-        return _cost(inputs, least, most, call.rows, call.place)
+        return _cost(inputs, least, most, call)
     if caution := getattr(method, "caution", None):
         warnings.warn(caution, ExplanationWarning, stacklevel=2)
     _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
@@ -335,17 +342,18 @@ def _doubt(constant: Constant, v: labels.Variable, seen: np.ndarray) -> str | No
     return None
 
 
-def _cost(inputs: labels.Inputs, least: int, most: int, rows: int, place: torch.device) -> xr.Dataset:
+def _cost(inputs: labels.Inputs, least: int, most: int, call: Call) -> xr.Dataset:
     ds = xr.Dataset()
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
         ds.update(inputs.label(name, (), np.full(inputs.n, count), True))
-    total = inputs.n * most
+    total, tried = inputs.n * most, trials.rows(call)
     ds.attrs = {
-        "rows": total,
-        "batch_size": rows,
-        "model_calls": math.ceil(total / rows),
-        "input_bytes_per_batch": rows * inputs.cells * inputs.dtype.itemsize,
-        "device": str(place),
+        "rows": total + tried,
+        "trial_rows": tried,
+        "batch_size": call.rows,
+        "model_calls": math.ceil(total / call.rows) + trials.calls(call),
+        "input_bytes_per_batch": call.rows * inputs.cells * inputs.dtype.itemsize,
+        "device": str(call.place),
     }
     return ds
 

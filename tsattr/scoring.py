@@ -183,6 +183,7 @@ class Trial:
             "seed": call.seed,
             "top": self.top,
             **({"target_taken": call.taken} if call.taken else {}),
+            "trial_rows": engine.notes["trial_rows"],
         }
         return ds
 

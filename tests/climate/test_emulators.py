@@ -160,4 +160,5 @@ def test_a_truth_of_another_shape():
             target=REGION,
             context={"truth": TRUTH.transpose("sample", "lon", "lat")},
             outputs=OUTPUTS,
+            check=False,
         )

@@ -66,7 +66,7 @@ def test_where_batches_are_cut_does_not_matter(method, rows):
 
 def test_batches_are_filled(method):
     spy = Spy()
-    ds = ta.explain(spy, X, method, batch_size=4)
+    ds = ta.explain(spy, X, method, batch_size=4, check=False)
     asked = int(ds.model_evaluations.sum())
     assert sum(map(len, spy.batches)) == asked
     assert len(spy.batches) <= asked / 4 + 12
@@ -123,7 +123,7 @@ def test_another_error_is_not_taken_for_memory(method):
 )
 def test_what_a_model_must_return(method, model, error, message):
     with pytest.raises(error, match=message):
-        ta.explain(model, X, method)
+        ta.explain(model, X, method, check=False)
 
 
 def test_a_target_out_of_range_is_found_at_the_first_batch():
@@ -298,7 +298,7 @@ def test_a_progress_bar(method, capsys):
 @pytest.mark.parametrize("name", [k for k in METHODS if k != "refined"])
 def test_a_dry_run_counts_the_rows_and_calls_nothing(name):
     spy = Spy()
-    cost = ta.explain(spy, X, METHODS[name], dry_run=True, batch_size=4)
+    cost = ta.explain(spy, X, METHODS[name], dry_run=True, batch_size=4, check=False)
     assert not spy.batches
     ds = ta.explain(f, X, METHODS[name])
     np.testing.assert_array_equal(cost.model_evaluations, ds.model_evaluations)

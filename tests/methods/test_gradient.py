@@ -189,7 +189,7 @@ def test_a_kink_costs_what_the_rule_says(n):
 
 def test_path_points_lie_on_the_line(ecg):
     spy = Spy(lambda x: (x**2).sum((1, 2)))
-    ta.explain(spy, ecg[:1], IG(b.Constant(0.5), steps=7, rule="gauss-legendre"))
+    ta.explain(spy, ecg[:1], IG(b.Constant(0.5), steps=7, rule="gauss-legendre"), check=False)
     nodes, _ = reference.rule("gauss-legendre", 7)
     path = 0.5 + nodes[:, None, None] * (ecg.values[0] - 0.5)
     np.testing.assert_allclose(spy.graded, path, atol=1e-12)
@@ -276,7 +276,7 @@ def test_smoothgrad_noise_is_in_proportion_to_each_variable():
         seen.append((ecg.detach(), age.detach()))
         return ecg.sum(1) + age.sum(1)
 
-    ta.explain(model, x, ta.SmoothGrad(0.1, draws=100))
+    ta.explain(model, x, ta.SmoothGrad(0.1, draws=100), check=False)
     for name, rows in zip(("ecg", "age"), (torch.cat([s[k] for s in seen[1:]]) for k in (0, 1))):
         noise = rows.reshape(2, 100, -1) - torch.as_tensor(x[name].values)[:, None]
         span = torch.as_tensor((x[name].max(x[name].dims[1]) - x[name].min(x[name].dims[1])).values)
@@ -292,7 +292,7 @@ LEVELS = {"midpoint": [9, 27, 81, 243, 729], "gauss-legendre": [4, 12, 36, 108, 
 @pytest.mark.parametrize("tolerance", [0.03, 0.004])
 def test_refinement_stops_where_half_the_last_change_is_within_the_tolerance(rule, tolerance, conv, ecg):
     spy = Spy(of(conv))
-    ds = ta.explain(spy, ecg, IG(b.Constant(0.1), rule=rule, tolerance=tolerance))
+    ds = ta.explain(spy, ecg, IG(b.Constant(0.1), rule=rule, tolerance=tolerance), check=False)
     for at, x in enumerate(ecg.values):
         expected, steps, converged = reference.refined(of(conv), x, 0 * x + 0.1, rule, LEVELS[rule], tolerance)
         assert converged
@@ -325,7 +325,7 @@ def test_what_does_not_converge_is_named_once_and_what_does_drops_out():
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ds = ta.explain(spy, x, IG(tolerance=tolerance, max_steps=243))
+        ds = ta.explain(spy, x, IG(tolerance=tolerance, max_steps=243), check=False)
     found = [reference.refined(kinked, row, np.zeros(2), "midpoint", [9, 27, 81, 243], tolerance) for row in x.values]
     assert ds.steps.values.tolist() == [steps for _, steps, _ in found] == [27, 243, 81, 243]
     assert ds.status.values.tolist() == ["ok", "not converged", "ok", "ok"]
@@ -354,7 +354,7 @@ def test_two_rules_may_agree_by_missing_the_same_kink_and_the_sum_tells():
 def test_max_steps_is_never_passed(rule, most):
     spy, method = Spy(kinked), IG(rule=rule, max_steps=most, tolerance=1e-9)
     with pytest.warns(ta.ExplanationWarning, match="not converged: sample 0"):
-        ds = explain(spy, [1.0, 3.1], method)
+        ds = explain(spy, [1.0, 3.1], method, check=False)
     assert 1 <= int(ds.steps[0]) <= most
     assert spy.count == ds.model_evaluations == explain(kinked, [1.0, 3.1], method, dry_run=True).model_evaluations
 
@@ -381,7 +381,7 @@ SMOOTH = [torch.tanh, nn.functional.gelu, nn.functional.silu, nn.functional.soft
 @pytest.mark.parametrize(("f", "steps"), [(f, (9, 27)) for f in KINKS] + [(f, (4, 12)) for f in SMOOTH])
 def test_the_rule_is_chosen_by_the_graph(f, steps):
     spy = Spy(lambda x: f(x).sum(1))
-    explain(spy, [0.3, -0.4, 1.0, 0.2], IG(tolerance=10.0))
+    explain(spy, [0.3, -0.4, 1.0, 0.2], IG(tolerance=10.0), check=False)
     assert spy.count == 2 + (27 if steps[0] == 9 else 4 + 12)
 
 
@@ -487,7 +487,7 @@ def test_expected_gradients_of_known_draws(conv, ecg, train):
     for at in range(2):
         x = ecg.values[at]
         spy = Spy(of(conv))
-        ds = ta.explain(spy, ecg[[at]], IG(b.Samples.fit(train), steps=1, draws=10, per_draw=True))
+        ds = ta.explain(spy, ecg[[at]], IG(b.Samples.fit(train), steps=1, draws=10, per_draw=True), check=False)
         starts, path = spy.plain.numpy(), spy.graded.numpy()[1:]
         alphas = [((p - s) / (x - s)).mean() for p, s in zip(path, starts)]
         each = reference.expected_gradients(of(conv), x, starts, alphas)
@@ -506,7 +506,7 @@ def test_expected_gradients_of_known_draws(conv, ecg, train):
 def test_each_sample_draws_for_itself(ecg, train):
     spy = Spy(lambda x: x.sum((1, 2)))
     x = xr.concat([ecg] * 3, "sample").assign_coords(sample=np.arange(12))
-    ta.explain(spy, x, IG(b.Samples.fit(train), steps=1, draws=5))
+    ta.explain(spy, x, IG(b.Samples.fit(train), steps=1, draws=5), check=False)
     orders = {tuple(rows[:, 0, 0].tolist()) for rows in spy.plain.reshape(12, 5, LEADS, TIMES)}
     assert len(orders) > 6
 
@@ -520,7 +520,7 @@ def test_path_points_are_independent_of_every_variables_fill():
         (path if row.requires_grad else starts).append(row.detach())
         return row.sum(1)
 
-    ta.explain(model, x, IG(b.Uniform(0.0, 1.0), steps=1, draws=20))
+    ta.explain(model, x, IG(b.Uniform(0.0, 1.0), steps=1, draws=20), check=False)
     start, point = torch.cat(starts).numpy(), torch.cat(path).numpy()[1:]
     place = 20 * ((point - start) / (1 - start)).mean(1) % 1  # in its stratum
     numbers = np.concatenate([place, start.reshape(-1)])

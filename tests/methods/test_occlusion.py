@@ -212,7 +212,7 @@ def test_draws_are_shared_by_the_groups_and_averaged(conv, ecg, train):
     spans = WINDOWS["overlapping, ragged"][1]
     for baseline in (b.Samples.fit(train), b.Uniform(-2.0, 2.0), b.Gaussian(0.4)):
         spy = Spy(conv)
-        ds = ta.explain(spy, ecg[:1], ta.Occlusion(g.Windows(time=5, step=3), baseline, draws=4), target=1)
+        ds = ta.explain(spy, ecg[:1], ta.Occlusion(g.Windows(time=5, step=3), baseline, draws=4), target=1, check=False)
         x, rows = ecg.values[0], spy.plain.numpy()[1:].reshape(4, len(spans[1]), LEADS, TIMES)
         cells, values = [], []
         for draw in rows:
@@ -234,7 +234,7 @@ def test_draws_are_shared_by_the_groups_and_averaged(conv, ecg, train):
 
 def test_reference_samples_are_drawn_without_replacement(ecg, train):
     spy = Spy(lambda x: x.sum((1, 2)))
-    ta.explain(spy, ecg[:1], ta.Occlusion(g.Windows(time=TIMES), b.Samples.fit(train), draws=5))
+    ta.explain(spy, ecg[:1], ta.Occlusion(g.Windows(time=TIMES), b.Samples.fit(train), draws=5), check=False)
     np.testing.assert_array_equal(np.sort(spy.plain.numpy()[1:], 0), np.sort(train.values, 0))
 
 
@@ -257,7 +257,7 @@ def test_the_mean_over_draws_is_unbiased(train):
 
 def test_the_model_sees_one_row_for_each_group_and_draw(ecg):
     spy = Spy(lambda x: x.sum((1, 2)))
-    ds = ta.explain(spy, ecg, ta.Occlusion(g.Along("lead"), b.Uniform(-1.0, 1.0), draws=4))
+    ds = ta.explain(spy, ecg, ta.Occlusion(g.Along("lead"), b.Uniform(-1.0, 1.0), draws=4), check=False)
     assert ds.model_evaluations.values.tolist() == [1 + 3 * 4] * 4
     assert spy.count == 4 * 13
     assert ds.group.values.tolist() == ["I", "II", "V1"]

@@ -230,6 +230,7 @@ class _Trial:
         model = self.model.without(remove) if isinstance(self.model, Retrain) else self.model
         parts = []
         for at, part, rest in chunks(self.x, self.chunk, self.settings):
+            rest["check"] &= gone is None or isinstance(self.model, Retrain)  # once for each model
             filled = (remove(part, draw, rest.get("valid")) for draw in range(self.draws))
             parts.append(np.mean([self._sums(_predicted(model, v, self.y[at], rest), at) for v in filled], axis=0))
         kept = [d for d in self.y.dims if d not in self.over]
@@ -275,7 +276,7 @@ def ablated(
     """
     if absent.dtype != bool:
         raise TypeError(f"absent is boolean, True where values go, got {absent.dtype}")
-    call = Call.of(_nothing, x, valid=valid, sample_dim=sample_dim, seed=seed, device="cpu")
+    call = Call.of(_nothing, x, valid=valid, sample_dim=sample_dim, seed=seed, device="cpu", check=False)
     bound = call.inputs.bind(fill, "baseline")
     gone = torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent"))
     parts = []

@@ -205,7 +205,7 @@ def slabs(values: NDArray[np.float64], copies: int, axis: int = -1) -> list[NDAr
 def chunks(x: Any, size: int, settings: Mapping[str, Any]) -> Iterator[tuple[slice, Any, dict[str, Any]]]:
     """Samples of `x` a chunk at a time, with the arguments of `explain` that belong to them.
 
-    Samples without a coordinate are numbered, so that random draws are those of the whole.
+    Samples without a coordinate are numbered, so that random draws are those of the whole. The model is tried on the first.
     """
     if not isinstance(x, xr.DataArray | xr.Dataset):
         raise TypeError(f"x is a DataArray or a Dataset, got {type(x).__name__}; label it: xr.DataArray(x, dims=...)")
@@ -218,7 +218,7 @@ def chunks(x: Any, size: int, settings: Mapping[str, Any]) -> Iterator[tuple[sli
     for start in range(0, x.sizes[sample], size):
         at = slice(start, start + size)
         own = {name: cut(settings[name], at, sample) for name in ("context", "valid") if name in settings}
-        yield at, x.isel({sample: at}), {**settings, **own}
+        yield at, x.isel({sample: at}), {**settings, **own, "check": start == 0 and settings.get("check", True)}
 
 
 def cut(values: Any, at: slice | NDArray[np.int64], sample: str | None = None) -> Any:

@@ -89,7 +89,8 @@ def _explained() -> Iterator[None]:
         raise
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """True for an error that says that there is no memory left."""
     return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
         and any(sign in str(error) for sign in ("can't allocate memory", "ALLOC_FAILED"))
@@ -165,6 +166,8 @@ class Engine:
         The axis of the outputs (the first after the sample axis is 0) along which the model gives one for each time, for a
         method that tells times apart; else None. Targets are then those of one time, and the value of a whole sample is
         that at its last time.
+    drawn
+        The global random generators that the model's first call drew from.
     events
         The shape of one row's output, by that of the row.
     notes
@@ -192,6 +195,7 @@ class Engine:
     advance: Callable[[int], None] = lambda rows: None
     expect: Callable[[int], None] = lambda rows: None
     targets: list[Value] = field(default_factory=list)
+    drawn: set[str] = field(default_factory=set)
     events: dict[torch.Size, torch.Size] = field(default_factory=dict)
     smooth: bool | None = None
     along: int | None = None
@@ -221,7 +225,7 @@ class Engine:
 
     def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
         """What the model gives, one tensor of numbers."""
-        first = draws_seen() if not self.targets else contextlib.nullcontext()
+        first = draws_seen(self.drawn) if not self.targets else contextlib.nullcontext()
         with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return _numbers(self.forward(rows, position))
 
@@ -257,7 +261,7 @@ class Engine:
             try:
                 result = run(at)
             except Exception as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if not self.adapt or at.stop - at.start == 1:
                     raise MemoryError(

@@ -10,9 +10,8 @@ import contextlib
 import functools
 import itertools
 import random
-import re
-import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -26,9 +25,6 @@ Register = Callable[[Callable[..., Any]], Any]
 
 _COPIED = 2**30  # bytes of a module's buffers of which a call keeps a copy; larger ones are watched
 _EVERY_MODULE = frozenset(vars(nn.Module()))
-_DRAWS = re.compile(
-    "rand|normal|log_normal|uniform|bernoulli|multinomial|poisson|exponential|geometric|cauchy|binomial|_standard_gamma"
-)
 
 
 class _Held:
@@ -88,7 +84,7 @@ def _leave(call: object, key: Hashable, held: _Held) -> None:
 
 
 @contextlib.contextmanager
-def untouched(module: nn.Module | None, device: torch.device | None) -> Iterator[None]:
+def untouched(module: nn.Module | None, device: torch.device | None, *, draws: bool = False) -> Iterator[None]:
     """Explain `module` in eval mode on `device`, and leave it, random states and backend switches exactly as they were.
 
     Of a module that means: modes, devices, and all tensors that it holds as buffers or plain attributes, in value and
@@ -100,6 +96,8 @@ def untouched(module: nn.Module | None, device: torch.device | None) -> Iterator
     with _undone(lambda: _let_go(call)):
         with _LOCK:
             _hold(call, "random", _RandomStates)
+            if draws:
+                _HELD["random"].drawn |= {"torch", "numpy", "random"}  # type: ignore[attr-defined]
             if _hold(call, "fast path", lambda: _Switch(torch.backends.mha.get_fastpath_enabled(), _set_fast_path)):
                 _set_fast_path(False)  # padded places come out otherwise there, and it is taken without gradients only
             if module is not None:
@@ -323,40 +321,24 @@ def _set_state(name: str, state: Any) -> None:
 
 
 @contextlib.contextmanager
-def draws_seen() -> Iterator[set[str]]:
-    """Which global generators ("torch", "numpy", "random") this thread draws from in the scope, as far as Python sees.
+def draws_seen(seen: set[str]) -> Iterator[None]:
+    """Note in `seen` which global generators ("torch", "numpy", "random") the scope draws from.
 
-    That a state has moved does not tell who moved it: where other threads run, calls are looked at as a profiler does
-    (not while one is at work).
+    Where other threads run, a state that moves may be moved by them: then it moves as well while nothing is done for as long.
     """
-    states, seen = _states(), set[str]()
-    alone = threading.active_count() == 1
-    free = sys.getprofile() is None
-
-    def look(frame: Any, event: str, arg: Any) -> None:
-        if event == "c_call":
-            owner = getattr(arg, "__self__", None)  # of a built-in function, there is one or not
-            if owner is np.random.mtrand._rand:
-                seen.add("numpy")
-            elif owner is random._inst:
-                seen.add("random")
-            elif _DRAWS.match(arg.__name__):
-                seen.add("torch")
-        elif event == "call" and "dropout" in frame.f_code.co_name and frame.f_locals.get("training"):
-            seen.add("torch")
-
-    with contextlib.nullcontext() if alone or not free else _undone(lambda: sys.setprofile(None)):
-        if not alone and free:
-            sys.setprofile(look)
-        yield seen
-    moved = {
-        name.partition(" ")[0]
-        for name, state in _states().items()
-        if name in states and not _same_state(state, states[name])
-    }
-    if alone:
-        seen |= moved
-    seen &= moved
+    states, began = _states(), time.perf_counter()
+    yield
+    moved, took = _moved(states), time.perf_counter() - began
+    if moved and threading.active_count() > 1:
+        states = _states()
+        time.sleep(min(took, 1.0))
+        moved -= _moved(states)
+    seen |= moved
     with _LOCK:
         if "random" in _HELD:
-            _HELD["random"].drawn |= seen  # type: ignore[attr-defined]
+            _HELD["random"].drawn |= moved  # type: ignore[attr-defined]
+
+
+def _moved(states: dict[str, Any]) -> set[str]:
+    now = _states()
+    return {name.partition(" ")[0] for name in states if not _same_state(now[name], states[name])}

@@ -225,7 +225,7 @@ def _redraw(layer: nn.Module, seed: int) -> None:
     reset: Any = getattr(layer, "reset_parameters", None)
     if reset is not None and not any(True for _ in layer.children()):
         place = next((t.device for t in [*layer.parameters(), *layer.buffers()]), torch.device("cpu"))
-        with untouched(None, None):
+        with untouched(None, None, draws=True):
             torch.manual_seed(seed)
             layer.cpu()  # so that the device changes no draw
             reset()
@@ -308,7 +308,7 @@ def _judged(ds: xr.Dataset, dim: str | None, when: str, what: str) -> dict[str, 
 def _trained(train: Callable[[Any, Any], Any], x: Any, y: Any, seed: int) -> Any:
     import random
 
-    with untouched(None, None):
+    with untouched(None, None, draws=True):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - the training may draw from it
         random.seed(seed)
