@@ -1,4 +1,8 @@
+import collections
+import dataclasses
 import random
+import types
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -124,6 +128,66 @@ def test_another_error_is_not_taken_for_memory(method):
 def test_what_a_model_must_return(method, model, error, message):
     with pytest.raises(error, match=message):
         ta.explain(model, X, method, check=False)
+
+
+Pair = collections.namedtuple("Pair", "hidden logits")
+
+
+@dataclasses.dataclass
+class Output:
+    loss: object
+    logits: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda y: {"hidden": None, "scores": y}, r"model\(x\)\['scores'\], .* its tensors are \['scores'\] \(2,\)"),
+        (lambda y: OrderedDict(logits=y, states=y[:, None]), r"\['logits'\] \(2,\), \['states'\] \(2, 1\)"),
+        (lambda y: (None, y), r"got tuple; wrap it: lambda x: model\(x\)\[1\]"),
+        (lambda y: Pair(None, y), r"got Pair; wrap it: lambda x: model\(x\)\.logits"),
+        (lambda y: Output(None, y), r"got Output; wrap it: lambda x: model\(x\)\.logits"),
+        (lambda y: types.SimpleNamespace(value=y), r"got SimpleNamespace; wrap it: lambda x: model\(x\)\.value"),
+        (lambda y: y.detach().numpy(), r"got ndarray; where it works on numpy arrays, give ta.models.on_arrays\(f\)"),
+        (lambda y: None, "got NoneType; return one of numbers"),
+        (lambda y: y.detach().to_sparse(), r"output is a torch.sparse_coo tensor .* return a plain one: to_dense\(\)"),
+    ],
+)
+def test_outputs_that_are_structures_are_told_by_their_fields(make, message):
+    with pytest.raises(TypeError, match=message):
+        ta.explain(lambda x: make(f(x)), X, ta.Saliency())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, "auto"])
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("classes", [1, 2, 8])
+def test_a_squeezed_output_is_that_of_the_model_without(method, rows, check, classes):
+    whole = lambda x: torch.tanh(x[:, :classes])  # noqa: E731
+    squeezed = lambda x: whole(x)[:, None].squeeze()  # noqa: E731
+    target = 0 if classes > 1 else None
+    for x in (X, X[:1]):
+        found = ta.explain(squeezed, x, method, target=target, batch_size=rows, check=check)
+        expected = ta.explain(whole, x, method, target=target, batch_size=rows, check=check)
+        assert found.attribution.identical(expected.attribution)
+        assert found.model_evaluations.identical(expected.model_evaluations)
+
+
+def test_an_output_of_no_row_is_not_taken_for_a_squeezed_one():
+    for model in (lambda x: x.sum(0), lambda x: x.sum((0, 1)), lambda x: torch.ones(3, dtype=x.dtype)):
+        for rows in (1, "auto"):
+            for check in (True, False):
+                with pytest.raises(ValueError, match="must give one output for each row"):
+                    ta.explain(model, X, ta.Saliency(), target=0, batch_size=rows, check=check)
+
+
+def test_an_output_that_is_the_input_or_another_tensor_of_the_model_is_copied():
+    kept = torch.zeros(64, 8, dtype=torch.float64)
+    occlusion = ta.Occlusion(ta.groups.Cells())
+    target = ta.targets.Divergence("kl")
+    expected = ta.explain(lambda x: x.clone(), X, occlusion, target=target, batch_size=3).attribution
+    for model in (lambda x: x, lambda x: x.view_as(x), lambda x: kept[: len(x)].copy_(x)):
+        found = ta.explain(model, X, occlusion, target=target, batch_size=3)
+        np.testing.assert_array_equal(found.attribution, expected)
 
 
 def test_a_target_out_of_range_is_found_at_the_first_batch():

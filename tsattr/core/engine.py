@@ -72,7 +72,7 @@ def _backward_flags(module: torch.nn.Module | None, device: torch.device) -> con
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of a backward pass that torch tells in its own terms."""
+    """What a backward pass cannot do, in terms of the model."""
     try:
         yield
     except RuntimeError as error:
@@ -81,11 +81,6 @@ def _explained() -> Iterator[None]:
                 "the model checkpoints with use_reentrant=True, through which no gradient at the input can be taken; use "
                 "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or Occlusion"
             ) from error
-        if "backward through the graph a second time" in str(error):
-            error.add_note(
-                "The model keeps a tensor with its history from one call to the next (a state, a buffer that it answers "
-                "into): detach() it there, or make it anew."
-            )
         raise
 
 
