@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsattr.core import groups as g
+from tsattr.core import masks
 from tsattr.core.axes import Axes
 
 LEADS = np.array(["I", "II", "V1"])
@@ -451,3 +452,15 @@ def test_joined_groups_number_each_variables_own():
     assert joined.count(cells, position).tolist() == [[4, 4, 1], [4, 4, 0]]
     spread = joined.spread(torch.tensor([[1.0, 2.0, 3.0]]), position[:1])
     np.testing.assert_array_equal(spread, [[1, 1, 2, 2, 1, 1, 2, 2, 3]])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_union_of_labels_is_that_of_their_masks(own):
+    rng = np.random.default_rng(0)
+    label = rng.integers(-1, 4, size=(3 if own else 1, 2, 5))
+    parts = masks.Parts(label, list("abcd"))
+    absent, position = torch.as_tensor(rng.random((6, 4)) < 0.4), torch.tensor([0, 2, 1, 1, 0, 2])
+    found = masks.union(parts, absent, position)
+    each = torch.stack([parts.mask(position, torch.full((6,), k)) & absent[:, k, None, None] for k in range(4)])
+    assert found.dtype == torch.bool
+    torch.testing.assert_close(found, each.any(0))

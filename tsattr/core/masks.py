@@ -179,6 +179,12 @@ class Parts:
         label = self._of(position)
         return label == k.reshape([-1] + [1] * (label.ndim - 1))
 
+    def within(self, chosen: Tensor, position: Tensor) -> Tensor:
+        """Bool (rows, *event), of size 1 along dims the labels do not vary with: True in one of the chosen groups."""
+        label = self._of(position)
+        index = (label + 1).reshape(len(label), -1).expand(len(chosen), -1)
+        return torch.nn.functional.pad(chosen, (1, 0), value=False).gather(1, index).reshape(-1, *label.shape[1:])
+
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
         """Int (rows, groups)."""
         return self.total(cells.to(torch.int64), position)
@@ -272,4 +278,6 @@ def union(groups: Bound, absent: Tensor, position: Tensor) -> Tensor:
     """Bool (rows, *event) or broadcasting to it: True in any of the absent groups, given as bool (rows, groups)."""
     if isinstance(groups, Boxes) and groups.cells:
         return absent.reshape(-1, *groups.shape)
+    if isinstance(groups, Parts):
+        return groups.within(absent, position)
     return groups.spread(absent.to(torch.float64), position) > 0
