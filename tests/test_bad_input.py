@@ -29,7 +29,8 @@ X = xr.DataArray(
     coords={"lead": LEADS, "time": np.arange(10) / 10, "sample": ["a", "b", "c"]},
 )
 TRAIN = X.drop_vars("sample")
-IG, CELLS = ta.IntegratedGradients(steps=2), ta.groups.Cells()
+b, g = ta.baselines, ta.groups
+IG, CELLS = ta.IntegratedGradients(steps=2), g.Cells()
 
 
 def occlude(groups=CELLS, baseline=None):
@@ -208,6 +209,37 @@ KNOWN_BEFORE = {
         {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 3)), "autocast": "bfloat16"},
         TypeError,
         r"x is float64, the model's parameters are float32; give x.astype\('float32'\)",
+    ),
+    "a lazy model": (
+        {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(3))},
+        ValueError,
+        "layers whose sizes are not known yet .*: call it once on some rows",
+    ),
+    "progress in words": ({"progress": "yes"}, TypeError, "progress is True, False or a callable .* got 'yes'"),
+    "a dry run in words": ({"dry_run": "no"}, TypeError, "dry_run is True or False, got 'no'"),
+    "a check in words": ({"check": "no"}, TypeError, "check is True or False, got 'no'"),
+    "a flag in words": ({"method": ta.Saliency(absolute="no")}, TypeError, "absolute of Saliency is True or False, got 'no'"),
+    "a window step of 0 ms": (
+        {"method": ta.Occlusion(g.Windows(time="200ms", step="0ms"))},
+        ValueError,
+        "step '0ms' makes no end of windows along 'time', more than 1000000; give a longer step",
+    ),
+    "a window step of 1 ns": (
+        {"method": ta.Occlusion(g.Windows(time="200ms", step="1ns"))},
+        ValueError,
+        "step '1ns' makes .* windows along 'time', more than 1000000",
+    ),
+    "a constant that is true": (
+        {"method": ta.Occlusion(g.Cells(), b.Constant(True))},
+        TypeError,
+        r"the baseline Constant\(value=True\) holds booleans",
+    ),
+    "a complex constant": ({"method": ta.Occlusion(g.Cells(), b.Constant(1j))}, TypeError, "holds complex numbers"),
+    "an infinite constant": ({"method": ta.Occlusion(g.Cells(), b.Constant(np.inf))}, ValueError, "holds infinite values"),
+    "samples of text": (
+        {"method": ta.Occlusion(g.Cells(), b.Samples.fit(X.astype(str)))},
+        TypeError,
+        "the reference of Samples holds text, and the input numbers",
     ),
     "no rows": ({"batch_size": 0}, ValueError, "batch_size is 'auto' or a number of rows of at least 1, got 0"),
     "half a row": ({"batch_size": 2.5}, ValueError, "batch_size is 'auto' or .* got 2.5"),

@@ -802,3 +802,63 @@ def test_variables_beside_another_have_names_of_their_own_in_the_result():
     for name in ("draw", "draw_ecg", "drawing"):
         with pytest.raises(ValueError, match=f"a variable called '{name}' would be taken for draws"):
             ta.explain(NET, x.rename(other=name), ta.Saliency())
+
+
+# ---- borders of shapes
+
+
+@pytest.mark.parametrize(
+    "groups", [g.Windows(time=TIMES), g.Windows(time=TIMES, lead=1), g.Windows(time=5, step=3), g.Cells()]
+)
+@pytest.mark.parametrize("method", [ta.Occlusion, ta.ShapleySampling, ta.KernelShap])
+def test_a_descending_coordinate_is_the_ascending_one_flipped(method, groups):
+    if method is ta.ShapleySampling and isinstance(groups, g.Cells):
+        pytest.skip("as many draws as cells are needed")
+    down = X.isel(time=slice(None, None, -1))
+    found = explain(Around(lambda x: NET(x.flip(2))), down, method(groups, b.Bridge()))
+    expected = explain(NET, X, method(groups, b.Bridge()))
+    np.testing.assert_allclose(
+        found.attribution.isel(time=slice(None, None, -1)), expected.attribution, rtol=0, atol=1e-12
+    )
+
+
+def linear_lone(x):
+    return (x * torch.tensor([1.0, -2.0, 3.0], dtype=x.dtype)[:, None]).sum((1, 2))
+
+
+LONE, LONE_TRAIN = X.isel(time=[0]), signals(30, seed=2).isel(time=[0])
+NOT_LONE = {  # what needs steps along time says that there are none
+    "autoregressive": (
+        lambda: b.AutoRegressive.fit(LONE_TRAIN, 2),
+        "needs series of more cells along 'time'; the reference has 1",
+    ),
+    "band stop": (lambda: b.BandStop(10.0, 30.0), "takes frequencies out, and dim 'time' has one cell, which has none"),
+    "climatology": (lambda: b.Climatology.fit(LONE_TRAIN, by="40ms"), "needs steps along 'time', which has one cell"),
+    "median beat": (
+        lambda: b.MedianBeat.fit(LONE_TRAIN, PEAK.isel(time=[0])),
+        "a beat needs more than one cell along 'time'",
+    ),
+    "generator": (lambda: b.Generator.fit(LONE_TRAIN, horizon=4), "needs at least two times, the reference has 1"),
+    "generator, joint": (lambda: b.JointGenerator.fit(LONE_TRAIN), "needs at least two times, the reference has 1"),
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_dim_of_one_cell_is_filled_or_refused_by_name(name):
+    baseline, draws = BASELINES[name]
+    if name == "boundary":
+        return  # of the very samples it was fitted to
+    if (kind := name if name in NOT_LONE else name.split(",")[0]) in NOT_LONE:
+        make, message = NOT_LONE[kind]
+        with pytest.raises(ValueError, match=message):
+            ta.explain(linear_lone, LONE, ta.IntegratedGradients(make(), steps=2))
+        return
+    if hasattr(type(baseline), "fit"):
+        baseline = type(baseline).fit(LONE_TRAIN)
+    elif name == "mixture":
+        baseline = b.Mixture(b.Mean(), b.Uniform.fit(LONE_TRAIN))
+    for method in (ta.Occlusion(g.Cells(), baseline, draws), ta.IntegratedGradients(baseline, steps=2, draws=draws)):
+        ds = ta.explain(linear_lone, LONE, method)
+        assert ds.attribution.notnull().all()
+        if name == "phase randomised":  # the spectrum of one cell is its mean
+            np.testing.assert_allclose(ds.attribution, 0, atol=1e-12)

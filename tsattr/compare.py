@@ -18,7 +18,7 @@ from . import metrics as measures
 from .core.detector import FEWEST
 from .core.engine import Samples
 from .core.keys import Key
-from .core.results import check_count
+from .core.results import check_count, check_flag
 from .edge import Call, ExplanationWarning
 from .explain import bound_method, explain
 from .labels import Inputs
@@ -123,6 +123,7 @@ def compare(
     if taken := [name for name in methods if name in CONTROLS and controls]:
         raise ValueError(f"{taken[0]!r} is the name of a control; call the method otherwise, or set controls=False")
     check_count("resamples", resamples)
+    check_flag("controls", controls)
     if budget is not None:
         check_count("budget", budget)
     settings: dict[str, Any] = {

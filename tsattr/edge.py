@@ -18,7 +18,7 @@ from . import labels, models, trials
 from .core import targets as core_targets
 from .core.axes import Axes
 from .core.engine import Engine, Samples
-from .core.results import RESERVED, Field
+from .core.results import RESERVED, Field, check_flag
 from .core.states import State
 from .core.targets import Value
 from .core.untouched import untouched
@@ -87,6 +87,7 @@ class Call:
             wanted = _wanted(target, _apart(axes, along))
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             raise TypeError(f"seed is a whole number, got {seed!r}")
+        check_flag("check", check)
         place = models.place(device, wrapped.module, inputs)
         mixed = _autocast(autocast)
         models.check_dtype(wrapped.module, inputs, mixed=mixed is not None)
@@ -364,6 +365,8 @@ def _progress(
     progress: bool | Callable[[int, int], None], total: int, what: str
 ) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Two callbacks: rows done, and rows to come. The total grows as a refining method learns what it needs."""
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress is True, False or a callable given (rows done, rows known of), got {progress!r}")
     known = done = 0
 
     def expect(rows: int) -> None:

@@ -17,7 +17,7 @@ from .core import fills, references
 from .core.baselines import Constant, Jitter
 from .core.detector import FEWEST
 from .core.engine import NoGradient, Samples
-from .core.results import Field
+from .core.results import Field, check_flag
 from .core.shift import Shifts
 from .core.states import State
 from .core.targets import Named
@@ -160,6 +160,10 @@ def explain(
         raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
     if not (callable(method) and hasattr(method, "gradient")):
         raise TypeError(f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}")
+    check_flag("dry_run", dry_run)
+    for f in dataclasses.fields(method):
+        if f.type == "bool":
+            check_flag(f"{f.name} of {type(method).__name__}", getattr(method, f.name))
     if target is None:
         target = getattr(method, "default_target", None)
     settings: dict[str, Any] = {

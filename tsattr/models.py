@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from .core.axes import unmasked
 from .core.results import check_count
@@ -339,6 +340,10 @@ def check_dtype(module: nn.Module | None, inputs: Inputs, *, mixed: bool = False
     """TypeError where an input's dtype is not that of the module's parameters; mixed precision bridges all but float64."""
     if module is None:
         return
+    if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
+        raise ValueError(
+            "the model has layers whose sizes are not known yet (LazyLinear or the like): call it once on some rows"
+        )
     theirs = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
     for v in inputs.variables:
         mine = getattr(torch, str(v.array.dtype))

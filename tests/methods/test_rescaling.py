@@ -168,3 +168,31 @@ def test_trouble_with_a_removal_is_that_of_its_sample():
     with pytest.warns(ta.ExplanationWarning, match="not converged"):
         found = ta.explain(relu_net(), X, ta.TemporalRescaling(short), target=0)
     assert (found.status == "not converged").all()
+
+
+def test_without_a_group_to_take_away_nothing_is_asked_for():
+    x = X[:1].where(X.time == X.time[0])  # cells of one time, which is in no group
+    label = xr.DataArray(np.where(X.time == X.time[0], -1, 0), dims="time")
+    method = ta.TemporalRescaling(ta.Saliency(), g.Labelled(label), g.Labelled(label))
+    ds = ta.explain(lambda r: torch.nan_to_num(r).sum((1, 2)), x, method)
+    assert ds.attribution.isnull().all()
+    assert ds.status.values.tolist() == ["ok"]
+
+
+def test_a_rescaled_map_is_missing_where_the_map_is():
+    times = np.arange(X.sizes["time"])
+    label = xr.DataArray(np.where(times < 2, -1, times // 3), dims="time")
+    method = ta.Occlusion(g.Labelled(label))
+    f = lambda r: torch.tanh(r).sum((1, 2)) ** 2  # noqa: E731
+    plain, found = (ta.explain(f, X, m).attribution for m in (method, ta.TemporalRescaling(method)))
+    np.testing.assert_array_equal(found.isnull(), plain.isnull())
+
+
+def test_times_that_are_equal_but_for_rounding_are_one():
+    x = xr.DataArray([[[0.1 + 0.2, 0.3, 0.0]]], dims=("sample", "lead", "time"))
+    f = lambda scale: lambda r: scale * (r**2).sum((1, 2)) / 2  # noqa: E731
+    one, other = (
+        ta.explain(f(c), x, ta.TemporalRescaling(ta.Saliency(), threshold=0.75)).attribution for c in (1.0, 3.0)
+    )
+    assert (one[0, 0, :2] > 0).all()
+    np.testing.assert_allclose(other, 9 * one, rtol=1e-12)

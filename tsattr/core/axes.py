@@ -369,6 +369,20 @@ class Axes:
         raise KeyError(f"{what} names {labels.tolist()}, which are not labels of any one dim of {list(self.dims)}")
 
 
+def numbers_of(values: np.ndarray, what: str) -> np.ndarray:
+    """Values as float64, missing ones as NaN; TypeError for what is no number, ValueError for what is infinite."""
+    kind = {"U": "text", "T": "text", "S": "bytes", "b": "booleans", "c": "complex numbers"}.get(values.dtype.kind)
+    odd = (
+        [type(v).__name__ for v in values.flat if isinstance(v, str | bool | complex)] if values.dtype == object else []
+    )
+    if kind or odd or values.dtype.kind in "mM":
+        raise TypeError(f"{what} holds {kind or (odd or ['dates'])[0]}, and the input numbers: give numbers")
+    found = values.astype(np.float64)
+    if np.isinf(found).any():
+        raise ValueError(f"{what} holds infinite values: give finite ones, or NaN where they are missing")
+    return found
+
+
 def is_dates(labels: np.ndarray) -> bool:
     """Whether labels are dates: of NumPy, of another calendar (cftime), or of a time zone."""
     if labels.dtype != object or not labels.size:

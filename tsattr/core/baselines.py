@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .ahead import Ahead
 from .autoregressive import AutoRegressive as AutoRegressive
-from .axes import Array, Axes
+from .axes import Array, Axes, numbers_of
 from .boundary import Boundary as Boundary
 from .fills import DRAWS, Kernel, draw_by_name, enough_draws, fill_lines, is_causal, nan_mean, per_row
 from .fills import Baseline as Baseline
@@ -72,8 +72,9 @@ class Constant(Baseline):
     def values(self, axes: Axes) -> np.ndarray:
         """The constants as an array that broadcasts to (samples, *event), categories coded."""
         v = axes.align(Array.of(self.value), f"{type(self).__name__} baseline")
-        if axes.code is not None:
-            v = np.broadcast_to(v, (len(v), *axes.shape))
+        if axes.code is None:
+            return numbers_of(v, f"the baseline {self!r}")
+        v = np.broadcast_to(v, (len(v), *axes.shape))
         return axes.coded(v.reshape(len(v), -1)).reshape(v.shape)
 
     def _bind(self, axes: Axes) -> Full:
@@ -139,13 +140,16 @@ class _Range(Baseline):
             if not isinstance(value := getattr(self, name), int | float):
                 object.__setattr__(self, name, Array.of(value))
         low, high = (Array.of(getattr(self, n)) for n in ("low", "high"))
+        for name, value in (("low", low), ("high", high)):
+            if np.isnan(numbers_of(value.values, f"{name} of {type(self).__name__}")).all():
+                raise ValueError(f"{type(self).__name__} needs numbers, got {name}={value!r}")
         if low.values.shape == high.values.shape and (low.values > high.values).any():
             raise ValueError(f"{type(self).__name__} needs low <= high, got low={self.low!r}, high={self.high!r}")
 
     def _bounds(self, axes: Axes) -> tuple[np.ndarray, np.ndarray]:
         name = type(self).__name__
         low, high = (axes.align(Array.of(v), f"{name} baseline") for v in (self.low, self.high))
-        return low.astype(np.float64), high.astype(np.float64)
+        return numbers_of(low, f"low of the {name} baseline"), numbers_of(high, f"high of the {name} baseline")
 
     @classmethod
     def fit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -127,10 +126,8 @@ class Kernel:
     def of(cls, axes: Axes, dim: str, size: float | str) -> Kernel:
         """The kernel of a standard deviation in cells or with a unit."""
         sigma = axes.cells(dim, size)
-        if not sigma > 0:
+        if isinstance(size, bool) or not sigma > 0:
             raise ValueError(f"Blur needs a standard deviation > 0 along dim {dim!r}, got {size!r}")
-        if math.isinf(sigma):
-            raise ValueError(f"Blur along dim {dim!r}, which has one cell: {size!r} has no meaning there; leave it out")
         n, axis = axes.shape[axes.axis(dim)], 1 + axes.axis(dim)
         line = np.arange(n) if dim in axes.periodic else np.concatenate([np.arange(n), np.arange(n)[::-1]])
         if sigma > 4 * len(line):  # even over a period, to the accuracy of a kernel cut at four standard deviations

@@ -22,6 +22,8 @@ from .masks import Joined as Joined
 from .masks import Parts as Parts
 from .masks import boxes
 
+_MOST = 1_000_000  # windows along one dim
+
 
 @dataclass(frozen=True, init=False)
 class Windows:
@@ -124,7 +126,7 @@ def _line(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
     if not axes.descends(dim):
         return _intervals(axes, dim, size, step)
     up = _intervals(replace(axes, coords={**axes.coords, dim: axes.coords[dim][::-1]}), dim, size, step)
-    start, stop = (np.ascontiguousarray((up.size - ends)[::-1]) for ends in (up.stop, up.start))
+    start, stop = ((up.size - ends)[::-1].copy() for ends in (up.stop, up.start))
     return Intervals(start, stop, up.size, down=True)
 
 
@@ -170,7 +172,7 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
         raise ValueError(
             f"step {step!r} along {dim!r} is longer than the window {size!r}: cells between would stay unseen"
         )
-    at = np.arange(math.ceil(max(end - width - eps, 0) / hop) + 1) * hop
+    at = _starts(max(end - width - eps, 0), hop, step, dim, last=1)
     start = np.searchsorted(p - p[0], at - eps)
     stop = np.searchsorted(p - p[0], at + width - eps)
     keep = stop > start  # a gap of the coordinate may leave a window without cells
@@ -179,13 +181,21 @@ def _intervals(axes: Axes, dim: str, size: int | str, step: int | str) -> Interv
     return Intervals(start[distinct], stop[distinct], n)
 
 
+def _starts(length: float, hop: float, step: int | str, dim: str, last: int = 0) -> np.ndarray:
+    """Where windows start: 0, hop, 2 hop, ... below `length`, and `last` more."""
+    if hop <= 0 or not length / hop < _MOST:
+        many = "no end of" if hop <= 0 else f"{length / hop:.3g}"
+        raise ValueError(f"step {step!r} makes {many} windows along {dim!r}, more than {_MOST}; give a longer step")
+    return np.arange(math.ceil(length / hop) + last) * hop
+
+
 def _circle(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals:
     """Windows round a periodic dim, from the cell nearest after 0 of its coordinate on."""
     n, first = axes.shape[axes.axis(dim)], _first(axes, dim)
     width, hop = (axes.cells(dim, v) for v in (size, step))
     if width > n - 1e-6:  # wherever it starts
         return _whole(n)
-    at = np.arange(math.ceil(n / hop - 1e-6)) * hop
+    at = _starts(n - 1e-6 * hop, hop, step, dim)
     start, stop = np.unique(np.ceil(np.stack([at, at + width]) - 1e-6).astype(np.int64), axis=1)
     return Intervals(first + start, first + (np.minimum(stop, n) if hop == width else stop), n)
 

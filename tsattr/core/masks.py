@@ -59,7 +59,7 @@ class Intervals:
     def order(self) -> np.ndarray:
         """The windows in the order of the coordinate."""
         numbers = np.arange(len(self.start))
-        return numbers[::-1] if self.down else np.roll(numbers, -self.first)
+        return numbers[::-1].copy() if self.down else np.roll(numbers, -self.first)
 
     @property
     def whole(self) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .axes import Array, Axes
+from .axes import Array, Axes, numbers_of
 from .fills import Baseline, Full, draw_by_name, per_row
 from .keys import Key
 
@@ -38,7 +38,7 @@ class Gaussian(Baseline):
         for name in ("sigma", "low", "high"):
             if not isinstance(value := getattr(self, name), int | float | None):
                 object.__setattr__(self, name, Array.of(value))
-        if not (Array.of(self.sigma).values > 0).all():
+        if not (numbers_of(Array.of(self.sigma).values, "sigma of Gaussian") > 0).all():
             raise ValueError(f"Gaussian needs sigma > 0, got {self.sigma!r}")
 
     def _bind(self, axes: Axes) -> Full:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .axes import Array, Axes
+from .axes import Array, Axes, numbers_of
 from .keys import Key
 
 _SOME = 10  # known values from which on it says something that none of them stands out
@@ -27,6 +27,8 @@ def checked(reference: Any, sample_dim: str) -> Array:
         )
     if len(r.values) == 0:
         raise ValueError("the reference has no samples")
+    if r.values.dtype.kind == "c":
+        raise TypeError("the reference holds complex numbers; give real ones, such as abs(reference)")
     return r
 
 
@@ -101,7 +103,11 @@ def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) ->
     order = axes.align(Array(flat, dims, coords), f"the reference of {what}")
     if order.shape[1:] != axes.shape:
         raise ValueError(f"the reference of {what} has shape {values.shape[1:]} per sample, the input {axes.shape}")
-    out = axes.coded(values.reshape(len(values), -1)[:, order.reshape(-1)], reference.orders)
+    rows = values.reshape(len(values), -1)[:, order.reshape(-1)]
+    if axes.code is None:
+        known = np.where(missing(rows), np.nan, rows) if rows.dtype == object else rows
+        rows = numbers_of(known.astype(np.float64) if known.dtype == bool else known, f"the reference of {what}")
+    out = axes.coded(rows, reference.orders)
     return out.reshape(len(values), *axes.shape)
 
 

@@ -96,6 +96,20 @@ def check_count(name: str, value: Any, *, none: bool = False) -> None:
         raise ValueError(f"{name} is a whole number of at least 1, got {value!r}")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """TypeError unless `value` is True or False: text such as "no" would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is True or False, got {value!r}")
+
+
+def check_positive(rule: str, value: Any, otherwise: str = "") -> None:
+    """Raise unless `value` is a finite number above 0; the message begins with the rule: "tolerance must be"."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{rule} a number > 0{otherwise}, got {value!r}")
+    if not 0 < value < np.inf:
+        raise ValueError(f"{rule} {'finite' if value == np.inf else '> 0'}{otherwise}, got {value}")
+
+
 def affordable(name: str, number: int, method: Any, rows: int) -> int:
     """`number` of steps, draws or the like that a budget of `rows` allows; ValueError where it allows none."""
     if number < 1:

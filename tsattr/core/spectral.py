@@ -135,6 +135,8 @@ class BandStop(Baseline):
         step = even_step(axes, self.dim)
         lines = _Lines.of(axes, self.dim)
         n = axes.shape[axes.axis(self.dim)]
+        if n == 1:
+            raise ValueError(f"{self!r} takes frequencies out, and dim {self.dim!r} has one cell, which has none")
         if self._kept(n, step)[:n].all():  # the last, Nyquist, is nothing but 0 in a mirrored series
             raise ValueError(
                 f"{self!r} holds no frequency of {n} cells a step of {step:.4g} apart: they are multiples of "
@@ -178,14 +180,17 @@ class _Lines:
 
 
 def even_step(axes: Axes, dim: str) -> float:
-    """The step between the cells of a dim: in s, deg, m or months where its unit is known, else in the coordinate's own."""
+    """The step between the cells of a dim: in s, deg, m or months where its unit is known, else in the coordinate's own.
+
+    NaN where there is one cell, and so no step.
+    """
     try:
         where = axes.positions(dim)[0]
     except ValueError:  # no unit is known: frequencies are in cycles per whatever the coordinate counts
         where = axes.line(dim)
     steps = np.diff(where)
     if len(steps) == 0:
-        raise ValueError(f"dim {dim!r} has one cell: there is no step along it")
+        return float("nan")
     if not np.allclose(steps, steps.mean(), rtol=1e-3):
         raise ValueError(
             f"the coordinate of dim {dim!r} is not evenly spaced, and this baseline needs it; interpolate first, or number "

@@ -171,6 +171,10 @@ def phases_of(times: np.ndarray, unit: str | None, by: str, dim: str) -> tuple[n
     if dates:
         raise ValueError(f"by is one of {', '.join(_PARTS)} along dates, got {by!r}")
     axes = Axes((dim,), times.shape, {dim: times}, {} if unit is None else {dim: unit})
+    if len(times) == 1:
+        raise ValueError(
+            f"by={by!r} needs steps along {dim!r}, which has one cell; a cycle of dates, by='month', needs none"
+        )
     steps = axes.cells(dim, by)
     if not abs(steps - round(steps)) < 1e-3 or round(steps) < 1:
         raise ValueError(f"by={by!r} is {steps:.6g} steps of dim {dim!r}; a cycle is a whole number of steps")
@@ -276,6 +280,8 @@ class MedianBeat(Baseline):
         """
         train = Training.of(reference, sample_dim)
         step = even_step(train.axes, dim)
+        if np.isnan(step):
+            raise ValueError(f"a beat needs more than one cell along {dim!r}; the reference has one")
         first, last = (_offset(size, step) for size in window)
         if not first <= 0 <= last:
             raise ValueError(f"window starts at or before the R peak and ends at or after it, got {window}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.balance import Balance
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
-from ..core.results import EVENT, Field, affordable, check_count, completeness
+from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
 from ..core.states import State
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
@@ -116,8 +116,8 @@ class SmoothGrad:
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
-        if isinstance(self.noise, int | float) and not self.noise > 0:
-            raise ValueError(f"SmoothGrad needs noise > 0, got {self.noise}")
+        if isinstance(self.noise, int | float):
+            check_positive("SmoothGrad needs noise", self.noise)
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -258,8 +258,7 @@ class IntegratedGradients:
             check_count(name, getattr(self, name), none=True)
         if self.rule not in ("auto", "midpoint", "gauss-legendre"):
             raise ValueError(f"rule is 'auto', 'midpoint' or 'gauss-legendre', got {self.rule!r}")
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be > 0, got {self.tolerance}")
+        check_positive("tolerance must be", self.tolerance)
 
     @property
     def _draws(self) -> int:

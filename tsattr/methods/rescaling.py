@@ -26,7 +26,7 @@ class TemporalRescaling:
     networks mix up times. The result has no sign and does not sum to anything; its units are the square of those of R.
 
     The class explained is that of the intact sample, draws are the same with and without g, and invalid cells are neither
-    taken away nor counted.
+    taken away nor counted. Cells to which the method gives nothing, as they are in none of its groups, get nothing here.
 
     Parameters
     ----------
@@ -94,13 +94,14 @@ class TemporalRescaling:
         intact = found["attribution"].values
         when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0)
         level = when.nanquantile(self.threshold, 2, keepdim=True)
-        high = (when >= level) & (when > 0)
+        high = (when >= level * (1 - 1e-9)) & (when > 0)  # times that are equal but for rounding are one
         cells = union(self.groups, high.any(1), position).expand_as(samples.x) & samples.cells
         asked = self.features.count(cells, position) > 0
         what = self._relevance(samples, intact, self.features, asked).nan_to_num()
         times = self.groups.spread(torch.where(high, when, 0), position)
+        which = self.features.spread(what, position)
         return {
-            "attribution": Field(("target", EVENT), times * self.features.spread(what, position)),
+            "attribution": Field(("target", EVENT), torch.where(intact.isnan(), torch.nan, times * which)),
             "group_value": Field(("target", "group"), when),
         }
 
@@ -108,7 +109,7 @@ class TemporalRescaling:
         """(n, targets, groups): how far the map moves without each group asked for, NaN for the others."""
         i, k = asked.nonzero(as_tuple=True)
         out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
-        for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size):
+        for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size) if len(i) else ():
             who, group = i[pick], k[pick]
             rows = samples.fill(self.baseline, who, torch.zeros_like(who), groups.mask(samples.position[who], group))
             without = samples.moved(who, rows)

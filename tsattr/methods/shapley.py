@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.baselines import Constant
 from ..core.engine import Moments, Samples
 from ..core.masks import union
-from ..core.results import EVENT, Field, affordable, check_count, completeness
+from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
 from ..core.states import State
 
 _PLANS = 2**28  # bytes of coalitions held at once, of several samples
@@ -119,8 +119,8 @@ class ShapleySampling:
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise ValueError(f"tolerance must be > 0, or None, got {self.tolerance}")
+        if self.tolerance is not None:
+            check_positive("tolerance must be", self.tolerance, ", or None")
 
     @property
     def _pair(self) -> int:
