@@ -223,6 +223,9 @@ def test_categories_missing_values_and_unknown_levels(table):
 
 NOTHING = {
     "number": np.ones(200),
+    "large number": np.full(200, 1e300),
+    "no": np.zeros(200, bool),
+    "date": np.full(200, np.datetime64("2020-01-01", "ns")),
     "missing": np.full(200, np.nan),
     "word": np.full(200, "a", dtype=object),
     "no word": np.full(200, None, dtype=object),

@@ -124,6 +124,8 @@ class Feature:
             return cls(levels, 0.0, 0.0, 0.0, 1.0, 0, missing).settled(x, w)
         known, weight = x[seen], w[seen]
         low, high = float(known.min()), float(known.max())
+        if low == high:
+            return cls(0, low, high, low, 1.0, direction, missing).settled(x, w)
         mean = float(np.average(known, weights=weight))
         scale = float(np.sqrt(np.average((known - mean) ** 2, weights=weight)))
         varied = high > low and scale > 0
