@@ -321,19 +321,27 @@ def test_the_predicted_class_is_that_of_the_intact_sample(name):
 @every
 def test_model_evaluations_are_the_rows_the_model_saw(name):
     spy = Spy(NET)
-    found = explain(Around(spy), X, METHODS[name]).model_evaluations
-    cost = explain(NET, X, METHODS[name], dry_run=True)
-    tried = cost.attrs["trial_rows"]  # of no sample, as are probes
-    probes = getattr(METHODS[name], "probes", 0) + tried
-    assert int(found.sum()) + probes == spy.count  # of each sample by itself, as single runs equal the batch
+    ds = explain(Around(spy), X, METHODS[name])
+    found, cost = ds.model_evaluations, explain(NET, X, METHODS[name], dry_run=True)
+    # of each sample by itself, as single runs equal the batch; and those that are of none
+    assert int(found.sum()) + ds.attrs["trial_rows"] == spy.count <= cost.attrs["rows"]
     assert (cost.model_evaluations_least <= found).all()
     assert (found <= cost.model_evaluations).all()
-    assert cost.attrs["rows"] == cost.model_evaluations.sum() + tried
+    assert cost.attrs["rows"] == cost.model_evaluations.sum() + cost.attrs["trial_rows"]
     spy = Spy(NET)
     untried = explain(Around(spy), X, METHODS[name], check=False)
-    assert spy.count == int(untried.model_evaluations.sum()) + probes - tried
+    assert spy.count == int(untried.model_evaluations.sum()) + untried.attrs["trial_rows"]
     assert_same(untried, answer(name))
-    assert tried == answer(name).attrs["trial_rows"] == 4 - untried.attrs["trial_rows"]
+    assert answer(name).attrs["trial_rows"] == 4 + untried.attrs["trial_rows"]
+
+
+@pytest.mark.parametrize("name", ["occlusion, windows, samples", "ig, constant", "expected gradients, samples"])
+def test_a_dry_run_counts_what_a_reference_costs(name):
+    spy, clean = Spy(NET), signals(40, seed=3)
+    ds = explain(Around(spy), X, METHODS[name], reference=clean)
+    cost = explain(Around(NET), X, METHODS[name], reference=clean, dry_run=True)
+    assert spy.count == int(ds.model_evaluations.sum()) + ds.attrs["trial_rows"] == cost.attrs["rows"]
+    assert ds.attrs["trial_rows"] == cost.attrs["trial_rows"] >= 40
 
 
 # ---- randomness

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from . import ensemble, labels, matching, pipelines, trials
-from .core import fills, references
+from .core import fills, references, shift
 from .core.baselines import Constant, Jitter
 from .core.detector import FEWEST
 from .core.engine import NoGradient, Samples
@@ -106,7 +106,7 @@ def explain(
         True for a bar with rate and remaining time, or a callable given (rows done, rows known of).
     dry_run
         Return what the call would cost, as ``model_evaluations`` and ``model_evaluations_least`` by sample, and do nothing;
-        ``attrs["rows"]`` is the most in all, trials included.
+        ``attrs["rows"]`` is the most in all, with the ``attrs["trial_rows"]`` that are of no sample.
 
     Returns
     -------
@@ -201,16 +201,15 @@ def explain(
     bound = bound_method(method, inputs)
     lags = bound.coordinates() if hasattr(bound, "coordinates") else {}
     inputs.check_names(lags)
-    least, most = bound.rows()
+    clean = matching.read_reference(inputs, reference) if reference is not None and hasattr(bound, "baseline") else None
     if dry_run:
-        return _cost(inputs, least, most, call)
+        return _cost(call, bound, 0 if clean is None else len(clean))
     if caution := getattr(method, "caution", None):
         warnings.warn(caution, ExplanationWarning, stacklevel=2)
     _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
-    clean = matching.read_reference(inputs, reference) if reference is not None and hasattr(bound, "baseline") else None
     table = Table(inputs, getattr(bound, "groups", None))
     shifts = None
-    with call.running(progress, inputs.n * least) as engine:
+    with call.running(progress, inputs.n * bound.rows()[0]) as engine:
         if clean is not None and len(clean) >= FEWEST:
             shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.about)
         for at, samples in call.chunks(engine, graph=getattr(bound, "looks", False), held=getattr(bound, "held", 1)):
@@ -346,14 +345,19 @@ def _doubt(constant: Constant, v: labels.Variable, seen: np.ndarray) -> str | No
     return None
 
 
-def _cost(inputs: labels.Inputs, least: int, most: int, call: Call) -> xr.Dataset:
-    ds = xr.Dataset()
+def _cost(call: Call, bound: Any, clean: int) -> xr.Dataset:
+    """What a call asks of the model at most, beside so many `clean` samples of a reference."""
+    inputs, ds = call.inputs, xr.Dataset()
+    least, most = bound.rows()
+    looked, once = shift.asked(bound, clean, call.model.module) if clean >= FEWEST and not call.about else (0, 0)
+    most += looked
+    once += getattr(bound, "probes", 0) * math.ceil(inputs.n / call.size(getattr(bound, "held", 1)))
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
         ds.update(inputs.label(name, (), np.full(inputs.n, count), True))
-    total, tried = inputs.n * most, trials.rows(call)
+    total, tried = inputs.n * most + once, trials.rows(call)
     ds.attrs = {
         "rows": total + tried,
-        "trial_rows": tried,
+        "trial_rows": once + tried,
         "batch_size": call.rows,
         "model_calls": math.ceil(total / call.rows) + trials.calls(call),
         "input_bytes_per_batch": call.rows * inputs.cells * inputs.dtype.itemsize,

@@ -565,11 +565,68 @@ def test_steps_are_those_of_the_formulas():
     assert (slow.steps_of(80, 3, 3, 10), slow.steps_of(200, 3, 3, 10)) == (292_859, 1_827_119)
 
 
-def test_dry_run_and_provenance():
-    cost = ta.explain(gru(), X, ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2), outputs=("time",), dry_run=True)
-    ds = ta.explain(gru(), X, ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2), outputs=("time",))
+class Counted(nn.Module):
+    """Counts the rows that a model is asked for."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.rows = model, 0
+
+    def forward(self, x):
+        self.rows += len(x)
+        return self.model(x)
+
+
+class Filter(nn.Module):
+    """Sees three steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.filter = nn.Conv1d(FEATURES, 1, 3)
+
+    def forward(self, x):
+        return self.filter(nn.functional.pad(x, (2, 0)))[:, 0]
+
+
+EVERY, AT_END = {"outputs": ("time",)}, {"target": Divergence("difference")}
+ASKED = {
+    "recurrent": (lambda: gru(), EVERY),
+    "deep": (lambda: seeded(lambda: Reader("LSTM", 2)), EVERY),
+    "filter": (lambda: Filter().double(), EVERY),
+    "one pass": (lambda: lambda x: x.cumsum(2).sum(1), EVERY),
+    "looks ahead": (lambda: lambda x: x.flip(2).cumsum(2).flip(2).sum(1), EVERY),
+    "at the end": (lambda: lambda x: x.mean((1, 2))[:, None], AT_END),
+    "at the end, recurrent": (lambda: seeded(lambda: Reader(every=False)), AT_END),
+}
+COSTS = {
+    "hold": ta.WinIT(N),
+    "draws": ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2),
+    "independent": ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2, horizons="independent"),
+    "symmetric": ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2, order="symmetric"),
+    "last": ta.WinIT(N, predictions="last"),
+    "feature occlusion": ta.FeatureOcclusion(draws=2),
+    "augmented occlusion": ta.AugmentedOcclusion(b.Uniform(0.0, 1.0), draws=2),
+    "fit": ta.FIT(b.Uniform(0.0, 1.0), draws=2),
+}
+
+
+@pytest.mark.parametrize("times", [1, 2, TIMES])
+@pytest.mark.parametrize("model", ASKED)
+@pytest.mark.parametrize("method", COSTS)
+def test_what_a_dry_run_says_is_what_it_costs(method, model, times):
+    make, more = ASKED[model]
+    more = more if method != "fit" else {k: v for k, v in more.items() if k != "target"}
+    counted, x = Counted(make()), X.isel(time=slice(times))
+    cost = ta.explain(counted, x, COSTS[method], dry_run=True, **more)
+    assert counted.rows == 0
+    ds = ta.explain(counted, x, COSTS[method], **more)
+    assert counted.rows == int(ds.model_evaluations.sum()) + ds.attrs.get("trial_rows", 0) <= cost.attrs["rows"]
     assert (cost.model_evaluations_least <= ds.model_evaluations).all()
     assert (ds.model_evaluations <= cost.model_evaluations).all()
+
+
+def test_provenance():
+    ds = ta.explain(gru(), X, ta.WinIT(N, b.Uniform(0.0, 1.0), draws=2), outputs=("time",))
     assert "WinIT(window=4" in ds.attrs["method"]
     assert "timing" not in ds.attrs["method"]
     assert ds.attrs["target"] == "Divergence('pd', of='logits')"

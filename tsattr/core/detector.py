@@ -22,7 +22,7 @@ FEWEST = 20
 
 _HALVES = 200  # from here on a half leaves the 99 samples that a 99th percentile takes
 _FOLDS = 10
-_MOST = 1000  # reference samples in use: more sharpen the limits little and cost in proportion
+MOST = 1000  # reference samples in use: more sharpen the limits little and cost in proportion
 _DESCRIBED = 32  # coordinates of each variable
 
 Distances = dict[str, np.ndarray]
@@ -226,7 +226,7 @@ class Detector:
 
 def drawn(n: int, seed: int) -> np.ndarray:
     """Positions of the at most 1000 of n reference samples that a detector uses, in random order."""
-    return np.random.default_rng(seed).permutation(n)[:_MOST]
+    return np.random.default_rng(seed).permutation(n)[:MOST]
 
 
 def clean_rows(reference: np.ndarray, parts: Sequence[tuple[slice, Axes]]) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .axes import Axes
-from .detector import FEWEST, Look, clean_rows, drawn
+from .detector import FEWEST, MOST, Look, clean_rows, drawn
 from .detector import Detector as Detector
 from .engine import Engine, Samples
 from .results import Field
@@ -238,13 +238,26 @@ def watched(module: nn.Module | None) -> Iterator[Features]:
         yield features
 
 
+def asked(method: Any, clean: int, module: nn.Module | None) -> tuple[int, int]:
+    """The most rows of the model by which removals are looked at: for each sample, and of so many `clean` ones together."""
+    if not _may_have(module):
+        return 0, 0
+    groups = getattr(method, "groups", None)
+    return getattr(method, "draws", 1) * (1 if groups is None else len(groups.names)), min(clean, MOST)
+
+
+def _may_have(module: nn.Module | None) -> bool:
+    """True for a model that may have penultimate features."""
+    return module is not None and any(isinstance(m, nn.Linear) for m in module.modules())
+
+
 def penultimate(engine: Engine, rows: Tensor) -> np.ndarray | None:
     """The input of the model's last linear layer, float64 (r, features), at rows (r, \\*event); None without such a layer.
 
     The last layer is the one called last. The model, left as it was, is asked for each row, batch by batch. It must need
     no context, which rows that are not of the explained samples lack.
     """
-    if engine.module is None or not any(isinstance(m, nn.Linear) for m in engine.module.modules()):
+    if not _may_have(engine.module):
         return None
     found: list[np.ndarray | None] = []
     position = torch.zeros(len(rows), dtype=torch.int64, device=engine.device)
@@ -252,5 +265,6 @@ def penultimate(engine: Engine, rows: Tensor) -> np.ndarray | None:
     with watched(engine.module) as features:
         for at, _ in engine.values(position, lambda at: None, lambda at: rows[at].to(engine.device, copy=True)):
             found.append(features(at.stop - at.start))
+    engine.count_trial(len(rows))
     known = [f for f in found if f is not None]
     return np.concatenate(known) if len(known) == len(found) else None
