@@ -392,3 +392,20 @@ def test_a_map_made_for_another_target_is_said():
         ta.evaluate(net, X, ds, target=2, **short)
     with pytest.warns(ta.ExplanationWarning, match="made before: the map was made for the target '1'"):
         ta.compare(net, X, {"made before": ds, "IG": ta.IntegratedGradients()}, target=0, **short)
+
+
+def test_a_fill_without_values_for_a_sample_is_no_change_of_zero():
+    class Lacks:
+        def fill(self, x, absent, key):
+            lost = torch.as_tensor(key.position == 1).reshape(-1, 1, 1)
+            return torch.where(absent, torch.where(lost, torch.nan, 0.0), x)
+
+    net, short = relu_net(), {"target": 1, "metrics": ["gap", "infidelity"]}
+    ds = ta.explain(net, X, ta.Saliency(), target=1)
+    with pytest.warns(
+        ta.ExplanationWarning, match=r"a fill has no value \(NaN\) for cells of sample p1, which has no scores"
+    ):
+        found = ta.evaluate(net, X, ds, fills={"lacks": Lacks()}, **short)
+    assert found.gap.isnull().any(("fill", "ranking")).values.tolist() == [False, True, False, False]
+    full = ta.evaluate(net, X, ds, fills={"lacks": b.Constant(0.0)}, **short)
+    xr.testing.assert_allclose(found.gap[[0, 2, 3]], full.gap[[0, 2, 3]])

@@ -234,7 +234,7 @@ class Table:
             if event and valid is not None:
                 where = valid.reshape(len(valid), *[1] * f.dims.index("..."), *valid.shape[1:])
                 values = torch.where(where, values, torch.nan)
-            if event and bad.any():  # half a map is no map: the status says why there is none
+            if (event or "group" in f.dims) and bad.any():  # half a map is no map: the status says why there is none
                 values = torch.where(bad.reshape(-1, *[1] * (values.ndim - 1)), torch.nan, values)
             if name not in self.fields:
                 dtype = self.inputs.dtype if event else np.dtype(str(values.dtype).removeprefix("torch."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from .core.engine import Samples
 from .core.masks import union
 from .core.results import check_count
 from .core.shift import Shifts
-from .edge import Call
+from .edge import Call, ExplanationWarning
 from .labels import Inputs
 from .metrics import removal
 
@@ -167,6 +168,10 @@ class Trial:
                 extra = {} if controls is None else controls(samples, several)
                 names = [*maps, *extra]
                 parts.append(self._measure(samples, torch.cat([several, *(e[None] for e in extra.values())])))
+        if engine.unfilled:
+            who = ", ".join(inputs.names(sorted(engine.unfilled)[:10])) + (", ..." if len(engine.unfilled) > 10 else "")
+            text = f"a fill has no value (NaN) for cells of {inputs.sample_dim} {who}, which has no scores then"
+            warnings.warn(text, ExplanationWarning, stacklevel=3)
         ds = xr.concat(parts, "sample", join="exact")
         if not call.several:
             ds = ds.isel(target=0, drop=True)
