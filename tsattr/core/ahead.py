@@ -37,8 +37,8 @@ class Ahead(Protocol):
 
         Returns
         -------
-        (r, length, *channels); values where `gone` is False are not used. Where nothing is known yet, NaN: the cell stays
-        as it is, and has no importance.
+        (r, length, *channels); values where `gone` is False are not used. Before a series was first observed nothing is known:
+        NaN there leaves the cell as it is, without importance. NaN anywhere else is a sample without a baseline.
         """
         ...
 

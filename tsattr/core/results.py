@@ -61,7 +61,8 @@ class Method(Protocol):
 
     One that asks ``samples.engine.smooth`` says so by an attribute ``looks = True``. One that can do with fewer or make use
     of more rows has ``within(rows)``, the same method with settings for a budget; one that must see the model first, to refuse
-    it or to finish its settings, has ``prepared(module, axes)``; one with a `caution` is explained with that warning.
+    it or to finish its settings, has ``prepared(module, axes)``; one with a `caution` is explained with that warning. One that
+    asks for rows of no sample counts them by ``samples.engine.count_trial`` and says by `probes` how many at most for each chunk.
     """
 
     gradient: bool
