@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 
 from tsattr.ecg import LEADS
-from tsattr.report import report
+from tsattr.edge import STATUS
+from tsattr.report import report, words
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -363,3 +364,11 @@ def test_wrong_arguments():
         ValueError, match=r"samples \['rec9'\] are not in the result, whose samples are \['rec0', 'rec1'\]"
     ):
         report(explained(x), x, samples=["rec9"])
+
+
+def test_every_status_is_explained():
+    said = words.status_sentences({state: ["p1"] for state in STATUS.tolist()})
+    assert len(said) == len(STATUS) - 1
+    for state, sentence in zip(STATUS[1:], said):
+        assert sentence.endswith(f"(status “{state}”).")
+        assert not sentence.startswith(f"Sample p1: {state}")  # the status alone is no explanation
