@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import sklearn
 import xarray as xr
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
@@ -452,6 +452,54 @@ def test_partial_dependence_is_that_of_scikit_learn():
     theirs = partial_dependence(model, frame, ["ward"], grid_resolution=20)
     np.testing.assert_array_equal(ward.average, theirs["average"][0])
     assert ds.average.sel(feature="ward")[3:].isnull().all()
+
+
+def test_partial_dependence_of_levels_and_pairs_is_the_mean_over_rows():
+    rng, n = np.random.default_rng(0), 60
+    frame = pd.DataFrame(
+        {
+            "age": rng.uniform(20, 90, n),
+            "visits": rng.integers(0, 5, n),
+            "ward": rng.choice(["icu", "home", None], n),
+            "grade": pd.Categorical(rng.choice(["low", "mid", "high"], n), ["low", "mid", "high"], ordered=True),
+            "smoker": rng.random(n) < 0.3,
+        }
+    )
+    said = {"low": 0.0, "mid": 2.0, "high": 5.0}
+
+    class Rule(RegressorMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def predict(self, X):
+            grade = X["grade"].map(said).astype(float)
+            return (X["age"] / 10 + X["visits"]) * (1 + (X["ward"] == "icu")) + grade * (1 + X["smoker"].astype(bool))
+
+    model = Rule().fit(frame)
+
+    def mean(**values):
+        return model.predict(frame.assign(**{k: [v] * n for k, v in values.items()})).mean()
+
+    ds = estimators.partial_dependence(model, frame, [*frame, ("age", "grade"), (2, "smoker")], grid_resolution=6)
+    levels = {"ward": ["home", "icu"], "grade": ["low", "mid", "high"], "smoker": ["False", "True"]}
+    for column in frame:
+        here = ds.sel(feature=column)
+        known = int(here.average.notnull().sum())
+        values = here.value.values[:known]
+        if column in levels:
+            assert here.level.values[:known].tolist() == levels[column]
+            values = [v == "True" if column == "smoker" else v for v in levels[column]]
+        np.testing.assert_allclose(here.average[:known], [mean(**{column: v}) for v in values], rtol=1e-13)
+    assert ds.pair.values.tolist() == ["age x grade", "ward x smoker"]
+    for pair, (a, b) in zip(ds.pair.values, (("age", "grade"), ("ward", "smoker"))):
+        here = ds.sel(pair=pair)
+        first = here.value_first.values if a == "age" else levels[a]
+        second = levels[b] if b == "grade" else [False, True]
+        expected = [[mean(**{a: u, b: v}) for v in second] for u in first]
+        np.testing.assert_allclose(here.average_pair[: len(first), : len(second)], expected, rtol=1e-13)
+    with pytest.raises(ValueError, match="a pair is of two different columns"):
+        estimators.partial_dependence(model, frame, [("age", 0)])
 
 
 def test_partial_dependence_of_classes_and_of_one_column():

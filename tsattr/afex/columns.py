@@ -191,7 +191,7 @@ def _days(values: Any) -> np.ndarray:
 
 
 def _levels(values: Any, name: str) -> tuple[Any, ...]:
-    """Distinct values, sorted where they can be; the most frequent ones, with a warning, where they are too many."""
+    """Distinct values, in the column's own order or sorted where they can be; the most frequent ones, with a warning, where they are too many."""
     objects = np.asarray(values, dtype=object)
     counts: dict[Any, int] = {}
     for value in objects[~_missing(objects)]:
@@ -204,6 +204,8 @@ def _levels(values: Any, name: str) -> tuple[Any, ...]:
             f" ({share:.0%} of its rows) add 0; merge levels that are alike, or drop the column if it names single rows",
             stacklevel=2,
         )
+    if getattr(getattr(values, "dtype", None), "ordered", False):
+        return tuple(level for level in values.dtype.categories.tolist() if level in set(most))
     try:
         return tuple(sorted(most))
     except TypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import xarray as xr
 from sklearn import inspection
 
 from ..core.axes import column_labels
+from ..core.references import missing
 
 
 def permutation_importance(estimator: Any, X: Any, y: Any, **settings: Any) -> xr.Dataset:
@@ -62,17 +64,18 @@ def partial_dependence(
     features: Sequence[Any] | None = None,
     **settings: Any,
 ) -> xr.Dataset:
-    """The mean prediction when one column is set to a value in all rows: :func:`sklearn.inspection.partial_dependence`, labelled.
+    """The mean prediction when columns are set to a value in all rows: :func:`sklearn.inspection.partial_dependence`, labelled.
 
     ``average_j(v) = mean_i f(x_i with x_ij = v)``. Friedman, 2001. Where columns are correlated it asks the model about
-    rows that do not occur.
+    rows that do not occur. Columns of text, categories and booleans are set to each of their levels, in their order where
+    they have one.
 
     Parameters
     ----------
     estimator, X
         As there: a fitted estimator and a table of raw columns.
     features
-        Names or positions of single columns; by default all.
+        Names or positions of columns, and pairs of them, ``("age", "ward")``; by default all columns.
     **settings
         As there: `kind`, `grid_resolution`, `percentiles`, `method`, `response_method`, `categorical_features`, ...
 
@@ -81,8 +84,14 @@ def partial_dependence(
     xr.Dataset
         ``average`` (feature, grid), in units of the prediction; ``value`` (feature, grid), the values the column was set to: a
         number, or the number of the `level`; ``level`` (feature, grid), "" for a number. NaN past the end of a shorter
-        grid. With ``kind="both"`` or "individual" also ``individual`` (feature, sample, grid). Of several classes or
-        outputs each has a trailing dim `target`.
+        grid. With ``kind="both"`` or "individual" also ``individual`` (feature, sample, grid). Of pairs ``average_pair``
+        (pair, grid, grid_b), with ``value_first``, ``level_first`` (pair, grid), ``value_second``, ``level_second``
+        (pair, grid_b) and the names `first` and `second`. Of several classes or outputs each has a trailing dim `target`.
+
+    Raises
+    ------
+    KeyError, IndexError, ValueError
+        A column that is not there; a pair of one column.
 
     Examples
     --------
@@ -94,29 +103,99 @@ def partial_dependence(
     ([[0.0, 1.0, 2.0]], [[0.0, 3.0, 6.0]])
     """
     names = _names(X)
-    chosen = [_position(f, names) for f in (range(len(names)) if features is None else features)]
-    curves = [_curve(inspection.partial_dependence(estimator, X, [j], **settings)) for j in chosen]
-    ds = xr.concat(curves, xr.DataArray(names[chosen], dims="feature", name="feature"), join="outer")
-    ds = ds.drop_vars("grid")
-    ds["level"] = ds.level.where(ds.level.notnull(), "").astype(str)
+    asked = list(range(len(names))) if features is None else list(features)
+    pairs = [f for f in asked if isinstance(f, tuple) and f not in names.tolist()]
+    single = [_position(f, names) for f in asked if f not in pairs]
+    settings = {"categorical_features": _levelled(X, names)} | settings
+    X = _floats(X)
+    if gaps := {j: levels for j in _levelled(X, names) if (levels := _known_levels(X, j)) is not None}:
+        settings = {"custom_values": gaps} | settings
+    dependence = functools.partial(inspection.partial_dependence, estimator, X, **settings)
+    parts = []
+    if single:
+        curves = [_curve(dependence([j]), _order(X, j)) for j in single]
+        ds = xr.concat(curves, xr.DataArray(names[single], dims="feature", name="feature"), join="outer")
+        parts.append(ds.assign(level=ds.level.where(ds.level.notnull(), "").astype(str)))
+    if pairs:
+        places = [tuple(_position(f, names) for f in pair) for pair in pairs]
+        if bad := [pair for pair, place in zip(pairs, places) if len(set(place)) != 2 or len(place) != 2]:
+            raise ValueError(f"a pair is of two different columns, got {bad[0]}")
+        average = functools.partial(inspection.partial_dependence, estimator, X, **settings | {"kind": "average"})
+        surfaces = [_surface(average(list(place)), [_order(X, j) for j in place]) for place in places]
+        both = [names[[place[side] for place in places]] for side in (0, 1)]
+        label = xr.DataArray([f"{a} x {b}" for a, b in zip(*both)], dims="pair", name="pair")
+        ds = xr.concat(surfaces, label, join="outer").assign_coords(first=("pair", both[0]), second=("pair", both[1]))
+        sides = [f"level_{side}" for side in ("first", "second")]
+        parts.append(ds.assign({n: ds[n].where(ds[n].notnull(), "").astype(str) for n in sides}))
+    whole = xr.merge(parts, join="outer", compat="no_conflicts").drop_vars(["grid", "grid_b"], errors="ignore")
     classes = getattr(estimator, "classes_", None)
-    if "target" not in ds.dims:
-        return ds
-    return ds.assign_coords(target=classes) if classes is not None else ds
+    if "target" not in whole.dims or classes is None:
+        return whole
+    return whole.assign_coords(target=classes)
 
 
-def _curve(found: Any) -> xr.Dataset:
+def _levelled(x: Any, names: np.ndarray) -> list[Any]:
+    """The columns that hold levels: text, categories, booleans and what is no number, by position."""
+    return [j for j in range(len(names)) if _column(x, j).dtype.kind not in "iuf"]
+
+
+def _floats(x: Any) -> Any:
+    """A table with its whole numbers as floats, as grids lie between them."""
+    if not hasattr(x, "iloc"):
+        return x
+    return x.astype({name: "float64" for name, dtype in x.dtypes.items() if getattr(dtype, "kind", "O") in "iu"})
+
+
+def _column(x: Any, j: int) -> np.ndarray:
+    """The values of one column, numbers as numbers where nothing but the table's dtype makes them objects."""
+    column = x.iloc[:, j] if hasattr(x, "iloc") else np.asarray(x)[:, j]
+    return np.asarray(column)
+
+
+def _known_levels(x: Any, j: int) -> np.ndarray | None:
+    """The levels of a column of levels with missing cells, which scikit-learn cannot sort; None without missing cells."""
+    column = _column(x, j)
+    gone = missing(column)
+    return np.array(sorted(set(column[~gone].tolist()), key=str), dtype=object) if gone.any() else None
+
+
+def _order(x: Any, j: int) -> list[Any] | None:
+    """The levels of an ordered category, of a pandas frame."""
+    dtype: Any = x.dtypes.iloc[j] if hasattr(x, "iloc") and hasattr(x, "dtypes") else None
+    return list(dtype.categories) if getattr(dtype, "ordered", False) else None
+
+
+def _axis(grid: Any, order: list[Any] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions of a grid's entries in their order, the values along it, and the names of levels."""
+    grid = np.asarray(grid)
+    at = np.arange(len(grid))
+    if grid.dtype.kind in "iuf":
+        at = np.flatnonzero(~np.isnan(grid))  # NaN stands for no value here
+        return at, grid[at].astype(float), np.array([""] * len(at), dtype=object)
+    if order is not None:
+        at = np.array(sorted(at, key=lambda i: order.index(grid[i])))
+    return at, np.arange(len(grid), dtype=float), grid[at].astype(str).astype(object)
+
+
+def _curve(found: Any, order: list[Any] | None) -> xr.Dataset:
     """One feature's curve; positions on the grid are a coordinate while curves of unlike lengths are put together."""
-    grid = np.asarray(found["grid_values"][0])
-    numeric = grid.dtype.kind in "biuf"
-    data: dict[str, Any] = {
-        "value": ("grid", grid.astype(float) if numeric else np.arange(len(grid), dtype=float)),
-        "level": ("grid", np.array([""] * len(grid) if numeric else grid.astype(str), dtype=object)),
-    }
+    at, value, level = _axis(found["grid_values"][0], order)
+    data: dict[str, Any] = {"value": ("grid", value), "level": ("grid", level)}
     for name, dims in (("average", ("target", "grid")), ("individual", ("target", "sample", "grid"))):
         if name in found:
-            data[name] = (dims, found[name])
-    ds = xr.Dataset(data, coords={"grid": np.arange(len(grid))}).transpose(..., "target")
+            data[name] = (dims, found[name][..., at])
+    ds = xr.Dataset(data, coords={"grid": np.arange(len(at))}).transpose(..., "target")
+    return ds.isel(target=0) if ds.sizes["target"] == 1 else ds
+
+
+def _surface(found: Any, orders: list[list[Any] | None]) -> xr.Dataset:
+    """What two columns do together."""
+    (at, *first), (at_b, *second) = (_axis(grid, order) for grid, order in zip(found["grid_values"], orders))
+    average = found["average"][:, at][:, :, at_b]
+    data: dict[str, Any] = {"average_pair": (("target", "grid", "grid_b"), average)}
+    data |= {f"{name}_first": ("grid", v) for name, v in zip(("value", "level"), first)}
+    data |= {f"{name}_second": ("grid_b", v) for name, v in zip(("value", "level"), second)}
+    ds = xr.Dataset(data, coords={"grid": np.arange(len(at)), "grid_b": np.arange(len(at_b))}).transpose(..., "target")
     return ds.isel(target=0) if ds.sizes["target"] == 1 else ds
 
 
