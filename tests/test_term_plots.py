@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from tsattr import plot
 from tsattr.plot import shade
 from tsattr.plot.curves import COLOURS
-from tsattr.plot.features import Values, ranked_terms
+from tsattr.plot.features import Values, missing_share, ranked_terms
 
 GRID, GRID_B = 33, 17
 FEATURES = ["age", "bmi", "sex", "ward", "noise"]
@@ -585,3 +585,90 @@ def test_the_outer_hundredths_of_the_data_set_no_scale():
     low, high = plot.shape(levels).axes[0].get_ylim()
     assert low < -90
     assert high > 50
+
+
+# ---- labels, orders, shares
+
+
+def test_a_whole_number_is_a_label_or_a_place_and_never_both():
+    found = local(rows(6))
+    numbered = found.assign_coords(sample=[5, 3, 0, 9, 8, 7])
+    ends = lambda figure: figure.axes[0].texts[-1].get_text()  # noqa: E731
+    by_label = ends(plot.waterfall(numbered, 0))
+    assert by_label == ends(plot.waterfall(found.drop_vars("sample", errors="ignore"), 2))
+    assert ends(plot.waterfall(numbered)) == ends(plot.waterfall(numbered, 5))  # by default the first
+    with pytest.raises(
+        ValueError, match=r"sample 1 is not in the result.* labelled by numbers, and 1 is taken for a label"
+    ):
+        plot.waterfall(numbered, 1)
+    named = found.assign_coords(sample=list("abcdef"))
+    assert ends(plot.waterfall(named, 2)) == ends(plot.waterfall(named, "c")) == by_label
+
+
+def test_levels_stand_in_the_order_of_their_names():
+    days = ["Fri", "Mon", "Sat", "Sun", "Thu", "Tue", "Wed"]
+    week = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    grid = ("feature", "grid")
+    size = np.arange(7.0)[None]
+    terms = xr.Dataset(
+        {"value": (grid, size), "shape": (grid, size), "level": (grid, [days]), "kind": ("feature", ["categorical"])},
+        {"feature": ["day"]},
+    )
+    (ax,) = plot.shape(terms, "day").axes
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == week
+    shown = ax.containers[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(shown, [days.index(day) for day in week])
+    frame = pd.DataFrame(
+        {"day": np.tile(days, 4), "size": pd.Categorical(["S", "M", "L", "M"] * 7, ["S", "M", "L"], True)}
+    )
+    a = xr.DataArray(np.ones((28, 2)), dims=("sample", "feature"), coords={"feature": ["day", "size"]})
+    figure = plot.dependence(xr.Dataset({"attribution": a}), frame, ["day", "size"])
+    assert [[t.get_text() for t in ax.get_xticklabels()] for ax in figure.axes] == [week, ["S", "M", "L"]]
+
+
+def test_nothing_missing_is_no_share():
+    terms = additive()
+    off = terms["density"] * (1 - 1e-15)
+    assert missing_share(terms.assign(density=off), 0) == 0
+    assert missing_share(terms, 1) == pytest.approx(0.125, abs=0.01)
+    assert np.isnan(missing_share(terms.drop_vars("density"), 0))
+
+
+def test_dots_are_coloured_by_another_column():
+    frame = rows(60)
+    found = local(frame)
+    age, scale = plot.dependence(found, frame, "age", colour="bmi").axes
+    assert scale.get_ylabel() == "bmi"
+    colours = age.collections[0].get_facecolors()[:, :3]
+    low, high = frame["bmi"].idxmin(), frame["bmi"].idxmax()
+    assert not np.allclose(colours[low], colours[high])
+    np.testing.assert_allclose(colours[frame["bmi"].isna()], to_rgb(shade.NEUTRAL) * np.ones((8, 3)), atol=0.01)
+    figure = plot.dependence(found, frame, "age", colour="sex")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["female", "male"]
+
+
+def test_dependence_needs_a_target_that_is_the_same_for_all():
+    frame = rows(4)
+    a = xr.DataArray(np.ones((4, 5)), dims=("sample", "feature"), coords={"feature": FEATURES})
+    ds = xr.Dataset({"attribution": a, "predicted": ("sample", ["V", "N", "V", "V"])}, attrs={"target": "Predicted()"})
+    with pytest.raises(ValueError, match=r"its own predicted class, one of \['N', 'V'\].* target=class"):
+        plot.dependence(ds, frame)
+    plot.dependence(ds.isel(sample=[0, 2]), frame.iloc[[0, 2]], "age")
+    plot.dependence(ds.assign_attrs(target="V"), frame, "age")
+
+
+def test_a_waterfall_names_what_is_explained():
+    found = local(rows(3))
+    assert plot.waterfall(found.assign_attrs(target="V")).axes[0].get_title("left") == "target: V"
+    own = found.assign(predicted=("sample", ["N", "V", "V"])).assign_attrs(target="Predicted()")
+    assert plot.waterfall(own, 0).axes[0].get_title("left") == "target: N"
+
+
+def test_bars_of_columns_are_sorted():
+    values = xr.DataArray([1.0, -3.0, 2.0], dims="feature", coords={"feature": ["a", "b", "c"]})
+    names = lambda figure: [t.get_text() for t in figure.axes[0].get_yticklabels()]  # noqa: E731
+    assert names(plot.bars(values)) == ["b", "c", "a"]
+    assert names(plot.bars(values, sort=False)) == ["a", "b", "c"]
+    leads = values.rename(feature="lead")
+    assert names(plot.bars(leads)) == ["a", "b", "c"]
+    assert names(plot.bars(leads, sort=True, most=2)) == ["b", "c"]
