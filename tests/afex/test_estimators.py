@@ -42,6 +42,32 @@ def table():
     return AFEXRegressor(**QUICK).fit(*mixed())
 
 
+def test_the_training_rows_can_be_dropped():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"a": rng.normal(size=300), "b": rng.choice(["u", "v"], 300), "c": rng.normal(size=300)})
+    secret = 123.456789
+    x.loc[7, ["a", "c"]] = [secret, secret]
+    y = x.a.clip(-2, 2) + (x.b == "u") * x.c.clip(-2, 2)
+    own = AFEXRegressor(n_nets=0, bags=3, random_state=0).fit(x, y)
+    outside = AFEXExplainer(own.predict, n_nets=0, bags=3, random_state=0).fit(x)
+    for fitted in (own, outside):
+        before = fitted.explain_global(), fitted.term_importances(), fitted.predict(x), fitted.explain_local(x)
+        assert fitted.training_rows_ > 200
+        assert fitted.forget_rows() is fitted
+        assert fitted.training_rows_ == 0
+        for one, other in zip(before, (fitted.explain_global(), fitted.term_importances(), fitted.predict(x))):
+            np.testing.assert_equal(other, one) if isinstance(one, np.ndarray) else xr.testing.assert_identical(
+                other, one
+            )
+        xr.testing.assert_identical(fitted.explain_local(x), before[3])
+        with pytest.raises(
+            ValueError, match=r"explain_near needs the training rows, which forget_rows\(\) has dropped"
+        ):
+            fitted.explain_near(x[:1])
+    held = [v for v in (own._y, own._view.x, own._view.w) if v.size]
+    assert not held
+
+
 def test_the_known_function_is_found(regressor):
     x, y = numbers(2000, seed=1)
     assert regressor.pairs_ == [(0, 1)]

@@ -1,3 +1,4 @@
+import hashlib
 from datetime import datetime
 
 import numpy as np
@@ -252,3 +253,19 @@ def test_text_is_the_same_text_however_it_is_kept():
     one, other = (Array(np.zeros(2), ("lead",), {"lead": v}) for v in (labels, labels.astype(object)))
     assert one == other
     assert one != Array(np.zeros(2), ("lead",), {"lead": np.array(["II", "V2"])})
+
+
+def test_an_array_is_hashed_once(monkeypatch):
+    table = np.empty((1000, 3), object)
+    table[:, 0], table[:, 1], table[:, 2] = np.arange(1000.0), "a", np.arange(1000)
+    array, calls = Array.of(table), []
+    sha256 = hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda *a: calls.append(a) or sha256(*a))
+    assert repr(array) == repr(array)
+    assert array == array
+    assert len(calls) == 1
+    assert Array.of(table.copy()) == array
+    for cell, other in (((5, 0), 5.5), ((5, 1), "b"), ((5, 2), 6), ((5, 2), "5"), ((5, 0), None), ((5, 0), 2**70)):
+        changed = table.copy()
+        changed[cell] = other
+        assert Array.of(changed) != array

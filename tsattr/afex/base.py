@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -211,6 +212,29 @@ class AdditiveEstimator(BaseEstimator):
         shown = [f"{k}={v!r}" for k, v in changed.items() if repr(v) != repr(defaults[k])]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    # What the fitted model keeps.
+
+    @property
+    def training_rows_(self) -> int:
+        """Number of distinct rows of the training table, with their outcomes, that this object holds and is saved with.
+
+        `explain_global` and `explain_near` need them; `predict` and `explain_local` do not.
+        """
+        check_is_fitted(self)
+        return len(self._view.x)
+
+    def forget_rows(self) -> Any:
+        """Drop the training rows, so that the fitted model can be given away without them; returns the estimator itself.
+
+        `explain_global` and `term_importances` say what they said; `explain_near` cannot be asked any more. What the results
+        show stays: the names of levels, and grids of values that occur, the smallest and the largest among them.
+        """
+        terms = self.explain_global()
+        view = self._view
+        self._view = replace(view, x=view.x[:0].copy(), w=view.w[:0].copy(), terms=terms)
+        self._y = self._y[:0].copy()
+        return self
+
     # What the fitted model says.
 
     def _score(self, x: Any) -> np.ndarray:
@@ -327,6 +351,8 @@ class AdditiveEstimator(BaseEstimator):
         if not radius > 0:
             raise ValueError(f"radius is a positive number of standard deviations, got {radius!r}")
         codes = self._read(X)
+        if not len(self._view.x):
+            raise ValueError("explain_near needs the training rows, which forget_rows() has dropped; fit again")
         with threadpool_limits(1, "blas"):
             return near.explain(self._view, codes, radius, self._neighbours(), _index(X))
 
@@ -343,8 +369,12 @@ class AdditiveEstimator(BaseEstimator):
             (term,), with a leading dim `target` for several classes; terms are the features and the pairs ``"a x b"``.
         """
         check_is_fitted(self)
+        if (known := self._view.terms) is not None:
+            return self._sizes(np.concatenate([known["importance"], known["pair_importance"]], -1))
         mains, pairs = self._view.sizes()
-        sizes = self._view.front(np.concatenate([mains, pairs])[..., 0])
+        return self._sizes(self._view.front(np.concatenate([mains, pairs])[..., 0]))
+
+    def _sizes(self, sizes: np.ndarray) -> xr.DataArray:
         terms = [*self._view.feature, *self._view.pair_coords()["pair"].tolist()]
         coords = {"term": terms} | ({} if self._view.targets is None else {"target": self._view.targets})
         return xr.DataArray(sizes, dims=self._view.leading("term"), coords=coords, name="importance")

@@ -74,6 +74,8 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         The selected pairs of indices.
     loss_
         Mean training loss.
+    training_rows_
+        Number of training rows that the fitted model holds and is saved with; `forget_rows` drops them.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
@@ -195,7 +197,7 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
         The classes.
     intercept_
         The score where every term is 0; for several classes (classes,).
-    pairs_, loss_, n_features_in_, feature_names_in_
+    pairs_, loss_, training_rows_, n_features_in_, feature_names_in_
         See `AFEXRegressor`.
 
     Examples

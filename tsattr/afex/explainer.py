@@ -51,7 +51,7 @@ class AFEXExplainer(AdditiveEstimator):
     fidelity_
         R2 of the additive model on rows that were kept out of its fit: 1 for a model that is additive with the pairs found, or
         constant. NaN below 10 rows. Also among the attrs of every result.
-    intercept_, pairs_, loss_, n_features_in_, feature_names_in_
+    intercept_, pairs_, loss_, training_rows_, n_features_in_, feature_names_in_
         See `AFEXRegressor`.
 
     Examples
@@ -212,6 +212,12 @@ class AFEXExplainer(AdditiveEstimator):
     def _ask_net(self, codes: np.ndarray) -> np.ndarray:
         """What the surrogate net says (n, targets) at rows given as codes."""
         return self._stand_in.predict(codes).reshape(len(codes), -1)
+
+    def forget_rows(self) -> AFEXExplainer:
+        """As for any AFEX estimator; the model that is explained is kept as it is, with what it holds itself."""
+        super().forget_rows()
+        self._template = None
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """What the additive model says in the model's place: (n,) or (n, targets), probabilities for the link "logit"."""

@@ -23,7 +23,10 @@ NORMAL = 1.959963984540054
 
 @dataclass(frozen=True)
 class View:
-    """A fitted model with the names of its columns and outputs and the rows it was fitted on."""
+    """A fitted model with the names of its columns and outputs and the rows it was fitted on.
+
+    `terms` is what the rows are needed for in `explain_global`, where they have been dropped.
+    """
 
     model: Additive
     columns: Columns
@@ -31,6 +34,7 @@ class View:
     x: np.ndarray
     w: np.ndarray
     attrs: dict[str, Any]
+    terms: xr.Dataset | None = None
 
     # Labels.
 
@@ -134,6 +138,8 @@ def _error(values: np.ndarray) -> np.ndarray:
 
 def global_terms(view: View) -> xr.Dataset:
     """All terms over grids, with bands, importances and the density of the data."""
+    if view.terms is not None:
+        return view.terms.copy()
     data = _mains(view) | _pairs(view) | _importances(view)
     data["intercept"] = (view.leading(), view.front(view.model.intercept[:, 0]))
     return xr.Dataset(data, view.coords() | {"feature_b": np.array(view.feature, dtype=str)}, view.attrs)

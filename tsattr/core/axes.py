@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -135,15 +136,16 @@ class Array:
             value = value.detach().cpu().numpy()
         return cls(unmasked(value))
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """The first 12 hex digits of the SHA-256 of values, dims and coords."""
+        """The first 12 hex digits of the SHA-256 of values, dims and coords, taken once."""
         found = hashlib.sha256(repr(self.dims).encode())
         for name, part in [("values", self.values), *sorted(self.coords.items())]:
             if part.dtype.kind == "U":  # text is the same text however it is kept: files give it back as objects
                 part = part.astype(object)
             found.update(repr((name, part.shape, str(part.dtype))).encode())
-            found.update(repr(part.tolist()).encode() if part.dtype == object else np.ascontiguousarray(part).tobytes())
+            for piece in part.reshape(len(part), -1).T if part.dtype == object and part.ndim else [part]:
+                found.update(_told(piece))
         if self.orders:
             found.update(repr(dict(self.orders)).encode())
         return found.hexdigest()[:12]
@@ -162,6 +164,17 @@ class Array:
         names = self.dims or ("",) * self.values.ndim
         shape = ", ".join(f"{d} {s}".strip() for d, s in zip(names, self.values.shape))
         return f"<{shape}: sha256 {self.digest}>"
+
+
+def _told(part: np.ndarray) -> bytes:
+    """An array's content; objects that are all numbers as numbers, many times as fast as one by one."""
+    if part.dtype == object:
+        objects = part.tolist()
+        numbers = np.array(objects) if set(map(type, objects)) <= {float, int} else part
+        if numbers.dtype == object:  # words; whole numbers beyond 64 bits
+            return repr(objects).encode()
+        part = numbers
+    return str(part.dtype).encode() + np.ascontiguousarray(part).tobytes()
 
 
 @dataclass(frozen=True)

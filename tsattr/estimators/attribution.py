@@ -46,7 +46,8 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
     estimator_
         The fitted estimator.
     method_
-        The method with its fitted baseline.
+        The method with its fitted baseline. A `Samples` baseline is the training table itself, which is saved with the
+        transformer; `Typical` and `Mean` hold one row of numbers.
     targets_
         The explained targets, one or several.
     n_features_in_, feature_names_in_
