@@ -140,8 +140,8 @@ class Call:
         self.classes[:] = found.coords.get(found.dims[0], []) if len(found.dims) == 1 else []
         with _of_one_time(whole, self.along):
             values = [t.bind(found) for t in self.wanted]
-        self.taken = "; ".join(dict.fromkeys(found.taken))
-        if self.taken:
+        if found.taken and not self.taken:  # said once, however often an engine is started
+            self.taken = "; ".join(dict.fromkeys(found.taken))
             warnings.warn(self.taken, ExplanationWarning, stacklevel=2)
         return values, times
 
