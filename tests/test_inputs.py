@@ -426,10 +426,11 @@ def test_mode_of_a_table(clinic):
         usual = x.assign(**{column: [mode[column]] * 6}).astype(x.dtypes)
         expected = pipeline.predict_proba(x)[:, 0] - pipeline.predict_proba(usual)[:, 0]
         np.testing.assert_allclose(ds.attribution.sel(feature=column), expected, atol=1e-14)
-    with pytest.raises(
-        ValueError, match=r"no value of age is more frequent than others.* use Typical.fit\(reference\)"
-    ):
-        ta.explain(pipeline, x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(frame)), target=0)
+    with pytest.warns(UserWarning, match=r"no value of age is more frequent than others.* takes the median there"):
+        ds = ta.explain(pipeline, x, ta.Occlusion(ta.groups.Cells(), ta.baselines.Mode.fit(frame)), target=0)
+    usual = x.assign(age=frame.age.median())
+    expected = pipeline.predict_proba(x)[:, 0] - pipeline.predict_proba(usual)[:, 0]
+    np.testing.assert_allclose(ds.attribution.sel(feature="age"), expected, atol=1e-12)
 
 
 def test_a_typical_row_of_a_table(clinic):

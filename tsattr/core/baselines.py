@@ -9,6 +9,7 @@ earlier times alone says ``causal = True``; WinIT and its family take no other.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -35,7 +36,7 @@ from .keys import Key
 from .marginal import Marginal as Marginal
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
-from .references import checked, dealt, fitted_mean, fitted_range, most_frequent, reference_table, without_mode
+from .references import checked, dealt, fitted_mean, fitted_range, median, most_frequent, reference_table, without_mode
 from .spectral import BandStop as BandStop
 from .spectral import PhaseRandomised as PhaseRandomised
 from .templates import Climatology as Climatology
@@ -302,7 +303,8 @@ class Samples(Baseline):
 class Mode(Baseline):
     """The most frequent value of each cell over a reference, missing ones left out: for categories, and for counts.
 
-    Refused for cells of numbers in which no value stands out, such as measurements: see :class:`Typical`.
+    Cells of numbers in which no value stands out, such as measurements beside categories, get their median, with a warning;
+    where no cell has a value that stands out, it is refused: see :class:`Typical`.
     """
 
     reference: Array
@@ -316,13 +318,19 @@ class Mode(Baseline):
 
     def _bind(self, axes: Axes) -> Full:
         table = reference_table(self.reference, self.sample_dim, axes, "Mode")
-        if lacking := without_mode(table, axes):
-            raise ValueError(
-                f"no value of {', '.join(lacking[:8])}{', ...' * (len(lacking) > 8)} is more frequent than others, so that the "
-                "most frequent one says nothing; use Typical.fit(reference), which takes the median of numbers"
-            )
         columns = table.reshape(len(table), -1).T
-        values = np.array([most_frequent(c) for c in columns]).reshape(1, *axes.shape)
+        lacking = without_mode(columns, axes)
+        if lacking.any():
+            names = [axes.name_of(i) for i in np.flatnonzero(lacking).tolist()]
+            what = (
+                f"no value of {', '.join(names[:8])}{', ...' * (len(names) > 8)} is more frequent than others, so that the most "
+                "frequent one says nothing"
+            )
+            if lacking.all():
+                raise ValueError(f"{what}; use Typical.fit(reference), which takes the median of numbers")
+            warnings.warn(f"{what}: Mode takes the median there, as Typical.fit(reference) does", stacklevel=2)
+        values = np.array([median(c) if lost else most_frequent(c) for c, lost in zip(columns, lacking)])
+        values = values.reshape(1, *axes.shape)
         return Full(lambda x, key: per_row(values, x, key), causal=True)
 
 

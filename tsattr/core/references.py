@@ -151,16 +151,15 @@ def median(values: np.ndarray) -> float:
     return float(np.quantile(known, 0.5, method="inverted_cdf" if (known % 1 == 0).all() else "linear"))
 
 
-def without_mode(table: np.ndarray, axes: Axes) -> list[str]:
-    """The cells of numbers whose most frequent value says nothing, as others are as frequent and all of them rare; by name."""
-    lacking = []
-    for i, column in enumerate(table.reshape(len(table), -1).T):
+def without_mode(columns: np.ndarray, axes: Axes) -> np.ndarray:
+    """The cells (cells, samples) of numbers whose most frequent value says nothing: others are as frequent, and all are rare."""
+
+    def rare(column: np.ndarray) -> bool:
         counts = np.unique(column[~np.isnan(column)], return_counts=True)[1]
         most = counts.max(initial=0)
-        if counts.sum() >= _SOME and (counts == most).sum() > 1 and most <= max(1, _RARE * counts.sum()):
-            lacking.append(i)
-    nominal = names_by_cell(axes)
-    return [axes.name_of(i) for i in lacking if not nominal[i]]
+        return bool(counts.sum() >= _SOME and (counts == most).sum() > 1 and most <= max(1, _RARE * counts.sum()))
+
+    return np.array([rare(column) for column in columns]) & ~np.asarray(names_by_cell(axes), bool)
 
 
 def observed(reference: Any, axes: Axes) -> np.ndarray:
