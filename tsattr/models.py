@@ -340,11 +340,12 @@ def check_dtype(module: nn.Module | None, inputs: Inputs, *, mixed: bool = False
     """TypeError where an input's dtype is not that of the module's parameters; mixed precision bridges all but float64."""
     if module is None:
         return
-    if any(isinstance(p, UninitializedParameter) for p in module.parameters()):
+    parameters = list(module.parameters())
+    if any(isinstance(p, UninitializedParameter) for p in parameters):
         raise ValueError(
             "the model has layers whose sizes are not known yet (LazyLinear or the like): call it once on some rows"
         )
-    theirs = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
+    theirs = {p.dtype for p in parameters if p.dtype.is_floating_point}
     for v in inputs.variables:
         mine = getattr(torch, str(v.array.dtype))
         bridged = mixed and torch.float64 not in theirs | {mine}

@@ -328,12 +328,11 @@ def test_the_draws_of_another_thread_do_not_come_twice(kind):
             time.sleep(0)
 
     def explains():
-        for _ in range(5):
+        while len(drawn) < 300:
             ta.explain(net, X, ta.Occlusion(ta.groups.Cells()), target=0)
         stop.set()
 
     together(bystander, explains)
-    assert len(drawn) > 100
     assert len(set(drawn)) > 0.99 * len(drawn)  # float32 numbers of torch meet by chance
 
 

@@ -21,14 +21,15 @@ class Balance:
 
     def __init__(self, samples: Samples, draws: int, share: float, *, points: bool) -> None:
         shape, device = (samples.n, samples.targets), samples.x.device
-        self.samples, self.draws, self.share, self.points = samples, draws, share, points
-        self.off = Moments(samples.n, shape[1:], draws, device)
+        self.samples, self.draws, self.share = samples, draws, share
+        self.off = Moments(samples.n, shape[1:], draws, device) if points else None
         self.miss, self.allowed, self.moved = (torch.zeros(shape, dtype=torch.float64, device=device) for _ in range(3))
 
     def add(self, i: Tensor, draw: Tensor, maps: Tensor, difference: Tensor) -> None:
         """Take the maps of one draw of samples `i` each."""
         off, norm = maps.flatten(2).sum(2) - difference, maps.flatten(2).norm(dim=2)
-        self.off.add(i, draw, off)
+        if self.off is not None:
+            self.off.add(i, draw, off)
         for total, of in (
             (self.miss, off.abs()),
             (self.allowed, self._tolerated(i, difference, norm)),
@@ -36,15 +37,15 @@ class Balance:
         ):
             total.index_add_(0, i, of / self.draws)
 
-    def missed(self, i: Tensor, maps: Tensor, difference: Tensor) -> Tensor:
-        """Bool (r,): True where a path's sum misses for some target."""
-        off, norm = maps.flatten(2).sum(2) - difference, maps.flatten(2).norm(dim=2)
+    def missed(self, i: Tensor, maps: Tensor, norm: Tensor, difference: Tensor) -> Tensor:
+        """Bool (r,): True where a path's sum misses for some target; `norm` (r, targets) is the map's root-sum-square."""
+        off = maps.flatten(2).sum(2) - difference
         return (off.abs() > self._tolerated(i, difference, norm)).any(1)
 
     def lost(self, mean: Tensor, difference: Tensor) -> Tensor:
         """Bool (n,): True where the sums are not right, with the mean maps and the mean differences over the draws."""
         lost = self.miss > self.allowed
-        if self.points:
+        if self.off is not None:
             from scipy.special import stdtrit
 
             allowed = self._tolerated(self.samples.every, difference, mean.flatten(2).norm(dim=2))

@@ -64,8 +64,7 @@ def smooth(y: Tensor) -> bool:
 
 def _backward_flags(module: torch.nn.Module | None, device: torch.device) -> contextlib.AbstractContextManager[None]:
     """CuDNN refuses the backward pass of recurrent layers in eval mode; here they run without it, in this scope only."""
-    recurrent = module is not None and any(isinstance(m, torch.nn.RNNBase) for m in module.modules())
-    if recurrent and device.type == "cuda":
+    if device.type == "cuda" and module is not None and any(isinstance(m, torch.nn.RNNBase) for m in module.modules()):
         return without_cudnn()
     return contextlib.nullcontext()
 

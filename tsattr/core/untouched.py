@@ -66,10 +66,16 @@ def _hold(call: object, key: Hashable, found: Callable[[], _Held]) -> bool:
 
 
 def _let_go(call: object) -> None:
-    with _LOCK, contextlib.ExitStack() as each:  # one that fails must not keep the others from it
-        for key, held in list(_HELD.items()):
+    failed: list[Exception] = []
+    with _LOCK:
+        for key, held in reversed(list(_HELD.items())):
             if call in held.by:
-                each.callback(_leave, call, key, held)
+                try:
+                    _leave(call, key, held)
+                except Exception as error:  # one that fails must not keep the others from it
+                    failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _leave(call: object, key: Hashable, held: _Held) -> None:
@@ -155,7 +161,7 @@ def _prepare(call: object, module: nn.Module, device: torch.device | None) -> No
     room = _COPIED
     for m in parts:
         if _hold(call, id(m), functools.partial(_Part, m, moved, room)):
-            room -= sum(copy.nbytes for _, copy in _HELD[id(m)].copies)  # type: ignore[attr-defined]
+            room -= _HELD[id(m)].copied  # type: ignore[attr-defined]
     if any(getattr(m, "training", False) for m in parts):  # of frozen TorchScript there is no such attribute
         try:
             module.eval()
@@ -173,20 +179,20 @@ class _Part(_Held):
         self.module = module
         self.training = getattr(module, "training", None)
         self.before = _attributes(module)
-        own = [p for p in module._parameters.values() if p is not None]
         held = [t for value in self.before.values() for t in _tensors(value)]
         if type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval:
-            held += own  # some merge weights when the mode changes
+            held += _parameters(module)  # some merge weights when the mode changes
+        self.copied = 0
         self.copies: list[tuple[Tensor, Tensor]] = []
         self.watched: list[tuple[Tensor, int]] = []
         for t in held:
-            if t.nbytes <= room:
+            if self.copied + t.nbytes <= room:
                 self.copies.append((t, t.detach().clone()))
-                room -= t.nbytes
+                self.copied += t.nbytes
             else:
                 self.watched.append((t, t._version))
-        grads = [p.grad for p in own if p.grad is not None]
-        self.places = [(t, t.data) for t in [*own, *grads]] if moved else []
+        own = _parameters(module) if moved else []
+        self.places = [(t, t.data) for p in own for t in (p, p.grad) if t is not None]
 
     def restore(self) -> None:
         if self.training is None:
@@ -214,6 +220,10 @@ class _Part(_Held):
                 )
 
 
+def _parameters(module: nn.Module) -> list[Tensor]:
+    return [p for p in module._parameters.values() if p is not None]
+
+
 def _attributes(module: nn.Module) -> dict[str, Any]:
     """A module's own attributes and buffers by name."""
     if isinstance(module, torch.jit.ScriptModule):
@@ -236,9 +246,12 @@ def _put(module: nn.Module, name: str, value: Any, there: bool) -> None:
 
 def _tensors(value: Any) -> list[Tensor]:
     """The tensors of an attribute: itself, or those of a tuple or list of tensors, such as a recurrent state."""
-    several = value if isinstance(value, tuple | list) else [value]
-    found = [t for t in several if isinstance(t, Tensor) and not is_lazy(t)]
-    return found if len(found) == len(several) else []
+    if isinstance(value, Tensor):
+        return [] if is_lazy(value) else [value]
+    if not isinstance(value, tuple | list):
+        return []
+    found = [t for t in value if isinstance(t, Tensor) and not is_lazy(t)]
+    return found if len(found) == len(value) else []
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -333,7 +333,7 @@ class IntegratedGradients:
                 size = maps.flatten(2).norm(dim=2)
                 change = (maps - previous).flatten(2).norm(dim=2)
                 unsettled = (change > 2 * self.tolerance * size).any(1)
-                unsettled |= balance.missed(who, maps, samples.prediction[who] - end[active])
+                unsettled |= balance.missed(who, maps, size, samples.prediction[who] - end[active])
                 go_on = unsettled & ~samples.failed[who]  # a map that is not finite never settles
                 active, maps = active[go_on], maps[go_on]
             previous = maps
