@@ -63,7 +63,7 @@ KNOWN_BEFORE = {
     "strings": ({"x": xr.DataArray([["a"]], dims=("sample", "time"))}, TypeError, "x has dtype <U1; .* a DataFrame for categories"),
     "complex": ({"x": X * 1j}, TypeError, "x has dtype complex128; attribution needs floating-point cells"),
     "bfloat16": ({"x": torch.ones(2, 2, 3, dtype=torch.bfloat16)}, TypeError, "x is bfloat16, which numpy does not have: give x.float"),
-    "infinite": ({"x": X.where(X.sample != "b", np.inf)}, ValueError, r"infinite values, in sample b; .* x.where\(np.isfinite\(x\)\)"),
+    "infinite": ({"x": X.where(X.sample != "b", np.inf)}, ValueError, "infinite values, in sample b; replace them, or make them NaN"),
     "duplicated columns": (
         {"x": pd.DataFrame([[1.0, 2.0]], columns=["a", "a"])},
         ValueError,

@@ -726,3 +726,18 @@ def test_a_table_for_a_network_has_the_dtype_asked_for(here, dtype):
     with xr.open_dataset("t.nc") as ds:
         assert ds.sample.values.tolist() == ["p", "q"]
         np.testing.assert_allclose(ds.attribution, [[2.0, 5.0], [6.0, 8.0]], rtol=1e-6)
+
+
+def test_advice_is_in_the_words_of_the_command_line(here, capsys):
+    np.save("x.npy", np.ones((2, 3)))
+    assert main(["explain", "--input", "x.npy", "--model", "own_model:make"]) == 2
+    assert "with --dims; got None" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_trial_may_be_spared_on_the_command_line(here):
+    counts = []
+    for more in ((), ("--no-check",)):
+        assert run("--target", "0", "--out", "o.nc", *more) == 0
+        counts.append(int(xr.open_dataset("o.nc").attrs["trial_rows"]))
+    assert counts[0] > 0
+    assert counts[1] == 0

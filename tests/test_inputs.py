@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 import xarray as xr
 from sklearn.compose import ColumnTransformer
@@ -690,3 +691,18 @@ def test_an_estimator_of_signals_is_given_them_whole():
     ds = ta.explain(Estimator(), x, ta.Occlusion(ta.groups.Along("dim_1")), target="steep")
     np.testing.assert_allclose(ds.group_value[:, 0], 1 / (1 + np.exp(-x[:, 0].sum(1))) - 0.5)
     assert (ds.group_value[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "way"),
+    [
+        ([[1.0, 2.0]], r"got list; give numpy.array\(x\)"),
+        ({"a": [1.0]}, r"got dict; give pandas.DataFrame\(x\)"),
+        (pd.Series([1.0], name="a"), r"got Series; give x.to_frame\(\)"),
+        (scipy.sparse.eye(3, format="csr"), r"give x.toarray\(\)"),
+        (np.zeros(3, [("a", "f8"), ("b", "f8")]), r"records with the fields \['a', 'b'\]; give pandas.DataFrame\(x\)"),
+    ],
+)
+def test_other_containers_are_refused_with_what_to_make_of_them(x, way):
+    with pytest.raises(TypeError, match=way):
+        ta.explain(lambda r: r.sum(1), x, ta.Occlusion(ta.groups.Cells()))

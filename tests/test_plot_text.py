@@ -1,9 +1,11 @@
 """Text from data is drawn as it is written, in every picture and report."""
 
 import inspect
+import io
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -138,3 +140,14 @@ def test_other_reports_of_such_names():
     page = report.additive(TERMS, LOCAL, title="$t_1$ <&>")
     assert "$t_1$ &lt;&amp;&gt;" in page
     assert "<b>&" not in page
+
+
+@pytest.mark.parametrize(
+    "name", ["\u5fc3\u96fb\u56f3", "\U0001f691", "x" * 300, "a\0b"], ids=["CJK", "emoji", "long", "zero"]
+)
+def test_names_that_no_font_has_or_no_picture_can_hold_are_drawn(name):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.normal(size=60), "other": rng.normal(size=60)})
+    model = ta.AFEXRegressor().fit(frame, frame[name])
+    for figure in (ta.plot.shape(model.explain_global()), ta.plot.waterfall(model.explain_local(frame[:2]), 0)):
+        figure.savefig(io.BytesIO())  # warnings are errors

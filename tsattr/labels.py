@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
-from .core.cf import role, units_of
+from .core.cf import role, time_dim, units_of
 from .core.keys import sample_ids
 from .core.results import EVENT, MAPS, RESERVED
 from .tables import Codes, as_pandas
@@ -122,11 +122,9 @@ class Inputs:
         infinite = (np.isinf(x) & ok).reshape(len(x), -1).any(1)
         if infinite.any():
             rows = np.flatnonzero(infinite) + samples.start
-            table = "x.replace([np.inf, -np.inf], np.nan)"
-            fix = "x.where(np.isfinite(x))" if self.codes is None else table
             raise ValueError(
                 f"the input has infinite values, in {self.sample_dim} {', '.join(self.names(rows[:10].tolist()))}; replace "
-                f"them, or make them NaN if they are missing: {fix}"
+                "them, or make them NaN if they are missing"
             )
         return torch.from_numpy(x), None if ok.all() else torch.from_numpy(ok)
 
@@ -316,6 +314,8 @@ def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.Dat
         coords = {"sample": index, "feature": column_labels(x.columns)}
         x = xr.DataArray(codes.coded, dims=("sample", "feature"), coords=coords)
     elif isinstance(x, np.ndarray | Tensor):
+        if isinstance(x, np.ndarray) and x.dtype.names is not None:
+            raise TypeError(f"x is an array of records with the fields {list(x.dtype.names)}; give pandas.DataFrame(x)")
         if isinstance(x, Tensor):
             if x.dtype == torch.bfloat16:
                 raise TypeError(
@@ -329,8 +329,16 @@ def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.Dat
             raise ValueError(f"dims names {list(names)}: every dim needs a name of its own")
         x = xr.DataArray(x, dims=names)
     elif not isinstance(x, xr.DataArray | xr.Dataset):
+        ways = {
+            "LazyFrame": "x.collect()",
+            "Series": "x.to_frame()",
+            "dict": "pandas.DataFrame(x)",
+            "list": "numpy.array(x)",
+        }
+        way = "x.toarray()" if hasattr(x, "toarray") else ways.get(type(x).__name__, "one of these made of it")
         raise TypeError(
-            f"x is an xarray.DataArray or Dataset, a pandas DataFrame, a numpy array or a torch tensor, got {type(x).__name__}"
+            "x is an xarray.DataArray or Dataset, a DataFrame (pandas, polars), a numpy array or a torch tensor, got "
+            f"{type(x).__name__}; give {way}"
         )
     if odd := [d for d in x.dims if not isinstance(d, str)]:
         raise TypeError(f"a dim is named by text, got {odd[0]!r}; rename it: x.rename({{{odd[0]!r}: 'time'}})")
@@ -394,6 +402,7 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
         array[sample].values if sample in array.coords else None,
         frozenset(d for d in coords if _is_periodic(array[d])),
         {str(k): Array.of(c) for k, c in array.coords.items() if c.ndim and k not in array.dims and is_dates(c.values)},
+        time=time_dim(array, dims),
     )
     return Variable(name, array, axes, at, _valid(valid, array, axes, what))
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
+import tsattr as ta
 from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
 from tsattr.core.keys import Key
@@ -684,3 +685,39 @@ def test_joined_baselines_fill_each_its_own_view_with_its_own_draws():
     assert (out[:, 8] == 7).all()
     assert len(torch.unique(out[:, [0, 2, 3, 4, 5, 6, 7]])) == 14
     assert joined.causal
+
+
+TIMES = {"axis": {"axis": "T"}, "standard name": {"standard_name": "time", "units": "seconds since 2000-01-01"}}
+
+
+@pytest.mark.parametrize("attrs", TIMES.values(), ids=TIMES)
+@pytest.mark.parametrize(
+    "make", [b.Mean, b.Hold, b.Bridge, b.PhaseRandomised, lambda: b.BandStop(low=0.1, high=0.3)], ids=repr
+)
+def test_time_is_known_by_its_attributes_whatever_it_is_called(make, attrs):
+    values = np.random.default_rng(0).normal(size=(2, 3, 8))
+    x = xr.DataArray(values, dims=("sample", "lead", "time"), coords={"time": np.arange(8.0)})
+    other = x.rename(time="t").assign_coords(t=("t", np.arange(8.0), attrs))
+    cells, half = ta.groups.Along("lead"), ta.groups.Windows(t=4)
+    for named, found in ((cells, cells), (ta.groups.Windows(time=4), half)):
+        right = ta.explain(lambda r: r.square().sum((1, 2)), x, ta.Occlusion(named, make()))
+        np.testing.assert_array_equal(
+            ta.explain(lambda r: r.square().sum((1, 2)), other, ta.Occlusion(found, make())).attribution,
+            right.attribution,
+        )
+
+
+def test_a_fitted_mean_is_over_the_time_known_by_its_attributes():
+    train = xr.DataArray(
+        np.arange(24.0).reshape(2, 3, 4), dims=("sample", "t", "place"), coords={"t": ("t", [0.0, 1, 2], {"axis": "T"})}
+    )
+    np.testing.assert_array_equal(b.Mean.fit(train).values.values, train.values.mean((0, 1)))
+
+
+def test_the_typical_level_of_what_has_no_order_is_the_most_frequent_one():
+    frame = pd.DataFrame({"raw": [b"z", b"z", b"a"], "mixed": pd.Series([1, "a", "a"], dtype=object)})
+    assert b.Typical.fit(frame).row.values.tolist() == [b"z", "a"]
+    with pytest.raises(TypeError, match=r"^notes holds dict, which has no typical value"):
+        b.Typical.fit(pd.DataFrame({"notes": [{"a": 1}, {"a": 2}]}))
+    with pytest.raises(ValueError, match=r"^notes is missing in all samples"):
+        b.Typical.fit(pd.DataFrame({"age": [1, 2], "notes": [None, None]}))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import datetime
 
 import cftime
 import numpy as np
@@ -310,7 +311,9 @@ def test_none_is_the_single_output_else_the_predicted_one():
 
 def test_none_does_not_choose_among_several_axes():
     with pytest.raises(
-        ValueError, match=r"axes \{'time': 4, 'lat': 3, 'lon': 4\}: say which number to explain, e.g. target="
+        ValueError,
+        match=r"axes \{'time': 4, 'lat': 3, 'lon': 4\}: say which number to explain, such as "
+        r"target=ta.targets.Output\(time='2001-03-02.*', lat=-10.0, lon=",
     ):
         value(None, FIELD, FIELD, MAPS)
 
@@ -373,7 +376,7 @@ def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
             0,
             MAPS,
             ValueError,
-            r"Output\(0\) needs a model with one output axis, but its axes are .* say where: Output\(time",
+            r"Output\(0\) needs a model with one output axis, but its axes are .* say where on each: ta.targets.Output\(time",
         ),
         (t.Predicted(), MAPS, ValueError, r"Predicted\(\) needs a model with one output axis"),
         (t.Margin(), Axes(("class",), (1,)), ValueError, "needs at least two outputs, the model has 1"),
@@ -571,3 +574,21 @@ def test_output_axes(outputs, shape, labels, dims, coords):
 def test_output_axes_that_do_not_fit(outputs, shape, message):
     with pytest.raises(ValueError, match=message):
         t.outputs_axes(outputs, shape)
+
+
+def test_a_label_of_any_type_is_a_target_as_it_is():
+    dates = Axes(("output",), (3,), {"output": np.array(["2020", "2021", "2022"], "M8[s]")})
+    levels = Axes(("output",), (3,), {"output": np.array([0.5, 1.5, 2.5])})
+    for given in (np.datetime64("2021-01-01"), datetime(2021, 1, 1), pd.Timestamp("2021")):
+        np.testing.assert_array_equal(value(given, Y, Y0, dates), Y[:, 1])
+    np.testing.assert_array_equal(value(t.Output(2.5), Y, Y0, levels), Y[:, 2])
+
+
+@pytest.mark.parametrize("dims", [("label", "class"), ("time", "lat")])
+def test_the_entry_that_is_named_as_an_example_can_be_asked_for(dims):
+    outputs = Axes(dims, (2, 2), {dims[1]: np.array([0.5, 1.5])})
+    with pytest.raises(ValueError, match="such as target=") as refused:
+        value(None, torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), outputs)
+    text = str(refused.value).split("target=")[1].split("; outputs")[0].split(", or a mean")[0]
+    y = torch.arange(4.0).reshape(1, 2, 2)
+    assert value(eval(text.removeprefix("ta.targets."), {"Output": t.Output}), y, y, outputs).item() == 3

@@ -465,3 +465,9 @@ def test_a_picture_keeps_its_permissions_and_takes_options(tmp_path):
     with pytest.raises(ValueError, match="xyz"):
         write_figure(Figure(), tmp_path / "p.xyz")
     assert [x.name for x in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_a_folder_that_is_called_like_a_file_is_named(tmp_path):
+    (tmp_path / "a.nc").mkdir()
+    with pytest.raises(ValueError, match=r"a.nc cannot be read as .nc: it is a folder"):
+        read_input(tmp_path / "a.nc")

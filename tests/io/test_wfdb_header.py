@@ -462,3 +462,13 @@ def test_a_header_with_errors_is_read_or_refused(tmp_path):
 @pytest.mark.parametrize("seed", range(1, 11))
 def test_many_headers_with_errors_are_read_or_refused(tmp_path, seed):
     try_mutations(tmp_path, 3000, seed)
+
+
+def test_signals_that_a_record_of_segments_announces_and_has_not_are_told(tmp_path):
+    (tmp_path / "s_1.dat").write_bytes(np.arange(20, dtype="<i2").tobytes())
+    (tmp_path / "s_1.hea").write_text("s_1 1 125 20\ns_1.dat 16 100/mV 16 0 0 0 0 II\n")
+    (tmp_path / "s.hea").write_text("s/1 1 125 20\ns_1 20\n")
+    assert read_wfdb(tmp_path / "s").lead.values.tolist() == ["II"]
+    (tmp_path / "s.hea").write_text("s/1 2 125 20\ns_1 20\n")
+    with pytest.raises(ValueError, match=r"announces 2 signals, and its segments have 1, \['II'\]"):
+        read_wfdb(tmp_path / "s")

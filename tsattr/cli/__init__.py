@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +12,13 @@ from .. import __version__
 from . import blame, compare, datasets, demo, explain, report
 
 COMMANDS = (demo, explain, compare, report, datasets)
+_OPTIONS = (
+    (r"check=False", "--no-check"),
+    (r"x\.astype\('(float32|float64)'\)", r"--dtype \1"),
+    (r",? or (x as float32 with )?autocast='bfloat16'", ""),  # which the command line has not
+)
+_NAMES = "batch_size|device|dims|leads|outputs|resample|sample_dim|start|stop|target|variable"
+_ARGUMENT = re.compile(rf"(?<!\w\()(?<!\w, )(?<![\w.])({_NAMES})=(?!=)([\w'\"\[{{-]?)")
 _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError)
 
 
@@ -24,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if theirs is None and not isinstance(error, _EXPECTED):
             raise  # a mistake of ours: the traceback is what a report of it needs
         text = f"the model raised {theirs}" if theirs is not None else _text(error)
-        text = ". ".join([text, *getattr(error, "__notes__", [])])
+        text = _as_options(". ".join(part.removesuffix(".") for part in [text, *getattr(error, "__notes__", [])]))
         print(textwrap.fill(f"tsattr: {text}", 100, break_on_hyphens=False, break_long_words=False), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -35,6 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _text(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _as_options(text: str) -> str:
+    """Advice as it is followed on a command line: the arguments of a call that are options here.
+
+    >>> _as_options("give batch_size=1, or Samples.fit(x, sample_dim='stay'); check=False spares it")
+    "give --batch-size 1, or Samples.fit(x, sample_dim='stay'); --no-check spares it"
+    >>> _as_options("name them with dims=; give x.astype('float64')")
+    'name them with --dims; give --dtype float64'
+    """
+    for said, option in _OPTIONS:
+        text = re.sub(said, option, text)
+    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * (found[2] != '')}{found[2]}", text)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -80,6 +80,9 @@ def add_computation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="dtype of the input, whole numbers too (default: float32)",
     )
     group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--no-check", action="store_false", dest="check", help="do not try the model on some rows before the work"
+    )
     return group
 
 
@@ -118,6 +121,7 @@ def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
         "batch_size": "auto" if args.batch_size is None else args.batch_size,
         "device": args.device,
         "seed": args.seed,
+        "check": args.check,
     }
 
 

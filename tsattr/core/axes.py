@@ -74,8 +74,14 @@ def column_labels(columns: Any) -> np.ndarray:
 
 def frame_of_pandas(table: Any) -> Any:
     """A table of another library as a DataFrame of pandas, with whole numbers as they are also where some are missing."""
+    polars = type(table).__module__.startswith("polars")
+    if wide := [name for name, dtype in table.schema.items() if str(dtype) in ("Int128", "UInt128")] if polars else []:
+        raise TypeError(
+            f"column {wide[0]!r} holds whole numbers of 128 bits, which pandas does not have: cast it to what holds its values, "
+            f"x.with_columns(polars.col({wide[0]!r}).cast(polars.Int64)), or to polars.String for names"
+        )
     frame = table.to_pandas()
-    if type(table).__module__.startswith("polars"):
+    if polars:
         gaps = [name for name, dtype in table.schema.items() if dtype.is_integer() and table[name].null_count()]
         frame = frame.assign(**{name: table[name].to_pandas(use_pyarrow_extension_array=True) for name in gaps})
     return frame
@@ -200,6 +206,8 @@ class Axes:
         come from a column of these ordered levels or None; or None where cells hold numbers as they are.
     scale
         What a model's outputs are, where it says so: "logits", "probability" or "value"; None of an input.
+    time
+        The dim that is time by the attributes of its coordinate, whatever it is called; None where none is.
     taken
         Sentences on numbers that may be labels or indices: which they were taken for.
     """
@@ -216,6 +224,7 @@ class Axes:
     nominal: np.ndarray | None = None
     code: Any = None
     scale: str | None = None
+    time: str | None = None
     taken: list[str] = field(default_factory=list, compare=False)
 
     @property
@@ -226,8 +235,12 @@ class Axes:
     def axis(self, dim: str) -> int:
         """Position of `dim` among the event dims; KeyError where there is no such dim."""
         if dim not in self.dims:
-            raise KeyError(f"no dim {dim!r} to work along; the input's dims are {list(self.dims)}")
+            raise KeyError(f"no dim {dim!r} to work along; the input's dims are {list(self.dims)}: name one of them")
         return self.dims.index(dim)
+
+    def called(self, dim: str) -> str:
+        """What the dim that a method calls `dim` is called here: "time" is any dim that is time by its attributes."""
+        return self.time if dim == "time" and dim not in self.dims and self.time is not None else dim
 
     def _unit(self, dim: str) -> str:
         return unit_of(dim, {"units": self.units.get(dim, "")}).split(" since")[0].strip()

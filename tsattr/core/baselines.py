@@ -125,7 +125,8 @@ class Mean(Baseline):
                 "Mean() is the sample's own mean, and the columns of a table have none in common; use Mean.fit(train), the mean "
                 "of each column, or Typical.fit(train), its median or most frequent level"
             )
-        over = ("time",) if self.over is None and "time" in axes.dims else self.over
+        time = axes.called("time")
+        over = (time,) if self.over is None and time in axes.dims else self.over
         dims = axes.dims if over is None else (over,) if isinstance(over, str) else over
         at = [1 + axes.axis(d) for d in dims]
         return Full(lambda x, key: nan_mean(x, at) if at else x)
@@ -351,7 +352,7 @@ class Hold(Baseline):
     otherwise: float | None = None
 
     def _bind(self, axes: Axes) -> Causal:
-        axis = 1 + axes.axis(self.dim)
+        axis = 1 + axes.axis(axes.called(self.dim))
         otherwise, unknown = (0.0, torch.nan) if self.otherwise is None else (self.otherwise, self.otherwise)
 
         def held(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -394,8 +395,8 @@ class Bridge(Baseline):
     otherwise: float = 0.0
 
     def _bind(self, axes: Axes) -> Conditional:
-        axis, n = 1 + axes.axis(self.dim), axes.shape[axes.axis(self.dim)]
-        where = axes.line(self.dim)
+        dim = axes.called(self.dim)
+        axis, n, where = 1 + axes.axis(dim), axes.shape[axes.axis(dim)], axes.line(dim)
 
         def line(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
             p = torch.as_tensor(where, device=lines.device)

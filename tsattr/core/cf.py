@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _NAMES = {"lat": "latitude", "latitude": "latitude", "lon": "longitude", "longitude": "longitude", "time": "time"}
@@ -46,6 +46,21 @@ def unit_of(name: Any, attrs: Mapping[Any, Any]) -> str:
     if kind in _DEGREES and not unit.lower().startswith("rad"):
         return _DEGREES[kind]
     return "s" if kind == "time" and not unit else unit
+
+
+def time_dim(array: Any, dims: Iterable[str]) -> str | None:
+    """The one of the dims that is time: that of this name, else the only one whose coordinate is time by its attributes.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> hours = xr.DataArray([0.0], dims="t", coords={"t": ("t", [0.0], {"axis": "T"})})
+    >>> time_dim(hours, ["t"]), time_dim(hours, ["lead", "time"]), time_dim([0.0], ["dim_1"])
+    ('t', 'time', None)
+    """
+    names, coords = list(dims), getattr(array, "coords", None) or {}
+    found = [d for d in names if d in coords and role(d, getattr(coords[d], "attrs", {})) == "time"]
+    return "time" if "time" in names else found[0] if len(found) == 1 else None
 
 
 def units_of(array: Any) -> dict[str, str]:

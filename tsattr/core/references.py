@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from .axes import Array, Axes, numbers_of
+from .cf import time_dim
 from .keys import Key
 
 _SOME = 10  # known values from which on it says something that none of them stands out
@@ -52,7 +53,8 @@ def _over_samples(
     dims = r.dims or (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim)))
     rest = [d for d in dims if d != sample_dim]
     if over is None:
-        over = ("time",) if "time" in rest else [d for d in rest if d not in Axes(tuple(rest), ()).channels]
+        time = time_dim(reference, rest)
+        over = [d for d in rest if d not in Axes(tuple(rest), ()).channels] if time is None else (time,)
     drop = {sample_dim, *((over,) if isinstance(over, str) else over)}
     axis = tuple(i for i, d in enumerate(dims) if d in drop)
     kept = tuple(d for d in dims if d not in drop)

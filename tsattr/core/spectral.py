@@ -45,9 +45,10 @@ class PhaseRandomised(Baseline):
     random: ClassVar[bool] = True
 
     def _bind(self, axes: Axes) -> Full:
-        even_step(axes, self.dim)
-        lines = _Lines.of(axes, self.dim)
-        half = axes.shape[axes.axis(self.dim)] // 2
+        dim = axes.called(self.dim)
+        even_step(axes, dim)
+        lines = _Lines.of(axes, dim)
+        half = axes.shape[axes.axis(dim)] // 2
 
         def full(x: Tensor, key: Key) -> Tensor:
             turns = key.each(lambda row: key.rng(row).random(half), x.new_empty((), dtype=torch.float64))
@@ -132,11 +133,12 @@ class BandStop(Baseline):
         return (f < low) | (f > high)
 
     def _bind(self, axes: Axes) -> Full:
-        step = even_step(axes, self.dim)
-        lines = _Lines.of(axes, self.dim)
-        n = axes.shape[axes.axis(self.dim)]
+        dim = axes.called(self.dim)
+        step = even_step(axes, dim)
+        lines = _Lines.of(axes, dim)
+        n = axes.shape[axes.axis(dim)]
         if n == 1:
-            raise ValueError(f"{self!r} takes frequencies out, and dim {self.dim!r} has one cell, which has none")
+            raise ValueError(f"{self!r} takes frequencies out, and dim {dim!r} has one cell, which has none")
         if self._kept(n, step)[:n].all():  # the last, Nyquist, is nothing but 0 in a mirrored series
             raise ValueError(
                 f"{self!r} holds no frequency of {n} cells a step of {step:.4g} apart: they are multiples of "

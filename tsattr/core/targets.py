@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from keyword import iskeyword
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .axes import Axes
+from .axes import Axes, is_dates
 from .divergence import Divergence as Divergence
 from .outputs import ROUNDING, Index, axis_of, index_of, scale_of, taken_for_logits
 from .outputs import Value as Value
@@ -40,10 +42,24 @@ class Target(Protocol):
 def _one_axis(outputs: Axes, what: str) -> str:
     if len(outputs.dims) != 1:
         raise ValueError(
-            f"{what} needs a model with one output axis, but its axes are {list(zip(outputs.dims, outputs.shape))}; "
-            "name the axes with outputs=..., and say where: Output(time=-1, ...) or Region(lat=(a, b), ...)"
+            f"{what} needs a model with one output axis, but its axes are {dict(zip(outputs.dims, outputs.shape))}; say where on "
+            f"each: {_example(outputs)}"
         )
     return outputs.dims[0]
+
+
+def _example(outputs: Axes) -> str:
+    """Targets that these outputs have: their last entry, or a mean over dims of places."""
+    last = {d: np.asarray(c)[-1:] for d, c in outputs.coords.items()}
+    entry = {
+        d: n - 1 if d not in last else str(last[d][0]) if is_dates(last[d]) else last[d].tolist()[0]
+        for d, n in zip(outputs.dims, outputs.shape)
+    }
+    keys = all(d.isidentifier() and not iskeyword(d) for d in entry)
+    inner = ", ".join(f"{d}={where!r}" for d, where in entry.items()) if keys else f"**{entry!r}"
+    places = [d for d in outputs.dims if outputs.kind(d) == "angle"]
+    ways = f", or a mean, ta.targets.Region({', '.join(f'{d}=(a, b)' for d in places)}, ...)" if places else ""
+    return f"ta.targets.Output({inner}){ways}; outputs=... gives the axes names and labels"
 
 
 def _check_classes(outputs: Axes, what: str) -> None:
@@ -332,8 +348,8 @@ class Default:
             _check_classes(outputs, "no target")
             return Predicted()
         raise ValueError(
-            f"the model's outputs have axes {dict(zip(outputs.dims, outputs.shape))}: say which number to explain, e.g. "
-            "target=ta.targets.Output(time=-1, **{'class': 'V'}) or ta.targets.Region(lat=(a, b), lon=(c, d))"
+            f"the model's outputs have axes {dict(zip(outputs.dims, outputs.shape))}: say which number to explain, such as "
+            f"target={_example(outputs)}"
         )
 
     def bind(self, outputs: Axes) -> Value:
@@ -349,7 +365,7 @@ def resolve(target: Any) -> Any:
         return Output(bool(target))
     if isinstance(target, int | np.integer):
         return Output(int(target))
-    if isinstance(target, str):
+    if isinstance(target, str | np.datetime64 | date):
         return Output(target)
     if isinstance(target, type):
         raise TypeError(f"target is an object with its settings: {target.__name__}(...), not the class")

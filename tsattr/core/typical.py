@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,14 +60,16 @@ class Typical(Baseline):
         dims = r.dims or (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim)))
         values = np.moveaxis(r.values, dims.index(sample_dim), 0)
         columns, shape = values.reshape(len(values), -1), values.shape[1:]
-        found, distance = zip(*(_typical(c, a) for c, a in zip(columns.T, _categories(reference, columns.shape[1]))))
+        rest = tuple(d for d in dims if d != sample_dim)
+        coords = {d: c for d, c in r.coords.items() if d != sample_dim}
+        name_of = Axes(rest, shape, coords).name_of
+        kinds = _categories(reference, columns.shape[1])
+        found, distance = zip(*(_typical(c, kinds[i], name_of(i)) for i, c in enumerate(columns.T)))
         if observed:
             row = columns[_nearest(np.stack(distance, 1))]
         else:
             row = np.empty(len(found), columns.dtype)
             row[:] = found
-        rest = tuple(d for d in dims if d != sample_dim)
-        coords = {d: c for d, c in r.coords.items() if d != sample_dim}
         return cls(Array(row.reshape(shape), None if r.dims is None else rest, coords, r.orders))
 
     def _bind(self, axes: Axes) -> Full:
@@ -81,24 +86,35 @@ def _categories(reference: Any, columns: int) -> list[bool]:
     return [False] * columns if kinds is None else [str(kind) == "category" for kind in kinds]
 
 
-def _typical(column: np.ndarray, category: bool) -> tuple[Any, np.ndarray]:
+_NUMBERS = (int, float, np.number)
+_DATES = (np.datetime64, np.timedelta64, date, time, timedelta, Decimal)
+
+
+def _all_of(values: np.ndarray, kinds: tuple[type, ...]) -> bool:
+    """Whether all values are of these types; True and False are no numbers."""
+    return all(isinstance(v, kinds) and not isinstance(v, bool | np.bool_) for v in values.tolist())
+
+
+def _typical(column: np.ndarray, category: bool, name: str) -> tuple[Any, np.ndarray]:
     """The typical value of one cell, and how far each sample is from it in mean distances, NaN where missing."""
     gone = missing(column)
     known = column[~gone]
     if not len(known):
-        raise ValueError("a cell is missing in all samples of the reference; leave it out, or give a Constant for it")
+        raise ValueError(f"{name} is missing in all samples of the reference; leave it out, or give a Constant for it")
+    if not isinstance(known[0], Hashable):
+        raise TypeError(f"{name} holds {type(known[0]).__name__}, which has no typical value; leave it out")
     value: Any
-    if category or isinstance(known[0], bool | np.bool_ | str):
+    if category or not (_all_of(known, _NUMBERS) or _all_of(known, _DATES)):
         counts = Counter(known.tolist())
         value = min(counts, key=lambda v: (-counts[v], str(v)))
         off = (known != value).astype(np.float64)
-    elif isinstance(known[0], int | float | np.number):
+    elif _all_of(known, _NUMBERS):
         numbers = known.astype(np.float64)
         whole = bool((numbers % 1 == 0).all())
         value = np.quantile(numbers, 0.5, method="inverted_cdf" if whole else "linear")
         off = abs(numbers - value)
         off, value = off / (off.mean() or 1), known[off.argmin()] if whole else value
-    else:  # dates: in ranks
+    else:  # in ranks
         order, middle = np.sort(known), (len(known) - 1) // 2
         value, off = order[middle], abs(np.searchsorted(order, known) - middle).astype(np.float64)
         off /= off.mean() or 1

@@ -188,7 +188,12 @@ def read_result(path: str | os.PathLike[str]) -> xr.Dataset:
 def open_dataset(path: Path) -> xr.Dataset:
     """Open NetCDF or Zarr, of which all that `write_zarr` wrote must be there as it was."""
     zarr = kind_of(path) == ".zarr"
-    damage.check_sums(path) if zarr else damage.check_seal(path)
+    if zarr != path.is_dir():
+        raise ValueError(f"{path} cannot be read as {path.suffix}: it is {'no folder' if zarr else 'a folder'}")
+    try:
+        damage.check_sums(path) if zarr else damage.check_seal(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     try:
         with _reading(path):
             return xr.open_dataset(path, engine="zarr" if zarr else None)

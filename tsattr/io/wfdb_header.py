@@ -85,6 +85,7 @@ class Header:
     channels: tuple[Channel, ...] = ()
     segments: tuple[tuple[str, int], ...] = ()
     several: bool = False
+    signals: int | None = None  # that the header of several segments announces
     start: str = ""  # as it is written
     comments: tuple[str, ...] = ()
 
@@ -123,14 +124,14 @@ def read_header(path: Path) -> Header:
     if record["segments"] is not None:
         segments = tuple(_segment(line, path) for line in lines[1:])
         _as_announced(int(record["segments"]), len(segments), "segments", path)
-        return Header(rate, frames or None, (), segments, True, record["start"] or "", comments)
+        return Header(rate, frames or None, (), segments, True, int(record["signals"]), record["start"] or "", comments)
     channels = tuple(_channel(line, path) for line in lines[1:])
     if not int(record["signals"]):
         raise ValueError(f"{path} describes no signals")
     _as_announced(int(record["signals"]), len(channels), "signals", path)
     _one_layout_per_file(channels, path)
     return Header(
-        rate, None if record["frames"] is None else frames, channels, (), False, record["start"] or "", comments
+        rate, None if record["frames"] is None else frames, channels, (), False, None, record["start"] or "", comments
     )
 
 

@@ -196,6 +196,11 @@ def open_record(path: str | os.PathLike[str], remote: bool = False) -> Record:
             f"{stem}.hea announces {header.frames} samples, and its segments have {begin}: fetch the header again, or read "
             f"the segments that it lists one by one"
         )
+    if header.signals not in (None, len(layout.names)):
+        raise ValueError(
+            f"{stem}.hea announces {header.signals} signals, and its segments have {len(layout.names)}, {layout.names}: fetch the "
+            "headers again, or read the segments one by one"
+        )
     return Record(stem, remote_dir, header, layout.names, [c.units for c in layout.header.channels], begin, segments)
 
 

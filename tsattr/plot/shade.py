@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Hashable, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -39,8 +41,28 @@ _GROUND = ListedColormap([LAND, "#ffffff"])
 MEANING = "orange for the target, blue against it"
 
 
+@contextmanager
+def _boxes_for_missing_glyphs() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from (current )?font", UserWarning)
+        yield
+
+
 class Picture(Figure):
-    """A matplotlib Figure that shows itself in a notebook without pyplot, which would have to be told to close it."""
+    """A matplotlib Figure that shows itself in a notebook without pyplot, which would have to be told to close it.
+
+    Characters that no font has are drawn as boxes, without a warning for each of them at each drawing.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure."""
+        with _boxes_for_missing_glyphs():
+            super().draw(renderer)
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """Save the figure, as matplotlib does."""
+        with _boxes_for_missing_glyphs():
+            super().savefig(*args, **kwargs)
 
     def _repr_png_(self) -> bytes:
         return png(self)
@@ -240,9 +262,29 @@ def literal(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         for text in figure.findobj(Text):
             if id(text) not in left:
                 text.set_parse_math(False)
+                text.set_text(_shortened(text.get_text()))
+        for ax in figure.axes:
+            for axis in (ax.xaxis, ax.yaxis):
+                if isinstance(names := axis.get_major_formatter(), FixedFormatter):
+                    axis.set_major_formatter(FixedFormatter([_shortened(str(name), _NAME) for name in names.seq]))
         return figure
 
     return drawn
+
+
+_LINE, _NAME = (
+    96,
+    48,
+)  # characters of a line of text, of a name at an axis, beyond which they leave no room for the picture
+
+
+def _shortened(text: str, most: int = _LINE) -> str:
+    """Text without the ends of lines that are too long to be drawn.
+
+    >>> _shortened("a" * 200, 3), _shortened("as it is")
+    ('aa…', 'as it is')
+    """
+    return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in text.split("\n"))
 
 
 def _numbers_of(figure: Figure) -> list[Text]:
