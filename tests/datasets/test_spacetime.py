@@ -124,8 +124,8 @@ def test_the_truth_sums_to_the_output_at_every_lead(field):
 
 def test_all_leads_are_explained_at_once(field):
     ds = field.sample(3, seed=6)
-    outputs = {"lead": list(EFOLDING)}
-    found = ta.explain(field.model(), ds.x, ta.IntegratedGradients(steps=729), target=[0, 1, 2], outputs=outputs)
+    outputs, leads = {"lead": list(EFOLDING)}, [ta.targets.Output.at(k) for k in range(3)]
+    found = ta.explain(field.model(), ds.x, ta.IntegratedGradients(steps=729), target=leads, outputs=outputs)
     attribution = found.attribution.transpose(..., "target").values
     for k in range(3):
         for n in range(3):

@@ -1,5 +1,6 @@
 import copy
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -204,7 +205,7 @@ def test_labels_are_kept_and_explain_goes_together():
     assert turned.attrs["verdict"] == found.attrs["verdict"]
     assert found.spearman_control.dims == ("draw", "sample")
     maps = explain(net).values
-    control = smooth_random(maps, sample_key(4, labels=np.zeros(4, int), draw=7), ("lead", "time"))
+    control = smooth_random(maps, replace(sample_key(4, draw=7), sample=np.zeros(4, np.uint64)), ("lead", "time"))
     np.testing.assert_allclose(found.spearman_control[7], spearman(maps, control), rtol=1e-12)
 
 

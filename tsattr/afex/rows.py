@@ -15,7 +15,7 @@ def canonical(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, 
     --------
     >>> x, y = np.array([[2.0], [1.0], [2.0]]), np.array([[1.0], [0.0], [1.0]])
     >>> [part.ravel().tolist() for part in canonical(x, y, np.ones(3))]
-    [[1.0, 2.0], [0.0, 1.0], [1.0, 2.0]]
+    [[1.0, 2.0], [0.0, 1.0], [0.75, 1.5]]
     """
     x_once, y_once, w_once = merged(x, y, w)
     w_once = w_once / w_once.min()  # equal weights are ones to the last bit

@@ -106,7 +106,7 @@ def partial_dependence(
     asked = list(range(len(names))) if features is None else list(features)
     pairs = [f for f in asked if isinstance(f, tuple) and f not in names.tolist()]
     single = [_position(f, names) for f in asked if f not in pairs]
-    settings = {"categorical_features": _levelled(X, names)} | settings
+    settings = {"categorical_features": _levelled(X, names) or None} | settings
     X = _floats(X)
     if gaps := {j: levels for j in _levelled(X, names) if (levels := _known_levels(X, j)) is not None}:
         settings = {"custom_values": gaps} | settings

@@ -343,7 +343,8 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
 
     Examples
     --------
-    >>>     >>> with tempfile.TemporaryDirectory() as folder:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_zarr(xr.Dataset({"a": ("lead", [1.0, 2.0])}, {"lead": ["I", "II"]}), folder + "/a.zarr")
     ...     read_input(folder + "/a.zarr").sel(lead="II").item()
     2.0

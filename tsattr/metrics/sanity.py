@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -279,8 +280,8 @@ def _against(
 
 
 def _control(original: xr.DataArray, seed: int, draw: int) -> NDArray[np.float64]:
-    alike = np.zeros(len(original), np.int64)  # one set of random numbers for all samples: see `cascade`
-    key = sample_key(len(alike), labels=alike, seed=seed, draw=draw)
+    n = len(original)  # one set of random numbers for all samples: see `cascade`
+    key = replace(sample_key(n, seed=seed, draw=draw), sample=np.zeros(n, np.uint64))
     return smooth_random(original.values, key, tuple(map(str, original.dims[1:])))
 
 
