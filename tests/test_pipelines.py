@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
@@ -35,6 +36,8 @@ import tsattr as ta
 from tsattr.origins import Columns, follow
 
 CELLS = ta.groups.Cells()
+NEW = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)  # takes folds and deprecates `shuffle`
+UNSHUFFLED = {"cv": KFold(5)} if NEW else {"shuffle": False}
 
 
 def days(frame):
@@ -78,7 +81,7 @@ def preprocessing():
             ("onehot", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["ward"]),
             ("rare", OneHotEncoder(min_frequency=0.15, sparse_output=False), make_column_selector("code")),
             ("words", words, ["sex"]),
-            ("target", TargetEncoder(cv=KFold(5)), ["code", "ward"]),
+            ("target", TargetEncoder(**UNSHUFFLED), ["code", "ward"]),
             ("order", OrdinalEncoder(), ["code"]),
             ("dates", dates, ["seen"]),
             ("flags", flags, ["alive"]),
@@ -432,7 +435,7 @@ def test_imputers_drop_what_was_never_seen_and_indicate(strategy, keep):
 def test_target_encoder_of_several_classes():
     x = np.array([["a", "x"], ["b", "y"], ["c", "x"]] * 10, dtype=object)
     for y, width in ((["u", "v", "w"] * 10, 3), (["u", "v", "u"] * 10, 1), (np.arange(30) + 0.5, 1)):
-        encoder = TargetEncoder(cv=KFold(5)).fit(x, y)
+        encoder = TargetEncoder().fit(x, y)
         assert follow(encoder, Columns(np.arange(2))).source.tolist() == [0] * width + [1] * width
         assert encoder.transform(x).shape[1] == 2 * width
 

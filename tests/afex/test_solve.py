@@ -159,7 +159,7 @@ def test_gains_of_classes_are_likelihood_ratios(classes):
         family, hot, start = Softmax(), np.eye(classes)[y], np.log(shares) - np.log(shares).mean()
     columns = np.column_stack([np.ones(300), v])
     gain = State(family, np.tile(start, (300, 1)), hot, np.ones(300), 1.0).gain(columns)
-    best = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(v, y)
+    best = LogisticRegression(C=1e12, tol=1e-10, max_iter=1000).fit(v, y)
     expected = 2 * (log_loss(y, np.tile(shares, (300, 1))) - log_loss(y, best.predict_proba(v))) * 300
     assert np.isclose(gain, expected, rtol=1e-3)
 

@@ -382,7 +382,10 @@ class AdditiveEstimator(BaseEstimator):
 
 def checked_weights(sample_weight: Any, codes: np.ndarray) -> np.ndarray:
     """Weights (n,), of which none is negative and one at least is positive."""
-    return _check_sample_weight(sample_weight, codes, dtype=np.float64, ensure_non_negative=True)
+    weights = _check_sample_weight(sample_weight, codes, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():  # scikit-learn says so itself from 1.9 on
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
 
 
 def _index(x: Any) -> Any:
