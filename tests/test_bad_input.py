@@ -1,5 +1,7 @@
 """Wrong input: the error names the rule, the value and the fix, before any model call where labels and shapes can tell."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -378,3 +380,21 @@ def test_a_module_in_float32_takes_float32_and_mixed_variables_are_named():
     both = xr.Dataset({"ecg": X.astype("float32"), "age": ("sample", np.ones(3))})
     with pytest.raises(TypeError, match="variable 'age' is float64, the model's parameters are float32"):
         ta.explain(Two(), both, IG, target=0)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39])
+def test_values_too_large_for_the_inputs_numbers_are_refused_by_name(value):
+    x = xr.DataArray(np.ones((3, 2, 8), np.float32), dims=("sample", "feature", "time"))
+    cells = ta.groups.Cells()
+    for baseline in (ta.baselines.Constant(value), ta.baselines.Samples.fit(0 * x.astype(float) + value)):
+        for method in (ta.Occlusion(cells, baseline), ta.IntegratedGradients(baseline), ta.WinIT(3, baseline, draws=1)):
+            outputs = ("time",) if isinstance(method, ta.WinIT) else None
+            target = None if outputs else ta.targets.Output(0)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "the constant baseline")
+                with pytest.raises(
+                    ValueError, match=r"infinite values in float32, whose largest number is 3.4e\+38.*float64"
+                ):
+                    ta.explain(lambda x: x.sum(1), x, method, outputs=outputs, target=target)
+    wide = ta.explain(lambda x: x.sum((1, 2)), 1 + 0 * x.astype(float), ta.Occlusion(cells, ta.baselines.Constant(3.0)))
+    np.testing.assert_array_equal(wide.attribution, -2)

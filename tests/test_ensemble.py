@@ -1,5 +1,6 @@
 import copy
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -315,3 +316,37 @@ def test_what_cannot_be_thinned_is_refused():
 
     with pytest.raises(ValueError, match=r"'drop' gets \(12, 4, 3\) for 4 rows; it must have the rows first"):
         ta.explain(ta.models.dropout(TimeFirst(), 2), X, ta.Saliency(), check=False)
+
+
+def test_what_all_runs_would_say_is_said_once():
+    def net(x):
+        return torch.stack([x.sum((1, 2)), 2 * x.sum((1, 2)), 3 * x.sum((1, 2))], 1)
+
+    outside = ta.Occlusion(ta.groups.Along("lead"), ta.baselines.Constant(50.0))
+    outputs = {"class": [1, 2, 3]}
+    many = ta.models.Ensemble([net, lambda x: 2 * net(x)])
+    for run in (
+        lambda: ta.explain(net, X, outside, target=2, outputs=outputs, seed=[0, 1, 2]),
+        lambda: ta.explain(many, X, outside, target=2, outputs=outputs),
+        lambda: ta.climate.pooled(net, X, outside, target=2, outputs=outputs, chunk=1),
+    ):
+        for _ in range(2):  # the next call says it again
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                run()
+            assert sum("is a label, of entry 1" in str(w.message) for w in said) == 1
+            texts = [str(w.message) for w in said]
+            assert len(texts) == len(set(texts))
+
+
+def test_rows_of_trials_are_summed_over_those_that_say_them():
+    def net(x):
+        return x.sum((1, 2))
+
+    tried, spared = (ta.explain(net, X, ta.Saliency(), check=check) for check in (True, False))
+    old = spared.copy()
+    del old.attrs["trial_rows"]
+    assert (tried.attrs["trial_rows"], spared.attrs["trial_rows"]) == (4, 0)
+    for results in ((tried, tried), (tried, old), (old, tried)):
+        expected = sum(r.attrs.get("trial_rows", 0) for r in results)
+        assert ensemble.combine(dict(zip("ab", results))).attrs["trial_rows"] == expected

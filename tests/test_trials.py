@@ -313,3 +313,21 @@ def test_an_error_of_the_model_says_that_it_was_a_trial():
     with pytest.raises(RuntimeError) as caught:
         ta.explain(lambda x: x @ torch.ones(7), X, ta.Saliency())
     assert any("trial of the model on two rows; check=False spares it" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_norm_of_the_batch_that_takes_no_single_row_is_refused_by_name(check):
+    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 1)).float()
+    with pytest.raises(ValueError, match=r"not a function of its row.*track_running_stats=True"):
+        tried(net, X, batch_size=1 if check else 4, check=check)
+
+
+def test_a_model_exported_for_one_size_of_batch_is_refused_with_the_way():
+    net = seeded(lambda: nn.Linear(6, 1)).float().eval()
+    fixed = torch.export.export(net, (torch.as_tensor(X),)).module()
+    with pytest.raises(ValueError, match=r"exported model does not take a batch of 2 rows .* dynamic_shapes"):
+        tried(fixed, X)
+    free = torch.export.export(
+        net, (torch.as_tensor(X),), dynamic_shapes=({0: torch.export.Dim("rows", min=1, max=8192)},)
+    )
+    np.testing.assert_array_equal(tried(free.module(), X).attribution, tried(net, X).attribution)

@@ -6,6 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +29,30 @@ _CHUNK = 2**26  # bytes of input in memory as tensors at once
 
 class ExplanationWarning(UserWarning):
     """Something about an explanation that its reader must know: samples that did not converge, a doubtful baseline."""
+
+
+_SAID: ContextVar[set[str] | None] = ContextVar("said", default=None)
+
+
+@contextlib.contextmanager
+def said_once() -> Iterator[None]:
+    """What several explanations within would each warn of in the same words is said once."""
+    said = _SAID.get()
+    before = _SAID.set(set() if said is None else said)
+    try:
+        yield
+    finally:
+        _SAID.reset(before)
+
+
+def tell(text: str, stacklevel: int) -> None:
+    """Warn of what a reader of an explanation must know; `stacklevel` is as in ``warnings.warn`` for who calls this."""
+    said = _SAID.get()
+    if said is not None:
+        if text in said:
+            return
+        said.add(text)
+    warnings.warn(text, ExplanationWarning, stacklevel=stacklevel + 1)
 
 
 @dataclass
@@ -142,7 +167,7 @@ class Call:
             values = [t.bind(found) for t in self.wanted]
         if found.taken and not self.taken:  # said once, however often an engine is started
             self.taken = "; ".join(dict.fromkeys(found.taken))
-            warnings.warn(self.taken, ExplanationWarning, stacklevel=2)
+            tell(self.taken, 2)
         return values, times
 
     def _check_times(self, times: int) -> None:
@@ -188,7 +213,7 @@ class Call:
             if self.check:
                 self.check = False  # a call may run several times
                 for doubt in trials.check(self, engine):
-                    warnings.warn(doubt, ExplanationWarning, stacklevel=4)
+                    tell(doubt, 4)
                     engine.notes["trial"] = doubt
             yield engine
 

@@ -96,8 +96,8 @@ def combine(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     seeds = [str(r.attrs["seed"]) for r in results.values()]
     models = list(dict.fromkeys(str(r.attrs["model"]) for r in results.values()))
     out.attrs = first.attrs | {"model": ", ".join(models), "members": ", ".join(results)}
-    if "trial_rows" in first.attrs:
-        out.attrs["trial_rows"] = sum(int(r.attrs["trial_rows"]) for r in results.values())
+    if tried := [int(r.attrs["trial_rows"]) for r in results.values() if "trial_rows" in r.attrs]:
+        out.attrs["trial_rows"] = sum(tried)
     if len(set(seeds)) > 1:
         out.attrs["seed"] = ", ".join(dict.fromkeys(seeds))
     return out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from .core.results import Field, check_flag
 from .core.shift import Shifts
 from .core.states import State
 from .core.targets import Named
-from .edge import STATUS, Call, Table
+from .edge import STATUS, Call, Table, said_once, tell
 from .edge import ExplanationWarning as ExplanationWarning
 
 _BASELINES = ("baseline", "noise")
@@ -182,9 +181,10 @@ def explain(
     if len(runs) > 1:
         settings |= {"reference": reference, "progress": progress, "dry_run": dry_run}
         results, tried = {}, set()
-        for name, (m, s) in runs.items():
-            results[name] = explain(m, x, method, seed=s, **settings | {"check": check and id(m) not in tried})
-            tried.add(id(m))
+        with said_once():
+            for name, (m, s) in runs.items():
+                results[name] = explain(m, x, method, seed=s, **settings | {"check": check and id(m) not in tried})
+                tried.add(id(m))
         return ensemble.total_cost(results) if dry_run else ensemble.combine(results)
     ((model, one),) = runs.values()
     if isinstance(model, pipelines.LastStep):
@@ -205,7 +205,7 @@ def explain(
     if dry_run:
         return _cost(call, bound, 0 if clean is None else len(clean))
     if caution := getattr(method, "caution", None):
-        warnings.warn(caution, ExplanationWarning, stacklevel=2)
+        tell(caution, 2)
     _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
     table = Table(inputs, getattr(bound, "groups", None))
     shifts = None
@@ -322,7 +322,7 @@ def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int)
         else:
             seen = references.observed(given, v.axes)
         if doubt := _doubt(constant, v, seen):
-            warnings.warn(doubt, ExplanationWarning, stacklevel=3)
+            tell(doubt, 3)
 
 
 def _doubt(constant: Constant, v: labels.Variable, seen: np.ndarray) -> str | None:
@@ -388,7 +388,7 @@ def _report_trouble(ds: xr.Dataset, inputs: labels.Inputs) -> None:
             why.append(_missed(ds, who, inputs) if kind == str(State.NOT_CONVERGED) else _WHY.get(kind, ""))
     if parts:
         text = "; ".join(parts) + " (see the variable `status`)"
-        warnings.warn(". ".join([text, *filter(None, why)]), ExplanationWarning, stacklevel=3)
+        tell(". ".join([text, *filter(None, why)]), 3)
 
 
 def _missed(ds: xr.Dataset, who: np.ndarray, inputs: labels.Inputs) -> str:

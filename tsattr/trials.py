@@ -109,7 +109,11 @@ def _function_of_its_row(trial: _Trial) -> list[str]:
     said = f"the model is not a function of its row, as it {what.format(by=by, which=', '.join(sorted(drawn)))}"
     if moved <= _REFUSED:
         return [f"{said}. Results vary by as much with batch_size, and from call to call"]
-    fix = "batch_size=1 asks about each row by itself" if what is _BATCH else "switch that off, or fix it for all calls"
+    fix = (
+        "batch_size=1 asks about each row by itself, for a model that takes one row"
+        if what is _BATCH
+        else "switch that off, or fix it for all calls"
+    )
     raise ValueError(f"{said}. Make it treat each row by itself ({fix}); check=False spares this trial")
 
 

@@ -489,3 +489,31 @@ def test_several_variables_are_refused():
     two = xr.Dataset({"a": X, "b": X.isel(lead=0, drop=True)})
     with pytest.raises(TypeError, match="GradCAM explains an input of one variable, got 2"):
         ta.explain(relu_net(), two, ta.GradCAM(), target=0)
+
+
+def test_layers_of_what_hides_them_are_refused_with_the_way():
+    net = nn.Sequential(nn.Conv1d(3, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(40, 2)).eval()
+    x = torch.ones(4, 3, 20)
+    rows = ({0: torch.export.Dim("rows", min=1, max=64)},)
+    with pytest.raises(TypeError, match="it was exported, which hides them; give the module that it was made from"):
+        ta.explain(torch.export.export(net, (x,), dynamic_shapes=rows).module(), x, ta.GradCAM(), target=0)
+    traced = ta.explain(torch.fx.symbolic_trace(net), x, ta.GradCAM(), target=0)  # a graph that does call its layers
+    np.testing.assert_array_equal(traced.attribution, ta.explain(net, x, ta.GradCAM(), target=0).attribution)
+
+
+@pytest.mark.filterwarnings("ignore:GuidedBackprop fails:tsattr.ExplanationWarning")
+@pytest.mark.filterwarnings(
+    "ignore:None of the inputs have requires_grad"
+)  # of the checkpoint, where no gradient is asked for
+def test_checkpoints_without_gradients_are_refused_with_the_way():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv1d(3, 2, 3, padding=1), nn.Linear(40, 1)
+
+        def forward(self, x):
+            return self.head(checkpoint(lambda z: self.conv(z).relu(), x, use_reentrant=True).flatten(1))
+
+    for method in (ta.GradCAM(), ta.GuidedBackprop()):
+        with pytest.raises(ValueError, match="use_reentrant=False"):
+            ta.explain(Net().eval(), torch.ones(4, 3, 20), method)

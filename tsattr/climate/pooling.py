@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.results import check_count
+from ..edge import said_once
 from ..explain import explain
 from ..metrics.intervals import half_width, neighbours, pulls
 from .blocks import BLOCK, RESAMPLE, Blocks, chunks, cut, in_time, slabs, time_of, within
@@ -388,8 +389,9 @@ def pooled(
     pool, sample = Pool() if pool is None else pool, settings.get("sample_dim") or "sample"
     each = {name: settings[name] for name in ("context", "valid") if name in settings}
     x, by, each = in_time(x, sample, by, each)
-    for at, part, own in chunks(x, chunk, settings | each):
-        pool.update(explain(model, part, method, **own), cut(by, at, sample))
+    with said_once():
+        for at, part, own in chunks(x, chunk, settings | each):
+            pool.update(explain(model, part, method, **own), cut(by, at, sample))
     return pool
 
 

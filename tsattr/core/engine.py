@@ -125,6 +125,33 @@ def _how_to_choose(y: Any) -> str:
     return f"wrap it: lambda x: model(x){tensors[0]}, after model.eval(); its tensors are {shown}"
 
 
+def _no_such_batch(error: str, rows: int) -> str | None:
+    """What a model that takes no batch of so many rows must be told, from what torch says; None for any other error."""
+    if "Expected more than 1 value per channel" in error:
+        return (
+            f"the model is not a function of its row: it normalises by the mean of the batch, and one row has none ({error}). Give "
+            "its batch normalisation running statistics (track_running_stats=True, and training with them), and do not put it "
+            "into training mode in forward()"
+        )
+    if error.startswith(("Guard failed", "Expected input at")):
+        return (
+            f"the exported model does not take a batch of {rows} rows ({error}); a method asks about any number of them: export it "
+            "with dynamic_shapes=({0: torch.export.Dim('rows', min=1, max=8192)},), or give the module that it was made from"
+        )
+    return None
+
+
+def missing_in(rows: Tensor) -> Tensor:
+    """Where rows of a baseline are NaN; ValueError where they are infinite, as what is too large for their dtype becomes."""
+    if torch.isinf(rows).any():
+        dtype = str(rows.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"the baseline gives infinite values in {dtype}, whose largest number is {torch.finfo(rows.dtype).max:.3g}: give "
+            "smaller ones" + ("" if dtype == "float64" else ", or x.astype('float64') and a model of it")
+        )
+    return torch.isnan(rows)
+
+
 def _without_rows(y: Tensor, event: torch.Size | None) -> bool:
     """True where the output of one row may lack the axis of the rows."""
     return y.ndim == 0 or len(y) != 1 or (event is not None and y.shape == event)
@@ -221,7 +248,15 @@ class Engine:
         """What the model gives, one tensor of numbers."""
         first = draws_seen(self.drawn) if not self.targets else contextlib.nullcontext()
         with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            return _numbers(self.forward(rows, position))
+            return _numbers(self._forwarded(rows, position))
+
+    def _forwarded(self, rows: Tensor, position: Tensor) -> Any:
+        try:
+            return self.forward(rows, position)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            if (why := _no_such_batch(str(error), len(rows))) is None:
+                raise
+            raise ValueError(why) from error
 
     def _learn_event(self, rows: Tensor, position: Tensor) -> None:
         """Ask about a row twice: where a model squeezes its outputs, those of one row do not tell its axis from theirs."""
@@ -454,8 +489,8 @@ class Samples:
         rows = rows.to(known.dtype)
         valid = None if self.valid is None else self.valid.index_select(0, i)
         present = rows if valid is None else torch.where(valid, rows, 0)
-        # The sum is quick, and NaN wherever there may be one; only then are they counted.
-        if torch.isnan(present.sum()) and (missing := torch.isnan(present)).any():
+        # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
+        if not torch.isfinite(present.sum()) and (missing := missing_in(present)).any():
             self.handed = 0 if absent is None else getattr(baseline, "gaps", 0)
             if not self.handed:
                 self.lack(i, missing)

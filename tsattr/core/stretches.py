@@ -14,7 +14,7 @@ from torch import Tensor
 from . import groups as core_groups
 from .ahead import Ahead, ahead_of, window
 from .axes import Axes
-from .engine import Samples
+from .engine import Samples, missing_in
 from .fills import Causal, is_causal
 from .prefixes import ROUNDING, Series, Way, state_size, way_of
 from .results import EVENT, Field, check_count
@@ -231,7 +231,7 @@ class Stretches:
         reach = self.reach if self.nested else gap
         filled = self.law(i, start, reach, gone, key.fork(fresh) if fresh else key)[:, :gap].to(rows.dtype)
         absent = gone[:, None].expand(filled.shape)
-        unknown = absent & torch.isnan(filled)
+        unknown = absent & ~torch.isfinite(filled)
         if (valid := self.series.valid) is not None and (seen := self.series.seen) is not None:
             absent = absent & window(valid, i, start, gap)
             if not (self.begins or self.first):  # what a series begins with has nothing to take its place
@@ -240,7 +240,7 @@ class Stretches:
         if unknown.any():
             time = start[:, None] + torch.arange(gap, device=x.device)
             unknown = unknown & (time < self.series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
-            samples.lack(i, unknown)
+            samples.lack(i, missing_in(torch.where(unknown, filled, 0)))
         rows[:, :gap] = torch.where(absent & ~torch.isnan(filled), filled, rows[:, :gap])
         y = self.way(i, start, rows, every)
         time = start[:, None] + (torch.arange(length, device=x.device) if every else length - 1)

@@ -113,8 +113,8 @@ def _guided(engine: Engine) -> Forward:
             if hidden := sorted({node.name() for node in nodes if _hides(node)}):
                 raise ValueError(
                     f"GuidedBackprop cannot see the ReLUs inside {', '.join(hidden)}; give the module itself where it went through "
-                    "torch.compile (model._orig_mod, or a copy made before .compile()), and write an autograd.Function with "
-                    "operations of torch"
+                    "torch.compile (model._orig_mod, or a copy made before .compile()), checkpoint with use_reentrant=False, and "
+                    "write an autograd.Function with operations of torch"
                 )
             relus = [node for node in nodes if _is_relu(node)]
             if not relus and not there.found:
@@ -306,10 +306,7 @@ class _Tap:
     def output(self, rows: int) -> Tensor:
         """The layer's output (rows, channels, *positions)."""
         if not self.given:
-            raise ValueError(
-                f"layer {self.name!r} is not called for a prediction; name one that is. In an exported model the modules hold "
-                "weights alone: give the module that it was made from"
-            )
+            raise ValueError(f"layer {self.name!r} is not called for a prediction; name one that is")
         if len(self.given) != 1:
             raise ValueError(
                 f"layer {self.name!r} is used {len(self.given)} times for one prediction; name one that is used once"
@@ -322,7 +319,10 @@ class _Tap:
                 "layer before the positions are pooled or flattened"
             )
         if not a.requires_grad:
-            raise ValueError(f"layer {self.name!r} does not depend on the input; name one that does")
+            raise ValueError(
+                f"layer {self.name!r} has no gradient: it does not depend on the input, or runs without, as in a checkpoint with "
+                "use_reentrant=True; name one that does, or checkpoint with use_reentrant=False"
+            )
         return a
 
     def back(self, targets: int) -> list[Tensor]:
@@ -343,6 +343,8 @@ def _with_layers(module: nn.Module) -> nn.Module:
             what = f"{where} is TorchScript"
         elif m._compiled_call_impl is not None or type(m).__name__ == "OptimizedModule":
             what = f"{where} went through torch.compile"
+        elif isinstance(m, torch.fx.GraphModule) and not any(map(_calls_a_layer, m.graph.nodes)):
+            what = f"{where} was exported"
         else:
             continue
         raise TypeError(
@@ -350,6 +352,10 @@ def _with_layers(module: nn.Module) -> nn.Module:
             "one model._orig_mod, or a copy made before .compile())"
         )
     return module
+
+
+def _calls_a_layer(node: Any) -> bool:
+    return node.op == "call_module" and node.target != "_guards_fn"
 
 
 def _at_input(maps: Tensor, places: list[Line], event: tuple[int, ...]) -> Tensor:

@@ -270,7 +270,7 @@ class IntegratedGradients:
         n, device = samples.n, samples.x.device
         moments = Moments(n, (samples.targets, *samples.event), self._draws, device)
         balance = Balance(samples, self._draws, self.share, points=self.points)
-        reference = torch.zeros(n, samples.targets, dtype=torch.float64, device=device)
+        ends = Moments(n, (samples.targets,), self._draws, device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
         kept = []
         for i, draw in samples.items(self._draws, copies=self.steps or 9):
@@ -278,14 +278,14 @@ class IntegratedGradients:
             end = torch.empty(len(i), samples.targets, dtype=torch.float64, device=device)
             for at, v in samples.values(i, start.__getitem__):
                 end[at] = v
-            reference.index_add_(0, i, end / self._draws)
+            ends.add(i, draw, end)
             maps, used = self._integrate(samples, i, draw, start, end, balance)
             moments.add(i, draw, maps)
             balance.add(i, draw, maps, samples.prediction[i] - end)
             steps.scatter_reduce_(0, i, used, "amax")
             if self.per_draw:
                 kept.append(maps)
-        mean = moments.mean()
+        mean, reference = moments.mean(), ends.mean()
         lost = balance.lost(mean, samples.prediction - reference)
         samples.note(samples.every, torch.where(lost, State.NOT_CONVERGED, State.OK))
         out = {
