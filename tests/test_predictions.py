@@ -193,3 +193,14 @@ def test_an_estimator_that_is_none_of_scikit_learns_is_asked_as_before():
             return np.asarray(x)[:, 0]
 
     np.testing.assert_array_equal(ta.explain(Own(), X, METHOD).prediction, X.a)
+
+
+def test_the_farthest_centre_is_no_predicted_class():
+    x = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
+    clusters = KMeans(3, n_init=1, random_state=0).fit(x)
+    model, method = ta.models.on_frames(clusters.transform), ta.Occlusion(ta.groups.Cells(), ta.baselines.Constant(0.0))
+    with pytest.raises(ValueError, match="the model gives 3 values, of which none is a predicted class"):
+        ta.explain(model, x, method)
+    np.testing.assert_allclose(
+        ta.explain(model, x, method, target=2).prediction, clusters.transform(x)[:, 2], rtol=1e-12
+    )

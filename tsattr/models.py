@@ -237,6 +237,10 @@ def _scale(f: Any) -> str | None:
     if isinstance(f, nn.Softmax | nn.Sigmoid):
         return "probability"
     name, owner = getattr(f, "__name__", ""), getattr(f, "__self__", None)
+    if (
+        name == "transform" and owner is not None and not isinstance(owner, nn.Module)
+    ):  # distances to centres, components
+        return "value"
     if name == "predict" and owner is not None and not hasattr(owner, "classes_") and not isinstance(owner, nn.Module):
         return "value"
     return "probability" if name == "predict_proba" else None

@@ -472,3 +472,9 @@ def test_signals_that_a_record_of_segments_announces_and_has_not_are_told(tmp_pa
     (tmp_path / "s.hea").write_text("s/1 2 125 20\ns_1 20\n")
     with pytest.raises(ValueError, match=r"announces 2 signals, and its segments have 1, \['II'\]"):
         read_wfdb(tmp_path / "s")
+
+
+def test_a_layout_alone_has_no_samples(tmp_path):
+    (tmp_path / "s_layout.hea").write_text("s_layout 1 125 0\n~ 0 100/mV 16 0 0 0 0 II\n")
+    with pytest.raises(MissingFile, match=r"s_layout.hea is the layout of a record of several segments"):
+        read_wfdb(tmp_path / "s_layout")

@@ -273,6 +273,10 @@ def _utf8(text: str) -> str:
 
 
 def _signal_file(stem: str, name: str) -> Path:
+    if name == "~":
+        raise MissingFile(
+            f"{Path(stem).name}.hea is the layout of a record of several segments and has no samples: read that record"
+        )
     file = Path(stem).with_name(name)
     if not os.path.isfile(file):  # unlike Path.is_file, False for names that no file can have
         raise MissingFile(f"signal file {name!r} named by {Path(stem).name}.hea is not in {file.parent}")
