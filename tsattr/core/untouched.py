@@ -26,6 +26,7 @@ Register = Callable[[Callable[..., Any]], Any]
 
 _COPIED = 2**30  # bytes of a module's buffers of which a call keeps a copy; larger ones are watched
 _LOOKED = 10_000  # entries of a container that are looked into; of a longer one it is kept which they are
+_PAUSE = 0.05  # seconds in which another thread that draws is seen to, though it shares a processor
 _EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
@@ -369,14 +370,14 @@ def _set_state(name: str, state: Any) -> None:
 def draws_seen(seen: set[str]) -> Iterator[None]:
     """Note in `seen` which global generators ("torch", "numpy", "random") the scope draws from.
 
-    Where other threads run, a state that moves may be moved by them: then it moves as well while nothing is done for as long.
+    Where other threads run, a state that moves may be moved by them: then it moves as well while nothing is done for longer.
     """
     states, began = _states(), time.perf_counter()
     yield
     moved, took = _moved(states), time.perf_counter() - began
     if moved and threading.active_count() > 1:
         states = _states()
-        time.sleep(min(took, 1.0))
+        time.sleep(min(max(3 * took, _PAUSE), 1.0))
         moved -= _moved(states)
     seen |= moved
     with _LOCK:
