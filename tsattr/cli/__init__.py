@@ -15,10 +15,11 @@ COMMANDS = (demo, explain, compare, report, datasets)
 _OPTIONS = (
     (r"check=False", "--no-check"),
     (r"x\.astype\('(float32|float64)'\)", r"--dtype \1"),
+    (r", or several: target=\[0, 1\]", ""),
     (r",? or (x as float32 with )?autocast='bfloat16'", ""),  # which the command line has not
 )
 _NAMES = "batch_size|device|dims|leads|outputs|resample|sample_dim|start|stop|target|variable"
-_ARGUMENT = re.compile(rf"(?<!\w\()(?<!\w, )(?<![\w.])({_NAMES})=(?!=)([\w'\"\[{{-]?)")
+_ARGUMENT = re.compile(rf"(?<!\w\()(?<!\w, )(?<![\w.])({_NAMES})=(?!=)([\w'\"\[{{-]|\.\.\.|)")
 _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError)
 
 
@@ -52,6 +53,8 @@ def _as_options(text: str) -> str:
     "give --batch-size 1, or Samples.fit(x, sample_dim='stay'); --no-check spares it"
     >>> _as_options("name them with dims=; give x.astype('float64')")
     'name them with --dims; give --dtype float64'
+    >>> _as_options("such as target=0, or several: target=[0, 1]; outputs=... gives the labels")
+    'such as --target 0; --outputs ... gives the labels'
     """
     for said, option in _OPTIONS:
         text = re.sub(said, option, text)
