@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,14 @@ class Projection:
         sizes = {j: self._inner(j, own) for p in fitter.pairs for j in p}
         both = [("pair", (a, b)) for a, b in fitter.pairs for _ in range(sizes[a] * sizes[b])]
         mains = main_groups(fitter.features, fitter.pooled)
-        _, self.groups, self.penalty = fitter.grouped([*mains, *new, *both])
-        self.signs = np.concatenate([fitter.signs()[:fixed], np.zeros(len(self.groups) - fixed, bool)])
+        bent = [("surface", p) for p, surface in fitter.surfaces.items() for _ in range(surface.table.shape[2])]
+        self._start([*mains, *bent, *new, *both], fitter.signs()[:fixed])
+
+    def _start(self, keys: list[Hashable], signs: np.ndarray) -> None:
+        """Columns of these groups, of which the first have signs."""
+        fitter = self.fitter
+        _, self.groups, self.penalty = fitter.grouped(keys)
+        self.signs = np.concatenate([signs, np.zeros(len(keys) - len(signs), bool)])
         self.coef: np.ndarray | None = None
         constant = np.tile(fitter.family.start(fitter.y, fitter.w), (len(fitter.y), 1))
         self.scale = float(fitter.w @ fitter.family.loss(constant, fitter.y)) / fitter.w.sum()
@@ -136,3 +143,11 @@ class Projection:
         found = problem.solve(self.penalty, tune=tune, start=self.coef, rounds=20 if tune else 2, exact=False)
         self.penalty, self.count = np.minimum(found.penalty, 10 * w.sum()), self.count + 1
         return found.coef
+
+
+class Beside(Projection):
+    """The same for new columns beside others, all of given groups."""
+
+    def __init__(self, fitter: Fitter, keys: list[Hashable]):
+        self.fitter, self.count = fitter, 0
+        self._start(keys, np.zeros(0, bool))

@@ -12,13 +12,14 @@ from . import attention, nets, pairs
 from .atoms import Bins, step_beside, step_gains
 from .basis import FIXED, INNER, RANK, Feature, Nets
 from .chance import State, needed
-from .design import CELLS, All, Design
+from .design import CELLS, All, Design, with_ones
 from .families import Family
 from .refit import loosened, replicates
 from .rows import spread
 from .screen import FOLDS, screened
 from .solve import Problem, Solution
-from .terms import POOLED, Additive, groups
+from .surfaces import Surface
+from .terms import POOLED, Additive, groups, joint_columns
 
 FEWEST = 60
 """Distinct rows below which no nets are trained: there is nothing to choose the step by."""
@@ -30,8 +31,10 @@ SCREENED = 5
 """Rows a feature below which only those features have terms that forward selection takes, or that act in a pair."""
 HINT = 0.05
 """Chance of what a pair's surface leaves below which more nets are tried; the rows held out decide."""
+BENT = 0.4
+"""The same for a surface of two features at once, which is found sooner."""
 MOST_NETS, BETTER = 8, 0.99
-"""Most nets of a feature, and the share of the loss that four times as many must come to, on the rows held out, to be kept."""
+"""Most nets of a feature, and the share of the loss that four times as many, or a surface, must come to, on the rows held out, to be kept."""
 MOST_STEPS = 24
 """Most steps of one feature."""
 LOOSENED = 5000
@@ -90,6 +93,7 @@ class Fitter:
         )
         self.pairs: list[tuple[int, int]] = []
         self.dropped: list[tuple[int, int]] = []
+        self.surfaces: dict[tuple[int, int], Surface] = {}
         self.penalties: dict[Hashable, float] = {}
         self.solution: Solution | None = None
 
@@ -163,19 +167,20 @@ class Fitter:
         """The place of a feature's first coefficient."""
         return 1 + sum(len(f.kinds) for f in self.features[:j])
 
-    def inner(self, j: int, rows: slice = All) -> np.ndarray:
-        """The columns of a feature that take part in products."""
-        return self.own(j, rows)[:, self.features[j].inner]
-
-    def matrix(self, rows: slice = All) -> np.ndarray:
+    def matrix(self, rows: slice | np.ndarray = All) -> np.ndarray:
         """All columns (n, m): the features' own, then each pair's products."""
         own = [self.own(j, rows) for j in range(len(self.features))]
-        inner = [z[:, f.inner] for z, f in zip(own, self.features)]
-        return np.concatenate([*own, *(pairs.products(inner[a], inner[b]) for a, b in self.pairs)], axis=1)
+        return np.concatenate([*own, *(self.joint(p, rows) for p in self.pairs)], axis=1)
+
+    def joint(self, pair: tuple[int, int], rows: slice | np.ndarray = All) -> np.ndarray:
+        """The columns of a pair."""
+        a, b = pair
+        features, x = (self.features[a], self.features[b]), (self.x[rows, a], self.x[rows, b])
+        return joint_columns(features, self.surfaces.get(pair), x, (self.own(a, rows), self.own(b, rows)))
 
     def keys(self) -> list[Hashable]:
         """The name of each column's group."""
-        return groups(self.features, self.pairs, self.pooled)
+        return groups(self.features, self.pairs, self.surfaces, self.pooled)
 
     def signs(self) -> np.ndarray:
         """Columns whose coefficients must not be negative."""
@@ -407,8 +412,10 @@ class Fitter:
                 break
             for j, net in zip(own, found):
                 self.put(j, replace(self.features[j], nets=net))
+            if not self.surfaces:
+                self.bend(own, held)
             number, least = 4 * number, loss
-            if number > MOST_NETS or not self.unfinished():
+            if number > MOST_NETS or not self.unfinished(HINT):
                 break
 
     def trained(self, own: list[int], number: int, held: np.ndarray) -> tuple[list[Nets], float]:
@@ -432,16 +439,59 @@ class Fitter:
             self.put(j, now[j])
         return found
 
-    def unfinished(self) -> bool:
-        """Whether the surfaces of the pairs leave more of their cells than chance explains."""
+    def unfinished(self, hint: float) -> list[tuple[int, int]]:
+        """The pairs that have no surface and leave more of their cells than chance explains, but for a chance of `hint`."""
         if not self.pairs or self.settings.attention != "least_squares":
-            return False
+            return []
         self.solve()
         rows = self.rows(pairs.ROWS)
         views = {j: pairs.View.of(self.features[j], self.x[rows, j], self.w[rows]) for p in self.pairs for j in p}
-        bound, state = float(np.log(HINT)), self.state()[rows]
+        bound, state = float(np.log(hint)), self.state()[rows]
         tried = [pairs.tried(views[a].cells, views[b].cells, state, bound) for a, b in self.pairs]
-        return any(chance < bound and gain > self.least() for gain, chance in tried)
+        return [
+            p
+            for p, (gain, chance) in zip(self.pairs, tried)
+            if chance < bound and gain > self.least() and p not in self.surfaces
+        ]
+
+    def bend(self, own: list[int], held: np.ndarray) -> None:
+        """Add surfaces to the pairs of features with nets, where rows `held` out show that they are better."""
+        for pair in self.unfinished(BENT):
+            if set(pair) <= set(own):
+                before = self.held_loss(held)
+                self.surfaces[pair] = self.surface(pair, held)
+                if self.held_loss(held) > BETTER * before:
+                    del self.surfaces[pair]
+                self.solve()
+
+    def held_loss(self, held: np.ndarray) -> float:
+        """The loss on the rows `held` out when the columns so far are solved for without them."""
+        rows = self.rows(pairs.ROWS)
+        z, y, w, out = self.matrix(rows), self.y[rows], self.w[rows], held[rows]
+        _, number, start = self.grouped(self.keys())
+        coef = Problem(z[~out], y[~out], w[~out], self.family, number, self.signs()).solve(start, exact=False).coef
+        return float(np.average(self.family.loss(with_ones(z[out]) @ coef, y[out]), weights=w[out]))
+
+    def surface(self, pair: tuple[int, int], held: np.ndarray) -> Surface:
+        """A surface of a pair, trained beside its mains and what all other terms say."""
+        assert self.solution is not None
+        u = np.column_stack([self.features[j].standard(self.x[:, j]) for j in pair])
+        turn = np.argsort((self.w * self.y.sum(1)) @ np.nan_to_num(u))  # whatever the order of the features
+        known = ~np.isnan(u)
+        coef = self.solution.coef[1:][[name == ("pair", pair) for name in self.keys()]]
+        both = Design(lambda rows: self.joint(pair, rows), len(u), len(coef))
+        rest = self.solution.eta - both.times(np.pad(coef, ((1, 0), (0, 0))))
+        fixed = np.concatenate([rest, *(self.own(j) for j in pair)], axis=1)
+        keys = ["rest"] * rest.shape[1] + [("own", j) for j in pair for _ in self.features[j].kinds]
+        plane = nets.train_plane(
+            lambda rows: nets.Inputs(np.where(known, u, 0)[rows][:, turn], known[rows], fixed[rows], []),
+            self.w,
+            held,
+            attention.Beside(self, [*keys, *["plane"] * nets.FOLDED]),
+            steps=2 * self.settings.max_epochs,
+            rng=self.rng,
+        )
+        return Surface.of(replace(plane, weight=plane.weight[:, turn]), u, self.w)
 
     def inputs(self, own: list[int], rows: np.ndarray) -> nets.Inputs:
         """What the nets' columns are made of."""
@@ -450,13 +500,18 @@ class Fitter:
         u = np.column_stack([self.features[j].standard(v) for j, v in zip(own, np.where(known, x, 0).T)])
         place = {j: q for q, j in enumerate(own)}
         z = [self.own(j, rows) for j in range(len(self.features))]
+        bent = [
+            surface(*(self.features[j].standard(self.x[rows, j]) for j in p)) for p, surface in self.surfaces.items()
+        ]
 
         def side(j: int) -> tuple[np.ndarray, int]:
             f = self.features[j]
             stays = f.inner[np.isin(f.kinds[f.inner], FIXED)]
             return z[j][:, stays], place.get(j, -1)
 
-        return nets.Inputs(u * known, known, np.concatenate(z, axis=1), [(side(a), side(b)) for a, b in self.pairs])
+        return nets.Inputs(
+            u * known, known, np.concatenate([*z, *bent], axis=1), [(side(a), side(b)) for a, b in self.pairs]
+        )
 
     # The end.
 
@@ -464,12 +519,13 @@ class Fitter:
         """Drop the pairs that their penalty has put out; whether there were any."""
         assert self.solution is not None
         names, _, _ = self.grouped(self.keys())
-        out = [
-            name[1]
-            for name, f in zip(names, self.solution.freedom)
-            if isinstance(name, tuple) and name[0] == "pair" and f < 0.5
-        ]
+        freedom = dict.fromkeys(self.pairs, 0.0)
+        for name, f in zip(names, self.solution.freedom):
+            if isinstance(name, tuple) and name[0] in ("pair", "surface"):
+                freedom[name[1]] += f
+        out = [p for p, f in freedom.items() if f < 0.5]
         self.pairs = [p for p in self.pairs if p not in out]
+        self.surfaces = {p: surface for p, surface in self.surfaces.items() if p not in out}
         self.dropped += out
         return bool(out)
 
@@ -481,10 +537,11 @@ class Fitter:
         coef = np.concatenate([solution.coef[:, :, None], draws], axis=2)
         ends = np.cumsum([len(f.kinds) for f in self.features]).tolist()
         mains = np.split(coef[1 : 1 + ends[-1]], ends[:-1])
-        sizes = [len(self.features[a].inner) * len(self.features[b].inner) for a, b in self.pairs]
+        sizes = [self.joint(p, slice(0, 1)).shape[1] for p in self.pairs]
         joint = np.split(coef[1 + ends[-1] :], np.cumsum(sizes)[:-1]) if sizes else []
+        moved = (None,) * len(sizes)
         model = Additive(
-            tuple(self.features), tuple(self.pairs), coef[0], tuple(mains), tuple(joint), (None,) * len(sizes)
+            tuple(self.features), tuple(self.pairs), coef[0], tuple(mains), tuple(joint), moved, self.surfaces
         )
         return self.joined(model) if self.settings.purify == "data" and sizes else model
 
@@ -503,7 +560,7 @@ class Fitter:
         for (a, b), coef in zip(self.pairs, model.joint):
             base = np.concatenate([np.ones((len(self.x), 1)), self.own(a), self.own(b)], axis=1)
             weighted = base.T * self.w
-            surface = np.tensordot(pairs.products(self.inner(a), self.inner(b)), coef, 1)
+            surface = np.tensordot(self.joint((a, b)), coef, 1)
             inverse = np.linalg.pinv(weighted @ base, rcond=1e-10, hermitian=True)
             part = np.tensordot(inverse, np.tensordot(weighted, surface, 1), 1)
             intercept += part[0]

@@ -124,7 +124,7 @@ def _moves(model: Additive, rows: Rows, family: Family) -> np.ndarray:
     eta = model.score(rows.x)
     gradient, curvature = family.slopes(eta, rows.y)
     z = np.concatenate(model.blocks(rows.x), axis=1)
-    names = groups(model.features, model.pairs)
+    names = groups(model.features, model.pairs, model.surfaces)
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     group = np.array([number[name] for name in names], int)
     kept = rows.w > 1e-6 * rows.w.max()

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .basis import Nets
+from .surfaces import Plane
 
 BATCH = 4096
 """Most training rows of one step."""
 RATE = 0.02
 """Adam's learning rate."""
+PLANE_RATE = 0.04
+"""The same for a network of two features."""
+RIDGES, FOLDED = 32, 4
+"""Ridges of a network of two features, and their combinations that are its columns."""
+STEEP = 3.0
+"""Slope of a ridge at the start, for standardised features."""
 PATIENCE = 30
 """Steps without a better validation loss after which training ends."""
 
@@ -69,6 +77,37 @@ class Bank(torch.nn.Module):
         return [Nets(*(p[j].copy() for p in parts)) for j in range(len(parts[0]))]
 
 
+class PlaneBank(torch.nn.Module):
+    """A network of two features: steep ridges in all directions, then few combinations of these."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        draw = torch.Generator().manual_seed(seed)
+        angle = torch.pi * torch.arange(RIDGES) / RIDGES
+        self.weight = torch.nn.Parameter(STEEP * torch.stack([angle.cos(), angle.sin()], 1))
+        self.bias = torch.nn.Parameter(STEEP * (torch.rand(RIDGES, generator=draw) * 3 - 1.5))
+        self.mix = torch.nn.Parameter(torch.randn(FOLDED, RIDGES, generator=draw) * 2 / RIDGES**0.5)
+        self.shift = torch.nn.Parameter(torch.zeros(FOLDED))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Columns (n, FOLDED) at `u` (n, 2)."""
+        return torch.tanh(torch.tanh(u @ self.weight.T + self.bias) @ self.mix.T + self.shift)
+
+    def frozen(self) -> Plane:
+        """The network as float64 arrays."""
+        return Plane(*(p.detach().double().numpy().copy() for p in (self.weight, self.bias, self.mix, self.shift)))
+
+
+def _plane_columns(bank: PlaneBank, rows: Inputs, w: Tensor) -> Tensor:
+    """The network's columns (n, FOLDED), centred and scaled over the rows of positive weight where both values are known."""
+    known = torch.as_tensor(rows.known.all(1), dtype=torch.float32)[:, None]
+    share = known * w[:, None]
+    share = share / share.sum().clamp(min=1e-12)
+    g = bank(torch.as_tensor(rows.u, dtype=torch.float32))
+    g = g - (share * g).sum(0)
+    return known * g / (share * g**2).sum(0).clamp(min=1e-12).sqrt()
+
+
 def _columns(bank: Bank, rows: Inputs, w: Tensor) -> Tensor:
     """The nets' columns and the products (n, m), centred and scaled over the rows of positive weight."""
     g = bank(torch.as_tensor(rows.u.T, dtype=torch.float32))
@@ -103,7 +142,36 @@ def train(
     Pereyra, 1973).
     """
     bank = Bank(features, nets, hidden, int(rng.integers(2**31)))
-    adam = torch.optim.Adam(bank.parameters(), lr=RATE)
+    return _descent(bank, _columns, inputs, w, held, step, steps, RATE, rng)
+
+
+def train_plane(
+    inputs: Callable[[np.ndarray], Inputs],
+    w: np.ndarray,
+    held: np.ndarray,
+    step: Step,
+    *,
+    steps: int,
+    rng: np.random.Generator,
+) -> Plane:
+    """A network of two features, found as `train` finds nets."""
+    bank = PlaneBank(int(rng.integers(2**31)))
+    return _descent(bank, _plane_columns, inputs, w, held, step, steps, PLANE_RATE, rng)[0]
+
+
+def _descent(
+    bank: Any,
+    make: Callable[[Any, Inputs, Tensor], Tensor],
+    inputs: Callable[[np.ndarray], Inputs],
+    w: np.ndarray,
+    held: np.ndarray,
+    step: Step,
+    steps: int,
+    rate: float,
+    rng: np.random.Generator,
+) -> tuple[Any, float]:
+    """What `bank` is at the step with the best loss on the rows `held` out of training, and that loss."""
+    adam = torch.optim.Adam(bank.parameters(), lr=rate)
     inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
     best, since, kept = np.inf, 0, bank.frozen()
     batch, number, whole = np.r_[inside, outside], min(len(inside), BATCH), len(inside) <= BATCH
@@ -113,7 +181,7 @@ def train(
             batch = np.r_[np.sort(rng.choice(inside, BATCH, replace=False)), outside[:BATCH]]
             rows = inputs(batch)
         weight = torch.as_tensor(np.where(np.arange(len(batch)) < number, w[batch], 0.0), dtype=torch.float32)
-        columns = _columns(bank, rows, weight)
+        columns = make(bank, rows, weight)
         z = np.concatenate([rows.fixed, columns.detach().double().numpy()], axis=1)
         slope, loss = step(z, batch, number)
         if loss < best * (1 - 1e-4):

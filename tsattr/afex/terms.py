@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .basis import Feature
 from .pairs import products
+from .surfaces import Surface
 
 POOLED = ("linear", "missing")
 """Kinds of columns with one penalty over all features, where rows are few."""
@@ -20,11 +21,29 @@ def main_groups(features: Sequence[Feature], pooled: Sequence[str] = POOLED) -> 
 
 
 def groups(
-    features: Sequence[Feature], pairs: Sequence[tuple[int, int]], pooled: Sequence[str] = POOLED
+    features: Sequence[Feature],
+    pairs: Sequence[tuple[int, int]],
+    surfaces: Mapping[tuple[int, int], Surface],
+    pooled: Sequence[str] = POOLED,
 ) -> list[Hashable]:
-    """The same for all columns: the features' own, then each pair's products."""
-    sizes = [len(features[a].inner) * len(features[b].inner) for a, b in pairs]
-    return [*main_groups(features, pooled), *(("pair", p) for p, size in zip(pairs, sizes) for _ in range(size))]
+    """The same for all columns: the features' own, then each pair's products and its surface's."""
+    names = main_groups(features, pooled)
+    for a, b in pairs:
+        names += [("pair", (a, b))] * (len(features[a].inner) * len(features[b].inner))
+        names += [("surface", (a, b))] * (surfaces[a, b].table.shape[2] if (a, b) in surfaces else 0)
+    return names
+
+
+def joint_columns(
+    features: tuple[Feature, Feature],
+    surface: Surface | None,
+    x: tuple[np.ndarray, np.ndarray],
+    z: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Columns of a pair at values `x` of its features, of which `z` are the own columns: products, then its surface's."""
+    (a, b), (xa, xb), (za, zb) = features, x, z
+    both = products(za[:, a.inner], zb[:, b.inner])
+    return both if surface is None else np.concatenate([both, surface(a.standard(xa), b.standard(xb))], axis=1)
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,7 @@ class Additive:
     """``score(x) = intercept + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)`` for one or several outputs.
 
     Coefficients have a last axis of the estimate, then its bootstrap replicates: intercept (outputs, 1 + bags), mains[j]
-    (m_j, outputs, 1 + bags), joint[i] (k l, outputs, 1 + bags). moved[i] (1 + m_a + m_b, outputs, 1 + bags) is what
+    (m_j, outputs, 1 + bags), joint[i] (k l + surface's, outputs, 1 + bags). moved[i] (1 + m_a + m_b, outputs, 1 + bags) is what
     purification took from pair i: the constant, the part in a, the part in b; None where it took nothing.
     """
 
@@ -42,6 +61,7 @@ class Additive:
     mains: tuple[np.ndarray, ...]
     joint: tuple[np.ndarray, ...]
     moved: tuple[np.ndarray | None, ...]
+    surfaces: Mapping[tuple[int, int], Surface] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -56,7 +76,8 @@ class Additive:
         """f_ab of pair `i` at values (n,) of both: (n, outputs), with `draws` (n, outputs, 1 + bags)."""
         a, b = (self.features[j] for j in self.pairs[i])
         za, zb = a.columns(xa), b.columns(xb)
-        found = _apply(products(za[:, a.inner], zb[:, b.inner]), self.joint[i], draws)
+        surface = self.surfaces.get(self.pairs[i])
+        found = _apply(joint_columns((a, b), surface, (xa, xb), (za, zb)), self.joint[i], draws)
         moved = self.moved[i]
         if moved is None:
             return found
@@ -71,8 +92,14 @@ class Additive:
     def blocks(self, x: np.ndarray) -> list[np.ndarray]:
         """The columns of each main, then those of each pair, at rows `x` (n, p)."""
         own = [f.columns(x[:, j]) for j, f in enumerate(self.features)]
-        inner = [z[:, f.inner] for z, f in zip(own, self.features)]
-        return [*own, *(products(inner[a], inner[b]) for a, b in self.pairs)]
+        f = self.features
+        return [
+            *own,
+            *(
+                joint_columns((f[a], f[b]), self.surfaces.get((a, b)), (x[:, a], x[:, b]), (own[a], own[b]))
+                for a, b in self.pairs
+            ),
+        ]
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """The model's score (n, outputs) at rows `x` (n, p)."""

@@ -1,0 +1,84 @@
+"""Functions of two features at once, for jumps along lines that no few products of one-feature functions follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .basis import knots_of
+
+KNOTS = 62
+"""Most knots of a feature between the ends of its range."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A network of two features, ``tanh(mix @ tanh(weight @ u + bias) + shift)``.
+
+    weight (ridges, 2), bias (ridges,), mix (m, ridges), shift (m,).
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    mix: np.ndarray
+    shift: np.ndarray
+
+    def __call__(self, u: np.ndarray) -> np.ndarray:
+        """Columns (..., m) at `u` (..., 2)."""
+        return np.tanh(np.tanh(u @ self.weight.T + self.bias) @ self.mix.T + self.shift)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Bilinear functions between the values of a table (k, l, m) at knots of both features, 0 where either is missing.
+
+    The means of the table along each feature are 0 under the training marginals of the hat functions at the knots, so those
+    of the functions are 0 over the training values: they have nothing that a main could.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    table: np.ndarray
+
+    @classmethod
+    def of(cls, plane: Plane, u: np.ndarray, w: np.ndarray) -> Surface:
+        """What is left of `plane` beside any mains over values `u` (n, 2) of weights `w`, NaN where missing; of variance 1."""
+        first, second = (_knots(v, w) for v in u.T)
+        a, b = _share(u[:, 0], first, w), _share(u[:, 1], second, w)
+        table = plane(np.stack(np.meshgrid(first, second, indexing="ij"), axis=2))
+        along, across = np.tensordot(a, table, 1), np.einsum("l,klm->km", b, table)
+        table = table - along - across[:, None] + a @ across
+        spread = np.sqrt(np.einsum("k,l,klm->m", a, b, table**2))
+        return cls(first, second, table / np.maximum(spread, 1e-12))
+
+    def __call__(self, ua: np.ndarray, ub: np.ndarray) -> np.ndarray:
+        """Columns (n, m) at standardised values (n,)."""
+        known = ~np.isnan(ua) & ~np.isnan(ub)
+        (i, s), (j, t) = _place(ua[known], self.first), _place(ub[known], self.second)
+        s, t = s[:, None], t[:, None]
+        low = (1 - t) * self.table[i, j] + t * self.table[i, j + 1]
+        high = (1 - t) * self.table[i + 1, j] + t * self.table[i + 1, j + 1]
+        found = np.zeros((len(ua), self.table.shape[2]))
+        found[known] = (1 - s) * low + s * high
+        return found
+
+
+def _knots(u: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Quantiles of the known values, with the ends of their range."""
+    known = ~np.isnan(u)
+    return np.r_[u[known].min(), knots_of(u[known], w[known], KNOTS), u[known].max()]
+
+
+def _place(u: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the knot below each value, and how far the value is on the way to the next."""
+    below = np.clip(np.searchsorted(at, u, side="right") - 1, 0, len(at) - 2)
+    return below, (u - at[below]) / (at[below + 1] - at[below])
+
+
+def _share(u: np.ndarray, at: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Mean of the hat function of each knot over the known values."""
+    known = ~np.isnan(u)
+    below, way = _place(u[known], at)
+    total = np.bincount(below, w[known] * (1 - way), len(at)) + np.bincount(below + 1, w[known] * way, len(at))
+    return total / w[known].sum()
