@@ -337,7 +337,7 @@ def _labelled(x: Any, dims: Sequence[str] | None, codes: Codes | None) -> xr.Dat
         }
         way = "x.toarray()" if hasattr(x, "toarray") else ways.get(type(x).__name__, "one of these made of it")
         raise TypeError(
-            "x is an xarray.DataArray or Dataset, a DataFrame (pandas, polars), a numpy array or a torch tensor, got "
+            "x is an xarray.DataArray or Dataset, a pandas DataFrame, a polars one, a numpy array or a torch tensor, got "
             f"{type(x).__name__}; give {way}"
         )
     if odd := [d for d in x.dims if not isinstance(d, str)]:
