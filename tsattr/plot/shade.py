@@ -262,9 +262,9 @@ def literal(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         for text in figure.findobj(Text):
             if id(text) not in left:
                 text.set_parse_math(False)
-                text.set_text(_shortened(text.get_text()))
         for ax in figure.axes:
             for axis in (ax.xaxis, ax.yaxis):
+                axis.label.set_text(_shortened(axis.label.get_text()))
                 if isinstance(names := axis.get_major_formatter(), FixedFormatter):
                     axis.set_major_formatter(FixedFormatter([_shortened(str(name), _NAME) for name in names.seq]))
         return figure
@@ -275,7 +275,7 @@ def literal(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 _LINE, _NAME = (
     96,
     48,
-)  # characters of a line of text, of a name at an axis, beyond which they leave no room for the picture
+)  # characters of an axis label's line, of a name at a tick, beyond which they leave no room for the picture
 
 
 def _shortened(text: str, most: int = _LINE) -> str:
