@@ -692,17 +692,17 @@ TIMES = {"axis": {"axis": "T"}, "standard name": {"standard_name": "time", "unit
 
 @pytest.mark.parametrize("attrs", TIMES.values(), ids=TIMES)
 @pytest.mark.parametrize(
-    "make", [b.Mean, b.Hold, b.Bridge, b.PhaseRandomised, lambda: b.BandStop(low=0.1, high=0.3)], ids=repr
+    "baseline", [b.Mean(), b.Hold(), b.Bridge(), b.PhaseRandomised(), b.BandStop(low=0.1, high=0.3)], ids=repr
 )
-def test_time_is_known_by_its_attributes_whatever_it_is_called(make, attrs):
+def test_time_is_known_by_its_attributes_whatever_it_is_called(baseline, attrs):
     values = np.random.default_rng(0).normal(size=(2, 3, 8))
     x = xr.DataArray(values, dims=("sample", "lead", "time"), coords={"time": np.arange(8.0)})
     other = x.rename(time="t").assign_coords(t=("t", np.arange(8.0), attrs))
     cells, half = ta.groups.Along("lead"), ta.groups.Windows(t=4)
     for named, found in ((cells, cells), (ta.groups.Windows(time=4), half)):
-        right = ta.explain(lambda r: r.square().sum((1, 2)), x, ta.Occlusion(named, make()))
+        right = ta.explain(lambda r: r.square().sum((1, 2)), x, ta.Occlusion(named, baseline))
         np.testing.assert_array_equal(
-            ta.explain(lambda r: r.square().sum((1, 2)), other, ta.Occlusion(found, make())).attribution,
+            ta.explain(lambda r: r.square().sum((1, 2)), other, ta.Occlusion(found, baseline)).attribution,
             right.attribution,
         )
 
