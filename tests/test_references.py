@@ -119,7 +119,7 @@ def test_seeds_and_ensembles_are_members():
     np.testing.assert_allclose(both.agreement, 1)
     np.testing.assert_allclose(both.standard_error, 0)
     cost = ta.explain(ta.models.Ensemble([NET, NET]), X, ta.Saliency(), target=1, dry_run=True)
-    assert cost.attrs["rows"] == int(both.model_evaluations.sum())
+    assert cost.attrs["rows"] == int(both.model_evaluations.sum()) + both.attrs["trial_rows"]
 
 
 def test_compare_says_how_far_off_its_fills_are():

@@ -13,8 +13,7 @@ import random
 import threading
 import time
 import warnings
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from torch.nn.parameter import is_lazy
 Register = Callable[[Callable[..., Any]], Any]
 
 _COPIED = 2**30  # bytes of a module's buffers of which a call keeps a copy; larger ones are watched
-_LOOKED = 10_000  # entries of a container that are looked into; of a longer one it is kept which they are
 _PAUSE = 0.05  # seconds in which another thread that draws is seen to, though it shares a processor
 _EVERY_MODULE = frozenset(vars(nn.Module()))
 
@@ -96,8 +94,10 @@ def _leave(call: object, key: Hashable, held: _Held) -> None:
 def untouched(module: nn.Module | None, device: torch.device | None, *, draws: bool = False) -> Iterator[None]:
     """Explain `module` in eval mode on `device`, and leave it, random states and backend switches exactly as they were.
 
-    Of a module that means: modes, devices, buffers and plain attributes, in value and identity, also the tensors, arrays and
-    numbers in their lists, tuples, sets and mappings (a copy is made of up to 1 GiB of buffers; a larger one that changes is told by a warning). A global random
+    Of a module that means: modes, devices, and all tensors that it holds as buffers or plain attributes, in value and
+    identity (a copy is made of up to 1 GiB of buffers; a larger one that changes is told by a warning). What it counts in
+    plain numbers or notes in lists goes on, as by those a model is watched; where they matter to its outputs, it is no
+    function of its row, and `tsattr.trials` refuses it. A global random
     state is set back where this is the only thread, or where the model was seen to draw from it: another thread's draws
     do not come twice because of a model that draws none.
     """
@@ -182,9 +182,7 @@ class _Part(_Held):
         self.module = module
         self.training = getattr(module, "training", None)
         self.before = _attributes(module)
-        self.contents: list[tuple[Any, Any]] = []
-        held: list[Tensor] = []
-        self._keep(list(self.before.values()), held, set())
+        held = [t for value in self.before.values() for t in _tensors(value)]
         if type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval:
             held += _parameters(module)  # some merge weights when the mode changes
         self.copied = 0
@@ -199,21 +197,6 @@ class _Part(_Held):
         own = _parameters(module) if moved else []
         self.places = [(t, t.data) for p in own for t in (p, p.grad) if t is not None]
 
-    def _keep(self, values: Iterable[Any], tensors: list[Tensor], seen: set[int]) -> None:
-        """Copy what can change inside attributes, and note their tensors: a recurrent state may be in a list or a mapping."""
-        for value in values:
-            if isinstance(value, Tensor):
-                tensors += [] if is_lazy(value) else [value]
-            elif isinstance(value, np.ndarray):
-                self.contents += [(value, value.copy())] if value.flags.writeable and value.nbytes <= _COPIED else []
-            elif isinstance(value, list | dict | set | deque | tuple) and id(value) not in seen:
-                seen.add(id(value))
-                inside = list(value.values() if isinstance(value, dict) else value)
-                if not isinstance(value, tuple):
-                    self.contents.append((value, dict(value) if isinstance(value, dict) else inside))
-                if len(inside) <= _LOOKED:
-                    self._keep(inside, tensors, seen)
-
     def restore(self) -> None:
         if self.training is None:
             vars(self.module).pop("training", None)
@@ -223,14 +206,13 @@ class _Part(_Held):
             t.data = data
         now = _attributes(self.module)
         for name in now.keys() | self.before.keys():
-            if not _unchanged(self.before.get(name, _ABSENT), now.get(name, _ABSENT)):
-                _put(self.module, name, self.before.get(name), name in self.before)
-        for value, was in self.contents:
-            _refill(value, was)
-        for t, was in self.copies:
-            if not _equal(t, was):
+            was, value = self.before.get(name), now.get(name)
+            if was is not value and any(map(_tensors, (was, value))):
+                _put(self.module, name, was, name in self.before)
+        for t, copy in self.copies:
+            if not _equal(t, copy):
                 with torch.no_grad():
-                    t.copy_(was)
+                    t.copy_(copy)
         for t, version in self.watched:
             if t._version != version:
                 warnings.warn(
@@ -243,9 +225,6 @@ class _Part(_Held):
 
 def _parameters(module: nn.Module) -> list[Tensor]:
     return [p for p in module._parameters.values() if p is not None]
-
-
-_ABSENT = object()
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
@@ -268,23 +247,14 @@ def _put(module: nn.Module, name: str, value: Any, there: bool) -> None:
         del own[name]
 
 
-def _refill(value: Any, was: Any) -> None:
-    """Put what was inside a container or an array back, where it changed."""
-    if isinstance(value, np.ndarray):
-        if not np.array_equal(value, was):
-            value[...] = was
-    elif len(value) != len(was) or any(a is not b for a, b in zip(_entries(value), _entries(was))):
-        value.clear()
-        value.extend(was) if isinstance(value, list | deque) else value.update(was)
-
-
-def _entries(value: Any) -> Iterable[Any]:
-    return itertools.chain(value, value.values()) if isinstance(value, dict) else value
-
-
-def _unchanged(was: Any, value: Any) -> bool:
-    """The same object; or, of TorchScript, which hands out another each time, the same number or text."""
-    return was is value or (type(was) is type(value) and isinstance(was, bool | int | float | str) and was == value)
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors of an attribute: itself, or those of a tuple or list of tensors, such as a recurrent state."""
+    if isinstance(value, Tensor):
+        return [] if is_lazy(value) else [value]
+    if not isinstance(value, tuple | list):
+        return []
+    found = [t for t in value if isinstance(t, Tensor) and not is_lazy(t)]
+    return found if len(found) == len(value) else []
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
