@@ -151,7 +151,7 @@ def _size(x: xr.DataArray, change: str, radius: Any, scale: Any, dim: str, sampl
                 f"a sample has one value in each {channels[0]}, so no standard deviation of its own; give "
                 "scale=train.std('sample'), or scale=1.0 for a radius in the units of x"
             )
-        scale = x.std(within)
+        scale = ((x - x.mean(within)) ** 2).mean(within) ** 0.5  # std warns of samples that are all missing
     return radius * scale
 
 
