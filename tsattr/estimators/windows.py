@@ -100,7 +100,8 @@ class WindowFeatures(TransformerMixin, BaseEstimator):
     >>> pipe = make_pipeline(features, LinearRegression()).fit(train, train[:, 0, :3].mean(1))
     >>> method = ta.Occlusion(ta.groups.Windows(time=3, channel=1))
     >>> for model in (ta.models.last_step(pipe), pipe):
-    ...     ta.explain(model, x, method, dims=("sample", "channel", "time")).group_value.values.round(9).tolist()
+    ...     ds = ta.explain(model, x, method, dims=("sample", "channel", "time"))
+    ...     (ds.group_value.values.round(9) + 0.0).tolist()
     [[1.0, 0.0]]
     [[1.0, 0.0]]
     """
