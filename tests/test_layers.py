@@ -71,9 +71,10 @@ EDGES = {name: list(imports(name, path)) for name, path in FILES.items()}
 
 
 def test_the_reader_of_imports_sees_what_is_there():
-    assert ("tsattr.core.engine", True) in EDGES["tsattr.methods.gradient"]
+    assert ("tsattr.core.samples", True) in EDGES["tsattr.methods.gradient"]
     assert ("tsattr.core.targets", True) in EDGES["tsattr.edge"]
     assert ("tsattr.core.axes", True) in EDGES["tsattr.core.groups"]
+    assert ("tsattr.core.engine", True) in EDGES["tsattr.core.samples"]
     assert ("torch", True) in EDGES["tsattr.core.engine"]
     assert any(module == "tqdm.auto" and not top for module, top in EDGES["tsattr.edge"])
 

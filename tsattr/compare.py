@@ -16,9 +16,9 @@ from torch import Tensor
 from . import matching
 from . import metrics as measures
 from .core.detector import FEWEST
-from .core.engine import Samples
 from .core.keys import Key
 from .core.results import check_count, check_flag
+from .core.samples import Samples
 from .edge import Call, ExplanationWarning
 from .explain import bound_method, explain
 from .labels import Inputs

@@ -18,8 +18,9 @@ import xarray as xr
 from . import labels, models, trials
 from .core import targets as core_targets
 from .core.axes import Axes
-from .core.engine import Engine, Samples
+from .core.engine import Engine
 from .core.results import RESERVED, Field, check_flag
+from .core.samples import Samples
 from .core.states import State
 from .core.targets import Value
 from .core.untouched import untouched

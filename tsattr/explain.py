@@ -15,8 +15,9 @@ from . import ensemble, labels, matching, pipelines, trials
 from .core import fills, references, shift
 from .core.baselines import Constant, Jitter
 from .core.detector import FEWEST
-from .core.engine import NoGradient, Samples
+from .core.engine import NoGradient
 from .core.results import Field, check_flag
+from .core.samples import Samples
 from .core.shift import Shifts
 from .core.states import State
 from .core.targets import Named

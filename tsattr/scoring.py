@@ -16,9 +16,9 @@ from . import matching
 from . import metrics as measures
 from .core import baselines, groups
 from .core.detector import Detector
-from .core.engine import Samples
 from .core.masks import union
 from .core.results import check_count
+from .core.samples import Samples
 from .core.shift import Shifts
 from .edge import Call, ExplanationWarning
 from .labels import Inputs

@@ -10,7 +10,8 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core.engine import Engine, Moments, smooth
+from tsattr.core.engine import Engine, smooth
+from tsattr.core.samples import Moments
 from tsattr.core.untouched import untouched
 
 W = torch.arange(1.0, 9.0, dtype=torch.float64)

@@ -13,9 +13,10 @@ import tsattr as ta
 from tsattr.core import baselines, groups
 from tsattr.core.axes import Axes
 from tsattr.core.detector import Detector
-from tsattr.core.engine import Engine, Samples
+from tsattr.core.engine import Engine
 from tsattr.core.masks import Joined
 from tsattr.core.novelty import Steps, Subspace, View, clean_limit
+from tsattr.core.samples import Samples
 from tsattr.core.shift import Shifts, penultimate, told_apart, watched
 
 LEADS, TIMES, R = 2, 20, 0.6

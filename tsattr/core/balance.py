@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .engine import Moments, Samples
+from .samples import Moments, Samples
 
 ROUNDING = 16  # units in the last place of its outputs by which a model's differences may be wrong
 _SURE = 0.999

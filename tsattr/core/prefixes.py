@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .ahead import window
-from .engine import Samples
+from .samples import Samples
 from .untouched import hooked
 
 ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .engine import Samples
+from .samples import Samples
 
 EVENT = "..."
 """Stands for the input's own dims in :attr:`Field.dims`."""

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from .axes import Axes
 from .detector import FEWEST, MOST, Look, clean_rows, drawn
 from .detector import Detector as Detector
-from .engine import Engine, Samples
+from .engine import Engine
 from .results import Field
+from .samples import Samples
 from .untouched import hooked
 
 _TOLD_APART = 500  # samples that a classifier is trained on

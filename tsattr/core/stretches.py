@@ -14,10 +14,10 @@ from torch import Tensor
 from . import groups as core_groups
 from .ahead import Ahead, ahead_of, window
 from .axes import Axes
-from .engine import Samples, missing_in
 from .fills import Causal, is_causal
 from .prefixes import ROUNDING, Series, Way, state_size, way_of
 from .results import EVENT, Field, check_count
+from .samples import Samples, missing_in
 
 
 @dataclass(frozen=True)

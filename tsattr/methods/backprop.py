@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..core.engine import Engine, Forward, Samples, graph
+from ..core.engine import Engine, Forward, graph
 from ..core.receptive import Leaky, Line, lines
 from ..core.results import EVENT, Field
+from ..core.samples import Samples
 from ..core.untouched import hooked, without_cudnn
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..core.balance import Balance
 from ..core.baselines import Constant
-from ..core.engine import Moments, Samples
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
+from ..core.samples import Moments, Samples
 from ..core.states import State
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from ..core.baselines import Constant
-from ..core.engine import Moments, Samples
 from ..core.results import EVENT, Field, affordable, check_count
+from ..core.samples import Moments, Samples
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..core.baselines import Constant
-from ..core.engine import Samples
 from ..core.groups import Along, Cells
 from ..core.masks import union
 from ..core.results import EVENT, Field
+from ..core.samples import Samples
 
 
 @dataclass(frozen=True)

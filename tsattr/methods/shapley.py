@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
-from ..core.engine import Moments, Samples
 from ..core.masks import union
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
+from ..core.samples import Moments, Samples
 from ..core.states import State
 
 _PLANS = 2**28  # bytes of coalitions held at once, of several samples

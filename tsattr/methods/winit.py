@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
-from ..core.engine import Moments, Samples
 from ..core.prefixes import trial_rows
 from ..core.results import Field, check_count
+from ..core.samples import Moments, Samples
 from ..core.states import State
 from ..core.stretches import Stretches, Timing, each_series
 from ..core.targets import Divergence

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.engine import Samples
 from ..core.masks import union
+from ..core.samples import Samples
 
 _TIES, _SUBSETS = 2**34, 2**35  # streams of random numbers, apart from those of baselines and methods
 

@@ -1,0 +1,275 @@
+"""Some samples as a method sees them, with the verbs by which it asks the model about them, and means over draws."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .engine import Engine, Intact, Rows
+from .keys import Key
+from .states import State
+
+
+class UnreadError(ValueError):
+    """A model that does not read NaN met a reference with missing cells."""
+
+
+def missing_in(rows: Tensor) -> Tensor:
+    """Where rows of a baseline are NaN; ValueError where they are infinite, as what is too large for their dtype becomes."""
+    if torch.isinf(rows).any():
+        dtype = str(rows.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"the baseline gives infinite values in {dtype}, whose largest number is {torch.finfo(rows.dtype).max:.3g}: give "
+            "smaller ones" + ("" if dtype == "float64" else ", or x.astype('float64') and a model of it")
+        )
+    return torch.isnan(rows)
+
+
+@dataclass
+class Samples:
+    """Some samples of the input, as a method sees them, and the verbs with which it asks the model about them.
+
+    Attributes
+    ----------
+    x
+        (n, *event) as given, on the engine's device.
+    valid
+        Bool like `x`, or None where every cell is valid.
+    prediction
+        (n, targets) float64: the target values at `x`.
+    evaluations
+        (n,) rows asked of the model so far.
+    state
+        (n,) the gravest trouble so far, a `State`.
+    ends
+        (n,) where padded series end along the axis of time, for a method along it; None where nothing is padded.
+    """
+
+    engine: Engine
+    x: Tensor
+    valid: Tensor | None
+    ids: np.ndarray
+    position: Tensor
+    graph: bool = False
+    ends: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        n, device = len(self.x), self.x.device
+        self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
+        self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
+        self.prediction, self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
+        self.state = torch.where(torch.isfinite(self.prediction).all(1), State.OK, State.OUTPUT)
+        self.handed = 0  # missing cells of a reference that rows may hold
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.x)
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def cells(self) -> Tensor:
+        """Bool (n, *event): True where a cell is valid."""
+        whole = torch.ones((), dtype=torch.bool, device=self.x.device)
+        return whole.expand(self.x.shape) if self.valid is None else self.valid
+
+    @property
+    def targets(self) -> int:
+        """Number of targets."""
+        return self.prediction.shape[1]
+
+    @property
+    def every(self) -> Tensor:
+        """The number of each sample."""
+        return torch.arange(self.n, device=self.x.device)
+
+    @property
+    def failed(self) -> Tensor:
+        """(n,) True where something was not finite: there is no map."""
+        return self.state >= State.GRADIENT
+
+    def note(self, i: Tensor, state: Tensor) -> None:
+        """Remember the states of rows of samples `i`: the gravest of each sample stays."""
+        self.state.scatter_reduce_(0, i, state, "amax")
+
+    def key(self, i: Tensor, draw: Tensor) -> Key:
+        """The random key of rows of sample `i` and number `draw`."""
+        return Key(self.engine.seed, self.ids[i.cpu().numpy()], self.position[i], draw.cpu().numpy())
+
+    def items(
+        self, draws: int = 1, copies: int = 1, *, among: Tensor | None = None, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Blocks of (sample, draw) pairs, sample by sample, large enough that `copies` rows of each fill a few batches.
+
+        `among` keeps to some samples; the draws are numbered from `first`.
+        """
+        who = torch.arange(self.n, device=self.x.device) if among is None else among
+        total = len(who) * draws
+        block = max(1, math.ceil(4 * self.engine.batch_size / copies), min(self.engine.batch_size, 64))
+        for start in range(0, total, block):
+            pair = torch.arange(start, min(start + block, total), device=self.x.device)
+            yield who[torch.div(pair, draws, rounding_mode="floor")], first + pair % draws
+
+    def fill(self, baseline: Any, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
+        """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values.
+
+        Where the baseline has no value for a cell of a row, the sample has no baseline: see `lack`.
+        """
+        known = self.known.index_select(0, i)  # several times as fast as known[i]
+        gone = torch.ones((), dtype=torch.bool, device=known.device).expand_as(known) if absent is None else absent
+        if getattr(baseline, "conditional", True):
+            rows = baseline.fill(known, gone.expand_as(known), self.key(i, draw))
+        else:
+            # The same values serve every group of one (sample, draw). As one number, as unique pairs are slow to find.
+            pairs, back = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
+            sample, number = pairs >> 32, pairs & (2**32 - 1)
+            full = baseline.full(self.known[sample], self.key(sample, number))
+            full = full if len(full) == 1 else full[back]
+            # Into the copy that is there: another array of the rows' size costs as much as the work, in page faults.
+            rows = torch.where(gone, full, known, out=known if full.dtype == known.dtype else None)
+        if rows.shape != known.shape:
+            raise ValueError(
+                f"baseline {baseline!r} gave shape {tuple(rows.shape)} for rows of shape {tuple(known.shape)}"
+            )
+        rows = rows.to(known.dtype)
+        valid = None if self.valid is None else self.valid.index_select(0, i)
+        present = rows if valid is None else torch.where(valid, rows, 0)
+        # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
+        if not torch.isfinite(present.sum()) and (missing := missing_in(present)).any():
+            self.handed = 0 if absent is None else getattr(baseline, "gaps", 0)
+            if not self.handed:
+                self.lack(i, missing)
+                rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
+        return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
+
+    def lack(self, i: Tensor, missing: Tensor) -> None:
+        """Remember the samples `i` for which a baseline has no value where `missing` (r, ...) is True.
+
+        Trouble with the baseline of a sample never stops the others, but what has no value for any sample is no baseline:
+        ValueError.
+        """
+        bad = missing.flatten(1).any(1)
+        self.note(i, torch.where(bad, State.BASELINE, State.OK))
+        self.engine.unfilled |= set(self.position[i[bad]].tolist())
+        if len(self.engine.unfilled) >= self.engine.samples:
+            raise ValueError(
+                f"the baseline gives NaN at {int(missing.sum())} cells that are present in the input; give it a reference "
+                "without missing values there, or mark those cells with valid=False"
+            )
+
+    def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
+        """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
+        gaps: Tensor | None = None
+
+        def built(at: slice) -> Tensor:
+            nonlocal gaps
+            rows = make(at)
+            gaps = (torch.isnan(rows) & self.cells[i[at]]).flatten(1).any(1) if self.handed else None
+            return rows
+
+        try:
+            for at, v in self.engine.values(self._position(i), self._intact(i), built):
+                if gaps is not None and torch.isnan(v[gaps]).any():
+                    raise self._unread("its output is NaN")
+                self._count(i[at])
+                self.note(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
+                if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
+                    v = torch.where((self.state[i[at]] == State.BASELINE)[:, None], torch.nan, v)
+                yield at, v
+        except UnreadError:
+            raise
+        except Exception as error:
+            if gaps is None or not gaps.any():
+                raise
+            raise self._unread(str(error).partition("\n")[0]) from error
+
+    def _unread(self, reason: str) -> UnreadError:
+        return UnreadError(
+            f"the baseline's reference has {self.handed} missing cells, which are handed on as they are, and the model does "
+            f"not read NaN ({reason}); give it rows without missing cells, as Samples.fit(train.dropna()) does of a DataFrame, "
+            "or fill them first: Samples.fit(train.fillna(...))"
+        )
+
+    def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
+        """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""
+        for at, (v, grads) in self.engine.gradients(self._position(i), self._intact(i), make):
+            if self.valid is not None:
+                grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
+            self._count(i[at])
+            finite = torch.isfinite(v).all(1)
+            sloped = torch.stack([torch.isfinite(g.sum(list(range(1, g.ndim)))) for g in grads]).all(0)
+            self.note(i[at], torch.where(finite, torch.where(sloped, State.OK, State.GRADIENT), State.OUTPUT))
+            yield at, grads
+
+    def moved(self, i: Tensor, rows: Tensor) -> Samples:
+        """`rows` in the place of sample `i` each: with its draws and context, and targets that compare with its outputs."""
+        out = copy.copy(self)
+        out.x, out.valid = rows, None if self.valid is None else self.valid[i]
+        out.known = rows if out.valid is None else torch.where(out.valid, rows, torch.nan)
+        out.ids, out.position = self.ids[i.cpu().numpy()], self.position[i]
+        out.y0 = None if self.y0 is None else self.y0[i]
+        out.evaluations = torch.zeros_like(i)
+        out.state = torch.zeros_like(i)
+        out.prediction = torch.empty_like(self.prediction[i])
+        every = torch.arange(len(i), device=i.device)
+        for at, v in out.values(every, lambda at: rows[at].clone()):  # the model may write into its input
+            out.prediction[at] = v
+        return out
+
+    def _intact(self, i: Tensor) -> Intact:
+        y0 = self.y0
+        return lambda at: None if y0 is None else y0[i[at]]
+
+    def _position(self, i: Tensor) -> Tensor:
+        self.engine.expect(len(i))
+        return self.position[i]
+
+    def _count(self, i: Tensor) -> None:
+        self.evaluations.index_add_(0, i, torch.ones_like(i))
+
+
+class Moments:
+    """Mean and standard error over the draws of each sample, as they come; equal draws give a standard error of 0.
+
+    `draws` is the largest number of draws of a sample; with one, no room is made for squares.
+    """
+
+    def __init__(self, n: int, shape: tuple[int, ...], draws: int, device: torch.device) -> None:
+        self.draws = draws
+        self.count = torch.zeros((n, *[1] * len(shape)), dtype=torch.float64, device=device)
+        self.pivot = torch.zeros((n, *shape), dtype=torch.float64, device=device)
+        self.sum = torch.zeros_like(self.pivot) if draws > 1 else None
+        self.square = torch.zeros_like(self.pivot) if draws > 1 else None
+
+    def add(self, i: Tensor, draw: Tensor, values: Tensor) -> None:
+        """Take one block; the first draw of a sample must not come after another of its draws."""
+        first = draw == 0
+        values = values.to(torch.float64)
+        self.pivot[i[first]] = values[first]
+        self.count.index_add_(0, i, torch.ones((len(i), *self.count.shape[1:]), dtype=torch.float64, device=i.device))
+        if self.sum is not None and self.square is not None:
+            apart = values - self.pivot[i]  # differences from the first draw: no digits are lost in the squares
+            self.sum.index_add_(0, i, apart)
+            self.square.index_add_(0, i, apart**2)
+
+    def mean(self) -> Tensor:
+        """Mean over the draws."""
+        return self.pivot if self.sum is None else self.pivot + self.sum / self.count
+
+    def standard_error(self) -> Tensor:
+        """Standard deviation over the draws (n - 1) over the square root of their number."""
+        if self.sum is None or self.square is None:
+            raise ValueError("a standard error needs at least two draws")
+        variance = (self.square - self.sum**2 / self.count) / (self.count - 1)
+        return (variance.clamp(min=0) / self.count).sqrt()
