@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsattr.afex.attention import Projection, Scores
+from tsattr.afex.attention import Scores
 from tsattr.afex.families import Identity, Logit, Softmax
 from tsattr.afex.model import Fitter, Settings
 from tsattr.afex.nets import Bank, Inputs, _columns, train
@@ -25,7 +25,7 @@ def test_the_slope_is_that_of_the_loss_after_the_solve(family, kind):
     n, number = 60, 50
     x, y, w = rng.normal(size=(n, 1)), outcome(family, rng, n), rng.uniform(0.5, 2, n)
     fitter = Fitter(x, y, w, family, [0], [0], Settings(n_nets=3, attention=kind, atoms=False), rng)
-    step = Projection(fitter, [0], 1, 3)
+    step = fitter.step(fitter.trained_keys([0], 3), fitter.signs()[:1])
     z = rng.normal(size=(n, 4))
     step.penalty, step.count = np.array([3.0, 5.0]), 1  # held, so that the objective is known
 

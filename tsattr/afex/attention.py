@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .basis import FIXED
 from .design import with_ones
 from .families import Family
 from .solve import Problem, Solution
-from .terms import main_groups
-
-if TYPE_CHECKING:
-    from .model import Fitter
 
 RETUNE = 25
 """Steps of training between two looks at the penalties."""
@@ -86,41 +79,46 @@ class Scores:
         return Solution(coef, eta, np.zeros(0), max(spread, 1e-300) if family.dispersion else 1.0, np.zeros(0))
 
 
-class Projection:
+class Step:
     """One step of training: the weights for the columns as they are, and the slope of the loss by these.
 
     The weights of least squares minimise the loss, whose slope is then that with the weights held (envelope theorem); the
     paper's scores do not, and their own change is added.
+
+    Parameters
+    ----------
+    y, w
+        Outcomes (n, outputs) and weights (n,).
+    family
+        The family of the outcomes.
+    kind
+        "least_squares", or the scores that weigh the columns.
+    groups, penalty
+        The group of each column, and the penalty of each group to begin with.
+    signs
+        True for a column whose weight is not negative; columns beyond the end have no sign.
     """
 
-    def __init__(self, fitter: Fitter, own: list[int], fixed: int, number: int):
-        self.fitter, self.count, self.nets = fitter, 0, number
-        new = [("net", j) for j in own for _ in range(number)]
-        sizes = {j: self._inner(j, own) for p in fitter.pairs for j in p}
-        both = [("pair", (a, b)) for a, b in fitter.pairs for _ in range(sizes[a] * sizes[b])]
-        mains = main_groups(fitter.features, fitter.pooled)
-        bent = [("surface", p) for p, surface in fitter.surfaces.items() for _ in range(surface.table.shape[2])]
-        self._start([*mains, *bent, *new, *both], fitter.signs()[:fixed])
-
-    def _start(self, keys: list[Hashable], signs: np.ndarray) -> None:
-        """Columns of these groups, of which the first have signs."""
-        fitter = self.fitter
-        _, self.groups, self.penalty = fitter.grouped(keys)
-        self.signs = np.concatenate([signs, np.zeros(len(keys) - len(signs), bool)])
+    def __init__(
+        self,
+        y: np.ndarray,
+        w: np.ndarray,
+        family: Family,
+        kind: str,
+        groups: np.ndarray,
+        penalty: np.ndarray,
+        signs: np.ndarray,
+    ):
+        self.y, self.w, self.family, self.kind = y, w, family, kind
+        self.groups, self.penalty, self.count = groups, penalty, 0
+        self.signs = np.concatenate([signs, np.zeros(len(groups) - len(signs), bool)])
         self.coef: np.ndarray | None = None
-        constant = np.tile(fitter.family.start(fitter.y, fitter.w), (len(fitter.y), 1))
-        self.scale = float(fitter.w @ fitter.family.loss(constant, fitter.y)) / fitter.w.sum()
-
-    def _inner(self, j: int, own: list[int]) -> int:
-        """Columns of a feature that take part in products while nets are trained."""
-        f = self.fitter.features[j]
-        stays = np.isin(f.kinds[f.inner], FIXED).sum()
-        return int(stays) + (self.nets if j in own else 0)
+        constant = np.tile(family.start(y, w), (len(y), 1))
+        self.scale = float(w @ family.loss(constant, y)) / w.sum()
 
     def __call__(self, z: np.ndarray, rows: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         """Slope (n, m) of the mean loss by the columns of the first `number` rows, and the mean loss of the others."""
-        family, kind = self.fitter.family, self.fitter.settings.attention
-        y, w = self.fitter.y[rows], self.fitter.w[rows]
+        family, kind, y, w = self.family, self.kind, self.y[rows], self.w[rows]
         train = slice(None, number)
         if kind == "least_squares":
             self.coef = self._solved(z[train], y[train], w[train])
@@ -138,16 +136,8 @@ class Projection:
 
     def _solved(self, z: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Coefficients by least squares, starting from the last ones; the penalties are looked at again now and then."""
-        problem = Problem(z, y, w, self.fitter.family, self.groups, self.signs)
+        problem = Problem(z, y, w, self.family, self.groups, self.signs)
         tune = self.count % RETUNE == 0
         found = problem.solve(self.penalty, tune=tune, start=self.coef, rounds=20 if tune else 2, exact=False)
         self.penalty, self.count = np.minimum(found.penalty, 10 * w.sum()), self.count + 1
         return found.coef
-
-
-class Beside(Projection):
-    """The same for new columns beside others, all of given groups."""
-
-    def __init__(self, fitter: Fitter, keys: list[Hashable]):
-        self.fitter, self.count = fitter, 0
-        self._start(keys, np.zeros(0, bool))

@@ -19,7 +19,7 @@ from .rows import spread
 from .screen import FOLDS, screened
 from .solve import Problem, Solution
 from .surfaces import Surface
-from .terms import POOLED, Additive, groups, joint_columns
+from .terms import POOLED, Additive, groups, joint_columns, main_groups
 
 FEWEST = 60
 """Distinct rows below which no nets are trained: there is nothing to choose the step by."""
@@ -418,12 +418,31 @@ class Fitter:
             if number > MOST_NETS or not self.unfinished(HINT):
                 break
 
+    def step(self, keys: list[Hashable], signs: np.ndarray) -> attention.Step:
+        """A step of training with columns of these groups, of which the first have signs."""
+        _, groups, penalty = self.grouped(keys)
+        return attention.Step(self.y, self.w, self.family, self.settings.attention, groups, penalty, signs)
+
+    def trained_keys(self, own: list[int], number: int) -> list[Hashable]:
+        """The groups of all columns while so many nets of each feature are trained."""
+
+        def inner(j: int) -> int:
+            """Columns of a feature that take part in products."""
+            f = self.features[j]
+            return int(np.isin(f.kinds[f.inner], FIXED).sum()) + (number if j in own else 0)
+
+        mains = main_groups(self.features, self.pooled)
+        bent = [("surface", p) for p, surface in self.surfaces.items() for _ in range(surface.table.shape[2])]
+        new = [("net", j) for j in own for _ in range(number)]
+        both = [("pair", (a, b)) for a, b in self.pairs for _ in range(inner(a) * inner(b))]
+        return [*mains, *bent, *new, *both]
+
     def trained(self, own: list[int], number: int, held: np.ndarray) -> tuple[list[Nets], float]:
         """So many nets of each feature, and their loss on the rows `held` out."""
         now = list(self.features)
         for j in own:
             self.put(j, replace(self.features[j], nets=None))
-        step = attention.Projection(self, own, sum(len(f.kinds) for f in self.features), number)
+        step = self.step(self.trained_keys(own, number), self.signs()[: sum(len(f.kinds) for f in self.features)])
         found = nets.train(
             lambda rows: self.inputs(own, rows),
             len(own),
@@ -487,7 +506,7 @@ class Fitter:
             lambda rows: nets.Inputs(np.where(known, u, 0)[rows][:, turn], known[rows], fixed[rows], []),
             self.w,
             held,
-            attention.Beside(self, [*keys, *["plane"] * nets.FOLDED]),
+            self.step([*keys, *["plane"] * nets.FOLDED], np.zeros(0, bool)),
             steps=2 * self.settings.max_epochs,
             rng=self.rng,
         )

@@ -21,6 +21,7 @@ from xarray.backends import H5NetCDFStore
 from ..core.whole import CannotWrite as CannotWrite
 from ..core.whole import MissingFile, file_to_fill
 from . import damage
+from .wfdb_header import wfdb_stem
 
 
 class SeveralVariables(ValueError):
@@ -114,13 +115,6 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     """
     ending = Path(path).suffix.lower()
     return ".nc" if ending in (".nc4", ".cdf", ".netcdf") else ending
-
-
-def wfdb_stem(path: Path) -> Path | None:
-    """Give the path without extension of the WFDB header that `path` points at, None without one."""
-    if path.name and path.suffix != ".hea" and path.with_name(path.name + ".hea").is_file():
-        return path
-    return path.with_suffix("") if path.name and path.with_suffix(".hea").is_file() else None
 
 
 def _read_record(path: Path, **options: Any) -> xr.DataArray:

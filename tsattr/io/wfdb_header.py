@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import MissingFile
+from ..core.whole import MissingFile
 
 BYTES_PER_SAMPLE: dict[str, Fraction | int] = {
     **{"8": 1, "80": 1, "16": 2, "61": 2, "160": 2, "24": 3, "32": 4},
@@ -57,6 +57,13 @@ _DATES = [
 ]
 _SOME_DATE = re.compile(r"[\d/. -]+|\d+[-/. ][A-Za-z]+[-/. ]\d+", re.ASCII)  # of two-digit years, of no month there is
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def wfdb_stem(path: Path) -> Path | None:
+    """Give the path without extension of the WFDB header that `path` points at, None without one."""
+    if path.name and path.suffix != ".hea" and path.with_name(path.name + ".hea").is_file():
+        return path
+    return path.with_suffix("") if path.name and path.with_suffix(".hea").is_file() else None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import numpy as np
 import wfdb
 from wfdb.io import _signal
 
+from ..core.whole import MissingFile
 from ..ecg import canonical_lead
-from .files import MissingFile, wfdb_stem
-from .wfdb_header import BYTES_PER_SAMPLE, COMPRESSED, VOLTS, Channel, Header, checksum, read_header
+from .wfdb_header import BYTES_PER_SAMPLE, COMPRESSED, VOLTS, Channel, Header, checksum, read_header, wfdb_stem
 
 BAD_FILE = (ValueError, TypeError, IndexError, KeyError, RuntimeError)  # what wfdb raises at files it cannot read
 INVALID = {
