@@ -11,6 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .edge import STATUS, ExplanationWarning, no_class
+from .labels import completeness
+from .metrics.agreement import mean_spearman
 from .models import Ensemble
 
 
@@ -165,33 +167,21 @@ def _completeness(ds: xr.Dataset, maps: list[str], sample: str) -> dict[str, xr.
         cells = (ds[v].astype(np.float64) ** power for v in maps)
         return sum((c.sum([d for d in c.dims if d not in (sample, "target")]) for c in cells), xr.DataArray(0.0))
 
-    difference = ds["prediction"] - ds["reference"]
-    gap = abs(over(1) - difference)
-    scale = np.maximum(abs(difference), np.sqrt(over(2)))
-    return {"completeness_gap": gap, "completeness_error": xr.where(gap == 0, 0.0, gap / scale)}
+    size: Any = np.sqrt(over(2))
+    return completeness(over(1), ds["prediction"] - ds["reference"], size)
 
 
 def _agreement(members: list[list[xr.DataArray]], sample: str) -> xr.DataArray:
     """Mean rank correlation over the pairs of members, from maps of one or several variables each."""
-    from scipy.stats import rankdata
-
     many = "target" in members[0][0].dims
     keep = [sample, "target"] if many else [sample]
     flat = [
         np.concatenate([v.transpose(*keep, ...).values.reshape(*(v.sizes[d] for d in keep), -1) for v in maps], -1)
         for maps in members
     ]
-    ranks = rankdata(np.stack(flat), axis=-1, nan_policy="omit")
-    known = np.isfinite(ranks)
-    away = np.where(known, ranks - np.nansum(ranks, -1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1), 0)
-    size = np.sqrt((away**2).sum(-1, keepdims=True))
-    unit = np.divide(away, size, out=np.full_like(away, np.nan), where=size > 0)
-    # The square of a sum of unit vectors holds each pair twice and each vector once.
-    k = len(unit)
-    mean = ((unit.sum(0) ** 2).sum(-1) - k) / (k * (k - 1))
     like = members[0][0]
     coords = {n: c for n, c in like.coords.items() if set(c.dims) <= set(keep)}
-    return xr.DataArray(np.clip(mean, -1, 1), dims=keep, coords=coords)
+    return xr.DataArray(mean_spearman(np.stack(flat)), dims=keep, coords=coords)
 
 
 def _warn_of_unlike_classes(results: Mapping[str, xr.Dataset], sample: str) -> None:

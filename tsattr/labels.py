@@ -17,7 +17,7 @@ from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
 from .core.cf import role, time_dim, units_of
 from .core.keys import sample_ids
-from .core.results import EVENT, MAPS, RESERVED
+from .core.results import EVENT, MAPS, RESERVED, incompleteness
 from .tables import Codes, as_pandas
 
 _INPUT_ONLY = (
@@ -464,6 +464,21 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     if v.dtype.kind not in "biuf":
         raise TypeError(f"context {name!r} has dtype {v.dtype}; give numbers, one entry for each sample")
     return v
+
+
+def completeness(total: xr.DataArray, change: xr.DataArray, size: xr.DataArray) -> dict[str, xr.DataArray]:
+    """The gap and the error of maps with sums `total` and norms `size`, as `core.results.completeness` gives them.
+
+    >>> one = xr.DataArray(2.0)
+    >>> [float(v) for v in completeness(one + 1, one, one).values()]
+    [1.0, 0.5]
+    """
+
+    def measured(*values: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(v.numpy() for v in incompleteness(*map(torch.as_tensor, values)))
+
+    gap, error = xr.apply_ufunc(measured, total, change, size, output_core_dims=[[], []], keep_attrs=False)
+    return {"completeness_gap": gap, "completeness_error": error}
 
 
 def plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from . import metrics as measures
 from .core import baselines, groups
 from .core.detector import Detector
 from .core.masks import union
-from .core.results import check_count
+from .core.results import check_count, incompleteness
 from .core.samples import Samples
 from .core.shift import Shifts
 from .edge import Call, ExplanationWarning
@@ -371,10 +371,8 @@ class _Half:
 
 
 def _gap(maps: Tensor, change: Tensor) -> Tensor:
-    """|sum - change| over the larger of |change| and the map's root-sum-square: (methods, targets, n)."""
-    off = (maps.flatten(3).sum(3) - change).abs()
-    scale = torch.maximum(change.abs(), maps.flatten(3).norm(dim=3))
-    return torch.where(off == 0, 0, off / scale).transpose(1, 2)
+    """The completeness error of maps (methods, n, targets, ...) as (methods, targets, n)."""
+    return incompleteness(maps.flatten(3).sum(3), change, maps.flatten(3).norm(dim=3))[1].transpose(1, 2)
 
 
 def draws_differ(fill: Any) -> bool:

@@ -1,4 +1,4 @@
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import xarray as xr
 from scipy.stats import spearmanr
 
 from tsattr.metrics import agreement, sign_agreement, spearman, top_iou
+from tsattr.metrics.agreement import mean_spearman
 
 MEASURES = [spearman, top_iou, sign_agreement]
 
@@ -142,3 +143,16 @@ def test_what_cannot_be_compared_is_refused():
         agreement({"one": one, "other": one.assign_coords(lead=["I", "II", "V2"])})
     with pytest.raises(TypeError, match="all DataArrays or all plain"):
         agreement({"one": one, "other": a})
+
+
+@pytest.mark.parametrize("lacking", [[], [0, 1, 2], [1]], ids=["none", "in all maps", "in one map"])
+def test_the_mean_over_pairs_is_that_of_spearman(lacking):
+    maps = np.random.default_rng(0).normal(size=(3, 4, 2, 20)).round(1)
+    for k in lacking:
+        maps[k, 1, 0, :5] = np.nan
+    maps[:, 2] = 1.0
+    found = mean_spearman(maps)
+    expected = [spearman(a.reshape(8, 20), b.reshape(8, 20)) for a, b in combinations(maps, 2)]
+    np.testing.assert_allclose(found.ravel(), np.mean(expected, 0), rtol=0, atol=1e-12)
+    assert np.isnan(found[2]).all()
+    assert np.isfinite(np.delete(found, 2, 0)).all()

@@ -18,6 +18,7 @@ from ..core.results import check_count
 from ..core.targets import Value, outputs_axes
 from ..edge import Call
 from ..labels import in_order_of
+from ..metrics.intervals import members
 from .blocks import BLOCK, RESAMPLE, Blocks, chunks, numbered, within
 from .profiles import lags_back
 from .regions import area_weights, everywhere, random_regions, space_dims
@@ -389,7 +390,7 @@ def _scores(sums: xr.DataArray, sample: str, blocks: Blocks, time: NDArray[np.in
         return skill.merge(change.rename({name: f"{name}_change" for name in skill.data_vars}))
 
     block = time // blocks.joined(int(time.max()) + 1)
-    member = xr.DataArray((block == np.arange(block.max() + 1)[:, None]).astype(float), dims=(BLOCK, sample))
+    member = xr.DataArray(members(block, int(block.max()) + 1), dims=(BLOCK, sample))
     of_block = xr.dot(member, sums.drop_vars([c for c in sums.coords if sample in sums[c].dims]), dim=sample)
     weights = xr.DataArray(blocks.weights(len(member)), dims=(RESAMPLE, BLOCK))
     resampled = scores(xr.dot(weights, of_block, dim=BLOCK))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..core.results import check_count
 from ..edge import said_once
 from ..explain import explain
-from ..metrics.intervals import half_width, neighbours, pulls
+from ..metrics.intervals import half_width, members, neighbours, pulls
 from .blocks import BLOCK, RESAMPLE, Blocks, chunks, cut, in_time, slabs, time_of, within
 
 Function = Callable[[xr.DataArray], xr.Dataset]
@@ -325,7 +325,7 @@ class Pool:
         kept = self._kept if condition == _ALL else {condition: self._kept[condition]}
         lot, position, values = (np.concatenate(parts) for parts in zip(*kept.values()))
         best = np.argsort(lot, kind="stable")[: self.keep]
-        member = (position[best] // self._size == np.arange(self._number)[:, None]).astype(np.float64)
+        member = members(position[best] // self._size, self._number)
         parts = slabs(values[best].astype(np.float64), 8)
         return np.concatenate([self._quantiles_of(part, member) for part in parts], -1)
 

@@ -43,6 +43,32 @@ def spearman(a: ArrayLike, b: ArrayLike, *, signed: bool = True) -> NDArray[np.f
     return _per_sample(_rank_correlation, *((a, b) if signed else (np.abs(a), np.abs(b))))
 
 
+def mean_spearman(maps: ArrayLike) -> NDArray[np.float64]:
+    """The mean of `spearman` over all pairs of several maps of each sample: (maps, n, ..., cells) -> (n, ...).
+
+    Each map is ranked once where all lack the same cells; else the pairs are taken one by one.
+
+    Examples
+    --------
+    >>> mean_spearman([[[1.0, 2.0, 3.0]], [[2.0, 4.0, 9.0]], [[3.0, 2.0, 1.0]]]).round(9).tolist()
+    [-0.333333333]
+    """
+    from scipy.stats import rankdata
+
+    values = unmasked(maps, np.float64)
+    ranks = rankdata(values, axis=-1, nan_policy="omit")
+    known = np.isfinite(ranks)
+    away = np.where(known, ranks - np.nansum(ranks, -1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1), 0)
+    size = np.sqrt((away**2).sum(-1, keepdims=True))
+    unit = np.divide(away, size, out=np.full_like(away, np.nan), where=size > 0)
+    # The square of a sum of unit vectors holds each pair twice and each vector once.
+    k = len(unit)
+    mean = np.clip(((unit.sum(0) ** 2).sum(-1) - k) / (k * (k - 1)), -1, 1)
+    for at in zip(*np.nonzero((known != known[:1]).any((0, -1)))):
+        mean[at] = np.mean([spearman(a[None], b[None]) for a, b in itertools.combinations(values[:, *at], 2)])
+    return np.asarray(mean)
+
+
 def top_iou(a: ArrayLike, b: ArrayLike, *, share: float = 0.1) -> NDArray[np.float64]:
     """Overlap of the largest cells of two maps by size: cells in both tops over cells in either (Jaccard index).
 

@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 
+def members(block: NDArray[np.int64], number: int) -> Values:
+    """Which samples each of so many blocks holds, as zeros and ones (blocks, samples): a matrix that sums over blocks.
+
+    >>> members(np.array([0, 1, 1]), 2).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]
+    """
+    return (block == np.arange(number)[:, None]).astype(np.float64)
+
+
 def pulls(total: Values, count: Values) -> tuple[Values, Values]:
     """The mean (...) of blocks with sums and counts (blocks, ...), and what each block adds to its deviation (blocks, ...).
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.axes import unmasked
-from .intervals import half_width, joint, pulls
+from .intervals import half_width, joint, members, pulls
 
 
 def adjusted(scores: ArrayLike, own: ArrayLike) -> NDArray[np.float64]:
@@ -123,8 +123,7 @@ def bootstrap(
     _, block = np.unique(np.arange(v.shape[-1]) if blocks is None else np.asarray(blocks), return_inverse=True)
     if len(block) != v.shape[-1]:
         raise ValueError(f"blocks names {len(block)} samples, the values have {v.shape[-1]}")
-    member = np.zeros((int(block.max()) + 1, v.shape[-1]))
-    member[block, np.arange(len(block))] = 1
+    member = members(block, int(block.max()) + 1)
     count = member @ (~np.isnan(rows)).astype(float).T
     mean, pull = pulls(member @ np.nan_to_num(rows).T, count)
     half = half_width(pull, count, level=level, ordered=False)

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from .. import plot
+from ..labels import completeness
 from ..plot.contributions import probability, signed, values_of, written
 from ..plot.features import Values, by_importance, missing_share, names_of, ranked_terms, score_units
 from . import markup
@@ -291,12 +292,9 @@ def as_result(ds: xr.Dataset) -> xr.Dataset:
     """Return the contributions of an additive model in the form of any result, with units and `completeness_error`."""
     if "main" not in ds or "completeness_error" in ds:
         return ds
-    change = ds["prediction"] - ds["reference"]
-    gap = abs(ds["attribution"].sum("feature") - change)
-    size = abs(change).clip(min=(ds["attribution"] ** 2).sum("feature") ** 0.5)
-    attribution = ds["attribution"].assign_attrs(units=score_units(ds))
-    error = gap / size.where(size > 0, 1.0)
-    return ds.assign(attribution=attribution, completeness_gap=gap, completeness_error=error)
+    maps = ds["attribution"]
+    found = completeness(maps.sum("feature"), ds["prediction"] - ds["reference"], (maps**2).sum("feature") ** 0.5)
+    return ds.assign(found | {"attribution": maps.assign_attrs(units=score_units(ds))})
 
 
 def outside(terms: xr.Dataset, local: xr.Dataset | None, x: Any) -> list[str]:
