@@ -6,7 +6,7 @@ loaded when first used.
 """
 
 import importlib as _importlib
-from typing import Any as _Any
+import typing as _typing
 
 from . import models as models
 from .compare import compare as compare
@@ -43,14 +43,31 @@ _NAMES = {
     "write_wfdb": "io",
 }
 
+if _typing.TYPE_CHECKING:  # what is loaded when first used: known to a type checker, which then finds a misspelt name
+    from . import afex as afex
+    from . import climate as climate
+    from . import datasets as datasets
+    from . import ecg as ecg
+    from . import estimators as estimators
+    from . import io as io
+    from . import metrics as metrics
+    from . import plot as plot
+    from . import report as report
+    from .afex import AFEXClassifier as AFEXClassifier
+    from .afex import AFEXExplainer as AFEXExplainer
+    from .afex import AFEXRegressor as AFEXRegressor
+    from .estimators import AttributionTransformer as AttributionTransformer
+    from .io import read_wfdb as read_wfdb
+    from .io import write_wfdb as write_wfdb
+else:
 
-def __getattr__(name: str) -> _Any:
-    if name in _MODULES:
-        return _importlib.import_module(f".{name}", __name__)
-    if name in _NAMES:
-        return getattr(_importlib.import_module(f".{_NAMES[name]}", __name__), name)
-    raise AttributeError(f"module 'tsattr' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return _importlib.import_module(f".{name}", __name__)
+        if name in _NAMES:
+            return getattr(_importlib.import_module(f".{_NAMES[name]}", __name__), name)
+        raise AttributeError(f"module 'tsattr' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES, *_NAMES])
+    return sorted({*globals(), *_MODULES, *_NAMES})
