@@ -13,7 +13,7 @@ import tsattr as ta
 from tsattr.compare import CONTROLS
 
 from .conftest import Spy, linear_net, relu_net, signals
-from .test_laws import METHODS
+from .test_laws import METHODS, SETTINGS
 
 X, TRAIN = signals(24, seed=5), signals(5, seed=2)
 b, g = ta.baselines, ta.groups
@@ -163,7 +163,7 @@ def test_one_budget_for_all(budget):
     assert "same budget" in table().attrs["recommendation"]
 
 
-@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if hasattr(m, "within")])
+@pytest.mark.parametrize("name", [name for name, m in SETTINGS.items() if hasattr(m, "within")])
 def test_within_keeps_to_the_budget(name):
     x, method = signals(), METHODS[name]
     rows = ta.explain(NET, x, method, target=1, dry_run=True).attrs["rows"] // len(x)
