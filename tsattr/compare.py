@@ -17,10 +17,11 @@ from . import matching
 from . import metrics as measures
 from .core.detector import FEWEST
 from .core.keys import Key
+from .core.method import Method, OverBudget
 from .core.results import check_count, check_flag
 from .core.samples import Samples
 from .edge import Call, ExplanationWarning
-from .explain import bound_method, explain
+from .explain import explain
 from .labels import Inputs
 from .metrics import pairs
 from .scoring import MEASURES, RANKINGS, Trial
@@ -84,8 +85,9 @@ def compare(
         Intervals then count blocks, as samples of one block are alike.
     budget
         Rows of the model a sample for each method: its steps, draws or coalitions are set to what the budget allows. One
-        that takes more rows all the same, as nothing of it can be set, is marked in ``over_budget`` and named in the
-        recommendation. None takes the methods as they are; the rows they took are in the result.
+        that takes more rows all the same, or may, as nothing of it can be set, is marked in ``over_budget``, and is not
+        recommended: the recommendation names it with its rows. None takes the methods as they are; the rows they took are in
+        the result.
     controls
         False leaves out the random maps.
     resamples
@@ -99,7 +101,8 @@ def compare(
         blocks; see `tsattr.metrics.bootstrap`); `difference` with its
         interval (measure, ranking, method, method_other), paired and turned so that positive is better, and
         `distinguishable`: whether 0 lies outside an interval that holds for all pairs together; `own_fill`; `agreement` of
-        the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `budget`, ``over_budget``; with a `reference` of at least 20
+        the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `budget`, ``over_budget`` and
+        ``model_evaluations_most``, the rows that a method takes at most, as known beforehand; with a `reference` of at least 20
         samples `fill_shift` and `fill_auc`, how far off clean data half a removal is with each fill.
         ``attrs["recommendation"]``: in words what was found and what cannot be told, made without any truth.
         (``sel`` has an argument named method: choose one by ``tb.sel({"method": "IG"})``.)
@@ -142,7 +145,9 @@ def compare(
     call = Call.of(model, x, **settings)
     trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
     block = read_blocks(blocks, call.inputs)
-    chosen = {name: _within(m, budget, call.inputs) for name, m in methods.items()}
+    chosen, most = {}, {}
+    for name, m in methods.items():
+        chosen[name], most[name] = _within(m, budget, call)
     tried = call.tried()
     settings["check"] = False
     maps, costs = {}, {}
@@ -174,7 +179,10 @@ def compare(
     rows[: len(methods)] = [r for r, _ in costs.values()]
     table["model_evaluations"] = ("method", call.inputs.sample_dim), rows
     if budget is not None:
-        table["over_budget"] = "method", (np.nan_to_num(rows) > budget).any(1)
+        table["model_evaluations_most"] = "method", np.array([most.get(n, np.nan) for n in names])
+        table["over_budget"] = (table.model_evaluations > budget).any(call.inputs.sample_dim) | (
+            table.model_evaluations_most > budget
+        )
     table["seconds"] = "method", np.array([s for _, s in costs.values()] + [0.0] * (len(names) - len(methods)))
     table["agreement"] = ("method", "method_other"), _agreement(maps, names, call.inputs)
     table = table.assign_coords(method_other=names)
@@ -206,20 +214,17 @@ def read_blocks(blocks: Any, inputs: Inputs) -> np.ndarray:
     return found
 
 
-def _within(method: Any, budget: int | None, inputs: Inputs) -> Any:
-    """The method with settings for a budget of rows a sample."""
-    if budget is None or not hasattr(method, "within"):
-        return method
-    return _set_like(method, bound_method(method, inputs).within(budget))
-
-
-def _set_like(method: Any, found: Any) -> Any:
-    """The method with the effort of another of its kind, also inside."""
-    named = {f.name for f in dataclasses.fields(found)}
-    changes = {name: getattr(found, name) for name in named & {"steps", "draws", "coalitions"}}
-    if "method" in named:
-        changes["method"] = _set_like(method.method, found.method)
-    return dataclasses.replace(method, **changes)
+def _within(method: Any, budget: int | None, call: Call) -> tuple[Any, float]:
+    """The method with settings for a budget of rows a sample, as it is where none keeps to it; and the most rows that it takes."""
+    if budget is None or not isinstance(method, Method):
+        return method, np.nan
+    inputs = call.inputs
+    bound = method.prepared(call.model.module, [v.axes for v in inputs.variables]).bind(inputs.bind)
+    try:
+        bound = bound.within(budget)
+    except OverBudget:
+        return method, bound.rows()[1]
+    return method.with_effort_of(bound), bound.rows()[1]
 
 
 def _rows(ds: Any, n: int) -> np.ndarray:
@@ -239,8 +244,9 @@ def _own(methods: Mapping[str, Any], fills: Mapping[str, Any], names: list[str])
     """Bool (methods, fills): True where the fill is of a kind that the method's own baseline is of."""
     own = np.zeros((len(names), len(fills)), bool)
     for i, method in enumerate(methods.values()):
-        used = _kinds(getattr(method, "baseline", None)) | _kinds(getattr(method, "noise", None))
-        own[i] = [bool(used & _kinds(fill)) for fill in fills.values()]
+        if isinstance(method, Method):
+            used = _kinds(method.setting("baseline")) | _kinds(method.setting("noise"))
+            own[i] = [bool(used & _kinds(fill)) for fill in fills.values()]
     return own
 
 

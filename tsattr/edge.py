@@ -144,9 +144,9 @@ class Call:
         """Samples in memory at once. Several times as much is held beside the input for each target, in float64."""
         return max(self.rows, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * len(self.wanted)))
 
-    def size(self, held: int) -> int:
-        """Samples of a chunk where `held` arrays of their size are kept."""
-        return max(min(self.rows, self.chunk), self.chunk // held)
+    def size(self, arrays: int) -> int:
+        """Samples of a chunk where so many arrays of their size are kept."""
+        return max(min(self.rows, self.chunk), self.chunk // arrays)
 
     def _bind_targets(self, shape: tuple[int, ...]) -> tuple[list[Value], int | None]:
         whole = core_targets.outputs_axes(self.outputs, shape, self.model.labels, self.model.scale)
@@ -224,12 +224,12 @@ class Call:
             return int(engine.notes["trial_rows"])
 
     def chunks(
-        self, engine: Engine, *, graph: bool = False, held: int = 1, most: int | None = None
+        self, engine: Engine, *, graph: bool = False, arrays: int = 1, most: int | None = None
     ) -> Iterator[tuple[slice, Samples]]:
-        """The input's samples (the first `most`), a chunk at a time, smaller where `held` arrays of their size are kept."""
+        """The input's samples (the first `most`), a chunk at a time, smaller where several `arrays` of their size are kept."""
         n = self.inputs.n if most is None else min(most, self.inputs.n)
         ids = self.inputs.ids
-        size = self.size(held)
+        size = self.size(arrays)
         for start in range(0, n, size):
             at = slice(start, min(start + size, n))
             x, valid = self.inputs.load(at)

@@ -12,10 +12,11 @@ import torch
 import xarray as xr
 
 from . import ensemble, labels, matching, pipelines, trials
-from .core import fills, references, shift
-from .core.baselines import Constant, Jitter
+from .core import references, shift
+from .core.baselines import Constant
 from .core.detector import FEWEST
 from .core.engine import NoGradient
+from .core.method import Method, check_method, results_of
 from .core.results import Field, check_flag
 from .core.samples import Samples
 from .core.shift import Shifts
@@ -24,9 +25,8 @@ from .core.targets import Named
 from .edge import STATUS, Call, Table, said_once, tell
 from .edge import ExplanationWarning as ExplanationWarning
 
-_BASELINES = ("baseline", "noise")
 _OF_TARGET = ("prediction", "reference", "completeness_gap")
-_OF_SHARES = ("attribution", "standard_error")
+_OF_PARTS = ("attribution", "standard_error")
 _WHY = {
     "non-finite gradient": "The outputs are finite and their gradients are not: a root, norm or logarithm at 0, say, or a where() "
     "that hides one. Methods that remove, such as Occlusion, need no gradients",
@@ -156,16 +156,13 @@ def explain(
     >>> ds.attribution.sel(time=0.2).values.round(9).tolist(), ds.status.values.tolist()
     ([-2.0, -2.0], ['ok', 'ok'])
     """
-    if isinstance(method, type):
-        raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
-    if not (callable(method) and hasattr(method, "gradient")):
-        raise TypeError(f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}")
+    check_method(method)
     check_flag("dry_run", dry_run)
     for f in dataclasses.fields(method):
         if f.type == "bool":
             check_flag(f"{f.name} of {type(method).__name__}", getattr(method, f.name))
     if target is None:
-        target = getattr(method, "default_target", None)
+        target = method.default_target
     settings: dict[str, Any] = {
         "target": target,
         "outputs": outputs,
@@ -191,29 +188,28 @@ def explain(
     if isinstance(model, pipelines.LastStep):
         settings |= {"reference": reference, "seed": one, "progress": progress, "dry_run": dry_run}
         return _explain_last_step(model, x, method, **settings)
-    call = Call.of(model, x, seed=one, along=getattr(method, "along", None), **settings)
+    call = Call.of(model, x, seed=one, along=method.along, **settings)
     inputs = call.inputs
     if method.gradient and not call.model.differentiable:
         raise NoGradient(
             f"{type(method).__name__} needs gradients, and {call.model.name} has none; use Occlusion instead"
         )
-    if hasattr(method, "prepared"):
-        method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
-    bound = bound_method(method, inputs)
-    lags = bound.coordinates() if hasattr(bound, "coordinates") else {}
+    method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
+    bound = method.bind(inputs.bind)
+    lags = bound.coordinates()
     inputs.check_names(lags)
-    clean = matching.read_reference(inputs, reference) if reference is not None and hasattr(bound, "baseline") else None
+    clean = matching.read_reference(inputs, reference) if reference is not None and bound.has("baseline") else None
     if dry_run:
         return _cost(call, bound, 0 if clean is None else len(clean))
-    if caution := getattr(method, "caution", None):
-        tell(caution, 2)
+    if method.caution:
+        tell(method.caution, 2)
     _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
-    table = Table(inputs, getattr(bound, "groups", None))
+    table = Table(inputs, bound.setting("groups"))
     shifts = None
     with call.running(progress, inputs.n * bound.rows()[0]) as engine:
         if clean is not None and len(clean) >= FEWEST:
             shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.about)
-        for at, samples in call.chunks(engine, graph=getattr(bound, "looks", False), held=getattr(bound, "held", 1)):
+        for at, samples in call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays):
             table.put(at, _run(bound, samples, shifts), samples.valid)
     ds = table.dataset(call.several, call.names, np.array(call.classes))
     if shifts is not None:
@@ -223,8 +219,8 @@ def explain(
     if lags:
         ds = ds.assign_coords(lags)
     ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
-    if getattr(method, "draws", 0) is None:
-        ds.attrs["draws"] = bound.draws
+    if method.has("draws") and method.setting("draws") is None:
+        ds.attrs["draws"] = bound.setting("draws")
     if named := [t for t in call.wanted if isinstance(t, Named)]:
         ds.attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if call.taken:
@@ -235,7 +231,7 @@ def explain(
         for v in inputs.variables:
             if name + v.suffix in ds:
                 ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(call.names)}"
-    in_units = _OF_TARGET + (_OF_SHARES if getattr(method, "shares", False) else ())
+    in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
     for key, values in ds.data_vars.items():
         if call.units and str(key).startswith(in_units):
             values.attrs["units"] = call.units
@@ -278,8 +274,8 @@ def _with_shifts(ds: xr.Dataset, shifts: Shifts) -> xr.Dataset:
     return ds.assign(shift_beyond=("diagnostic", found["shift_beyond"]), detector_auc=((), found["detector_auc"]))
 
 
-def _run(bound: Any, samples: Samples, shifts: Shifts | None) -> dict[str, Field]:
-    found: dict[str, Field] = bound(samples)
+def _run(bound: Method, samples: Samples, shifts: Shifts | None) -> dict[str, Field]:
+    found = results_of(bound, samples)
     if shifts is not None:
         found |= shifts(samples)
     found["prediction"] = Field(("target",), samples.prediction)
@@ -293,25 +289,8 @@ def _run(bound: Any, samples: Samples, shifts: Shifts | None) -> dict[str, Field
     return found
 
 
-def bound_method(method: Any, inputs: labels.Inputs) -> Any:
-    """The method with its baseline and groups as plain arrays."""
-    changes = {}
-    for f in dataclasses.fields(method):
-        value = getattr(method, f.name)
-        if f.name in ("groups", "features"):
-            changes[f.name] = inputs.bind(value, "groups")
-        elif f.name == "method":
-            changes[f.name] = bound_method(value, inputs)
-        elif f.name in _BASELINES:
-            share = f.name == "noise" and isinstance(value, int | float)
-            changes[f.name] = inputs.bind(Jitter(value) if share else value, "baseline")
-        elif f.name == "draws" and value is None:
-            changes[f.name] = fills.enough_draws(method.baseline)
-    return dataclasses.replace(method, **changes)
-
-
-def _check_constants(method: Any, inputs: labels.Inputs, reference: Any, n: int) -> None:
-    baseline = getattr(method, "baseline", getattr(method, "implied", None))
+def _check_constants(method: Method, inputs: labels.Inputs, reference: Any, n: int) -> None:
+    baseline = method.setting("baseline") if method.has("baseline") else method.implied_baseline
     for v in inputs.variables:
         constant = baseline.get(v.name) if isinstance(baseline, Mapping) else baseline
         if not isinstance(constant, Constant):
@@ -346,13 +325,13 @@ def _doubt(constant: Constant, v: labels.Variable, seen: np.ndarray) -> str | No
     return None
 
 
-def _cost(call: Call, bound: Any, clean: int) -> xr.Dataset:
+def _cost(call: Call, bound: Method, clean: int) -> xr.Dataset:
     """What a call asks of the model at most, beside so many `clean` samples of a reference."""
     inputs, ds = call.inputs, xr.Dataset()
     least, most = bound.rows()
     looked, once = shift.asked(bound, clean, call.model.module) if clean >= FEWEST and not call.about else (0, 0)
     most += looked
-    once += getattr(bound, "probes", 0) * math.ceil(inputs.n / call.size(getattr(bound, "held", 1)))
+    once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
         ds.update(inputs.label(name, (), np.full(inputs.n, count), True))
     total, tried = inputs.n * most + once, trials.rows(call)
@@ -367,13 +346,13 @@ def _cost(call: Call, bound: Any, clean: int) -> xr.Dataset:
     return ds
 
 
-def _provenance(method: Any, model: str, names: list[str], seed: int) -> dict[str, Any]:
+def _provenance(method: Method, model: str, names: list[str], seed: int) -> dict[str, Any]:
     from . import __version__
 
     attrs = {"method": repr(method), "model": model, "target": ", ".join(names), "seed": seed}
-    for name in (*_BASELINES, "groups"):
-        if hasattr(method, name):
-            attrs["baseline" if name == "noise" else name] = repr(getattr(method, name))
+    for kind in ("baseline", "noise", "groups"):
+        if method.has(kind):
+            attrs["baseline" if kind == "noise" else kind] = repr(method.setting(kind))
     versions = {"tsattr": __version__, "torch": torch.__version__, "numpy": np.__version__, "xarray": xr.__version__}
     return attrs | {f"version_{k}": str(v) for k, v in versions.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .core.baselines import Samples
 from .core.fills import Baseline, Full, per_row
 from .core.keys import Key
 from .core.masks import Boxes
+from .core.method import Method
 from .core.references import reference_table
 from .core.results import EVENT
 from .labels import Inputs
@@ -146,7 +147,7 @@ class Transformed:
         floats = [p.dtype for p in getattr(self.step.model, "parameters", list)() if p.dtype.is_floating_point]
         return data.assign_coords(feature=names).astype(str(floats[0]).removeprefix("torch.") if floats else "float64")
 
-    def model(self, method: Any, outputs: Any) -> tuple[Any, Any]:
+    def model(self, method: Method, outputs: Any) -> tuple[Any, Any]:
         """The last step, with gradients where the method needs them and it is linear, and its output axes."""
         model = self.step.model
         linear = Linear.of(model, self.values[:_CHECKED]) if method.gradient else None
@@ -158,17 +159,17 @@ class Transformed:
             outputs = {name: classes}
         return linear, outputs
 
-    def method(self, method: Any) -> Any:
+    def method(self, method: Method) -> Method:
         """The method with its baseline and groups, which are stated for the input, on the transformed columns."""
-        if not hasattr(method, "baseline"):
+        if not method.has("baseline"):
             raise TypeError(
                 f"{type(method).__name__} has no baseline: what it says of transformed columns does not add up in the raw "
                 "ones; use IntegratedGradients, Occlusion, ShapleySampling or KernelShap"
             )
-        changes: dict[str, Any] = {"baseline": self._baseline(method.baseline)}
-        if hasattr(method, "groups"):
-            changes["groups"] = Parted(self.raw.bind(method.groups, "groups"), self)
-        return replace(method, **changes)
+        method = method.with_setting("baseline", self._baseline(method.setting("baseline")))
+        if not method.has("groups"):
+            return method
+        return method.with_setting("groups", Parted(self.raw.bind(method.setting("groups"), "groups"), self))
 
     def valid(self) -> np.ndarray | None:
         """Which transformed values may change: those made of a part of the input that is not missing."""
@@ -246,7 +247,7 @@ class Transformed:
         found = self.parts.spread(torch.from_numpy(values), torch.arange(len(values)), mean=False)
         return found.expand(*values.shape[:2], *event).numpy()
 
-    def labelled(self, ds: xr.Dataset, method: Any) -> xr.Dataset:
+    def labelled(self, ds: xr.Dataset, method: Method) -> xr.Dataset:
         """A result for the transformed columns as one for the input.
 
         Each part gets the sum of its columns, divided evenly over its known cells. So does the standard error, which is
@@ -255,8 +256,8 @@ class Transformed:
         maps = {name: ds[name] for name in ("attribution", "standard_error") if name in ds}
         ds = ds.drop_vars([*maps, "feature"], errors="ignore")
         reached = self.known
-        if hasattr(method, "groups"):
-            raw = self.raw.bind(method.groups, "groups")
+        if method.has("groups"):
+            raw = self.raw.bind(method.setting("groups"), "groups")
             ds, reached = self._unkept_as_zero(ds, raw), self._reached(raw)
         for name, columns in maps.items():
             back = self.raw.label(name, ("target", EVENT), self._back(columns, reached), "target" not in columns.dims)[
@@ -264,7 +265,7 @@ class Transformed:
             ]
             ds[name] = back.assign_attrs(columns.attrs)
         ds = ds[["attribution", *(name for name in ds.data_vars if name != "attribution")]]
-        told = {name: repr(getattr(method, name)) for name in ("baseline", "groups") if hasattr(method, name)}
+        told = {kind: repr(method.setting(kind)) for kind in ("baseline", "groups") if method.has(kind)}
         ds.attrs |= {"method": repr(method), **told, "model": repr(self.step)}
         return ds
 

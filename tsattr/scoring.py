@@ -158,12 +158,12 @@ class Trial:
         call, inputs = self.call, self.call.inputs
         targets = len(call.wanted)
         each = 2 * len(self.rankings) * targets
-        held = each * (len(maps) + 2) + len(self.sizes) * self.subsets
+        arrays = each * (len(maps) + 2) + len(self.sizes) * self.subsets
         total = inputs.n * len(self.fills) * each * len(maps) * len(self.share) // 2
         parts: list[xr.Dataset] = []
         names: list[str] = []
         with call.running(progress, total, "evaluate") as engine:
-            for at, samples in call.chunks(engine, held=held):
+            for at, samples in call.chunks(engine, arrays=arrays):
                 several = torch.stack([torch.as_tensor(m[at]).to(samples.x.device) for m in maps.values()])
                 extra = {} if controls is None else controls(samples, several)
                 names = [*maps, *extra]
@@ -202,7 +202,7 @@ class Trial:
         with self.call.running(False, 0) as engine:
             detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
             shifts = {name: Shifts(detector, fill, _Half()) for name, fill in self.fills.items()}
-            for at, samples in self.call.chunks(engine, held=4, most=most):
+            for at, samples in self.call.chunks(engine, arrays=4, most=most):
                 playing = self.groups.count(samples.cells, samples.position) > 0
                 gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
                 half = union(self.groups, gone & playing, samples.position).expand_as(samples.x)

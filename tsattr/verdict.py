@@ -21,11 +21,13 @@ def recommendation(table: xr.Dataset, sample: str) -> str:
     main = "gap" if "gap" in measures else measures[0]
     ranking = str(table.ranking.values[0])
     v = Standing(table, main, ranking)
-    words = [v.first(), *_over_budget(table), *v.against_controls()]
-    words.append(_fills(table, v))
-    words += _rankings(table, v)
-    words += _other_measures(table, v, measures)
-    words += _agreement(table, v)
+    words = [v.first(), *_over_budget(table)]
+    if v.methods:
+        words += v.against_controls()
+        words.append(_fills(table, v))
+        words += _rankings(table, v)
+        words += _other_measures(table, v, measures)
+        words += _agreement(table, v)
     words.append(_caveats(table, v, sample))
     return "\n".join(w for w in words if w)
 
@@ -44,10 +46,12 @@ class Standing:
     ----------
     order : array of int
         Positions of methods and controls, best first; of equals the one named first; what has no score comes last.
+    left_out : array of bool
+        The controls, and the methods over the budget: none of them is recommended.
     methods : list of int
-        The methods that have a score, best first, without the controls.
+        The others that have a score, best first.
     best : int
-        The first that is no control.
+        The first of those that may be recommended; where there is none, the first that is no control.
     tied : array of bool
         The best and the methods that cannot be told from it.
     """
@@ -64,8 +68,10 @@ class Standing:
         # Scores that differ by rounding are equal.
         merit = np.round(merit / (np.nanmax(np.abs(merit), initial=0) or 1), 9)
         self.order = np.argsort(-merit, kind="stable")
-        self.methods = [int(k) for k in self.order if not self.control[k] and np.isfinite(merit[k])]
-        self.best = next(int(k) for k in self.order if not self.control[k])
+        over = table.over_budget.values if "over_budget" in table else False
+        self.left_out = self.control | over
+        self.methods = [int(k) for k in self.order if not self.left_out[k] and np.isfinite(merit[k])]
+        self.best = next(int(k) for rest in (self.left_out, self.control) for k in self.order if not rest[k])
         self.tied = np.zeros(len(self.order), bool)
         for k in self.methods:
             self.tied[k] = not self.told(self.best, k)
@@ -85,6 +91,8 @@ class Standing:
     def first(self) -> str:
         """Who to use."""
         if not self.methods:
+            if (self.left_out & ~self.control).any():
+                return f"No method keeps to the budget of {self.table.attrs['budget']} rows a sample: give more rows."
             return "No method has a score: the model gave no finite values to compare."
         by = f"by {words_of(self.measure)} ({self.ranking} ranking)"
         best, tied = self.names[self.best], [i for i in self.methods if self.tied[i] and i != self.best]
@@ -121,15 +129,16 @@ class Standing:
 
 
 def _over_budget(table: xr.Dataset) -> list[str]:
-    """Who took more rows of the model than all were allowed."""
+    """Who takes more rows of the model than all were allowed."""
     if "over_budget" not in table or not table.over_budget.any():
         return []
     rows = table.model_evaluations.max([d for d in table.model_evaluations.dims if d != "method"])
+    rows = rows.where(rows > table.attrs["budget"], table.model_evaluations_most)
     over = [
         f"{name} (up to {float(r):.4g})" for name, r, o in zip(table.method.values, rows, table.over_budget.values) if o
     ]
     return [
-        f"Over the budget of {table.attrs['budget']} rows a sample, and so not on equal terms with the others: {listing(over)}."
+        f"Over the budget of {table.attrs['budget']} rows a sample, and so left out of this recommendation: {listing(over)}."
     ]
 
 
@@ -146,7 +155,7 @@ def _fills(table: xr.Dataset, v: Standing) -> str:
     own = pairs.left_out(table.own_fill.values)
     leaders = {}
     for f, name in enumerate(table.fill.values.tolist()):
-        column = np.where(own[:, f] | v.control | np.isnan(cells[:, f]), -np.inf, cells[:, f])
+        column = np.where(own[:, f] | v.left_out | np.isnan(cells[:, f]), -np.inf, cells[:, f])
         leaders[name] = v.names[int(column.argmax())]
     other = {k: w for k, w in leaders.items() if w != v.names[v.best]}
     if not other:
@@ -159,7 +168,7 @@ def _fills(table: xr.Dataset, v: Standing) -> str:
         )
     else:
         text = f"The fills do not agree on the first: {listing([f'{w} under {k}' for k, w in other.items()])}."
-    rest = np.flatnonzero(~v.control)
+    rest = np.flatnonzero(~v.left_out)
     if len(rest) > 2:
         r = [spearmanr(cells[rest, a], cells[rest, b]).statistic for a, b in zip(*np.triu_indices(cells.shape[1], 1))]
         text += f" The orders of the methods under two fills correlate by {np.nanmean(r):.2f} on average (Spearman)."
@@ -195,7 +204,7 @@ def _other_measures(table: xr.Dataset, v: Standing, measures: Sequence[str]) -> 
 
 
 def _agreement(table: xr.Dataset, v: Standing) -> list[str]:
-    rest = np.flatnonzero(~v.control)
+    rest = np.flatnonzero(~v.left_out)
     if "agreement" not in table or len(rest) < 2:
         return []
     r = table.agreement.values[np.ix_(rest, rest)][np.triu_indices(len(rest), 1)]
@@ -215,7 +224,7 @@ def _caveats(table: xr.Dataset, v: Standing, sample: str) -> str:
             f"With fewer than {_FEW} {what} the intervals (Student's t) are wide, and rough where scores are skewed; gather more "
             "before relying on them."
         )
-    rows = table.model_evaluations.mean(sample).values[~v.control]
+    rows = table.model_evaluations.mean(sample).values[~v.left_out]
     if np.isfinite(rows).all() and len(rows) and rows.max() > 2 * rows.min() and "budget" not in table.attrs:
         out.append(
             f"The methods did not have the same budget ({rows.min():.4g} to {rows.max():.4g} rows a sample); budget=... gives "
@@ -223,7 +232,7 @@ def _caveats(table: xr.Dataset, v: Standing, sample: str) -> str:
         )
     lost = int(
         table[v.measure]
-        .isel(method=np.flatnonzero(~v.control))
+        .isel(method=np.flatnonzero(~v.left_out))
         .isnull()
         .any([d for d in table[v.measure].dims if d != sample])
         .sum()

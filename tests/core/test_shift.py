@@ -493,7 +493,7 @@ def test_the_hooks_are_gone_after_an_error():
 def test_features_are_looked_at_and_each_row_is_counted():
     module, clean, x = net(), waves(300), waves(25, seed=1)
     s = samples(x, module=module)
-    method = SimpleNamespace(baseline=fill(ta.baselines.Constant(-50.0)), groups=windows(), draws=2)
+    method = ta.Occlusion(windows(), fill(ta.baselines.Constant(-50.0)), draws=2)
     shifts = Shifts.fit(method, clean, WAVE, s.engine, torch.float64)
     found = shifts(s)
     assert shifts.rows() == 2 * len(shifts.names)

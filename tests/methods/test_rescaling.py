@@ -99,8 +99,8 @@ def test_missing_cells_are_neither_removed_nor_counted(method):
         when, expected = by_loops(method, model, x, lead_means, 0.55, target=0)
         np.testing.assert_allclose(found.group_value[s], when, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(found.attribution[s], expected, rtol=1e-10, atol=1e-12)
-    probes = {np.zeros(X.shape[1:], bool).tobytes()} if hasattr(method, "probes") else set()
-    assert lacking == {np.isnan(x).tobytes() for x in holes.values} | probes
+    of_none = {np.zeros(X.shape[1:], bool).tobytes()} if method.extra_rows else set()
+    assert lacking == {np.isnan(x).tobytes() for x in holes.values} | of_none
 
 
 def test_the_class_stays_that_of_the_intact_sample():

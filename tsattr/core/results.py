@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,27 +54,6 @@ class Field:
 
     dims: tuple[str, ...]
     values: Tensor
-
-
-class Method(Protocol):
-    """Frozen settings and one verb.
-
-    One that asks ``samples.engine.smooth`` says so by an attribute ``looks = True``. One that can do with fewer or make use
-    of more rows has ``within(rows)``, the same method with settings for a budget; one that must see the model first, to refuse
-    it or to finish its settings, has ``prepared(module, axes)``; one with a `caution` is explained with that warning. One that
-    asks for rows of no sample counts them by ``samples.engine.count_trial`` and says by `probes` how many at most for each chunk.
-    """
-
-    gradient: bool
-    """True if it needs the model's gradients."""
-
-    def __call__(self, samples: Samples) -> dict[str, Field]:
-        """Explain some samples. The keys are the result's variables; what went wrong is told to ``samples.note``."""
-        ...
-
-    def rows(self) -> tuple[int, int]:
-        """The fewest and the most rows it asks of the model for each sample, the intact one included; its groups are bound."""
-        ...
 
 
 def completeness(samples: Samples, maps: Tensor, total: Tensor, reference: Tensor) -> dict[str, Field]:

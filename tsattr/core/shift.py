@@ -19,6 +19,7 @@ from .axes import Axes
 from .detector import FEWEST, MOST, Look, clean_rows, drawn
 from .detector import Detector as Detector
 from .engine import Engine
+from .method import Method
 from .results import Field
 from .samples import Samples
 from .untouched import hooked
@@ -63,7 +64,7 @@ class Shifts:
     @classmethod
     def fit(
         cls,
-        method: Any,
+        method: Method,
         reference: np.ndarray,
         parts: Axes | Sequence[tuple[slice, Axes]],
         engine: Engine,
@@ -76,7 +77,7 @@ class Shifts:
         Parameters
         ----------
         method
-            Its `baseline`, its `groups` and its `draws` (1 where it has none).
+            Its baseline, its groups and its draws (1 where it has none).
         reference, parts
             As for :meth:`Detector.fit`, with the engine's seed.
         engine, dtype
@@ -90,7 +91,7 @@ class Shifts:
         clean = torch.as_tensor(rows[used].reshape(-1, *event), dtype=dtype)
         known = penultimate(engine, clean) if features else None
         detector = Detector.fit(rows[used], parts, seed=engine.seed, features=known)
-        return cls(detector, method.baseline, getattr(method, "groups", None), getattr(method, "draws", 1))
+        return cls(detector, method.setting("baseline"), method.setting("groups"), method.setting("draws") or 1)
 
     def rows(self) -> int:
         """Rows it asks of the model for each sample, at most."""
@@ -239,12 +240,12 @@ def watched(module: nn.Module | None) -> Iterator[Features]:
         yield features
 
 
-def asked(method: Any, clean: int, module: nn.Module | None) -> tuple[int, int]:
+def asked(method: Method, clean: int, module: nn.Module | None) -> tuple[int, int]:
     """The most rows of the model by which removals are looked at: for each sample, and of so many `clean` ones together."""
     if not _may_have(module):
         return 0, 0
-    groups = getattr(method, "groups", None)
-    return getattr(method, "draws", 1) * (1 if groups is None else len(groups.names)), min(clean, MOST)
+    groups = method.setting("groups")
+    return (method.setting("draws") or 1) * (1 if groups is None else len(groups.names)), min(clean, MOST)
 
 
 def _may_have(module: nn.Module | None) -> bool:

@@ -85,7 +85,7 @@ class Timing:
         return int((np.arange(self.times) - self.first).max()) + 1
 
     @property
-    def held(self) -> int:
+    def arrays(self) -> int:
         """Arrays of a sample's size that are in memory at once, lag by lag and with what a recurrent model remembers."""
         return 6 * self.lags + self.remembered // self.channels
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.utils import Bunch, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..core.method import check_method
 from ..explain import explain
 from ..labels import Alike
 from ..tables import as_pandas
@@ -159,6 +159,8 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 
 def _fitted(method: Any, x: Any) -> Any:
     """The method, with a baseline that was given as a class fitted to `x`."""
-    if not isinstance(getattr(method, "baseline", None), type):
+    check_method(method)
+    kind: Any = method.setting("baseline")
+    if not isinstance(kind, type):
         return method
-    return dataclasses.replace(method, baseline=method.baseline.fit(as_pandas(x)))
+    return method.with_setting("baseline", kind.fit(as_pandas(x)))  # type: ignore[attr-defined]

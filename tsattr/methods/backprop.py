@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..core.engine import Engine, Forward, graph
+from ..core.method import Method
 from ..core.receptive import Leaky, Line, lines
 from ..core.results import EVENT, Field
 from ..core.samples import Samples
@@ -29,7 +30,7 @@ def _module_of(method: Any, module: nn.Module | None) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class GuidedBackprop:
+class GuidedBackprop(Method):
     """The gradient at the input with negative parts stopped at every ReLU on the way back.
 
     A ReLU at z lets the gradient g through as ``g * 1[z > 0] * 1[g > 0]``. The maps are sharp, but they show little of what
@@ -170,7 +171,7 @@ class _InPlace(TorchFunctionMode):
 
 
 @dataclass(frozen=True)
-class GradCAM:
+class GradCAM(Method):
     """Where a layer's channels speak for the target: ``L = ReLU(sum_k w_k A_k)``, ``w_k = mean_t dy/dA_kt``.
 
     A (K, T') is the layer's output for one sample, with one or more axes after its channels; w_k is the mean gradient of the
@@ -190,7 +191,7 @@ class GradCAM:
 
     Returns
     -------
-    attribution. The `probes` rows that find the receptive fields are asked of the model once for each chunk of samples, and
+    attribution. The `extra_rows` rows that find the receptive fields are asked of the model once for each chunk of samples, and
     are of no sample: they are in ``attrs["trial_rows"]`` and not in ``model_evaluations``.
 
     Raises
@@ -214,7 +215,7 @@ class GradCAM:
     layer: str | None = None
     relu: bool = True
     gradient: ClassVar[bool] = True
-    probes: ClassVar[int] = 8
+    extra_rows: ClassVar[int] = 8
 
     def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> GradCAM:
         """With its layer by name."""
@@ -259,7 +260,7 @@ class GradCAM:
     def _places(self, samples: Samples, tap: _Tap) -> list[Line]:
         """Where the layer's cells lie in the input; the same for all samples, and so asked with the longest one's context."""
         longest = samples.cells.flatten(1).sum(1).argmax()
-        numbers = np.random.default_rng(0).standard_normal((self.probes, *samples.event))
+        numbers = np.random.default_rng(0).standard_normal((self.extra_rows, *samples.event))
         rows = torch.as_tensor(numbers).to(samples.x).requires_grad_(True)
         # cuDNN takes no gradient of recurrent layers in eval mode.
         with torch.enable_grad(), without_cudnn():

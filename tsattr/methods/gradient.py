@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..core.balance import Balance
 from ..core.baselines import Constant
+from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
 from ..core.samples import Moments, Samples
 from ..core.states import State
@@ -31,7 +32,7 @@ def _gradients_at_x(samples: Samples) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Saliency:
+class Saliency(Method):
     """The gradient at the input, by default its size: ``|df/dx_i|``.
 
     Which cells the output would react to most, per unit of `x`; it says nothing of what is there, and is 0 where the
@@ -64,7 +65,7 @@ class Saliency:
 
 
 @dataclass(frozen=True)
-class InputXGradient:
+class InputXGradient(Method):
     """The input times its gradient: ``x_i df/dx_i``.
 
     Integrated gradients with a zero baseline for functions of degree one; elsewhere its first-order guess. So it warns where
@@ -79,8 +80,8 @@ class InputXGradient:
     """
 
     gradient: ClassVar[bool] = True
-    shares: ClassVar[bool] = True  # parts of the target, in its units
-    implied: ClassVar[Constant] = Constant(0.0)
+    in_target_units: ClassVar[bool] = True
+    implied_baseline: ClassVar[Constant] = Constant(0.0)
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -93,7 +94,7 @@ class InputXGradient:
 
 
 @dataclass(frozen=True)
-class SmoothGrad:
+class SmoothGrad(Method):
     """The mean gradient over noisy copies: ``E[df/dx_i (x + e)], e ~ N(0, sigma^2)``, with its standard error.
 
     Smilkov et al., 2017.
@@ -113,6 +114,8 @@ class SmoothGrad:
     draws: int = 50
     absolute: bool = False
     gradient: ClassVar[bool] = True
+    binds: ClassVar[Mapping[str, str]] = {"noise": "noise", "draws": "draws"}
+    effort: ClassVar[tuple[str, ...]] = ("draws",)
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -180,7 +183,7 @@ def refinements(rule: str, most: int) -> Iterator[tuple[int, np.ndarray, np.ndar
 
 
 @dataclass(frozen=True)
-class IntegratedGradients:
+class IntegratedGradients(Method):
     """Integrated gradients along the straight line from the baseline to the input.
 
     ``a_i = (x_i - x'_i) * Integral_0^1 df/dx_i (x' + t (x - x')) dt``, so that the attributions sum to f(x) - f(x')
@@ -234,11 +237,13 @@ class IntegratedGradients:
     draws: int | None = None
     per_draw: bool = False
     gradient: ClassVar[bool] = True
-    shares: ClassVar[bool] = True  # parts of the target, in its units
+    binds: ClassVar[Mapping[str, str]] = {"baseline": "baseline", "draws": "draws"}
+    effort: ClassVar[tuple[str, ...]] = ("steps", "draws")
+    in_target_units: ClassVar[bool] = True
 
     @property
-    def looks(self) -> bool:
-        """True if the model's graph must be looked at for kinks."""
+    def needs_smoothness(self) -> bool:
+        """True if the rule depends on the kinks of the model's graph."""
         return self.rule == "auto"
 
     @property

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 
 from ..core.baselines import Constant
+from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count
 from ..core.samples import Moments, Samples
 
 
 @dataclass(frozen=True)
-class Occlusion:
+class Occlusion(Method):
     """Remove one group at a time: ``v_g = f(x) - f(x without g)``, the mean over the baseline's draws.
 
     Each cell gets the full value of its group; where groups overlap, the mean over the groups that cover it. The values
@@ -47,7 +49,9 @@ class Occlusion:
     baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
     draws: int | None = None
     gradient: ClassVar[bool] = False
-    shares: ClassVar[bool] = True  # parts of the target, in its units
+    binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
+    effort: ClassVar[tuple[str, ...]] = ("draws",)
+    in_target_units: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws, none=True)

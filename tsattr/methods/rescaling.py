@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 from ..core.baselines import Constant
 from ..core.groups import Along, Cells
 from ..core.masks import union
+from ..core.method import Method, results_of
 from ..core.results import EVENT, Field
 from ..core.samples import Samples
 
 
 @dataclass(frozen=True)
-class TemporalRescaling:
+class TemporalRescaling(Method):
     """How much a map changes when a time is taken away, times how much it changes when a feature is.
 
     With R the map of another method and x without g the input with the cells of g absent,
@@ -55,14 +57,20 @@ class TemporalRescaling:
     ([[3.0, 0.0, 1.0]], [[[9.0, 0.0, 0.0]]])
     """
 
-    method: Any
+    method: Method
     groups: Any = Along("time")  # noqa: RUF009 - frozen
     features: Any = Cells()  # noqa: RUF009 - frozen
     baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
     threshold: float = 0.55
+    binds: ClassVar[Mapping[str, str]] = {
+        "method": "method",
+        "groups": "groups",
+        "features": "groups",
+        "baseline": "baseline",
+    }
 
     def __post_init__(self) -> None:
-        if isinstance(self.method, type) or not (callable(self.method) and hasattr(self.method, "gradient")):
+        if not isinstance(self.method, Method):
             raise TypeError(f"TemporalRescaling rescales a method such as Saliency(), got {self.method!r}")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is a quantile between 0 and 1, got {self.threshold!r}")
@@ -70,27 +78,26 @@ class TemporalRescaling:
     @property
     def gradient(self) -> bool:
         """Whether the method needs gradients."""
-        return bool(self.method.gradient)
+        return self.method.gradient
 
     @property
-    def looks(self) -> bool:
-        """Whether the method looks at the model's graph."""
-        return bool(getattr(self.method, "looks", False))
+    def needs_smoothness(self) -> bool:
+        """Whether the method asks for the kinks of the model's graph."""
+        return self.method.needs_smoothness
 
     @property
     def caution(self) -> str | None:
         """What the method warns of."""
-        return getattr(self.method, "caution", None)
+        return self.method.caution
 
     def prepared(self, module: nn.Module | None, axes: Any) -> TemporalRescaling:
         """With the method prepared."""
-        own = self.method
-        return replace(self, method=own.prepared(module, axes)) if hasattr(own, "prepared") else self
+        return replace(self, method=self.method.prepared(module, axes))
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
         position = samples.position
-        found = self.method(samples)
+        found = results_of(self.method, samples)
         intact = found["attribution"].values
         when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0)
         level = when.nanquantile(self.threshold, 2, keepdim=True)
@@ -113,7 +120,7 @@ class TemporalRescaling:
             who, group = i[pick], k[pick]
             rows = samples.fill(self.baseline, who, torch.zeros_like(who), groups.mask(samples.position[who], group))
             without = samples.moved(who, rows)
-            found = self.method(without)
+            found = results_of(self.method, without)
             change = (intact[who] - found["attribution"].values).abs()
             if samples.valid is not None:
                 change = torch.where(samples.valid[who][:, None], change, 0)
@@ -123,18 +130,17 @@ class TemporalRescaling:
         return out
 
     @property
-    def probes(self) -> int:
+    def extra_rows(self) -> int:
         """What the method asks about no sample, for its maps of the intact ones."""
-        return int(getattr(self.method, "probes", 0))
+        return self.method.extra_rows
 
     def rows(self) -> tuple[int, int]:
         """A map of the sample, of each time and of each feature; with rows of no sample for each, at worst."""
         least, most = self.method.rows()
         without = len(self.groups.names) + len(self.features.names)
-        return least, most + (most + self.probes) * without
+        return least, most + (most + self.extra_rows) * without
 
     def within(self, rows: int) -> TemporalRescaling:
         """With a method whose own budget is that of one of so many maps."""
-        least = (rows - self.probes) // (1 + len(self.groups.names) + len(self.features.names))
-        own = self.method
-        return replace(self, method=own.within(least)) if hasattr(own, "within") else self
+        least = (rows - self.extra_rows) // (1 + len(self.groups.names) + len(self.features.names))
+        return replace(self, method=self.method.within(least))

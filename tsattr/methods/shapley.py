@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..core.baselines import Constant
 from ..core.masks import union
+from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
 from ..core.samples import Moments, Samples
 from ..core.states import State
@@ -78,7 +79,7 @@ class _Game:
 
 
 @dataclass(frozen=True)
-class ShapleySampling:
+class ShapleySampling(Method):
     """Shapley values of groups by random orders: the mean of what each group adds when it joins those before it.
 
     ``v_g = E_order[ f(with those before g, and g) - f(with those before g) ]``; what is not in is filled by the baseline.
@@ -115,7 +116,9 @@ class ShapleySampling:
     draws: int = 50
     tolerance: float | None = None
     gradient: ClassVar[bool] = False
-    shares: ClassVar[bool] = True  # parts of the target, in its units
+    binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
+    effort: ClassVar[tuple[str, ...]] = ("draws",)
+    in_target_units: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -195,7 +198,7 @@ class ShapleySampling:
 
 
 @dataclass(frozen=True)
-class KernelShap:
+class KernelShap(Method):
     """Shapley values of groups by weighted least squares over coalitions (KernelSHAP).
 
     Minimises ``sum_S w(S) (f(S) - f(none) - sum_{g in S} v_g)^2`` with ``w(S) = (M - 1) / (C(M, s) s (M - s))`` under
@@ -241,7 +244,9 @@ class KernelShap:
     coalitions: int | None = None
     draws: int | None = None
     gradient: ClassVar[bool] = False
-    shares: ClassVar[bool] = True  # parts of the target, in its units
+    binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
+    effort: ClassVar[tuple[str, ...]] = ("coalitions", "draws")
+    in_target_units: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws, none=True)

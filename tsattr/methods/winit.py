@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
+from ..core.method import Method
 from ..core.prefixes import trial_rows
 from ..core.results import Field, check_count
 from ..core.samples import Moments, Samples
@@ -27,10 +28,11 @@ def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
         raise ValueError(f"{name} is one of {known}, got {value!r}")
 
 
-class _OnPrefixes:
+class _OnPrefixes(Method):
     """A method that asks what could be said at each time from the past alone."""
 
     gradient: ClassVar[bool] = False
+    binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
     default_target: ClassVar[Any] = Divergence("pd")
 
     baseline: Any
@@ -39,6 +41,7 @@ class _OnPrefixes:
     groups: Any
     timing: Timing | None
     predictions = "every"
+    window: int | str = 1
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -59,18 +62,18 @@ class _OnPrefixes:
         return self.timing
 
     @property
-    def held(self) -> int:
-        """Arrays of the samples' size in memory at once."""
-        return self.bound.held
+    def arrays(self) -> int:
+        """Arrays of a sample's size in memory at once."""
+        return self.bound.arrays
 
-    def prepared(self, module: Any, axes: Sequence[Axes]) -> Any:
+    def prepared(self, module: nn.Module | None, axes: Sequence[Axes]) -> Self:
         """The method with its windows and groups on an input with these axes."""
-        timing = Timing.of(axes, self.dim, getattr(self, "window", 1), module)
+        timing = Timing.of(axes, self.dim, self.window, module)
         groups = each_series(axes[0], self.dim) if self.groups is None else self.groups
-        return replace(self, timing=timing, groups=groups)  # type: ignore[type-var]
+        return replace(self, timing=timing, groups=groups)
 
     @property
-    def probes(self) -> int:
+    def extra_rows(self) -> int:
         """The most rows of no sample by which it finds out how the model can be read, for each chunk of samples."""
         return 0 if self.timing is None else trial_rows(self.timing.times, self.timing.remembered > 0)
 
