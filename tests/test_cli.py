@@ -98,6 +98,18 @@ def test_methods_baselines_and_groups_are_written_as_in_python(here):
         assert ds.attrs["method"] == expected.attrs["method"]
 
 
+def test_a_method_inside_a_method(here):
+    inside = "TemporalRescaling(Occlusion(Windows(time=10), Mean()), features=Along('lead'))"
+    assert run("--method", inside, "--groups", "Windows(time=25)", "--target", "0") == 0
+    with xr.open_dataset("attribution.nc") as ds, xr.open_dataarray("x.nc") as x:
+        times, leads = ta.groups.Windows(time=25), ta.groups.Along("lead")
+        method = ta.TemporalRescaling(ta.Occlusion(ta.groups.Windows(time=10), ta.baselines.Mean()), times, leads)
+        expected = ta.explain(lambda rows: rows.sum((1, 2)), x.load(), method)
+        assert float(expected.attribution.max()) > 0
+        np.testing.assert_allclose(ds.attribution, expected.attribution, rtol=1e-5)
+        assert ds.attrs["method"] == repr(method)
+
+
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
 def test_fields_with_dims_by_role_and_the_mean_of_a_region(here, suffix):
     if suffix == "zarr":
@@ -455,6 +467,8 @@ def test_compare_writes_a_report_that_can_be_written_again(many):
         (FIRST, "every --method has a name of its own"),
         (("--method", "Saliency(Mean(Meen()))"), "'Meen()'"),
         (("--method", "IntegratedGradients(Samples)"), "--method Samples is fitted"),
+        (("--method", "TemporalRescaling(Mean())"), "TemporalRescaling rescales a method such as Saliency"),
+        (("--method", "Rescaling(Saliency())"), "--method knows AugmentedOcclusion, FIT, "),
         (("--method", "IntegratedGradients(baseline=Blur(depth=3))"), "depth"),
         (("--method", "random=Saliency"), "the name of a control"),
         (("--fill", "IntegratedGradients()"), "--fill knows Constant"),

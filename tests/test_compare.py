@@ -163,7 +163,7 @@ def test_one_budget_for_all(budget):
     assert "same budget" in table().attrs["recommendation"]
 
 
-@pytest.mark.parametrize("name", [name for name, m in SETTINGS.items() if hasattr(m, "within")])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_within_keeps_to_the_budget(name):
     x, method = signals(), METHODS[name]
     rows = ta.explain(NET, x, method, target=1, dry_run=True).attrs["rows"] // len(x)
@@ -187,12 +187,45 @@ def test_what_cannot_keep_to_a_budget_is_said():
     assert rows[0] == 30 < rows[1]
     assert rows[2] <= 30
     assert found.over_budget.values.tolist() == [False, True, False, True, False, False, False]
-    said = rf"Over the budget of 30 rows a sample, .*: rescaled \(up to {rows[1]:.4g}\) and made before \(up to 62\)\."
+    said = rf"Over the budget of 30 rows a sample, and so left out of this recommendation: rescaled \(up to {rows[1]:.4g}\) and made before \(up to 62\)\."
     assert re.search(said, found.attrs["recommendation"])
     assert (
         "Over the budget"
         not in compare(NET, X, {"IG": methods["IG"]}, budget=30, metrics="gap").attrs["recommendation"]
     )
+
+
+def energy(x):
+    return (x[:, :, ::5] ** 2).sum((1, 2))
+
+
+def test_what_is_over_the_budget_is_not_recommended_even_where_it_would_win():
+    fills = {"zero": b.Constant(0.0), "mean": b.Mean()}
+    ask = functools.partial(ta.compare, energy, X, metrics="gap", rankings=["signed"], fills=fills)
+    rescaled = ta.TemporalRescaling(ta.Saliency(), threshold=0.0)
+    methods = {"coarse": ta.Occlusion(g.Windows(time=10)), "rescaled": rescaled}
+    free, held = ask(methods), ask(methods, budget=10)
+    rows = int(free.model_evaluations.sel({"method": "rescaled"}).max())
+    assert rows > 10
+    assert free.attrs["recommendation"].startswith("Use rescaled: ")
+    assert not held.attrs["recommendation"].startswith("Use rescaled")
+    said = held.attrs["recommendation"].replace(f"left out of this recommendation: rescaled (up to {rows}).", "")
+    assert len(said) < len(held.attrs["recommendation"])
+    assert "rescaled" not in said
+    np.testing.assert_array_equal(held.score, free.score)  # it is explained and tested all the same
+    alone = ask({"rescaled": rescaled}, budget=10).attrs["recommendation"]
+    assert alone.startswith("No method keeps to the budget of 10 rows a sample: give more rows.\nOver the budget")
+
+
+def test_rows_that_a_method_may_take_are_known_beforehand():
+    method = ta.WinIT(3, draws=1, aggregate="sum", predictions="last")
+    most = ta.explain(energy, X, method, dry_run=True).model_evaluations.max().item()
+    ask = functools.partial(ta.compare, energy, X, {"winit": method}, metrics="gap", fills={"mean": b.Mean()})
+    found = ask(budget=most - 1)
+    assert (found.model_evaluations.isel(method=0) < most - 1).all()
+    assert found.over_budget.values.tolist() == [True, False, False]
+    assert f"winit (up to {most})." in found.attrs["recommendation"]
+    assert not ask(budget=most).over_budget.any()
 
 
 def test_a_budget_that_allows_nothing():

@@ -81,3 +81,19 @@ def test_standing_orders_equals_as_named_and_puts_what_has_no_score_last():
     assert [NAMES[k] for k in found.order] == ["a", "b", "chance", "c"]
     assert [NAMES[k] for k in found.methods] == ["a", "b"]
     assert found.tied.tolist() == [True, True, False, False]
+
+
+def test_standing_puts_nothing_over_the_budget_first():
+    everyone = [(i, j) for i in range(4) for j in range(i)]
+    ds = table([[5, 5], [4, 4], [1, 1], [0, 0]], everyone)
+    ds["over_budget"] = "method", [True, False, False, False]
+    found = Standing(ds, "gap", "signed")
+    assert [NAMES[k] for k in found.order] == ["a", "b", "c", "chance"]
+    assert [NAMES[k] for k in found.methods] == ["b", "c"]
+    assert NAMES[found.best] == "b"
+    assert found.tied.tolist() == [False, True, False, False]
+    words = recommendation(ds.assign_attrs(budget=3), "sample", {"a": 9}).splitlines()
+    assert words[0].startswith("Use b: by gap (signed ranking) it comes first")
+    assert words[1] == "Over the budget of 3 rows a sample, and so left out of this recommendation: a (up to 5)."
+    more = recommendation(ds.assign_attrs(budget=7), "sample", {"a": 9}).splitlines()[1]
+    assert more.endswith("left out of this recommendation: a (up to 9).")

@@ -101,9 +101,8 @@ def compare(
         blocks; see `tsattr.metrics.bootstrap`); `difference` with its
         interval (measure, ranking, method, method_other), paired and turned so that positive is better, and
         `distinguishable`: whether 0 lies outside an interval that holds for all pairs together; `own_fill`; `agreement` of
-        the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `budget`, ``over_budget`` and
-        ``model_evaluations_most``, the rows that a method takes at most, as known beforehand; with a `reference` of at least 20
-        samples `fill_shift` and `fill_auc`, how far off clean data half a removal is with each fill.
+        the maps (mean Spearman correlation); `control`; `model_evaluations`, `seconds`; with a `budget`, ``over_budget``; with a
+        `reference` of at least 20 samples `fill_shift` and `fill_auc`, how far off clean data half a removal is with each fill.
         ``attrs["recommendation"]``: in words what was found and what cannot be told, made without any truth.
         (``sel`` has an argument named method: choose one by ``tb.sel({"method": "IG"})``.)
 
@@ -179,10 +178,8 @@ def compare(
     rows[: len(methods)] = [r for r, _ in costs.values()]
     table["model_evaluations"] = ("method", call.inputs.sample_dim), rows
     if budget is not None:
-        table["model_evaluations_most"] = "method", np.array([most.get(n, np.nan) for n in names])
-        table["over_budget"] = (table.model_evaluations > budget).any(call.inputs.sample_dim) | (
-            table.model_evaluations_most > budget
-        )
+        over = np.array([most.get(name, 0) > budget for name in names])
+        table["over_budget"] = "method", over | (np.nan_to_num(rows) > budget).any(1)
     table["seconds"] = "method", np.array([s for _, s in costs.values()] + [0.0] * (len(names) - len(methods)))
     table["agreement"] = ("method", "method_other"), _agreement(maps, names, call.inputs)
     table = table.assign_coords(method_other=names)
@@ -195,7 +192,7 @@ def compare(
         "trial_rows": tried,
         **({} if budget is None else {"budget": budget}),
     }
-    table.attrs["recommendation"] = recommendation(table, call.inputs.sample_dim)
+    table.attrs["recommendation"] = recommendation(table, call.inputs.sample_dim, most)
     return table
 
 
@@ -214,10 +211,10 @@ def read_blocks(blocks: Any, inputs: Inputs) -> np.ndarray:
     return found
 
 
-def _within(method: Any, budget: int | None, call: Call) -> tuple[Any, float]:
-    """The method with settings for a budget of rows a sample, as it is where none keeps to it; and the most rows that it takes."""
+def _within(method: Any, budget: int | None, call: Call) -> tuple[Any, int]:
+    """The method with settings for a budget of rows a sample, or as it is where none keeps to it; and the most rows it takes."""
     if budget is None or not isinstance(method, Method):
-        return method, np.nan
+        return method, 0
     inputs = call.inputs
     bound = method.prepared(call.model.module, [v.axes for v in inputs.variables]).bind(inputs.bind)
     try:

@@ -9,26 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import baselines, groups, targets
-from .methods import backprop, gradient, occlusion, shapley, winit
+from .core.method import registry
 
-METHODS = {
-    c.__name__: c
-    for c in (
-        gradient.IntegratedGradients,
-        occlusion.Occlusion,
-        gradient.Saliency,
-        gradient.InputXGradient,
-        gradient.SmoothGrad,
-        backprop.GuidedBackprop,
-        backprop.GradCAM,
-        shapley.ShapleySampling,
-        shapley.KernelShap,
-        winit.WinIT,
-        winit.FIT,
-        winit.FeatureOcclusion,
-        winit.AugmentedOcclusion,
-    )
-}
+METHODS = registry()
 BASELINES = {
     c.__name__: c
     for c in (
@@ -103,7 +86,7 @@ def object_of(
 ) -> Any:
     """The object that ``Name(key=value, ...)`` stands for; nothing is evaluated.
 
-    Names are from `known`, values are literals, or baselines, groups and targets written in the same way. `more` are settings made
+    Names are from `known`, values are literals, or methods, baselines, groups and targets written in the same way. `more` are settings made
     elsewhere, `default` those for what the text leaves open, where the object must be given such a setting.
 
     >>> object_of("Blur(time='50ms')", BASELINES, "--baseline")
@@ -150,13 +133,13 @@ def _call(text: str, option: str) -> tuple[str, ast.Call]:
 
 
 def _value(node: ast.expr, option: str, reference: Any) -> Any:
-    """A literal, or a baseline, group or target."""
-    inner, text = BASELINES | GROUPS | TARGETS, ast.unparse(node)
+    """A literal, or a method, baseline, group or target."""
+    inner, text = METHODS | BASELINES | GROUPS | TARGETS, ast.unparse(node)
     if isinstance(node, ast.Name | ast.Call) and text.split("(")[0] in inner:
         return object_of(text, inner, option, reference)
     try:
         return ast.literal_eval(node)
     except ValueError:
         raise UsageError(
-            f"{option} takes plain values and the baselines, groups and targets {', '.join(inner)}; got {text!r}"
+            f"{option} takes plain values and the methods, baselines, groups and targets {', '.join(inner)}; got {text!r}"
         ) from None

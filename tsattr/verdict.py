@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,18 @@ from .metrics import pairs
 _FEW = 20  # blocks below which skewed scores keep Student's t from covering as it says
 
 
-def recommendation(table: xr.Dataset, sample: str) -> str:
-    """Paragraphs from a table of :func:`tsattr.compare`. No measure that looks at truth is read."""
+def recommendation(table: xr.Dataset, sample: str, most: Mapping[str, int] | None = None) -> str:
+    """Paragraphs from a table of :func:`tsattr.compare`. No measure that looks at truth is read.
+
+    Of a method over the budget that took fewer rows, `most` has the rows that it may take.
+    """
     measures = [str(m) for m in table.measure.values if not table[str(m)].attrs.get("uses_truth")]
     if not measures:
         return "No measure by removal was asked for, so nothing can be recommended without looking at the truth."
     main = "gap" if "gap" in measures else measures[0]
     ranking = str(table.ranking.values[0])
     v = Standing(table, main, ranking)
-    words = [v.first(), *_over_budget(table)]
+    words = [v.first(), *_over_budget(table, most or {})]
     if v.methods:
         words += v.against_controls()
         words.append(_fills(table, v))
@@ -128,14 +131,15 @@ class Standing:
         return out
 
 
-def _over_budget(table: xr.Dataset) -> list[str]:
+def _over_budget(table: xr.Dataset, most: Mapping[str, int]) -> list[str]:
     """Who takes more rows of the model than all were allowed."""
     if "over_budget" not in table or not table.over_budget.any():
         return []
-    rows = table.model_evaluations.max([d for d in table.model_evaluations.dims if d != "method"])
-    rows = rows.where(rows > table.attrs["budget"], table.model_evaluations_most)
+    took = table.model_evaluations.max([d for d in table.model_evaluations.dims if d != "method"])
     over = [
-        f"{name} (up to {float(r):.4g})" for name, r, o in zip(table.method.values, rows, table.over_budget.values) if o
+        f"{name} (up to {rows if rows > table.attrs['budget'] else most[name]:.4g})"
+        for name, rows, over in zip(table.method.values.tolist(), took.values.tolist(), table.over_budget.values)
+        if over
     ]
     return [
         f"Over the budget of {table.attrs['budget']} rows a sample, and so left out of this recommendation: {listing(over)}."

@@ -74,6 +74,11 @@ class GuidedBackprop(Method):
         "GuidedBackprop fails weight-randomisation tests (Adebayo et al., 2018): its map hardly depends on what the model "
         "has learnt; do not take it as evidence of what the model uses"
     )
+    sentence: ClassVar[str] = "Guided backpropagation: slopes, with negative signals dropped in every rectifier."
+    note: ClassVar[str] = (
+        "Guided backpropagation is known to stay much the same when a model's weights are randomised: it may show edges "
+        "of the input rather than reasons of the model."
+    )
 
     def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> GuidedBackprop:
         """Itself, for a model that it can explain."""
@@ -216,6 +221,8 @@ class GradCAM(Method):
     relu: bool = True
     gradient: ClassVar[bool] = True
     extra_rows: ClassVar[int] = 8
+    sentence: ClassVar[str] = "Grad-CAM: a coarse map from the activations of one layer, weighted by their slopes."
+    note: ClassVar[str] = "Grad-CAM is as coarse as the layer it reads; the picture is stretched to the input's size."
 
     def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> GradCAM:
         """With its layer by name."""

@@ -53,6 +53,11 @@ class Saliency(Method):
 
     absolute: bool = True
     gradient: ClassVar[bool] = True
+    sentence: ClassVar[str] = "Saliency: the slope of the target at the input, cell by cell."
+    note: ClassVar[str] = (
+        "A slope tells where a small change would matter, not what the present value contributed: a model that is sure "
+        "may have slopes near zero everywhere."
+    )
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -82,6 +87,10 @@ class InputXGradient(Method):
     gradient: ClassVar[bool] = True
     in_target_units: ClassVar[bool] = True
     implied_baseline: ClassVar[Constant] = Constant(0.0)
+    sentence: ClassVar[str] = "Input times gradient: the slope of the target at the input, times the input's own value."
+    note: ClassVar[str] = (
+        "Input times gradient looks at the model near the input only, and a cell at zero gets nothing."
+    )
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -116,6 +125,8 @@ class SmoothGrad(Method):
     gradient: ClassVar[bool] = True
     binds: ClassVar[Mapping[str, str]] = {"noise": "noise", "draws": "draws"}
     effort: ClassVar[tuple[str, ...]] = ("draws",)
+    sentence: ClassVar[str] = "SmoothGrad: slopes of the target averaged over noisy copies of the input."
+    note: ClassVar[str] = "A slope tells where a small change would matter, not what the present value contributed."
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -240,6 +251,14 @@ class IntegratedGradients(Method):
     binds: ClassVar[Mapping[str, str]] = {"baseline": "baseline", "draws": "draws"}
     effort: ClassVar[tuple[str, ...]] = ("steps", "draws")
     in_target_units: ClassVar[bool] = True
+    sentence: ClassVar[str] = (
+        "Integrated gradients: go in a straight line from the baseline to the input and add up how much each cell's own "
+        "change moved the target on the way."
+    )
+    note: ClassVar[str] = (
+        "The straight way from baseline to input passes through inputs that no recording produces; what the model does "
+        "there is part of the answer."
+    )
 
     @property
     def needs_smoothness(self) -> bool:

@@ -52,6 +52,15 @@ class Occlusion(Method):
     binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
     effort: ClassVar[tuple[str, ...]] = ("draws",)
     in_target_units: ClassVar[bool] = True
+    sentence: ClassVar[str] = (
+        "Occlusion: take one group of cells away at a time, put the baseline in its place, and record by how much the "
+        "target falls."
+    )
+    note: ClassVar[str] = (
+        "With occlusion every cell shows the whole effect of the group (window, lead, wave) it belongs to, averaged where"
+        " groups overlap. The picture is no finer than the groups, colours do not add up to the prediction, and evidence "
+        "that is present twice can hide: taking one copy away changes nothing."
+    )
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws, none=True)

@@ -68,6 +68,14 @@ class TemporalRescaling(Method):
         "features": "groups",
         "baseline": "baseline",
     }
+    sentence: ClassVar[str] = (
+        "Temporal rescaling: how much another method's map changes when a time is taken away, times how much it changes "
+        "when a feature is."
+    )
+    note: ClassVar[str] = (
+        "Temporal rescaling has no sign and does not add up to the prediction: it tells when and where, not for or "
+        "against."
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):

@@ -119,6 +119,12 @@ class ShapleySampling(Method):
     binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
     effort: ClassVar[tuple[str, ...]] = ("draws",)
     in_target_units: ClassVar[bool] = True
+    sentence: ClassVar[str] = (
+        "Shapley values: take groups away in many random orders and average what each group's removal changes."
+    )
+    note: ClassVar[str] = (
+        "A group's Shapley value is divided evenly over its cells: the picture is no finer than the groups."
+    )
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -247,6 +253,12 @@ class KernelShap(Method):
     binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
     effort: ClassVar[tuple[str, ...]] = ("coalitions", "draws")
     in_target_units: ClassVar[bool] = True
+    sentence: ClassVar[str] = (
+        "Kernel SHAP: fit Shapley values to the model's answers with random sets of groups taken away."
+    )
+    note: ClassVar[str] = (
+        "A group's Shapley value is divided evenly over its cells: the picture is no finer than the groups."
+    )
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws, none=True)

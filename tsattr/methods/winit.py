@@ -175,6 +175,12 @@ class WinIT(_OnPrefixes):
     groups: Any = None
     predictions: str = "every"
     timing: Timing | None = field(default=None, repr=False, compare=False)
+    sentence: ClassVar[str] = (
+        "WinIT: take a feature's recent past away and record how much the prediction at the later time shifts."
+    )
+    note: ClassVar[str] = (
+        "WinIT credits a cell for what it does to predictions up to its window later; other times are not asked about."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -394,6 +400,9 @@ class FeatureOcclusion(_OnPrefixes):
     groups: Any = None
     predictions: str = "every"
     timing: Timing | None = field(default=None, repr=False, compare=False)
+    sentence: ClassVar[str] = (
+        "Feature occlusion: replace one feature at one time and record the shift of the prediction."
+    )
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""
@@ -430,6 +439,9 @@ class AugmentedOcclusion(FeatureOcclusion):
     """
 
     baseline: Any = field()
+    sentence: ClassVar[str] = (
+        "Augmented feature occlusion: replace one feature by values drawn from the data and record the shift."
+    )
 
 
 @dataclass(frozen=True)
@@ -466,6 +478,7 @@ class FIT(_OnPrefixes):
     draws: int = 10
     groups: Any = None
     timing: Timing | None = field(default=None, repr=False, compare=False)
+    sentence: ClassVar[str] = "FIT: how much one observation shifts the predictive distribution at its own time step."
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""

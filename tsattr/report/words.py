@@ -11,33 +11,16 @@ import re
 import numpy as np
 import xarray as xr
 
+from ..core.method import registry
+
 GOOD, FAIR = 0.01, 0.05  # completeness errors that a reader need not mind, and that a map can still be read with
 
-METHODS = {
-    "IntegratedGradients": "Integrated gradients: go in a straight line from the baseline to the input and add up "
-    "how much each "
-    "cell's own change moved the target on the way.",
-    "Occlusion": "Occlusion: take one group of cells away at a time, put the baseline in its place, and record by "
-    "how much the "
-    "target falls.",
-    "ShapleySampling": "Shapley values: take groups away in many random orders and average what each group's "
-    "removal changes.",
-    "KernelShap": "Kernel SHAP: fit Shapley values to the model's answers with random sets of groups taken away.",
-    "Saliency": "Saliency: the slope of the target at the input, cell by cell.",
-    "InputXGradient": "Input times gradient: the slope of the target at the input, times the input's own value.",
-    "SmoothGrad": "SmoothGrad: slopes of the target averaged over noisy copies of the input.",
-    "GuidedBackprop": "Guided backpropagation: slopes, with negative signals dropped in every rectifier.",
-    "GradCAM": "Grad-CAM: a coarse map from the activations of one layer, weighted by their slopes.",
-    "WinIT": "WinIT: take a feature's recent past away and record how much the prediction at the later time shifts.",
-    "FIT": "FIT: how much one observation shifts the predictive distribution at its own time step.",
-    "FeatureOcclusion": "Feature occlusion: replace one feature at one time and record the shift of the prediction.",
-    "AugmentedOcclusion": "Augmented feature occlusion: replace one feature by values drawn from the data and "
-    "record the shift.",
+_ESTIMATORS = {
     "AFEXExplainer": "AFEX: an additive model of the black box learns what each feature adds; pairs are shared by halves.",
     **dict.fromkeys(
         ("AFEXRegressor", "AFEXClassifier"),
-        "AFEX: the model is a sum of one curve for each feature and of pairs, and this is what each adds; pairs are shared by "
-        "halves.",
+        "AFEX: the model is a sum of one curve for each feature and of pairs, and this is what each adds; pairs are "
+        "shared by halves.",
     ),
 }
 
@@ -88,31 +71,6 @@ _BASELINE_NOTES = {
     "MedianBeat": "The baseline is the record's own median beat: what every beat of the record shares gets nothing.",
 }
 
-_METHOD_NOTES = {
-    "Occlusion": "With occlusion every cell shows the whole effect of the group (window, lead, wave) it belongs to, "
-    "averaged where "
-    "groups overlap. The picture is no finer than the groups, colours do not add up to the prediction, and evidence "
-    "that is "
-    "present twice can hide: taking one copy away changes nothing.",
-    "ShapleySampling": "A group's Shapley value is divided evenly over its cells: the picture is no finer than the "
-    "groups.",
-    "KernelShap": "A group's Shapley value is divided evenly over its cells: the picture is no finer than the groups.",
-    "Saliency": "A slope tells where a small change would matter, not what the present value contributed: a model "
-    "that is sure "
-    "may have slopes near zero everywhere.",
-    "SmoothGrad": "A slope tells where a small change would matter, not what the present value contributed.",
-    "InputXGradient": "Input times gradient looks at the model near the input only, and a cell at zero gets nothing.",
-    "GuidedBackprop": "Guided backpropagation is known to stay much the same when a model's weights are randomised: "
-    "it may show "
-    "edges of the input rather than reasons of the model.",
-    "GradCAM": "Grad-CAM is as coarse as the layer it reads; the picture is stretched to the input's size.",
-    "WinIT": "WinIT credits a cell for what it does to predictions up to its window later; other times are not "
-    "asked about.",
-    "IntegratedGradients": "The straight way from baseline to input passes through inputs that no recording "
-    "produces; what the model "
-    "does there is part of the answer.",
-}
-
 _STATUS_NOTES = {
     "not converged": "stopped before its map had settled, or its sum misses the change of the prediction: more steps are needed, "
     "or a method without gradients where the model blocks them",
@@ -141,6 +99,16 @@ def _target(target: str) -> str:
     return "the number of the model's output that is explained" if target else "not recorded"
 
 
+def _sentence(method: str) -> str:
+    known = registry()
+    return known[method].sentence if method in known else _ESTIMATORS.get(method, "")
+
+
+def _note(method: str) -> str:
+    known = registry()
+    return known[method].note if method in known else ""
+
+
 def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     """Return term, sentence and literal setting for what was asked."""
     attrs = ds.attrs
@@ -152,7 +120,7 @@ def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     rows = [
         ("Model", "" if model else "not recorded", model),
         ("Target", _target(target), str(attrs.get("target_definition", target))),
-        ("Method", METHODS.get(head(method), "" if method else "not recorded"), method),
+        ("Method", _sentence(head(method)) if method else "not recorded", method),
         ("Input", f"{n} {'sample' if n == 1 else 'samples'} of {shape}", ""),
     ]
     if groups := str(attrs.get("groups", "")):
@@ -183,10 +151,8 @@ def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
     if not bad:
         return f"The maps add up roughly for {_all(n)}; {worst}. More steps would settle it.", False
     return (
-        f"Maps that do not add up to prediction − reference: {bad} of {n} ({worst}, where above {100 * FAIR:.0f} % "
-        "is too "
-        "much): "
-        "do not trust them; raise the number of steps and explain again.",
+        f"Maps that do not add up to prediction − reference: {bad} of {n} ({worst}, where above {100 * FAIR:.0f} % is too "
+        "much): do not trust them; raise the number of steps and explain again.",
         True,
     )
 
@@ -236,7 +202,7 @@ def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> l
     method, baseline = head(ds.attrs.get("method", "")), head(ds.attrs.get("baseline", ""))
     verdict, bad = completeness_verdict(ds)
     found = [verdict] if bad else []
-    found += [text for text in (_METHOD_NOTES.get(method), _BASELINE_NOTES.get(baseline)) if text]
+    found += [text for text in (_note(method), _BASELINE_NOTES.get(baseline)) if text]
     if "standard_error" in ds:
         found.append(
             "The map is a mean over random draws: cells smaller than about twice their standard error may be chance."
@@ -244,11 +210,9 @@ def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> l
     about = "not about the patient: it" if clinical else "not about the world: it"
     found += [
         f"Attribution is about the model, {about} shows what this model's number rests on, right or wrong. It is no "
-        "evidence "
-        "that the prediction is correct, and none of cause and effect.",
+        "evidence that the prediction is correct, and none of cause and effect.",
         "Inputs that go together (neighbouring moments, related leads or columns) can stand in for each other: how "
-        "credit is "
-        "divided among them is in part arbitrary, so read their sum before their parts.",
+        "credit is divided among them is in part arbitrary, so read their sum before their parts.",
     ]
     if baseline not in ("", "None"):
         found.append(
@@ -256,15 +220,13 @@ def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> l
         )
     if limb_leads:
         found.append(
-            "The six limb leads are not independent: III = II − I, aVR = −(I + II)/2, aVL = I − II/2 and aVF = II − "
-            "I/2. Credit "
-            "may move among them without any change in what the model does; read them as one group."
+            "The six limb leads are not independent: III = II − I, aVR = −(I + II)/2, aVL = I − II/2 and aVF = II − I/2. "
+            "Credit may move among them without any change in what the model does; read them as one group."
         )
     if truth:
         found.append(
-            "The truth is what was planted or marked. A model may reach the right answer on other grounds; "
-            "low scores "
-            "can be the model's doing and not the method's."
+            "The truth is what was planted or marked. A model may reach the right answer on other grounds; low scores can "
+            "be the model's doing and not the method's."
         )
     if clinical:
         found.append(
