@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tsattr import plot
 from tsattr.plot import shade
 from tsattr.plot.curves import COLOURS
-from tsattr.plot.features import Values, missing_share, ranked_terms
+from tsattr.plot.features import Values, _date_ticks, missing_share, ranked_terms
 
 GRID, GRID_B = 33, 17
 FEATURES = ["age", "bmi", "sex", "ward", "noise"]
@@ -672,3 +672,12 @@ def test_bars_of_columns_are_sorted():
     leads = values.rename(feature="lead")
     assert names(plot.bars(leads)) == ["a", "b", "c"]
     assert names(plot.bars(leads, sort=True, most=2)) == ["b", "c"]
+
+
+@pytest.mark.parametrize("days", np.geomspace(1e-4, 40000, 40))
+def test_the_ticks_of_dates_are_few_whatever_they_span(days):
+    ax = Figure(figsize=(3, 2)).subplots()
+    ax.xaxis.set_major_locator(_date_ticks())
+    ax.set_xlim(18000.1, 18000.1 + days)
+    low, high = ax.get_xlim()
+    assert sum(low <= tick <= high for tick in ax.get_xticks()) <= 6

@@ -25,6 +25,51 @@ def as_pandas(x: Any) -> Any:
     return frame_of_pandas(x) if other else x
 
 
+def kind_of(dtype: Any) -> str:
+    """What a column of this dtype holds: "number", "flag" (True and False), "decimal", "complex", "date", "duration", "period",
+    or "level": categories, text, times of day and whatever else has no arithmetic.
+
+    >>> [kind_of(pd.Series(v).dtype) for v in ([1], [True], ["a"], [pd.Timestamp(0)], [pd.Period("2020")])]
+    ['number', 'flag', 'level', 'date', 'period']
+    """
+    if isinstance(dtype, pd.PeriodDtype):
+        return "period"
+    if isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("decimal"):
+        return "decimal"
+    kinds = {"i": "number", "u": "number", "f": "number", "b": "flag", "c": "complex", "M": "date", "m": "duration"}
+    return kinds.get(dtype.kind, "level")
+
+
+def _counted(dtype: Any) -> Any:
+    """The dtype of the dates or durations that those of `dtype` are counts of a unit in: days are counted in seconds."""
+    days = isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("date")
+    return pd.api.types.pandas_dtype("timestamp[s][pyarrow]") if days else dtype
+
+
+def counts_of(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The known dates (in UTC, since 1970) or durations of a column as int64 counts of their `unit_of`, and which are known.
+
+    >>> [v.tolist() for v in counts_of(pd.Series(pd.to_datetime(["1970-01-02", None]).astype("M8[s]")))]
+    [[86400], [True, False]]
+    """
+    known = column.notna().to_numpy()
+    return column[known].astype(_counted(column.dtype)).astype("int64").to_numpy(), known
+
+
+def times_of(counts: np.ndarray, dtype: Any) -> pd.Series:
+    """The reverse of `counts_of`: dates or durations of a dtype; of a day, any count within it."""
+    found = pd.Series(counts).astype(_counted(dtype))
+    return found if _counted(dtype) == dtype else found.dt.floor("D").astype(dtype)
+
+
+def unit_of(dtype: Any) -> str:
+    """The unit of dates or durations: s, ms, us or ns."""
+    counted = _counted(dtype)
+    if isinstance(counted, pd.ArrowDtype):
+        return str(counted.pyarrow_dtype.unit)
+    return str(counted.unit if isinstance(counted, pd.DatetimeTZDtype) else np.datetime_data(counted)[0])
+
+
 Back = Callable[[pd.DataFrame, "np.ndarray | None", "np.ndarray | None"], Any]
 """``back(rows, position, own)``: rows of pandas as another library's, of those samples, with their own cells where `own`."""
 
@@ -52,7 +97,7 @@ def polars_like(frame: Any) -> Back | None:
 
 
 @dataclass
-class _Numbers:
+class Numbers:
     """Codes of a column of numbers, dates or durations: the number, or the count of a date's units.
 
     Whole numbers and counts beyond 2**53, of which float64 holds only some, get the nearest float64 that stands for no
@@ -68,9 +113,7 @@ class _Numbers:
     levels: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        self.is_time = self.dtype.kind in "Mm"
-        days = isinstance(self.dtype, pd.ArrowDtype) and str(self.dtype).startswith("date")
-        self.through = "timestamp[s][pyarrow]" if days else self.dtype  # what is a count of its units
+        self.is_time = kind_of(self.dtype) in ("date", "duration")
 
     @property
     def plain(self) -> bool:
@@ -83,10 +126,9 @@ class _Numbers:
         try:
             given = pd.Series(values, dtype=self.dtype) if self.is_time else pd.Series(values)
             if self.is_time:
-                known = given.notna().to_numpy()
-                given = given[known].astype(self.through).astype("int64")
+                counts, known = counts_of(given)
                 out = np.full(len(known), np.nan)
-                out[known] = given.to_numpy()
+                out[known] = counts
             else:
                 out, known = given.to_numpy(np.float64, na_value=np.nan), np.ones(len(given), bool)
         except (TypeError, ValueError) as error:
@@ -96,7 +138,8 @@ class _Numbers:
             ) from error
         far = np.isfinite(out) & (np.abs(out) >= _EXACT) if self.dtype.kind in "iuMm" else np.zeros(len(out), bool)
         if far.any():
-            out[far] = [self._place(int(v)) for v in given.to_numpy(object)[far[known]]]
+            exact = counts if self.is_time else given.to_numpy(object)
+            out[far] = [self._place(int(v)) for v in exact[far[known]]]
         return out
 
     def _place(self, count: int) -> float:
@@ -122,8 +165,8 @@ class _Numbers:
         if self.is_time or self.counts:
             limits = np.iinfo(np.uint64 if self.dtype.kind == "u" else np.int64)
             whole = [min(max(self.counts.get(c, round(c)), limits.min), limits.max) for c in codes.tolist()]
-            found = pd.Series(np.array(whole, limits.dtype)).astype(self.through)
-            return found if self.through is self.dtype else found.dt.floor("D").astype(self.dtype)
+            exact = np.array(whole, limits.dtype)
+            return times_of(exact, self.dtype) if self.is_time else pd.Series(exact).astype(self.dtype)
         if (codes % 1 == 0).all() and _within(codes, self.dtype):
             return pd.Series(codes.astype(np.uint64 if self.dtype.kind == "u" else np.int64)).astype(self.dtype)
         return pd.Series(codes).astype(_floats(self.dtype))
@@ -258,7 +301,7 @@ class Codes:
     """
 
     frame: pd.DataFrame
-    kinds: list[_Numbers | _Levels]
+    kinds: list[Numbers | _Levels]
     coded: np.ndarray
     table: Any = None
     back: Back | None = None
@@ -273,10 +316,12 @@ class Codes:
         if len(set(names := column_labels(frame.columns).tolist())) < len(names):
             twice = sorted({str(name) for name in names if names.count(name) > 1})
             raise ValueError(f"column names must differ as text, and several columns are called {', '.join(twice)}")
-        if twofold := [name for name, dtype in frame.dtypes.items() if dtype.kind == "c"]:
+        if twofold := [name for name, dtype in frame.dtypes.items() if kind_of(dtype) == "complex"]:
             raise TypeError(f"column {twofold[0]!r} is complex; give its real and its imaginary part, or its modulus")
         kinds = [
-            _Numbers(name, column.dtype) if column.dtype.kind in "iufMm" else _Levels(name, column)
+            Numbers(name, column.dtype)
+            if kind_of(column.dtype) in ("number", "date", "duration")
+            else _Levels(name, column)
             for name, column in frame.items()
         ]
         out = cls(frame, kinds, np.empty((len(frame), 0)), table, polars_like(table))

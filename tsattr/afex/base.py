@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import threadpool_limits
 
 from ..core.axes import unmasked
+from ..tables import as_pandas
 from . import near
 from .columns import Columns, is_frame, nominal
 from .families import Family
@@ -70,7 +71,8 @@ class AdditiveEstimator(BaseEstimator):
     # Reading.
 
     def _table(self, x: Any, *, reset: bool) -> Any:
-        """`x` checked: a frame as it is, anything else as a float array."""
+        """`x` checked: a frame as it is, another library's table as a frame, anything else as a float array."""
+        x = x if is_frame(x) else as_pandas(x)
         if is_frame(x):
             validate_data(self, x, reset=reset, skip_check_array=True)
             if len(x) < 1 or len(x.columns) < 1:

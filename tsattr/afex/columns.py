@@ -1,4 +1,5 @@
-"""Tables as numbers: numeric columns as they are, categories by their place in the levels seen in training."""
+"""A table's columns as a fitted model reads them: numbers as they are, times as days, categories by their place in the levels
+seen in training. What a column holds is said in `tsattr.tables`, as for every table that is explained."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from ..tables import Numbers, as_pandas, counts_of, kind_of, polars_like, times_of, unit_of
 
 UNKNOWN = -1.0
 """Code of a category that was not seen in training."""
@@ -15,6 +19,7 @@ DATES, DAYS = "days since 1970-01-01", "days"
 """Units that dates and durations are read in."""
 MOST_LEVELS = 1000
 """Levels of one column that get a code of their own; rarer ones count as unknown, with a warning."""
+_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def is_frame(x: Any) -> bool:
@@ -38,7 +43,7 @@ def nominal(x: Any, names: Sequence[str], categorical: Any) -> np.ndarray:
             raise ValueError(
                 f"categorical_features is 'from_dtype', None, a mask, indices or names, got {categorical!r}"
             )
-        return np.array([_is_nominal(x[c]) for c in x.columns]) if is_frame(x) else found
+        return np.array([kind_of(dtype) == "level" for dtype in as_pandas(x).dtypes]) if is_frame(x) else found
     chosen = np.asarray(categorical)
     if chosen.dtype == bool:
         if chosen.shape != found.shape:
@@ -56,15 +61,8 @@ def nominal(x: Any, names: Sequence[str], categorical: Any) -> np.ndarray:
     return found
 
 
-def _is_nominal(column: Any) -> bool:
-    dtype = str(column.dtype).lower()
-    return dtype.startswith(("categor", "enum", "str", "object", "utf"))
-
-
 def _missing(values: np.ndarray) -> np.ndarray:
     """Where an object array holds None, NaN or NA: what does not equal itself."""
-    import pandas as pd
-
     return np.asarray(pd.isna(values), bool)
 
 
@@ -72,19 +70,22 @@ def _missing(values: np.ndarray) -> np.ndarray:
 class Columns:
     """How the columns of a table are read: their names, the levels of those that are categories (else None), units of times.
 
-    Dates count as days since 1970 (UTC where they have a zone), durations as days.
+    Dates count as days since 1970 (UTC where they have a zone), periods as their first day, durations as days. `dtypes` are
+    those of the training table's columns, by which values of one column are read outside of a table.
     """
 
     names: tuple[str, ...]
     levels: tuple[tuple[Any, ...] | None, ...]
     units: tuple[str, ...]
+    dtypes: tuple[Any, ...] = ()
 
     @classmethod
     def learn(cls, x: Any, names: Sequence[str], categories: np.ndarray) -> Columns:
         """Take the levels from the training table, the most frequent ones where there are very many."""
-        levels = [_levels(_column(x, j), names[j]) if c else None for j, c in enumerate(categories)]
-        units = ["" if c else _units(_column(x, j)) for j, c in enumerate(categories)]
-        return cls(tuple(map(str, names)), tuple(levels), tuple(units))
+        columns = _columns(x)
+        levels = [_levels(column, name) if c else None for column, name, c in zip(columns, names, categories)]
+        units = ["" if c else _units(column) for column, c in zip(columns, categories)]
+        return cls(tuple(map(str, names)), tuple(levels), tuple(units), tuple(column.dtype for column in columns))
 
     @property
     def nominal(self) -> np.ndarray:
@@ -95,15 +96,13 @@ class Columns:
         """float64 (n, p): numbers, the places of levels, -1 for an unknown level, NaN for a missing value."""
         if not self.nominal.any() and not is_frame(x):
             return np.asarray(x, np.float64)
-        return np.column_stack([self.read_one(_column(x, j), j) for j in range(len(self.names))])
+        return np.column_stack([self.read_one(column, j) for j, column in enumerate(_columns(x))])
 
     def read_one(self, values: Any, j: int) -> np.ndarray:
         """Codes (n,) of values of column `j`."""
         levels = self.levels[j]
-        if self.units[j] and np.asarray(values).dtype == object and not _units(values):
-            import pandas as pd
-
-            values = pd.Series(list(values))  # times with a zone, or periods, out of their column
+        if self.units[j] and not _units(values) and np.asarray(values).dtype.kind in "OUT":
+            values = pd.Series(list(values), dtype=self.dtypes[j])  # times out of their column
         if levels is None:
             return self._times(values, j) if _units(values) else _numbers(values, self.names[j])
         place = {level: float(i) for i, level in enumerate(levels)}
@@ -124,26 +123,27 @@ class Columns:
     def write(self, codes: np.ndarray, like: Any) -> Any:
         """A table of the kind of `like` with the values that `codes` (n, p) stand for; an unknown level is missing."""
         if not is_frame(like):
-            return (
-                codes
-                if not self.nominal.any()
-                else np.column_stack([self._values(c, j) for j, c in enumerate(codes.T)])
-            )
-        columns = {
-            name: self._values(codes[:, j], j, ", " in str(like[name].dtype)) for j, name in enumerate(like.columns)
-        }
-        if hasattr(like, "iloc"):
-            return type(like)(columns).astype(dict(like.dtypes))
-        return type(like)(columns, schema=like.schema)
+            columns = [self._values(c, j) for j, c in enumerate(codes.T)]
+            return np.column_stack(columns) if self.nominal.any() else codes
+        back, dtypes = polars_like(like), as_pandas(like).dtypes
+        if back is not None:  # its own types of levels are restored by what they are called
+            dtypes = dtypes.mask([kind_of(dtype) == "level" for dtype in dtypes], np.dtype(object))
+        frame = pd.DataFrame({n: self._written(codes[:, j], j, dtype) for j, (n, dtype) in enumerate(dtypes.items())})
+        return frame if back is None else back(frame, None, None)
 
-    def _values(self, codes: np.ndarray, j: int, zoned: bool = False) -> Any:
+    def _written(self, codes: np.ndarray, j: int, dtype: Any) -> Any:
+        """A column of a dtype with the values that codes stand for; whole numbers stay whole where the codes are."""
+        kind = kind_of(dtype)
+        if self.levels[j] is None and kind in ("date", "duration", "period"):
+            return _times(codes, dtype)
+        if self.levels[j] is None and kind == "number":
+            return Numbers(self.names[j], dtype).values(codes)
+        if self.levels[j] is None and kind == "flag":
+            codes = np.where(np.isnan(codes), np.nan, codes >= 0.5)
+        return pd.Series(self._values(codes, j)).astype(dtype)
+
+    def _values(self, codes: np.ndarray, j: int) -> Any:
         levels = self.levels[j]
-        if self.units[j]:
-            import pandas as pd
-
-            micro = pd.Series(np.round(codes * 86_400_000_000)).astype("Int64")
-            read = pd.to_datetime if self.units[j] == DATES else pd.to_timedelta
-            return read(micro, unit="us", **({"utc": True} if zoned else {}))
         if levels is None:
             return codes
         return np.array([*levels, None], dtype=object)[np.where(codes >= 0, codes, len(levels)).astype(int)].tolist()
@@ -154,8 +154,9 @@ def _plain(objects: np.ndarray) -> list[Any]:
     return np.where(_missing(objects), np.nan, objects).tolist()
 
 
-def _column(x: Any, j: int) -> Any:
-    return x[x.columns[j]] if is_frame(x) else x[:, j]
+def _columns(x: Any) -> list[Any]:
+    """The columns of a table, each with a dtype."""
+    return [column for _, column in as_pandas(x).items()] if is_frame(x) else list(np.asarray(x).T)
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:
@@ -171,23 +172,30 @@ def _numbers(values: Any, name: str) -> np.ndarray:
 
 def _units(values: Any) -> str:
     """The units of dates and of durations, which have a dtype of their own; "" for anything else."""
-    dtype = str(getattr(values, "dtype", "")).lower()
-    if dtype.startswith(("datetime", "date", "period")):
-        return DATES
-    return DAYS if dtype.startswith(("timedelta", "duration")) else ""
+    if not hasattr(values, "dtype"):
+        return ""
+    return {"date": DATES, "period": DATES, "duration": DAYS}.get(kind_of(values.dtype), "")
 
 
 def _days(values: Any) -> np.ndarray:
     """Dates as days since 1970, durations as days; NaN where missing."""
-    import pandas as pd
-
-    series = pd.Series(values.to_numpy() if hasattr(values, "to_numpy") and not hasattr(values, "array") else values)
-    if isinstance(series.dtype, pd.PeriodDtype):
+    series = pd.Series(values)
+    if kind_of(series.dtype) == "period":
         series = series.dt.to_timestamp()
-    if isinstance(series.dtype, pd.DatetimeTZDtype):
-        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-    since = series - pd.Timestamp(0) if series.dtype.kind == "M" else series
-    return (since / pd.Timedelta(days=1)).to_numpy(np.float64)
+    counts, known = counts_of(series)
+    days = np.full(len(known), np.nan)
+    days[known] = counts / _DAY[unit_of(series.dtype)]
+    return days
+
+
+def _times(days: np.ndarray, dtype: Any) -> pd.Series:
+    """The reverse of `_days`, to the microsecond."""
+    if kind_of(dtype) == "period":
+        return _times(days, np.dtype("M8[us]")).astype(dtype)
+    known, unit = ~np.isnan(days), unit_of(dtype)
+    finest = "us" if unit == "ns" else unit
+    counts = np.round(days[known] * _DAY[finest]).astype(np.int64) * (_DAY[unit] // _DAY[finest])
+    return times_of(counts, dtype).set_axis(np.flatnonzero(known)).reindex(range(len(days)))
 
 
 def _levels(values: Any, name: str) -> tuple[Any, ...]:

@@ -73,7 +73,7 @@ def column_labels(columns: Any) -> np.ndarray:
 
 
 def frame_of_pandas(table: Any) -> Any:
-    """A table of another library as a DataFrame of pandas, with whole numbers as they are also where some are missing."""
+    """A table of another library as a DataFrame of pandas, with numbers and flags as they are also where some are missing."""
     polars = type(table).__module__.startswith("polars")
     if wide := [name for name, dtype in table.schema.items() if str(dtype) in ("Int128", "UInt128")] if polars else []:
         raise TypeError(
@@ -82,8 +82,12 @@ def frame_of_pandas(table: Any) -> Any:
         )
     frame = table.to_pandas()
     if polars:
-        gaps = [name for name, dtype in table.schema.items() if dtype.is_integer() and table[name].null_count()]
-        frame = frame.assign(**{name: table[name].to_pandas(use_pyarrow_extension_array=True) for name in gaps})
+        own = [
+            name
+            for name, dtype in table.schema.items()
+            if dtype.is_decimal() or ((dtype.is_integer() or str(dtype) == "Boolean") and table[name].null_count())
+        ]
+        frame = frame.assign(**{name: table[name].to_pandas(use_pyarrow_extension_array=True) for name in own})
     return frame
 
 

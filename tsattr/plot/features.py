@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
@@ -207,6 +207,14 @@ def missing_share(terms: xr.Dataset, i: int) -> float:
     return share if share > _ROUNDING else 0.0
 
 
+def _date_ticks() -> AutoDateLocator:
+    """Six ticks at most, also where a span is too long for half years and too short for years, and so on down to seconds."""
+    ticks = AutoDateLocator(maxticks=6)
+    for rate, longest in ((MONTHLY, 12), (DAILY, 31), (HOURLY, 24), (MINUTELY, 60), (SECONDLY, 60)):
+        ticks.intervald[rate] = [*ticks.intervald[rate], longest]
+    return ticks
+
+
 def name_levels(axis: Any, at: np.ndarray, levels: list[str]) -> None:
     """Write the names of levels along an axis of a picture, at an angle where they are many."""
     tilted = len(levels) > _MANY_LEVELS and axis.axis_name == "x"
@@ -271,7 +279,7 @@ class Values(NamedTuple):
         dates = self.units == _DATES
         axis.set_label_text(f"{self.name} [{self.units}]" if self.units and not dates else self.name, fontsize=size)
         if dates:
-            axis.set_major_locator(ticks := AutoDateLocator(maxticks=6))
+            axis.set_major_locator(ticks := _date_ticks())
             axis.set_major_formatter(ConciseDateFormatter(ticks))
         if self.levels is not None:
             name_levels(axis, self.at, self.levels)
