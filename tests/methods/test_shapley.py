@@ -202,7 +202,7 @@ def test_masks_are_made_batch_by_batch(method, monkeypatch):
         seen.append(absent.numel())
         return masks.union(groups, absent, position)
 
-    monkeypatch.setattr("tsattr.methods.shapley.union", union)
+    monkeypatch.setattr("tsattr.core.removal.union", union)
     x = torch.arange(210.0).reshape(3, 70)
     ds = ta.explain(lambda x: x.sum(1), x, method, batch_size=16)
     np.testing.assert_allclose(ds.attribution, x, rtol=1e-4, atol=1e-4)

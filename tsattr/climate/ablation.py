@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.axes import Array, Axes, positions_of
+from ..core.masks import Parts
 from ..core.results import check_count
 from ..core.targets import Value, outputs_axes
 from ..edge import Call
@@ -279,12 +280,14 @@ def ablated(
         raise TypeError(f"absent is boolean, True where values go, got {absent.dtype}")
     call = Call.of(_nothing, x, valid=valid, sample_dim=sample_dim, seed=seed, device="cpu", check=False)
     bound = call.inputs.bind(fill, "baseline")
-    gone = torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent"))
+    gone = call.inputs.variables[0].axes.align(Array.of(absent), "absent")
+    groups = Parts(np.where(gone, 0, -1), ["absent"])
     parts = []
     with call.running(False, call.inputs.n) as engine:
-        for at, samples in call.chunks(engine):
+        for _, samples in call.chunks(engine):
             every = torch.arange(samples.n)
-            parts.append(samples.fill(bound, every, torch.full_like(every, draw), gone if len(gone) == 1 else gone[at]))
+            removal = samples.removal(groups, bound, every, torch.full_like(every, draw), torch.zeros_like(every))
+            parts.append(removal.rows(slice(None)))
     if engine.unfilled:
         raise ValueError(
             f"the fill {fill!r} gives NaN at cells that are present in {call.inputs.sample_dim} "

@@ -318,14 +318,16 @@ class Engine:
         values, outputs = zip(*(both for _, both in self.cut(len(x), run)))
         return torch.cat(values), torch.cat(outputs) if self.compares else None
 
-    def values(self, position: Tensor, y0: Intact, make: Rows) -> Iterator[tuple[slice, Tensor]]:
-        """Target values (r, targets) batch by batch; ``make(slice)`` builds the rows."""
+    def values(
+        self, total: int, y0: Intact, outputs: Callable[[slice], Tensor], size: float = 1.0
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Target values (r, targets) batch by batch; ``outputs(slice)`` asks the model. For `size` see :meth:`cut`."""
 
         def run(at: slice) -> Tensor:
             with torch.no_grad():
-                return self._values(self.outputs(make(at), position[at]), y0(at))
+                return self._values(outputs(at), y0(at))
 
-        return self.cut(len(position), run)
+        return self.cut(total, run, size)
 
     def gradients(
         self, position: Tensor, y0: Intact, make: Rows

@@ -15,21 +15,17 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from .ahead import window
+from .evaluation import Evaluation, Unsupported, agree, attempt, raise_if_out_of_memory
 from .samples import Samples
 from .untouched import hooked
 
-ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
 _SAME = 1e-4  # of the range of an output over the trials, by which two ways to read it may differ
-
-
-class Otherwise(Exception):
-    """The model does not work in the way that was tried."""
 
 
 @dataclass
@@ -108,7 +104,7 @@ class Series:
             return y[:, None]
         y = y.movedim(1 + engine.along, 1)
         if y.shape[1] != rows.shape[self.axis]:
-            raise Otherwise(f"{y.shape[1]} outputs for {rows.shape[self.axis]} times")
+            raise Unsupported(f"{y.shape[1]} outputs for {rows.shape[self.axis]} times")
         return y
 
     def known(self) -> Tensor:
@@ -120,24 +116,16 @@ class Series:
         return self.outputs
 
     def same(self, y: Tensor, whole: Tensor) -> None:
-        """Raise `Otherwise` unless outputs agree but for rounding, by the range of each over the intact series and times."""
-        if y.shape != whole.shape:
-            raise Otherwise(f"{tuple(y.shape)} outputs instead of {tuple(whole.shape)}")
-        known = self.known().flatten(0, 1)
-        size = torch.where(torch.isfinite(known), known.abs(), 0).amax(0)
-        spread = (
-            torch.where(torch.isfinite(known), known, -torch.inf).amax(0)
-            - torch.where(torch.isfinite(known), known, torch.inf).amin(0)
-        ).clamp(min=0)
-        if not spread.any():
-            raise Otherwise("outputs that do not move, which prove nothing")
-        allowed = _SAME * spread + ROUNDING * torch.finfo(self.x.dtype).eps * size
-        if not (((y - whole).abs() <= allowed) | (y == whole) | (y.isnan() & whole.isnan())).all():
-            raise Otherwise("other outputs")
+        """Raise `Unsupported` unless outputs agree but for rounding, by the range of each over the intact series and times."""
+        agree(y, whole, self.known().flatten(0, 1), share=_SAME, eps=torch.finfo(self.x.dtype).eps)
 
 
-class Way:
-    """One way to read a model at the times of a stretch.
+class StretchEvaluation(Evaluation):
+    """One way to get the outputs at the times of a stretch that is otherwise, from the past of the intact series.
+
+    Its signature is not that of a `RemovalEvaluation`: rows are stretches and not samples, of one length, their outputs belong to
+    times, and which of them may share a batch depends on where they start. The quickest that holds is taken without a look at
+    `work`, in an order that is always that of their work.
 
     Parameters
     ----------
@@ -154,22 +142,22 @@ class Way:
         self.times = series.times
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
-        """This way, after it gave on a trial what the model gives; `Otherwise` where it did not."""
+    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
+        """One for the samples, after it gave on a trial what the model gives; `Unsupported` where it did not."""
         raise NotImplementedError
 
-    def alike(self, start: Tensor) -> Tensor:
-        """A number for each start; rows of equal numbers can be asked about together."""
+    def batch_key(self, start: Tensor) -> Tensor:
+        """A number for each start; rows of equal numbers can be asked about in one batch."""
         return start
 
-    def load(self, length: int) -> float:
-        """How large a row of `length` times is beside a whole sample."""
+    def work(self, length: int) -> float:
+        """What a row of `length` times costs, in shares of a forward pass of a whole sample."""
         return 1.0
 
     def __call__(self, i: Tensor, start: Tensor, rows: Tensor, every: bool) -> Tensor:
         """Outputs with ``rows[:, j]`` in the place of time ``start + j`` of sample `i`.
 
-        (r, length, \\*out) for `every` time of the stretch, else (r, 1, \\*out) at the last of them. Rows are `alike`; what
+        (r, length, \\*out) for `every` time of the stretch, else (r, 1, \\*out) at the last of them. Rows share a `batch_key`; what
         lies beyond the end of the series may be anything.
         """
         raise NotImplementedError
@@ -188,13 +176,13 @@ class Way:
         return torch.cat(found, 1)
 
     def _at(self, i: Tensor, time: Tensor) -> Tensor:
-        """Outputs (r, 1, \\*out) of intact samples at one time each, all alike."""
+        """Outputs (r, 1, \\*out) of intact samples at one time each, all of one `batch_key`."""
         rows = self.series.x[i, time][:, None]
         cut = self.series.samples.engine.cut(len(i), lambda at: self(i[at], time[at], rows[at], False))
         return torch.cat([y for _, y in cut])
 
 
-class Prefixes(Way):
+class Prefixes(StretchEvaluation):
     """Each prefix by itself, or what the model sees of it: its last `field` steps."""
 
     def __init__(self, series: Series, last: bool = False, field: int | None = None) -> None:
@@ -204,12 +192,12 @@ class Prefixes(Way):
             self.name = f"prefixes, of which the model sees {self.field} steps"
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
         """With the field that the trial shows."""
         return cls(series, last, None if last else cls(trial).seen())
 
-    def alike(self, start: Tensor) -> Tensor:
-        """Starts from which all that the model sees lies in the series are alike."""
+    def batch_key(self, start: Tensor) -> Tensor:
+        """Starts from which all that the model sees lies in the series share a batch."""
         return start.clamp(max=self.field)
 
     def __call__(self, i: Tensor, start: Tensor, rows: Tensor, every: bool) -> Tensor:
@@ -266,12 +254,12 @@ class Prefixes(Way):
             self.series.same(self.series.ask(i, x[:, past:])[:, -1], whole)
             self.series.same(self.series.ask(i, _spliced(x.roll(1, 0), x, past))[:, -1], whole)
         except Exception as error:
-            _pass_on(error)
+            raise_if_out_of_memory(error)
             return self.times
         return high
 
 
-class Passes(Way):
+class Passes(StretchEvaluation):
     """One pass of a causal model that gives an output for each time."""
 
     name = "one pass"
@@ -283,17 +271,17 @@ class Passes(Way):
             self.name = f"one pass of {self.field} steps before"
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
         """Where the past depends neither on the future nor on how much of it there is."""
         on_trial = cls(trial)
         on_trial.check()
         return cls(series, last, on_trial.seen())
 
-    def alike(self, start: Tensor) -> Tensor:
-        """Starts from which all that the model sees lies in the series are alike."""
+    def batch_key(self, start: Tensor) -> Tensor:
+        """Starts from which all that the model sees lies in the series share a batch."""
         return start.clamp(max=self.field)
 
-    def load(self, length: int) -> float:
+    def work(self, length: int) -> float:
         """What it sees before the stretch, and the stretch."""
         return min(1.0, (self.field + length) / self.times)
 
@@ -333,12 +321,12 @@ class Passes(Way):
                 self.series.same(self.series.ask(i, x[:, past:])[:, found:], whole[:, at:])
                 self.series.same(self.series.ask(i, _spliced(x.roll(1, 0), x, past))[:, at:], whole[:, at:])
         except Exception as error:
-            _pass_on(error)
+            raise_if_out_of_memory(error)
             return self.times
         return found
 
 
-class Recurrent(Way):
+class Recurrent(StretchEvaluation):
     """From the state of recurrent layers before the stretch."""
 
     name = "recurrent state"
@@ -349,16 +337,16 @@ class Recurrent(Way):
         self.states = self._walk() if any(_deep(m) for m in self.layers) else self._at_once()
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Way:
+    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
         """Where nothing but the state remembers the past."""
         cls(trial, last).check()
         return cls(series, last)
 
-    def alike(self, start: Tensor) -> Tensor:
-        """All are."""
+    def batch_key(self, start: Tensor) -> Tensor:
+        """Stretches share a batch wherever they start."""
         return torch.zeros_like(start)
 
-    def load(self, length: int) -> float:
+    def work(self, length: int) -> float:
         """The stretch alone, and the state."""
         return min(1.0, length / self.times)
 
@@ -382,7 +370,7 @@ class Recurrent(Way):
         def begin(number: int) -> Callable[..., Any]:
             def hook(module: nn.RNNBase, args: Any, kwargs: Any) -> Any:
                 if number in passed:
-                    raise Otherwise("a recurrent layer is used twice")
+                    raise Unsupported("a recurrent layer is used twice")
                 if state is None:
                     return None
                 given = tuple(part.contiguous() for part in state[number])
@@ -394,10 +382,10 @@ class Recurrent(Way):
         def end(number: int) -> Callable[..., Any]:
             def hook(module: nn.RNNBase, args: Any, output: Any) -> None:
                 if not isinstance(output[0], Tensor) or output[0].ndim != 3:
-                    raise Otherwise("the recurrent layer takes packed or single sequences")
+                    raise Unsupported("the recurrent layer takes packed or single sequences")
                 parts = output[1] if isinstance(output[1], tuple) else (output[1],)
                 if parts[0].shape[1] != len(rows):
-                    raise Otherwise("the recurrent layer does not run over the rows")
+                    raise Unsupported("the recurrent layer does not run over the rows")
                 passed[number] = output[0] if module.batch_first else output[0].transpose(0, 1), parts
 
             return hook
@@ -408,7 +396,7 @@ class Recurrent(Way):
         with hooked(*befores, *((m, m.register_forward_hook, end(k)) for k, m in enumerate(self.layers))):
             y = self.series.ask(i, rows)
         if len(passed) < len(self.layers):
-            raise Otherwise("a recurrent layer is not used")
+            raise Unsupported("a recurrent layer is not used")
         return y, [passed[k] for k in range(len(self.layers))]
 
     def _at_once(self) -> list[list[Tensor]]:
@@ -419,7 +407,7 @@ class Recurrent(Way):
         found = [passed for _, passed in cut]
         states = [torch.cat([p[k][0] for p in found]).transpose(0, 1)[:, :, None] for k in range(len(self.layers))]
         if any(len(s) != self.times for s in states):
-            raise Otherwise("the recurrent layer does not take one step a time")
+            raise Unsupported("the recurrent layer does not take one step a time")
         return [[s] for s in states]
 
     def _walk(self) -> list[list[Tensor]]:
@@ -464,36 +452,28 @@ class Recurrent(Way):
         return torch.cat([begin, rest.reshape(len(x), self.times - 1, *rest.shape[2:])], 1)
 
 
-def way_of(series: Series, last: bool = False) -> Way:
-    """The quickest way that gives what the model gives; `last` for a model that is read at the last time alone."""
+def stretch_evaluation(series: Series, last: bool = False) -> StretchEvaluation:
+    """The quickest one that gives what the model gives; `last` for a model that is read at the last time alone."""
     if series.times == 1:
         return Prefixes(series, last)
     trial, notes = series.trial(), series.samples.engine.notes
-    quick: list[type[Way]] = [Recurrent] if _layers(series.samples.engine.module) else []
+    quick: list[type[StretchEvaluation]] = [Recurrent] if _layers(series.samples.engine.module) else []
     quick += [Passes] if series.every else []
-    found = next(filter(None, (_tried(way, series, trial, last) for way in quick)), None)
-    found = found or Prefixes.tried(series, trial, last)
+    tried = (attempt(partial(kind.tried, series, trial, last)) for kind in quick)
+    found = next((e for e in tried if not isinstance(e, Unsupported)), None) or Prefixes.tried(series, trial, last)
     notes["trial_steps"] = notes.get("trial_steps", 0) + int(trial.steps.sum())
     series.samples.engine.count_trial(int(trial.evaluations.sum()))
     return found
 
 
 def trial_rows(times: int, recurrent: bool) -> int:
-    """The most rows that `way_of` asks for in a trial on series of so many `times`, of each chunk of samples."""
+    """The most rows that `stretch_evaluation` asks for in a trial on series of so many `times`, of each chunk of samples."""
     if times == 1:
         return 0
     halvings = (times - 1).bit_length() + 1
     states = 4 * (times + 7) if recurrent else 0  # step by step; from three states, two of them otherwise, and a prefix
     passes, field = 4 * 6 + 1 + 4 * 4, halvings + 4 * 3
     return 4 + states + passes + field  # 4 for the intact ones
-
-
-def _tried(way: type[Way], series: Series, trial: Series, last: bool) -> Way | None:
-    try:
-        return way.tried(series, trial, last)
-    except Exception as error:
-        _pass_on(error)
-        return None
 
 
 def _layers(module: nn.Module | None) -> list[nn.RNNBase]:
@@ -520,12 +500,6 @@ def _shifted(known: Tensor) -> Tensor:
 def _spliced(before: Tensor, after: Tensor, time: int) -> Tensor:
     """Series (n, times, ...) that are one up to a time, and another from there on."""
     return torch.cat([before[:, :time], after[:, time:]], 1)
-
-
-def _pass_on(error: Exception) -> None:
-    """Raise again what is no sign that a model works otherwise: a lack of memory."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        raise error
 
 
 def state_size(module: nn.Module | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from .engine import Engine, Intact, Rows
+from .evaluation import Evaluator
 from .keys import Key
+from .removal import Absent, Removal
 from .states import State
 
 
@@ -67,6 +69,8 @@ class Samples:
         self.prediction, self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
         self.state = torch.where(torch.isfinite(self.prediction).all(1), State.OK, State.OUTPUT)
         self.handed = 0  # missing cells of a reference that rows may hold
+        self.gaps: Tensor | None = None  # (r,) which of the rows asked about last hold some of them
+        self.evaluator = Evaluator(self)
 
     @property
     def n(self) -> int:
@@ -168,19 +172,39 @@ class Samples:
                 "without missing values there, or mark those cells with valid=False"
             )
 
+    def removal(self, groups: Any, baseline: Any, i: Tensor, draw: Tensor, absent: Absent = None) -> Removal:
+        """Rows of sample `i` and of a baseline's draw without their absent groups; see `Removal`."""
+        return Removal(self, groups, baseline, i, draw, absent)
+
+    def without(
+        self, groups: Any, baseline: Any, i: Tensor, draw: Tensor, absent: Absent = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Target values (r, targets) float64, batch by batch, of samples `i` without their absent groups.
+
+        The way in which methods, metrics and ablation ask what the model says of a removal: how its outputs are come by, row by
+        row or from what is known of the intact sample, is for an `Evaluation` to say.
+        """
+        outputs, size = self.evaluator.outputs(self.removal(groups, baseline, i, draw, absent))
+        return self._values(i, outputs, size)
+
     def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
-        gaps: Tensor | None = None
+        return self._values(i, lambda at: self.outputs(i[at], make(at)))
 
-        def built(at: slice) -> Tensor:
-            nonlocal gaps
-            rows = make(at)
-            gaps = (torch.isnan(rows) & self.cells[i[at]]).flatten(1).any(1) if self.handed else None
-            return rows
+    def outputs(self, i: Tensor, rows: Tensor) -> Tensor:
+        """The model's outputs (r, *out) at rows in the place of sample `i`."""
+        self.gaps = (torch.isnan(rows) & self.cells[i]).flatten(1).any(1) if self.handed else None
+        return self.engine.outputs(rows, self.position[i])
 
+    def _values(
+        self, i: Tensor, outputs: Callable[[slice], Tensor], size: float = 1.0
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Target values of outputs at rows of sample `i`, counted, and their troubles noted."""
+        self.gaps = None
+        self.engine.expect(len(i))
         try:
-            for at, v in self.engine.values(self._position(i), self._intact(i), built):
-                if gaps is not None and torch.isnan(v[gaps]).any():
+            for at, v in self.engine.values(len(i), self._intact(i), outputs, size):
+                if self.gaps is not None and torch.isnan(v[self.gaps]).any():
                     raise self._unread("its output is NaN")
                 self._count(i[at])
                 self.note(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
@@ -190,7 +214,7 @@ class Samples:
         except UnreadError:
             raise
         except Exception as error:
-            if gaps is None or not gaps.any():
+            if self.gaps is None or not self.gaps.any():
                 raise
             raise self._unread(str(error).partition("\n")[0]) from error
 
@@ -203,7 +227,8 @@ class Samples:
 
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
         """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""
-        for at, (v, grads) in self.engine.gradients(self._position(i), self._intact(i), make):
+        self.engine.expect(len(i))
+        for at, (v, grads) in self.engine.gradients(self.position[i], self._intact(i), make):
             if self.valid is not None:
                 grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
             self._count(i[at])
@@ -215,6 +240,7 @@ class Samples:
     def moved(self, i: Tensor, rows: Tensor) -> Samples:
         """`rows` in the place of sample `i` each: with its draws and context, and targets that compare with its outputs."""
         out = copy.copy(self)
+        out.evaluator = Evaluator(out)
         out.x, out.valid = rows, None if self.valid is None else self.valid[i]
         out.known = rows if out.valid is None else torch.where(out.valid, rows, torch.nan)
         out.ids, out.position = self.ids[i.cpu().numpy()], self.position[i]
@@ -230,10 +256,6 @@ class Samples:
     def _intact(self, i: Tensor) -> Intact:
         y0 = self.y0
         return lambda at: None if y0 is None else y0[i[at]]
-
-    def _position(self, i: Tensor) -> Tensor:
-        self.engine.expect(len(i))
-        return self.position[i]
 
     def _count(self, i: Tensor) -> None:
         self.evaluations.index_add_(0, i, torch.ones_like(i))

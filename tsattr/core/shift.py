@@ -149,21 +149,20 @@ class Shifts:
     ) -> Iterator[tuple[slice, Look]]:
         """What the detector finds of the rows without group k, batch by batch."""
         asks = self.detector.views.features is not None
-
+        removal = samples.removal(self.groups, self.baseline, i, draw, k)
         rows = samples.x
-        absent: Tensor | None = None
 
-        def removed(at: slice) -> Tensor:
-            nonlocal rows, absent
-            absent = None if self.groups is None else self.groups.mask(samples.position[i[at]], k[at])
-            rows = samples.fill(self.baseline, i[at], draw[at], absent)
+        def made(at: slice) -> Tensor:
+            nonlocal rows
+            rows = removal.rows(at)
             return rows.clone() if asks else rows  # the model may write into its input
 
-        own = ((at, removed(at)) for at in _slices(len(i), samples.engine))
-        for at, _ in samples.values(i, removed) if asks else own:
+        own = ((at, made(at)) for at in _slices(len(i), samples.engine))
+        # Asked about whole rows, whatever may be cheaper: only then are there features.
+        for at, _ in samples.values(i, made) if asks else own:
             cells = samples.cells[i[at]]
-            gone = cells if absent is None else cells & absent
             known = torch.where(cells, rows, torch.nan)
+            gone = cells & removal.mask(at)
             yield at, self.detector.look(_numbers(known), gone.cpu().numpy(), features(len(known)))
 
 
@@ -264,8 +263,12 @@ def penultimate(engine: Engine, rows: Tensor) -> np.ndarray | None:
     found: list[np.ndarray | None] = []
     position = torch.zeros(len(rows), dtype=torch.int64, device=engine.device)
     engine.expect(len(rows))
+
+    def outputs(at: slice) -> Tensor:
+        return engine.outputs(rows[at].to(engine.device, copy=True), position[at])
+
     with watched(engine.module) as features:
-        for at, _ in engine.values(position, lambda at: None, lambda at: rows[at].to(engine.device, copy=True)):
+        for at, _ in engine.values(len(rows), lambda at: None, outputs):
             found.append(features(at.stop - at.start))
     engine.count_trial(len(rows))
     known = [f for f in found if f is not None]

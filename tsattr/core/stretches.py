@@ -14,8 +14,9 @@ from torch import Tensor
 from . import groups as core_groups
 from .ahead import Ahead, ahead_of, window
 from .axes import Axes
+from .evaluation import ROUNDING
 from .fills import Causal, is_causal
-from .prefixes import ROUNDING, Series, Way, state_size, way_of
+from .prefixes import Series, StretchEvaluation, state_size, stretch_evaluation
 from .results import EVENT, Field, check_count
 from .samples import Samples, missing_in
 
@@ -129,8 +130,8 @@ class Stretches:
 
     Parameters
     ----------
-    series, way
-        The samples, and how the model is read.
+    series, evaluation
+        The samples, and how the model's outputs at their times are come by.
     law, nested
         What takes the place of an absent stretch, and whether it does not depend on how far the gap goes on.
     groups
@@ -142,7 +143,7 @@ class Stretches:
     """
 
     series: Series
-    way: Way
+    evaluation: StretchEvaluation
     law: Ahead
     nested: bool
     groups: Tensor
@@ -151,7 +152,7 @@ class Stretches:
     first: bool = False
 
     def __post_init__(self) -> None:
-        self.outputs = self.way.intact()
+        self.outputs = self.evaluation.intact()
         rows = self.outputs.flatten(0, 1)
         engine = self.series.samples.engine
         self.values = engine.value(rows, rows).reshape(*self.outputs.shape[:2], -1)
@@ -170,12 +171,12 @@ class Stretches:
             )
         axis = 1 + timing.axis
         series = Series(samples, axis)
-        way = way_of(series, last)
-        samples.engine.notes["reading"] = way.name
+        evaluation = stretch_evaluation(series, last)
+        samples.engine.notes["reading"] = evaluation.name
         law = ahead_of(baseline, samples.known, axis)
         nested = bool(getattr(baseline, "nested", False))
         begins = isinstance(baseline, Causal) and baseline.begins
-        return cls(series, way, law, nested, whole_series(groups, samples, axis), begins, timing.lags)
+        return cls(series, evaluation, law, nested, whole_series(groups, samples, axis), begins, timing.lags)
 
     def others(self) -> Stretches:
         """The same with all but the series of each group, also with what they begin with."""
@@ -207,8 +208,8 @@ class Stretches:
         """
         engine = self.series.samples.engine
         engine.expect(len(i))
-        kind = self.way.alike(start)
-        size = self.way.load(length)
+        kind = self.evaluation.batch_key(start)
+        size = self.evaluation.work(length)
         for each in torch.unique(kind).tolist():
             rows = (kind == each).nonzero()[:, 0]
 
@@ -242,7 +243,7 @@ class Stretches:
             unknown = unknown & (time < self.series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
             samples.lack(i, missing_in(torch.where(unknown, filled, 0)))
         rows[:, :gap] = torch.where(absent & ~torch.isnan(filled), filled, rows[:, :gap])
-        y = self.way(i, start, rows, every)
+        y = self.evaluation(i, start, rows, every)
         time = start[:, None] + (torch.arange(length, device=x.device) if every else length - 1)
         time = time.clamp(max=self.series.times - 1) if self.outputs.shape[1] > 1 else torch.zeros_like(time)
         y0 = self.outputs[i[:, None], time]

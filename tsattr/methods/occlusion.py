@@ -80,12 +80,7 @@ class Occlusion(Method):
         for i, draw in samples.items(self._draws, copies=size):
             j, k = filled[i].nonzero(as_tuple=True)
             block = torch.full((len(i), targets, size), torch.nan, dtype=torch.float64, device=device)
-
-            def removed(at: slice, i=i, draw=draw, j=j, k=k) -> torch.Tensor:
-                rows = i[j[at]]
-                return samples.fill(self.baseline, rows, draw[j[at]], self.groups.mask(samples.position[rows], k[at]))
-
-            for at, v in samples.values(i[j], removed):
+            for at, v in samples.without(self.groups, self.baseline, i[j], draw[j], k):
                 block[j[at], :, k[at]] = samples.prediction[i[j[at]]] - v
             spread = self.groups.spread(block, samples.position[i])
             maps.add(i, draw, spread.expand(len(i), targets, *samples.event))

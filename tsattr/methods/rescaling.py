@@ -126,8 +126,8 @@ class TemporalRescaling(Method):
         out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
         for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size) if len(i) else ():
             who, group = i[pick], k[pick]
-            rows = samples.fill(self.baseline, who, torch.zeros_like(who), groups.mask(samples.position[who], group))
-            without = samples.moved(who, rows)
+            removal = samples.removal(groups, self.baseline, who, torch.zeros_like(who), group)
+            without = samples.moved(who, removal.rows(slice(None)))
             found = results_of(self.method, without)
             change = (intact[who] - found["attribution"].values).abs()
             if samples.valid is not None:

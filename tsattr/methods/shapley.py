@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
-from ..core.masks import union
 from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
 from ..core.samples import Moments, Samples
@@ -49,12 +48,7 @@ class _Game:
         These are made batch by batch: all at once they would be quadratic in the groups.
         """
         out = torch.empty(len(i), self.samples.targets, dtype=torch.float64, device=i.device)
-
-        def rows(at: slice) -> Tensor:
-            gone = union(self.groups, absent(at), self.samples.position[i[at]])
-            return self.samples.fill(self.baseline, i[at], draw[at], gone)
-
-        for at, v in self.samples.values(i, rows):
+        for at, v in self.samples.without(self.groups, self.baseline, i, draw, absent):
             out[at] = v
         return out
 

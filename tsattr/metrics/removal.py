@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.masks import union
 from ..core.samples import Samples
 
 _TIES, _SUBSETS = 2**34, 2**35  # streams of random numbers, apart from those of baselines and methods
@@ -105,12 +104,11 @@ def removed(samples: Samples, groups: Any, fill: Any, orders: Sequence[Order], d
     places = torch.stack([order.place for order in orders])
     j, draw = ask.repeat_interleave(draws), torch.arange(draws, device=device).repeat(len(ask))
 
-    def rows(at: slice) -> Tensor:
+    def absent(at: slice) -> Tensor:
         u = j[at]
-        absent = places[r[u], i[u]] < k[u, None]
-        return samples.fill(fill, i[u], draw[at], union(groups, absent, samples.position[i[u]]))
+        return places[r[u], i[u]] < k[u, None]
 
-    for at, v in samples.values(i[j], rows):
+    for at, v in samples.without(groups, fill, i[j], draw, absent):
         values.index_add_(0, j[at], v / draws)
     back = torch.empty_like(order_of_first)
     back[order_of_first] = torch.arange(len(first), device=device)
