@@ -16,6 +16,7 @@ from torch import Tensor
 from . import matching
 from . import metrics as measures
 from .core.detector import FEWEST
+from .core.fills import adopted
 from .core.keys import Key
 from .core.method import Method, OverBudget
 from .core.results import check_count, check_flag
@@ -232,9 +233,10 @@ def _kinds(baseline: Any) -> set[type]:
     """The kinds of baseline that a setting holds: of each variable, and of each member of a mixture."""
     if isinstance(baseline, Mapping):
         return set().union(*map(_kinds, baseline.values()))
-    if hasattr(baseline, "members"):
-        return set().union(*map(_kinds, baseline.members))
-    return set() if baseline is None else {type(baseline)}
+    if baseline is None or isinstance(baseline, int | float):  # a share of the range, as noise
+        return set()
+    members = adopted(baseline).members
+    return set().union(*map(_kinds, members)) if members else {type(baseline)}
 
 
 def _own(methods: Mapping[str, Any], fills: Mapping[str, Any], names: list[str]) -> np.ndarray:

@@ -14,7 +14,8 @@ from torch import Tensor
 from .core import groups
 from .core.axes import Array, Axes
 from .core.baselines import Samples
-from .core.fills import Baseline, Full, per_row
+from .core.bound import BoundGroups
+from .core.fills import Baseline, Full, adopted, per_row
 from .core.keys import Key
 from .core.masks import Boxes
 from .core.method import Method
@@ -199,7 +200,7 @@ class Transformed:
             self._check_apart(rows)
             return Samples(Array(self.transform(rows)))
         bound = self.raw.bind(given, "baseline")
-        if getattr(given, "random", False) or not isinstance(bound, Full):
+        if adopted(given).random or bound.conditional:
             raise TypeError(
                 f"last_step takes a baseline with one value for each raw cell, whatever else is absent (Constant, Typical, "
                 f"Mean, ...), or Samples, got {given!r}; explain the pipeline itself"
@@ -333,12 +334,12 @@ class Rows(Baseline):
         return Full(lambda x, key: per_row(self.values, x, key))
 
 
-class Parted:
+class Parted(BoundGroups):
     """Groups of the input's cells as groups of the columns made of them."""
 
-    def __init__(self, raw: Any, view: Transformed) -> None:
+    def __init__(self, raw: BoundGroups, view: Transformed) -> None:
         self.raw, self.parts = raw, view.parts
-        self.names, self.order = raw.names, raw.order
+        self.names, self.shared = raw.names, raw.shared
         self.event = view.raw.variables[0].axes.shape
         self.kept = torch.from_numpy(view.kept)
         self.source = torch.from_numpy(view.source)
@@ -350,15 +351,16 @@ class Parted:
         self.size = torch.tensor([math.prod(size for _, size in box) for box in boxes])
         self.share = torch.from_numpy(view.sizes(slice(None)) / np.maximum(view.children, 1))[:, self.source]
 
-    def bind(self, axes: Axes) -> Parted:
-        """They are bound already: to the input."""
-        return self
+    @property
+    def order(self) -> np.ndarray:
+        """That of the groups of the input."""
+        return self.raw.order
 
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
         """Bool (rows, columns)."""
-        if not isinstance(self.raw, Boxes):
+        if not self.shared:
             return self._mask(position, k)
-        which, back = k.unique(return_inverse=True)  # the same for all samples
+        which, back = k.unique(return_inverse=True)
         return self._mask(position[:1].expand(len(which)), which)[back]
 
     def _mask(self, position: Tensor, k: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from . import matching
 from . import metrics as measures
 from .core import baselines, groups
 from .core.detector import Detector
-from .core.masks import union
+from .core.fills import adopted
+from .core.masks import OneGroup, union
 from .core.results import check_count, incompleteness
 from .core.samples import Samples
 from .core.shift import Shifts
@@ -201,13 +202,15 @@ class Trial:
         inputs, found = self.call.inputs, {}
         with self.call.running(False, 0) as engine:
             detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
-            shifts = {name: Shifts(detector, fill, _Half()) for name, fill in self.fills.items()}
+            shifts: dict[str, Shifts] = {}
             for at, samples in self.call.chunks(engine, arrays=4, most=most):
                 playing = self.groups.count(samples.cells, samples.position) > 0
                 gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
                 half = union(self.groups, gone & playing, samples.position).expand_as(samples.x)
-                for shift in shifts.values():
-                    shift.groups = _Half(half, at.start)
+                groups = OneGroup(half, at.start, "half")
+                for name, fill in self.fills.items():
+                    shift = shifts.setdefault(name, Shifts(detector, fill, groups))
+                    shift.groups = groups
                     shift(samples)
             found = {name: shift.summary() for name, shift in shifts.items()}
         return xr.Dataset(
@@ -354,22 +357,6 @@ class Trial:
         return {k: (dims, np.stack(v).reshape(shape), about) for k, v in found.items()}
 
 
-@dataclass(frozen=True)
-class _Half:
-    """One group: the cells (n, *event) that are gone of some samples, the first of which is at a position in the input."""
-
-    cells: Any = None
-    first: int = 0
-    names: tuple[str, ...] = ("half",)
-    order: Any = (0,)
-
-    def mask(self, position: Tensor, k: Tensor) -> Tensor:
-        return torch.as_tensor(self.cells[position - self.first])
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        return (cells & self.cells[position - self.first]).flatten(1).sum(1, keepdim=True)
-
-
 def _gap(maps: Tensor, change: Tensor) -> Tensor:
     """The completeness error of maps (methods, n, targets, ...) as (methods, targets, n)."""
     return incompleteness(maps.flatten(3).sum(3), change, maps.flatten(3).norm(dim=3))[1].transpose(1, 2)
@@ -378,7 +365,7 @@ def _gap(maps: Tensor, change: Tensor) -> Tensor:
 def draws_differ(fill: Any) -> bool:
     """True where a fill draws; a mapping by variable, where any of them does."""
     several = fill.values() if isinstance(fill, Mapping) else [fill]
-    return any(getattr(f, "random", True) for f in several)
+    return any(adopted(f).random for f in several)
 
 
 def default_fills(inputs: Inputs, reference: Any) -> dict[str, Any]:

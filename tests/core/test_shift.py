@@ -12,6 +12,7 @@ from torch import nn
 import tsattr as ta
 from tsattr.core import baselines, groups
 from tsattr.core.axes import Axes
+from tsattr.core.bound import BoundBaseline
 from tsattr.core.detector import Detector
 from tsattr.core.engine import Engine
 from tsattr.core.masks import Joined
@@ -63,12 +64,12 @@ def fill(baseline, axes=WAVE):
     return baselines.bind(baseline, axes)
 
 
-class Unchanged:
+class Unchanged(BoundBaseline):
     def fill(self, x, absent, key):
         return x
 
 
-class Drawn:
+class Drawn(BoundBaseline):
     """A draw of one absent cell inside an AR(1) series given its two neighbours."""
 
     def fill(self, x, absent, key):

@@ -8,39 +8,14 @@ and one draw from a start serves every prediction time after it. One that has on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .fills import Full
+from .bound import Ahead as Ahead
+from .bound import BoundBaseline
 from .keys import Key
-
-
-class Ahead(Protocol):
-    """What ``bound.ahead(known)`` returns, `known` being (n, *event) with NaN where a cell is missing."""
-
-    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
-        """Values for the window of each row.
-
-        Parameters
-        ----------
-        i, start
-            (r,) each row's sample in `known`, and the first time of its window, at least 1.
-        length
-            Times in a window; times beyond the end of the series may be anything.
-        gone
-            Bool (r, *channels), the event without its time axis: True where a channel is absent over the whole window.
-        key
-            The random draw of each row; rows of one draw and one start share their numbers.
-
-        Returns
-        -------
-        (r, length, *channels); values where `gone` is False are not used. Before a series was first observed nothing is known:
-        NaN there leaves the cell as it is, without importance. NaN anywhere else is a sample without a baseline.
-        """
-        ...
 
 
 def noise(key: Key, start: Tensor, length: int, times: int, channels: Sequence[tuple[str, int]]) -> Tensor:
@@ -71,18 +46,18 @@ def window(x: Tensor, i: Tensor, start: Tensor, length: int) -> Tensor:
     return x[i[:, None], at.clamp(max=x.shape[1] - 1)]
 
 
-def ahead_of(bound: Any, known: Tensor, axis: int) -> Ahead:
-    """The verb ``ahead`` of a bound causal baseline: its own, or by what it fills; `axis` is the time axis of `known`."""
-    if hasattr(bound, "ahead"):
-        own: Ahead = bound.ahead(known)
+def ahead_of(bound: BoundBaseline, known: Tensor, axis: int) -> Ahead:
+    """How a causal baseline goes on: its own way, or by what it fills; `axis` is the time axis of `known`."""
+    own = bound.ahead(known)
+    if own is not None:
         return own
-    return _Full(bound, known, axis) if isinstance(bound, Full) else _Fill(bound, known, axis)
+    return _Fill(bound, known, axis) if bound.conditional else _Full(bound, known, axis)
 
 
 class _Full:
     """By a value for every cell, made once for each (sample, draw)."""
 
-    def __init__(self, bound: Full, known: Tensor, axis: int) -> None:
+    def __init__(self, bound: BoundBaseline, known: Tensor, axis: int) -> None:
         self.bound, self.known, self.axis = bound, known, axis
 
     def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
@@ -95,7 +70,7 @@ class _Full:
 class _Fill:
     """By filling whole rows."""
 
-    def __init__(self, bound: Any, known: Tensor, axis: int) -> None:
+    def __init__(self, bound: BoundBaseline, known: Tensor, axis: int) -> None:
         self.bound, self.known, self.axis = bound, known, axis
 
     def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:

@@ -21,7 +21,7 @@ from .ahead import Ahead
 from .autoregressive import AutoRegressive as AutoRegressive
 from .axes import Array, Axes, numbers_of
 from .boundary import Boundary as Boundary
-from .fills import DRAWS, Kernel, draw_by_name, enough_draws, fill_lines, is_causal, nan_mean, per_row
+from .fills import DRAWS, Kernel, draw_by_name, enough_draws, fill_lines, nan_mean, per_row
 from .fills import Baseline as Baseline
 from .fills import Causal as Causal
 from .fills import Conditional as Conditional
@@ -458,5 +458,4 @@ class Mixture(Baseline):
                     out[at] = member.fill(x[at], absent[at], own)
             return out
 
-        gaps = sum(getattr(m, "gaps", 0) for m in bound)
-        return Conditional(fill, causal=all(map(is_causal, bound)), gaps=gaps)
+        return Conditional(fill, causal=all(m.causal for m in bound), gaps=sum(m.gaps for m in bound))

@@ -11,69 +11,87 @@ import torch
 from torch import Tensor
 
 from .axes import Axes
+from .bound import Ahead, BoundBaseline, adopted_baseline
 from .keys import Key
 
 
 @dataclass(frozen=True)
-class Full:
-    """A bound baseline that knows a value for every cell, whatever else is absent.
+class Full(BoundBaseline):
+    """A bound baseline that knows a value for every cell, whatever else is absent: ``values(x, key)``."""
 
-    ``full(x, key)`` gives those values, of the shape of `x` or broadcasting to it; the engine computes them once for
-    each (sample, draw) and not once for each group. `gaps` is the number of cells of its reference that are missing.
-    """
-
-    full: Callable[[Tensor, Key], Tensor]
+    values: Callable[[Tensor, Key], Tensor]
     causal: bool = False
     gaps: int = 0
-    conditional: ClassVar[bool] = False
-    nested: ClassVar[bool] = True
+    conditional = False
+    nested = True
+
+    def full(self, x: Tensor, key: Key) -> Tensor:
+        """The values, of the shape of `x` or broadcasting to it."""
+        return self.values(x, key)
 
     def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
         """`x` with the absent cells replaced."""
-        return torch.where(absent, self.full(x, key), x)
+        return torch.where(absent, self.values(x, key), x)
 
 
 @dataclass(frozen=True)
-class Conditional:
+class Conditional(BoundBaseline):
     """A bound baseline whose values depend on what is still present."""
 
-    fill: Callable[[Tensor, Tensor, Key], Tensor]
+    filled: Callable[[Tensor, Tensor, Key], Tensor]
     causal: bool = False
     gaps: int = 0
-    conditional: ClassVar[bool] = True
+
+    def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        """`x` with the absent cells replaced."""
+        return self.filled(x, absent, key)
 
 
 @dataclass(frozen=True)
-class Causal:
-    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.ahead`.
+class Causal(BoundBaseline):
+    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.ahead`."""
 
-    `begins` is True for one that says what was known before a series was first observed.
-    """
-
-    fill: Callable[[Tensor, Tensor, Key], Tensor]
-    ahead: Callable[[Tensor], Any]
+    filled: Callable[[Tensor, Tensor, Key], Tensor]
+    forecast: Callable[[Tensor], Ahead]
     begins: bool = False
-    causal: ClassVar[bool] = True
-    conditional: ClassVar[bool] = True
-    nested: ClassVar[bool] = True
-    gaps: ClassVar[int] = 0
+    causal = True
+    nested = True
+
+    def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        """`x` with the absent cells replaced."""
+        return self.filled(x, absent, key)
+
+    def ahead(self, known: Tensor) -> Ahead:
+        """Values from any time of the series `known` on."""
+        return self.forecast(known)
 
 
 DRAWS = 100  # where nobody says how many: their mean is then off by a tenth of the spread between them
 
 
 class Baseline:
-    """Base of the baselines here: binding refuses arithmetic on categories. `random` is True where draws differ."""
+    """Base of baselines: frozen settings that ``bind(axes)`` turns into a `BoundBaseline`, made by the class's ``_bind(axes)``.
+
+    Attributes
+    ----------
+    arithmetic
+        True where it computes with the values, which binding refuses for columns that hold categories.
+    random
+        True where draws differ. One that does not say so is taken to give the same in every draw, and is asked once.
+    members
+        The baselines that it is a mixture of.
+    """
 
     arithmetic: ClassVar[bool] = True
     random: ClassVar[bool] = False
+    members: tuple[Any, ...] = ()
 
     @property
     def enough(self) -> int:
         """How many draws a method takes that is not told: one of what is always the same, else as many as pay."""
         return DRAWS if self.random else 1
 
-    def bind(self, axes: Axes) -> Any:
+    def bind(self, axes: Axes) -> BoundBaseline:
         """Turn units, coordinates and references into plain arrays for an input with these axes."""
         if self.arithmetic and axes.nominal is not None and axes.nominal.any():
             names = axes.coords[axes.dims[-1]][axes.nominal.reshape(-1, axes.shape[-1]).any(0)].tolist()
@@ -83,8 +101,8 @@ class Baseline:
             )
         return self._bind(axes)
 
-    def _bind(self, axes: Axes) -> Any:
-        raise NotImplementedError
+    def _bind(self, axes: Axes) -> BoundBaseline:
+        raise TypeError(f"{type(self).__name__} has no _bind(axes), which gives its bound form: a BoundBaseline")
 
 
 def tensor_like(values: np.ndarray, like: Tensor) -> Tensor:
@@ -176,29 +194,25 @@ def fill_lines(x: Tensor, absent: Tensor, axis: int, value: Callable[..., Tensor
 
 
 @dataclass(frozen=True)
-class Joined:
+class Joined(BoundBaseline):
     """Bound baselines of several variables that lie side by side in one flat event."""
 
-    parts: tuple[tuple[slice, tuple[int, ...], Any], ...]
+    parts: tuple[tuple[slice, tuple[int, ...], BoundBaseline], ...]
 
     @property
-    def conditional(self) -> bool:
+    def conditional(self) -> bool:  # type: ignore[override]
         """True where any part is conditional."""
-        return any(getattr(bound, "conditional", True) for *_, bound in self.parts)
+        return any(bound.conditional for *_, bound in self.parts)
 
     @property
-    def gaps(self) -> int:
+    def gaps(self) -> int:  # type: ignore[override]
         """The missing cells of all references."""
-        return sum(getattr(bound, "gaps", 0) for *_, bound in self.parts)
+        return sum(bound.gaps for *_, bound in self.parts)
 
     @property
-    def causal(self) -> bool:
+    def causal(self) -> bool:  # type: ignore[override]
         """True where every part is causal."""
-        return all(is_causal(bound) for *_, bound in self.parts)
-
-    def full(self, x: Tensor, key: Key) -> Tensor:
-        """A value for every cell; asked for where no part is conditional."""
-        return self.fill(x, torch.ones((), dtype=torch.bool, device=x.device), key)
+        return all(bound.causal for *_, bound in self.parts)
 
     def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
         """Fill each variable's own view."""
@@ -210,29 +224,54 @@ class Joined:
         return torch.cat(filled, 1)
 
 
-def is_causal(bound: Any) -> bool:
-    """True where a bound baseline says that what it puts at a time depends on earlier times alone; one that says nothing may not."""
-    return bool(getattr(bound, "causal", False))
+class _Adopted(Baseline):
+    """A baseline of another class: something with ``bind(axes)``, or bound as it is, with what it says of its draws."""
+
+    arithmetic: ClassVar[bool] = False  # it knows itself what it does to categories
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        for name in ("random", "members"):
+            setattr(self, name, getattr(given, name, getattr(self, name)))
+        if not isinstance(self.random, bool | np.bool_):
+            raise TypeError(f"random of baseline {given!r} is True or False, got {self.random!r}")
+
+    @property
+    def enough(self) -> int:
+        return int(getattr(self.given, "enough", super().enough))
+
+    def _bind(self, axes: Axes) -> BoundBaseline:
+        return adopted_baseline(self.given.bind(axes) if hasattr(self.given, "bind") else self.given)
+
+
+def adopted(baseline: Any) -> Baseline:
+    """Anything that is a baseline as what its base declares; TypeError for what is none.
+
+    An object of another class says by `random` whether its draws differ, by `enough` how many a method takes that is not told,
+    and by `members` what it is a mixture of.
+    """
+    if isinstance(baseline, Baseline):
+        return baseline
+    if isinstance(baseline, type):
+        raise TypeError(f"a baseline is an object with its settings: {baseline.__name__}(...), not the class")
+    if isinstance(baseline, Mapping):
+        raise TypeError("a mapping of baselines is for an input of several variables (an xarray.Dataset)")
+    other = isinstance(baseline, np.ndarray)  # whose ``fill`` is another verb
+    if other or not (hasattr(baseline, "bind") or hasattr(baseline, "fill")):
+        raise TypeError(
+            f"a baseline is an object of tsattr.baselines, or anything with fill(x, absent, key), got {baseline!r}; "
+            "a number or an array is Constant(...)"
+        )
+    return _Adopted(baseline)
 
 
 def enough_draws(baseline: Any) -> int:
     """The draws of a baseline (or of a mapping of them by variable) for a method that is not told how many."""
     if isinstance(baseline, Mapping):
         return max(map(enough_draws, baseline.values()))
-    return baseline.enough if isinstance(baseline, Baseline) else 1
+    return adopted(baseline).enough
 
 
-def bind(baseline: Any, axes: Axes) -> Any:
-    """The bound form of anything that is a baseline: its ``bind(axes)`` if it has one, else itself if it can fill."""
-    if isinstance(baseline, type):
-        raise TypeError(f"a baseline is an object with its settings: {baseline.__name__}(...), not the class")
-    if hasattr(baseline, "bind"):
-        return baseline.bind(axes)
-    if hasattr(baseline, "fill"):
-        return baseline
-    if isinstance(baseline, Mapping):
-        raise TypeError("a mapping of baselines is for an input of several variables (an xarray.Dataset)")
-    raise TypeError(
-        f"a baseline is an object of tsattr.baselines, or anything with fill(x, absent, key), got {baseline!r}; "
-        "a number or an array is Constant(...)"
-    )
+def bind(baseline: Any, axes: Axes) -> BoundBaseline:
+    """The bound form of anything that is a baseline: what its ``bind(axes)`` gives if it has one, else itself if it can fill."""
+    return adopted_baseline(adopted(baseline).bind(axes))  # once more: a class of one's own may break the contract

@@ -8,14 +8,15 @@ group) and ``spread`` (from a value for each group to the mean over the groups t
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .axes import Array, Axes, parse_extent, turn_of, with_unit_of
+from .bound import BoundGroups, adopted_groups
 from .cf import units_of
-from .masks import Bound as Bound
 from .masks import Boxes as Boxes
 from .masks import Intervals as Intervals
 from .masks import Joined as Joined
@@ -25,8 +26,16 @@ from .masks import boxes
 _MOST = 1_000_000  # windows along one dim
 
 
+class Groups(ABC):
+    """Base of groups: frozen settings, bound to an input's axes."""
+
+    @abstractmethod
+    def bind(self, axes: Axes) -> BoundGroups:
+        """The groups as plain arrays for an input with these axes."""
+
+
 @dataclass(frozen=True, init=False)
-class Windows:
+class Windows(Groups):
     """Windows along the named dims; a dim that is not named is taken whole.
 
     ``Windows(time="200ms", step="100ms", lead=1)``: an int counts cells, a string with a unit is an extent along the
@@ -207,7 +216,7 @@ def _first(axes: Axes, dim: str) -> int:
 
 
 @dataclass(frozen=True)
-class Cells:
+class Cells(Groups):
     """Every cell by itself."""
 
     def bind(self, axes: Axes) -> Boxes:
@@ -216,7 +225,7 @@ class Cells:
 
 
 @dataclass(frozen=True, init=False)
-class Along:
+class Along(Groups):
     """One group for each coordinate value of a dim (or each combination of several): ``Along("lead")``."""
 
     dims: tuple[str, ...]
@@ -240,7 +249,7 @@ class Along:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(Groups):
     """One group for each label: beats, waves, regions, seasons.
 
     Parameters
@@ -292,17 +301,19 @@ def _text(level: Any, meanings: dict[int, str]) -> str:
     return meanings.get(level, str(level)) if isinstance(level, int) else str(level)
 
 
-def bind(groups: Any, axes: Axes) -> Any:
-    """The bound form of a groups object; a DataArray of labels is taken for `Labelled`."""
+def bind(groups: Any, axes: Axes) -> BoundGroups:
+    """The bound form of a groups object of any class, or what is bound already; a DataArray of labels is taken for `Labelled`."""
+    if isinstance(groups, BoundGroups):
+        return groups
     if hasattr(groups, "dims") and hasattr(groups, "coords"):
         groups = Labelled(groups)
     if isinstance(groups, type):
         raise TypeError(f"groups are an object with its settings: {groups.__name__}(...), not the class")
-    if not hasattr(groups, "bind"):
+    if not hasattr(groups, "bind"):  # of any class: what it gives is adopted
         raise TypeError(
             f"groups are an object of tsattr.groups, such as Windows(time='200ms') or Along('lead'), got {groups!r}"
         )
-    return groups.bind(axes)
+    return adopted_groups(groups.bind(axes), axes)
 
 
 def whole(axes: Axes) -> Boxes:
@@ -387,16 +398,16 @@ def _axes_of(ds: Any, sample: str) -> Axes:
 
 def _windows_along(groups: Any, axes: Axes, dim: str) -> np.ndarray:
     """(samples or 1, n): the number of the group of each cell along `dim`; ValueError unless they are windows that tile it."""
-    at, bound = axes.axis(dim), bind(groups, axes)
+    at, bound, fits = axes.axis(dim), bind(groups, axes), False
     if isinstance(bound, Boxes):
         own = bound.along[at]
         number = (np.searchsorted(own.start, np.arange(own.size), side="right") - 1)[None]
         fits = all(a.whole for b, a in enumerate(bound.along) if b != at) and not own.circular
         fits = fits and (own.start[1:] == own.stop[:-1]).all()
-    else:
+    elif isinstance(bound, Parts):
         label = np.moveaxis(bound.label, 1 + at, -1)
         number = label.reshape(len(label), -1, label.shape[-1])[:, 0]
-        fits = label.size == number.size and number.shape[1] == axes.shape[at] and (number >= 0).all()
+        fits = label.size == number.size and number.shape[1] == axes.shape[at] and bool((number >= 0).all())
         fits = fits and all(len(np.unique(row)) == 1 + (np.diff(row) != 0).sum() for row in number)
     if not fits:
         raise ValueError(

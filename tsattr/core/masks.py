@@ -4,40 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .axes import Axes
-
-
-class Bound(Protocol):
-    """Groups as plain arrays for one input's axes."""
-
-    names: list[str]
-
-    @property
-    def order(self) -> np.ndarray:
-        """The groups in an order that does not depend on the order of the dims: for random numbers."""
-        ...
-
-    def mask(self, position: Tensor, k: Tensor) -> Tensor:
-        """Bool (rows, *event) or broadcasting to it: True in group ``k[r]`` of the sample at ``position[r]``."""
-        ...
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups): how many of the True cells (rows, *event) lie in each group."""
-        ...
-
-    def total(self, values: Tensor, position: Tensor) -> Tensor:
-        """(rows, *event) -> (rows, groups): the sum over each group."""
-        ...
-
-    def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
-        """(rows, ..., groups) -> (rows, ..., *event): each cell's mean (or sum) over its groups, NaN where it has none."""
-        ...
+from .bound import BoundGroups
 
 
 @dataclass(frozen=True)
@@ -81,12 +55,13 @@ class Intervals:
 
 
 @dataclass(frozen=True)
-class Boxes:
+class Boxes(BoundGroups):
     """The product of windows along each dim, numbered in the order of the dims, the last one fastest."""
 
     dims: tuple[str, ...]
     along: tuple[Intervals, ...]
     names: list[str] = field(compare=False)
+    shared = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -118,14 +93,24 @@ class Boxes:
                 out = out & inside.reshape([len(k)] + [a.size if b == axis else 1 for b in range(len(self.along))])
         return out
 
+    def hull(self, position: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Start and size (rows, axes) of each box; the whole of an axis where a window runs past the end of a circle."""
+        ends = []
+        for a, j in zip(self.along, torch.unravel_index(k, self.shape)):
+            start, size = (torch.as_tensor(v, device=k.device)[j] for v in (a.start % a.size, a.stop - a.start))
+            past = start + size > a.size
+            ends.append((torch.where(past, 0, start), torch.where(past, a.size, size)))
+        starts, sizes = zip(*ends)
+        return torch.stack(starts, 1), torch.stack(sizes, 1)
+
     @property
     def cells(self) -> bool:
         """True where every cell is a group by itself."""
         return self.shape == tuple(a.size for a in self.along)
 
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups)."""
-        return self.total(cells.to(torch.int64), position)
+    def union(self, absent: Tensor, position: Tensor) -> Tensor:
+        """Bool (rows, *event)."""
+        return absent.reshape(-1, *self.shape) if self.cells else super().union(absent, position)
 
     def total(self, values: Tensor, position: Tensor) -> Tensor:
         """(rows, groups), by differences of running sums."""
@@ -159,16 +144,16 @@ class Boxes:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(BoundGroups):
     """Groups given by an integer label for each cell, -1 for a cell in no group; shared or one array per sample."""
 
     label: np.ndarray  # (samples or 1, *event), 1 along dims the labels do not vary with
     names: list[str] = field(compare=False)
 
     @property
-    def order(self) -> np.ndarray:
-        """The groups in an order that does not depend on the order of the dims: that of their labels."""
-        return np.arange(len(self.names))
+    def shared(self) -> bool:  # type: ignore[override]
+        """True where the labels are those of all samples."""
+        return len(self.label) == 1
 
     def _of(self, position: Tensor) -> Tensor:
         rows = self.label if len(self.label) == 1 else self.label[position.cpu().numpy()]
@@ -179,15 +164,11 @@ class Parts:
         label = self._of(position)
         return label == k.reshape([-1] + [1] * (label.ndim - 1))
 
-    def within(self, chosen: Tensor, position: Tensor) -> Tensor:
-        """Bool (rows, *event), of size 1 along dims the labels do not vary with: True in one of the chosen groups."""
+    def union(self, absent: Tensor, position: Tensor) -> Tensor:
+        """Bool (rows, *event), of size 1 along dims the labels do not vary with: True in one of the absent groups."""
         label = self._of(position)
-        index = (label + 1).reshape(len(label), -1).expand(len(chosen), -1)
-        return torch.nn.functional.pad(chosen, (1, 0), value=False).gather(1, index).reshape(-1, *label.shape[1:])
-
-    def count(self, cells: Tensor, position: Tensor) -> Tensor:
-        """Int (rows, groups)."""
-        return self.total(cells.to(torch.int64), position)
+        index = (label + 1).reshape(len(label), -1).expand(len(absent), -1)
+        return torch.nn.functional.pad(absent, (1, 0), value=False).gather(1, index).reshape(-1, *label.shape[1:])
 
     def total(self, values: Tensor, position: Tensor) -> Tensor:
         """(rows, groups)."""
@@ -206,11 +187,16 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Joined:
+class Joined(BoundGroups):
     """Bound groups of several variables that lie side by side in one flat event, numbered one after another."""
 
-    parts: tuple[tuple[slice, tuple[int, ...], Any], ...]
+    parts: tuple[tuple[slice, tuple[int, ...], BoundGroups], ...]
     names: list[str] = field(compare=False)
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """True where the groups of every variable are those of all samples."""
+        return all(g.shared for *_, g in self.parts)
 
     @property
     def _offsets(self) -> list[int]:
@@ -233,7 +219,7 @@ class Joined:
 
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
         """Int (rows, groups)."""
-        return self.total(cells.to(torch.int64), position)
+        return torch.cat([g.count(cells[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
 
     def total(self, values: Tensor, position: Tensor) -> Tensor:
         """(rows, groups)."""
@@ -247,6 +233,30 @@ class Joined:
             lead = values.shape[:-1]
             out.append(part.expand(*lead, *shape).reshape(*lead, -1))
         return torch.cat(out, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class OneGroup(BoundGroups):
+    """One group, given by its cells: a mask of all samples, or of some, the first of which is at a position in the input."""
+
+    cells: Tensor  # bool (samples or 1, *event), 1 along dims it does not vary with
+    first: int = 0
+    name: str = "absent"
+
+    @property
+    def names(self) -> list[str]:  # type: ignore[override]
+        """The name of the one."""
+        return [self.name]
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """True where all samples have the same mask."""
+        return len(self.cells) == 1
+
+    def mask(self, position: Tensor, k: Tensor) -> Tensor:
+        """Bool (rows, *event) or broadcasting to it."""
+        cells = self.cells.to(position.device)
+        return cells.expand(len(position), *cells.shape[1:]) if self.shared else cells[position - self.first]
 
 
 def boxes(axes: Axes, along: tuple[Intervals, ...]) -> Boxes:
@@ -274,10 +284,6 @@ def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
     return f"{dim}={first}" if stop - start == 1 else f"{dim}={first}..{last}"
 
 
-def union(groups: Bound, absent: Tensor, position: Tensor) -> Tensor:
+def union(groups: BoundGroups, absent: Tensor, position: Tensor) -> Tensor:
     """Bool (rows, *event) or broadcasting to it: True in any of the absent groups, given as bool (rows, groups)."""
-    if isinstance(groups, Boxes) and groups.cells:
-        return absent.reshape(-1, *groups.shape)
-    if isinstance(groups, Parts):
-        return groups.within(absent, position)
-    return groups.spread(absent.to(torch.float64), position) > 0
+    return groups.union(absent, position)

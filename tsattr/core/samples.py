@@ -132,7 +132,7 @@ class Samples:
         """
         known = self.known.index_select(0, i)  # several times as fast as known[i]
         gone = torch.ones((), dtype=torch.bool, device=known.device).expand_as(known) if absent is None else absent
-        if getattr(baseline, "conditional", True):
+        if baseline.conditional:
             rows = baseline.fill(known, gone.expand_as(known), self.key(i, draw))
         else:
             # The same values serve every group of one (sample, draw). As one number, as unique pairs are slow to find.
@@ -151,7 +151,7 @@ class Samples:
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
         if not torch.isfinite(present.sum()) and (missing := missing_in(present)).any():
-            self.handed = 0 if absent is None else getattr(baseline, "gaps", 0)
+            self.handed = 0 if absent is None else baseline.gaps
             if not self.handed:
                 self.lack(i, missing)
                 rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN

@@ -14,8 +14,8 @@ from torch import Tensor
 from . import groups as core_groups
 from .ahead import Ahead, ahead_of, window
 from .axes import Axes
+from .bound import BoundBaseline, BoundGroups
 from .evaluation import ROUNDING
-from .fills import Causal, is_causal
 from .prefixes import Series, StretchEvaluation, state_size, stretch_evaluation
 from .results import EVENT, Field, check_count
 from .samples import Samples, missing_in
@@ -108,11 +108,14 @@ def each_series(axes: Axes, dim: str) -> Any:
     return core_groups.Along(*others) if others else core_groups.Windows(**{dim: axes.shape[0]})
 
 
-def whole_series(groups: Any, samples: Samples, axis: int) -> Tensor:
+def whole_series(groups: BoundGroups, samples: Samples, axis: int) -> Tensor:
     """Bool (groups, \\*channels): the series of each group; ValueError where a group is not whole series of all samples."""
     number = torch.arange(len(groups.names), device=samples.x.device)
-    if len(getattr(groups, "label", [0])) > 1:
-        raise ValueError("groups of a method on prefixes are the same in all samples: labels without the sample dim")
+    if not groups.shared:
+        raise ValueError(
+            "groups of a method on prefixes are the same in all samples: labels without the sample dim, or, of a class of "
+            "your own, shared = True"
+        )
     masks = groups.mask(samples.position[:1].expand(len(number)), number)
     masks = masks.expand(len(number), *samples.event).movedim(axis, 1)
     changes = (masks != masks[:, :1]).flatten(1).any(1)
@@ -161,9 +164,11 @@ class Stretches:
         self.rounding = ROUNDING * eps * self.outputs.nan_to_num().abs().flatten(1).amax(1)
 
     @classmethod
-    def of(cls, samples: Samples, timing: Timing, baseline: Any, groups: Any, *, last: bool, who: str) -> Stretches:
+    def of(
+        cls, samples: Samples, timing: Timing, baseline: BoundBaseline, groups: BoundGroups, *, last: bool, who: str
+    ) -> Stretches:
         """The samples as series, and the quickest way to read the model at their times."""
-        if not is_causal(baseline):
+        if not baseline.causal:
             raise ValueError(
                 f"{who} puts what could be known at the time in the place of the past: its baseline must be causal, and this one "
                 "looks at later times, or does not say that it does not (causal = True); use Hold(), Constant(...), Marginal, "
@@ -174,9 +179,8 @@ class Stretches:
         evaluation = stretch_evaluation(series, last)
         samples.engine.notes["reading"] = evaluation.name
         law = ahead_of(baseline, samples.known, axis)
-        nested = bool(getattr(baseline, "nested", False))
-        begins = isinstance(baseline, Causal) and baseline.begins
-        return cls(series, evaluation, law, nested, whole_series(groups, samples, axis), begins, timing.lags)
+        channels = whole_series(groups, samples, axis)
+        return cls(series, evaluation, law, baseline.nested, channels, baseline.begins, timing.lags)
 
     def others(self) -> Stretches:
         """The same with all but the series of each group, also with what they begin with."""

@@ -1,0 +1,235 @@
+"""What the core asks of baselines and groups once they are bound to an input's axes.
+
+Every attribute that one may have is declared here, documented and defaulted; nothing is found by `hasattr` later. A class of
+one's own derives from these, or is any object with the same names: binding adopts it, see `adopted_baseline` and
+`adopted_groups`, and says there what it lacks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .axes import Axes
+from .keys import Key
+
+
+class Ahead(Protocol):
+    """What ``bound.ahead(known)`` returns, `known` being (n, *event) with NaN where a cell is missing."""
+
+    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+        """Values for the window of each row.
+
+        Parameters
+        ----------
+        i, start
+            (r,) each row's sample in `known`, and the first time of its window, at least 1.
+        length
+            Times in a window; times beyond the end of the series may be anything.
+        gone
+            Bool (r, *channels), the event without its time axis: True where a channel is absent over the whole window.
+        key
+            The random draw of each row; rows of one draw and one start share their numbers.
+
+        Returns
+        -------
+        (r, length, *channels); values where `gone` is False are not used. Before a series was first observed nothing is known:
+        NaN there leaves the cell as it is, without importance. NaN anywhere else is a sample without a baseline.
+        """
+        ...
+
+
+class BoundBaseline(ABC):
+    """What takes the place of absent cells, as plain arrays for one input's axes: one verb, ``fill``.
+
+    No attribute promises anything unless it is set.
+
+    Attributes
+    ----------
+    causal
+        True where what it puts at a time depends on earlier times alone: WinIT and its family take no other.
+    nested
+        True where what it puts at a time does not depend on how far the gap goes on after it.
+    conditional
+        True where its values depend on which cells are absent. One that is not has ``full``, which the engine computes once for
+        each (sample, draw) and not once for each group.
+    begins
+        True where it says what was known before a series was first observed, so that the first observation can go too.
+    gaps
+        Number of missing cells (NaN) of its reference, which are handed on to a model that reads them.
+    """
+
+    causal: bool = False
+    nested: bool = False
+    conditional: bool = True
+    begins: bool = False
+    gaps: int = 0
+
+    @abstractmethod
+    def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        """Rows `x` (r, *event), NaN where a cell is missing, with the cells replaced where `absent` is True.
+
+        `absent` broadcasts to `x`, `key` identifies the sample and the draw of each row. NaN says that there is no value.
+        """
+
+    def full(self, x: Tensor, key: Key) -> Tensor:
+        """A value for every cell, of the shape of `x` or broadcasting to it; asked only of one that is not `conditional`."""
+        return self.fill(x, torch.ones((), dtype=torch.bool, device=x.device).expand_as(x), key)
+
+    def ahead(self, known: Tensor) -> Ahead | None:
+        """How a causal one goes on from any time of the series `known`, made without whole rows; None: by its fill."""
+        return None
+
+
+class BoundGroups(ABC):
+    """What goes absent together, as plain arrays for one input's axes: `names` and the verb ``mask``.
+
+    Everything else has a default by masks, group by group, which a class with a quicker way overrides.
+
+    Attributes
+    ----------
+    names
+        The name of each group.
+    shared
+        True where a group has the same cells in all samples.
+    """
+
+    names: list[str]
+    shared: bool = False
+
+    @property
+    def order(self) -> np.ndarray:
+        """The groups in an order that does not depend on the order of the dims, in which random numbers are drawn."""
+        return np.arange(len(self.names))
+
+    @abstractmethod
+    def mask(self, position: Tensor, k: Tensor) -> Tensor:
+        """Bool (rows, *event) or broadcasting to it: True in group ``k[r]`` of the sample at ``position[r]``."""
+
+    def count(self, cells: Tensor, position: Tensor) -> Tensor:
+        """Int (rows, groups): how many of the True cells (rows, *event) lie in each group."""
+        return self.total(cells.to(torch.int64), position)
+
+    def total(self, values: Tensor, position: Tensor) -> Tensor:
+        """(rows, *event) -> (rows, groups): the sum over each group."""
+        sums = [torch.where(inside, values, 0).flatten(1).sum(1) for inside in self._masks(position)]
+        return torch.stack(sums, 1)
+
+    def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
+        """(rows, ..., groups) -> (rows, ..., *event): each cell's mean (or sum) over its groups, NaN where it has none."""
+        inner = (1,) * (values.ndim - 2)
+        total = torch.zeros((), dtype=values.dtype, device=values.device)
+        cover = torch.zeros((), dtype=torch.int64, device=values.device)
+        for k, found in enumerate(self._masks(position)):
+            inside = found.reshape(len(found), *inner, *found.shape[1:])
+            value = values[..., k].reshape(*values.shape[:-1], *[1] * (found.ndim - 1))
+            total, cover = total + torch.where(inside, value, 0), cover + inside.to(torch.int64)
+        return torch.where(cover == 0, torch.nan, total / cover if mean else total)
+
+    def union(self, absent: Tensor, position: Tensor) -> Tensor:
+        """Bool (rows, *event) or broadcasting to it: True in any of the absent groups, given as bool (rows, groups)."""
+        return self.spread(absent.to(torch.float64), position) > 0
+
+    def hull(self, position: Tensor, k: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Integers (rows, axes): start and size along each axis of a box that holds group ``k[r]``; None where none is known."""
+        return None
+
+    def _masks(self, position: Tensor) -> Iterator[Tensor]:
+        """The mask of each group, for all rows."""
+        return (self.mask(position, torch.full_like(position, k)) for k in range(len(self.names)))
+
+
+class _Adopted(BoundBaseline):
+    """A bound baseline of another class, with what it says of itself."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        for name in ("causal", "nested", "conditional", "begins", "gaps"):
+            setattr(self, name, getattr(given, name, getattr(self, name)))
+        for verb in ("full", "ahead"):
+            if hasattr(given, verb):
+                setattr(self, verb, getattr(given, verb))
+
+    def __repr__(self) -> str:
+        return repr(self.given)
+
+    def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
+        rows = self.given.fill(x, absent, key)
+        if not isinstance(rows, Tensor):
+            raise TypeError(f"fill of baseline {self!r} gives a tensor like x, got {type(rows).__name__}")
+        if rows.shape != x.shape:
+            raise ValueError(f"baseline {self!r} gave shape {tuple(rows.shape)} for rows of shape {tuple(x.shape)}")
+        return rows
+
+
+def adopted_baseline(found: Any) -> BoundBaseline:
+    """A bound baseline of any class as what its base declares; TypeError for one that breaks the contract."""
+    if not isinstance(found, BoundBaseline):
+        if not callable(getattr(found, "fill", None)):
+            raise TypeError(f"a bound baseline has fill(x, absent, key), which {found!r} lacks; see BoundBaseline")
+        found = _Adopted(found)
+    for name in ("causal", "nested", "conditional", "begins"):
+        if not isinstance(getattr(found, name), bool | np.bool_):
+            raise TypeError(f"{name} of baseline {found!r} is True or False, got {getattr(found, name)!r}")
+    if isinstance(found.gaps, bool) or not isinstance(found.gaps, int | np.integer):
+        raise TypeError(f"gaps of baseline {found!r} is the number of missing cells, got {found.gaps!r}")
+    return found
+
+
+class _AdoptedGroups(BoundGroups):
+    """Bound groups of another class: what they lack by their masks."""
+
+    def __init__(self, given: Any) -> None:
+        self.given, self.names, self.shared = given, given.names, getattr(given, "shared", self.shared)
+        self._order = np.asarray(getattr(given, "order", super().order))
+        for verb in ("count", "total", "spread", "union", "hull"):
+            if hasattr(given, verb):
+                setattr(self, verb, getattr(given, verb))
+
+    def __repr__(self) -> str:
+        return repr(self.given)
+
+    @property
+    def order(self) -> np.ndarray:
+        return self._order
+
+    def mask(self, position: Tensor, k: Tensor) -> Tensor:
+        found: Tensor = self.given.mask(position, k)
+        return found
+
+
+def adopted_groups(found: Any, axes: Axes) -> BoundGroups:
+    """Bound groups of any class as what their base declares; TypeError or ValueError for some that break the contract."""
+    names = getattr(found, "names", None)
+    if names is None or isinstance(names, str) or not len(names) or not isinstance(names[0], str):
+        raise TypeError(f"bound groups have names, a list of one text for each group, got {names!r} of {found!r}")
+    if isinstance(found, BoundGroups):
+        return found
+    if not callable(getattr(found, "mask", None)):
+        raise TypeError(f"bound groups have mask(position, k), which {found!r} lacks; see BoundGroups")
+    found = _AdoptedGroups(found)
+    if sorted(found.order.tolist()) != list(range(len(names))):
+        raise ValueError(
+            f"order of groups {found!r} holds each of 0..{len(names) - 1} once, got {found.order.tolist()}"
+        )
+    _check_mask(found, axes)
+    return found
+
+
+def _check_mask(groups: BoundGroups, axes: Axes) -> None:
+    """Raise where the mask of the first group of the first sample is not what masks are."""
+    first = torch.zeros(1, dtype=torch.int64)
+    inside = groups.mask(first, first)
+    if not isinstance(inside, Tensor) or inside.dtype != torch.bool:
+        raise TypeError(f"mask of groups {groups!r} gives a boolean tensor, True in the group, got {inside!r}")
+    fits = inside.ndim == 1 + len(axes.shape) and all(n in (1, m) for n, m in zip(inside.shape, (1, *axes.shape)))
+    if not fits:
+        raise ValueError(
+            f"mask of groups {groups!r} gives shape {tuple(inside.shape)} for one row; it is {(1, *axes.shape)}, or 1 along "
+            "dims that are taken whole"
+        )
