@@ -131,7 +131,7 @@ class Call:
             int(seed),
             along,
             check,
-            units if all(map(core_targets.keeps_units, wanted)) else "",
+            units if all(t.keeps_units for t in wanted) else "",
         )
 
     @property
@@ -199,7 +199,7 @@ class Call:
                 forward,
                 bind,
                 self.place,
-                compares=any(getattr(t, "compares", True) for t in self.wanted),
+                compares=any(t.compares for t in self.wanted),
                 seed=self.seed,
                 module=self.model.module,
                 differentiable=self.model.differentiable,
@@ -362,11 +362,7 @@ def _described(outputs: Any, sample_dim: str) -> tuple[Any, str]:
 
 
 def _target_names(wanted: list[Any], outputs: Axes) -> list[str]:
-    names = []
-    for t in wanted:
-        t = t.choose(outputs) if isinstance(t, core_targets.Default | core_targets.Divergence) else t
-        names.append(core_targets.label(t))
-    return names
+    return [t.choose(outputs).label for t in wanted]
 
 
 def _autocast(dtype: Any) -> torch.dtype | None:

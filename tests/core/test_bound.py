@@ -6,6 +6,7 @@ import torch
 
 from tsattr.core import baselines as b
 from tsattr.core import groups as g
+from tsattr.core import targets as t
 from tsattr.core.axes import Axes
 from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline
 from tsattr.core.fills import adopted, enough_draws
@@ -15,6 +16,7 @@ from tsattr.core.masks import OneGroup
 AXES = Axes(("lead", "time"), (2, 6), {"lead": np.array(["I", "II"])}, samples=3)
 X = torch.as_tensor(np.random.default_rng(0).normal(size=(3, 2, 6)))
 KEY = Key(0, np.arange(3), torch.arange(3), np.zeros(3, np.int64))
+OUT = Axes(("output",), (2,))
 POSITION = torch.arange(3)
 
 
@@ -275,3 +277,53 @@ def test_groups_of_ones_own_need_names_and_a_mask():
             )(),
             AXES,
         )
+
+
+# ---- targets
+
+
+def test_a_target_of_another_class_is_adopted():
+    class First:
+        def bind(self, outputs):
+            return lambda y, y0: y[:, 0]
+
+    y = torch.arange(6.0).reshape(3, 2)
+    target = t.resolve(First())
+    assert isinstance(target, t.Target)
+    assert (target.compares, target.keeps_units) == (True, False)  # it promises nothing
+    assert target.bind(OUT)(y, y).tolist() == [0, 2, 4]
+    assert target.label == repr(target) == repr(target.given)
+    assert not t.resolve(type("Says", (First,), {"compares": False})()).compares
+    assert t.resolve(target) is target
+
+
+@pytest.mark.parametrize(
+    ("bound", "says", "error", "message"),
+    [
+        (3, {}, TypeError, r"bind of target .*Broken.* gives a function \(y, y0\) -> \(rows,\), got 3"),
+        (lambda y, y0: y, {}, ValueError, r"Broken.* gave shape \(3, 2\) for 3 rows; a target gives one number a row"),
+        (3, {"compares": "no"}, TypeError, "compares of target .*Broken.* is True or False, got 'no'"),
+    ],
+)
+def test_a_target_that_breaks_the_contract_is_told(bound, says, error, message):
+    broken = type("Broken", (), {"bind": lambda self, outputs: bound, **says})()
+    y = torch.zeros(3, 2)
+    with pytest.raises(error, match=message):
+        t.resolve(broken).bind(OUT)(y, y)
+
+
+def test_what_targets_declare():
+    compares = [t.Predicted(), t.Margin(), t.Difference(t.Predicted(), 0), t.Divergence(), t.Named("a", t.Margin())]
+    never = [t.Output(0), t.Margin(0, 1), t.Difference(1, 0), t.resolve(lambda y: y[:, 0]), t.Region(output=0)]
+    assert [u.compares for u in (*compares, *never)] == [True] * 5 + [False] * 5
+    keep = [t.Output(0), t.Predicted(), t.Region(output=0), t.RootMeanSquare(output=0), t.resolve(None)]
+    keep += [t.Difference(1, 0), t.Named("a", t.Output(0))]
+    lose = [
+        t.Probability(0),
+        t.LogOdds(0),
+        t.Margin(),
+        t.Divergence(),
+        t.Projection(output=0),
+        t.Difference(1, t.Margin()),
+    ]
+    assert [u.keeps_units for u in (*keep, *lose)] == [True] * len(keep) + [False] * len(lose)

@@ -95,7 +95,7 @@ def test_at_is_always_an_index():
         np.testing.assert_array_equal(at, value(kind(lead=2.0, **{"class": "1"}), y, y, axes))
     assert axes.taken == []
     assert repr(t.Output.at(lead=-1)) == "Output.at(lead=-1)"
-    assert t.label(t.Output.at(2)) == "Output.at(2)"
+    assert t.Output.at(2).label == "Output.at(2)"
     assert t.Output.at(2) != t.Output(2)
     for wrong in (True, 1.0, "1"):
         with pytest.raises(TypeError, match="a place on an output axis is an int, counted from 0, got"):
@@ -510,7 +510,7 @@ def test_the_difference_of_two_targets():
 
 def test_a_mapping_names_its_targets():
     targets = t.wanted({"first": 0, "lead": t.Predicted()})
-    assert [t.label(u) for u in targets] == ["first", "lead"]
+    assert [u.label for u in targets] == ["first", "lead"]
     assert [u.compares for u in targets] == [False, True]
     np.testing.assert_array_equal(value(targets[0]), Y[:, 0])
     np.testing.assert_array_equal(value(targets[1]), Y[np.arange(6), Y0.argmax(1)])
@@ -541,7 +541,7 @@ def test_print_and_compare_by_setting(target):
 
 
 def test_names_along_a_target_dim():
-    assert [t.label(t.resolve(u)) for u in (2, "V", t.Margin("N", "V"))] == ["2", "V", "Margin(a='N', b='V')"]
+    assert [t.resolve(u).label for u in (2, "V", t.Margin("N", "V"))] == ["2", "V", "Margin(a='N', b='V')"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..core.axes import Array, Axes, positions_of
 from ..core.masks import Parts
 from ..core.results import check_count
-from ..core.targets import Value, outputs_axes
+from ..core.targets import Target, Value, outputs_axes
 from ..edge import Call
 from ..labels import in_order_of
 from ..metrics.intervals import members
@@ -299,10 +299,8 @@ def ablated(
 
 
 @dataclass(frozen=True)
-class _Outputs:
+class _Outputs(Target):
     """A target that keeps the whole outputs: its value is of no use."""
-
-    compares = True
 
     def bind(self, outputs: Axes) -> Value:
         return lambda y, y0: y.flatten(1).sum(1) if y.ndim > 1 else y

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .axes import Axes
-from .outputs import ROUNDING, SCALES, Value, index_of, probabilities, scale_of, taken_for_logits
+from .outputs import ROUNDING, SCALES, Target, Value, index_of, probabilities, scale_of, taken_for_logits
 
 KINDS = ("pd", "kl", "js", "signed", "difference")
 _MOST = 1e6  # in the place of an infinite KL, as published
@@ -19,7 +19,7 @@ Shift = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Divergence:
+class Divergence(Target):
     """How far the predictive distribution moves from P, that at the intact sample, to Q, that at the perturbed one.
 
     ====================  =======================================================================================

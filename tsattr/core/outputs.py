@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,49 @@ Value = Callable[[Tensor, Tensor], Tensor]
 SCALES = ("logits", "probability", "value")
 ROUNDING = 1e-4  # how far from 1 probabilities may add up, in float16 models too
 _FEW = 200  # outputs that may all lie between 0 and 1 by chance
+
+
+class Target(ABC):
+    """Base of targets: frozen settings that ``bind(outputs)`` turns into a number for each row of a model's outputs.
+
+    Attributes
+    ----------
+    compares
+        True where the number depends on the outputs at the intact sample too, which are then kept; False promises that it
+        does not.
+    keeps_units
+        True where it is in the units of the outputs: one of them, a mean or a sum of some, or a difference of these.
+    """
+
+    compares: bool = True
+    keeps_units: bool = False
+
+    @abstractmethod
+    def bind(self, outputs: Axes) -> Value:
+        """The function ``(y, y0) -> (rows,)`` for a model with these output axes."""
+
+    def choose(self, outputs: Axes) -> Target:
+        """The target that it stands for with these outputs: itself, unless it leaves something open."""
+        return self
+
+    @property
+    def label(self) -> str:
+        """Its name along a `target` dim."""
+        return repr(self)
+
+
+def one_a_row(value: Value, target: Target) -> Value:
+    """`value`, whose shape is checked at each call."""
+
+    def checked(y: Tensor, y0: Tensor) -> Tensor:
+        v = value(y, y0)
+        if v.shape != y.shape[:1]:
+            raise ValueError(
+                f"{target!r} gave shape {tuple(v.shape)} for {len(y)} rows; a target gives one number a row"
+            )
+        return v
+
+    return checked
 
 
 def scale_of(target: Any, of: str | None, outputs: Axes) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from keyword import iskeyword
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,23 +20,13 @@ from torch import Tensor
 
 from .axes import Axes, is_dates
 from .divergence import Divergence as Divergence
-from .outputs import ROUNDING, Index, axis_of, index_of, scale_of, taken_for_logits
+from .outputs import ROUNDING, Index, axis_of, index_of, one_a_row, scale_of, taken_for_logits
+from .outputs import Target as Target
 from .outputs import Value as Value
 from .outputs import outputs_axes as outputs_axes
 from .weighted import Projection as Projection
 from .weighted import Region as Region
 from .weighted import RootMeanSquare as RootMeanSquare
-
-
-class Target(Protocol):
-    """What :func:`resolve` returns.
-
-    A target with an attribute ``compares = False`` promises to make no use of `y0`, so that outputs need not be kept.
-    """
-
-    def bind(self, outputs: Axes) -> Value:
-        """The function ``(y, y0) -> (rows,)`` for a model with these output axes."""
-        ...
 
 
 def _one_axis(outputs: Axes, what: str) -> str:
@@ -91,10 +81,10 @@ def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: st
 
 
 @dataclass(frozen=True, init=False)
-class _Entry:
+class _Entry(Target):
     """One entry of the output: by index or label on the one axis, or by name on several."""
 
-    compares: ClassVar[bool] = False
+    compares = False
 
     where: Any
     axes: tuple[tuple[str, Any], ...]
@@ -133,6 +123,14 @@ class Output(_Entry):
     (20.0, 30.0)
     """
 
+    keeps_units = True
+
+    @property
+    def label(self) -> str:
+        """What the user asked for: the label or index itself."""
+        plain = self.where is not None and not isinstance(self.where, Index)
+        return str(self.where) if plain else repr(self)
+
     def bind(self, outputs: Axes) -> Value:
         """Index the output."""
         at = self._at(outputs)
@@ -140,8 +138,10 @@ class Output(_Entry):
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predicted(Target):
     """The output of the class that the model predicts for the intact sample: the largest along the one output axis."""
+
+    keeps_units = True
 
     def bind(self, outputs: Axes) -> Value:
         """Gather at each sample's own argmax."""
@@ -247,7 +247,7 @@ def _others(row: Tensor, c: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Margin:
+class Margin(Target):
     """The lead of one class over another: ``y_a - y_b``; without `b`, over the largest of the others.
 
     Without `a`, the predicted class of the intact sample. In the outputs as the model gives them: logits or probabilities.
@@ -257,7 +257,7 @@ class Margin:
     b: Any = None
 
     @property
-    def compares(self) -> bool:
+    def compares(self) -> bool:  # type: ignore[override]
         """True where the predicted class of the intact sample is asked for."""
         return self.a is None
 
@@ -283,7 +283,7 @@ class Margin:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Target):
     """One target less another of the same outputs: ``a - b``, such as a gradient between regions, or between leads.
 
     Examples
@@ -298,9 +298,14 @@ class Difference:
     b: Any
 
     @property
-    def compares(self) -> bool:
+    def compares(self) -> bool:  # type: ignore[override]
         """True where either of them compares with the intact sample."""
-        return any(getattr(resolve(t), "compares", True) for t in (self.a, self.b))
+        return any(resolve(t).compares for t in (self.a, self.b))
+
+    @property
+    def keeps_units(self) -> bool:  # type: ignore[override]
+        """True where both of them do."""
+        return all(resolve(t).keeps_units for t in (self.a, self.b))
 
     def bind(self, outputs: Axes) -> Value:
         """Bind both."""
@@ -309,10 +314,10 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(Target):
     """A number of your own: ``f(y) -> (rows,)``, differentiable where a gradient method is to use it."""
 
-    compares: ClassVar[bool] = False
+    compares = False
     f: Callable[[Tensor], Tensor] = field(repr=False)
     name: str = ""
 
@@ -321,26 +326,19 @@ class Function:
 
     def bind(self, outputs: Axes) -> Value:
         """Check the number of values at each call."""
-
-        def value(y: Tensor, y0: Tensor) -> Tensor:
-            v = self.f(y)
-            if v.shape != y.shape[:1]:
-                raise ValueError(
-                    f"{self!r} gave shape {tuple(v.shape)} for {len(y)} rows; a target gives one number a row"
-                )
-            return v
-
-        return value
+        return one_a_row(lambda y, y0: self.f(y), self)
 
 
 @dataclass(frozen=True)
-class Default:
+class Default(Target):
     """The single output; for one axis of several outputs, the predicted one."""
+
+    keeps_units = True
 
     def __repr__(self) -> str:
         return "default"
 
-    def choose(self, outputs: Axes) -> Any:
+    def choose(self, outputs: Axes) -> Target:
         """`Output` or `Predicted`, whichever these outputs call for."""
         if all(n == 1 for n in outputs.shape):
             return Output()
@@ -357,8 +355,28 @@ class Default:
         return self.choose(outputs).bind(outputs)
 
 
-def resolve(target: Any) -> Any:
-    """One target object from what a user may write: None, an int, a label, a function, or a target."""
+class _Adopted(Target):
+    """A target of another class, with what it says of itself."""
+
+    def __init__(self, given: Any) -> None:
+        self.given, self.compares = given, getattr(given, "compares", self.compares)
+        if not isinstance(self.compares, bool | np.bool_):
+            raise TypeError(f"compares of target {given!r} is True or False, got {self.compares!r}")
+
+    def __repr__(self) -> str:
+        return repr(self.given)
+
+    def bind(self, outputs: Axes) -> Value:
+        value = self.given.bind(outputs)
+        if not callable(value):
+            raise TypeError(f"bind of target {self!r} gives a function (y, y0) -> (rows,), got {value!r}")
+        return one_a_row(value, self)
+
+
+def resolve(target: Any) -> Target:
+    """One target object from what a user may write: None, an int, a label, a function, or a target of any class."""
+    if isinstance(target, Target):
+        return target
     if target is None:
         return Default()
     if isinstance(target, bool | np.bool_):
@@ -370,52 +388,44 @@ def resolve(target: Any) -> Any:
     if isinstance(target, type):
         raise TypeError(f"target is an object with its settings: {target.__name__}(...), not the class")
     if hasattr(target, "bind"):
-        return target
+        return _Adopted(target)
     if callable(target):
         return Function(target)
     raise TypeError(f"target is an int (a label or an index), a label, or an object of tsattr.targets, got {target!r}")
 
 
-def keeps_units(target: Any) -> bool:
-    """Whether a target is in the units of the outputs: an output, a mean or a sum of some, or a difference of these."""
-    if isinstance(target, Named):
-        return keeps_units(target.target)
-    if isinstance(target, Difference):
-        return keeps_units(resolve(target.a)) and keeps_units(resolve(target.b))
-    return isinstance(target, Output | Default | Predicted | Region | RootMeanSquare)
-
-
 @dataclass(frozen=True)
-class Named:
+class Named(Target):
     """A target with a name of its own along a `target` dim: what a mapping of targets is made of."""
 
     name: str
-    target: Any
+    target: Target
 
     @property
-    def compares(self) -> bool:
+    def label(self) -> str:
+        """The name."""
+        return self.name
+
+    @property
+    def keeps_units(self) -> bool:  # type: ignore[override]
         """As the target has it."""
-        return bool(getattr(self.target, "compares", True))
+        return self.target.keeps_units
+
+    @property
+    def compares(self) -> bool:  # type: ignore[override]
+        """As the target has it."""
+        return self.target.compares
 
     def bind(self, outputs: Axes) -> Value:
         """Bind the target."""
-        value: Value = self.target.bind(outputs)
-        return value
+        return self.target.bind(outputs)
 
 
-def wanted(target: Any) -> list[Any]:
+def wanted(target: Any) -> list[Target]:
     """The target objects of what a user may write: one, a list, or a mapping that names them."""
     if isinstance(target, Mapping):
         return [Named(str(name), resolve(t)) for name, t in target.items()]
     return [resolve(t) for t in (target if is_many(target) else [target])]
-
-
-def label(target: Any) -> str:
-    """The name of a target along a `target` dim."""
-    if isinstance(target, Named):
-        return target.name
-    plain = isinstance(target, Output) and target.where is not None and not isinstance(target.where, Index)
-    return str(target.where) if plain else repr(target)
 
 
 def is_many(target: Any) -> bool:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .axes import Array, Axes, eastward
-from .outputs import Value, axis_of, index_of, later
+from .outputs import Target, Value, axis_of, index_of, later
 
 
 @dataclass(frozen=True, init=False)
-class _Weighted:
+class _Weighted(Target):
     """Weights over the labelled output axes: those of an array, inside a box."""
 
-    compares: ClassVar[bool] = False
+    compares = False
     box: tuple[tuple[str, Any], ...]
     weights: Any
 
@@ -115,6 +115,8 @@ class Region(_Weighted):
     the box.
     """
 
+    keeps_units = True
+
     def bind(self, outputs: Axes) -> Value:
         """Weights over the output axes that sum to 1."""
         mean = _sum(self._share(outputs))
@@ -147,6 +149,8 @@ class RootMeanSquare(_Weighted):
     Weights and box as in `Region`. Of a model that returns forecast less truth it is the sample's own root mean square
     error (see `tsattr.climate.errors`), which has no gradient at a forecast without error.
     """
+
+    keeps_units = True
 
     def bind(self, outputs: Axes) -> Value:
         """Weights over the output axes that sum to 1."""
