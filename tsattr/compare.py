@@ -186,7 +186,7 @@ def compare(
     table = table.assign_coords(method_other=names)
     table = table.merge(_pairs(table, call.inputs.sample_dim, block, resamples, seed))
     table.attrs |= {
-        "methods": "; ".join(f"{k}={m!r}" if dataclasses.is_dataclass(m) else k for k, m in chosen.items()),
+        "methods": "; ".join(f"{k}={m!r}" if isinstance(m, Method) else k for k, m in chosen.items()),
         "blocks": len(np.unique(block)),
         "resamples": resamples,
         "rows": int(np.nansum(rows) + table.test_evaluations.sum()) + tried,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from .core import references, shift
 from .core.baselines import Constant
 from .core.detector import FEWEST
 from .core.engine import NoGradient
-from .core.method import Method, check_method, results_of
+from .core.method import Method, check_is_method, results_of
 from .core.results import Field, check_flag
 from .core.samples import Samples
 from .core.shift import Shifts
@@ -156,11 +155,8 @@ def explain(
     >>> ds.attribution.sel(time=0.2).values.round(9).tolist(), ds.status.values.tolist()
     ([-2.0, -2.0], ['ok', 'ok'])
     """
-    check_method(method)
+    check_is_method(method)
     check_flag("dry_run", dry_run)
-    for f in dataclasses.fields(method):
-        if f.type == "bool":
-            check_flag(f"{f.name} of {type(method).__name__}", getattr(method, f.name))
     if target is None:
         target = method.default_target
     settings: dict[str, Any] = {

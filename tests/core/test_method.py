@@ -243,3 +243,13 @@ def test_what_learns_or_counts_is_declared(kind):
     ]
     for name, bound in {"baseline": "baseline", "noise": "noise", "method": "method", "draws": "draws"}.items():
         assert (name in names) == (kind.binds.get(name) == bound)
+
+
+def test_a_switch_is_true_or_false_however_its_type_is_written():
+    @dataclass(frozen=True)
+    class Switched(Ablation):
+        twice: bool = False
+
+    for method in (ta.Saliency(absolute="no"), Switched(twice="no")):
+        with pytest.raises(TypeError, match=r"(absolute of Saliency|twice of Switched) is True or False, got 'no'"):
+            ta.explain(f, X, method)

@@ -101,7 +101,7 @@ def _method(args: argparse.Namespace, x: Any) -> Any:
         settings["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
     if args.groups is not None:
         name = args.method.split("(")[0].strip()
-        if name in METHODS and "groups" not in METHODS[name].__dataclass_fields__:
+        if name in METHODS and "groups" not in METHODS[name].binds:
             raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
         settings["groups"] = object_of(args.groups, GROUPS, "--groups")
     default = {"groups": options.default_groups(x)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .axes import Axes
 from .fills import enough_draws
 from .noise import Jitter
-from .results import EVENT, Field
+from .results import EVENT, Field, check_flag
 from .samples import Samples
 
 KINDS = ("groups", "baseline", "noise", "method", "draws")
@@ -194,8 +194,8 @@ def _check_class(cls: type[Method]) -> None:
         raise TypeError(f"{name}.effort names {unknown[0]!r}; it is of its fields, {', '.join(sorted(fields))}")
 
 
-def check_method(method: Any) -> None:
-    """TypeError for anything but a method."""
+def check_is_method(method: Any) -> None:
+    """TypeError for anything but a method, and for one whose switches are not True or False."""
     if isinstance(method, type):
         raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
     if not isinstance(method, Method):
@@ -203,6 +203,9 @@ def check_method(method: Any) -> None:
         raise TypeError(
             f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}{of_own}"
         )
+    for f in dataclasses.fields(method):
+        if f.type in ("bool", bool):
+            check_flag(f"{f.name} of {type(method).__name__}", getattr(method, f.name))
 
 
 def results_of(method: Method, samples: Samples) -> dict[str, Field]:

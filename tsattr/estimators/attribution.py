@@ -12,7 +12,7 @@ from sklearn.utils import Bunch, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..core.method import check_method
+from ..core.method import check_is_method
 from ..explain import explain
 from ..labels import Alike
 from ..tables import as_pandas
@@ -159,7 +159,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 
 def _fitted(method: Any, x: Any) -> Any:
     """The method, with a baseline that was given as a class fitted to `x`."""
-    check_method(method)
+    check_is_method(method)
     kind: Any = method.setting("baseline")
     if not isinstance(kind, type):
         return method
