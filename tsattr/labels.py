@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .core import baselines, groups
 from .core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
-from .core.cf import role, time_dim, units_of
+from .core.cf import goes_round, time_dim, units_of
 from .core.keys import sample_ids
 from .core.results import EVENT, MAPS, RESERVED, incompleteness
 from .tables import Codes, as_pandas
@@ -400,22 +400,11 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
         sample,
         array.sizes[sample],
         array[sample].values if sample in array.coords else None,
-        frozenset(d for d in coords if _is_periodic(array[d])),
+        frozenset(d for d in coords if goes_round(coords[d], d, array[d].attrs)),
         {str(k): Array.of(c) for k, c in array.coords.items() if c.ndim and k not in array.dims and is_dates(c.values)},
         time=time_dim(array, dims),
     )
     return Variable(name, array, axes, at, _valid(valid, array, axes, what))
-
-
-def _is_periodic(coord: xr.DataArray) -> bool:
-    """A full circle of longitude, or a coordinate whose `modulo` attribute is its span."""
-    if coord.size < 3 or coord.dtype.kind not in "fiu":
-        return False
-    turn = coord.attrs.get("modulo", 360 if role(coord.name, coord.attrs) == "longitude" else None)
-    if turn is None:
-        return False
-    steps = np.diff(np.unwrap(coord.values.astype(float), period=float(turn)))  # a circle may be cut anywhere
-    return bool(np.allclose(steps, steps[0]) and np.isclose(abs(steps[0]) * coord.size, float(turn)))
 
 
 def _valid(valid: Any, array: xr.DataArray, axes: Axes, what: str) -> np.ndarray | None:

@@ -4,7 +4,8 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core.cf import role, unit_of
+from tsattr import climate, plot
+from tsattr.core.cf import direction, role, unit_of
 
 EAST = [
     ("lon", {}),
@@ -50,6 +51,9 @@ def test_places_on_the_sphere_are_known_however_they_are_written(name, attrs):
         ("x", {"axis": "X"}, None, ""),
         ("x", {"axis": "X", "units": "m"}, None, "m"),
         ("rlon", {"axis": "X", "standard_name": "grid_longitude", "units": "degrees"}, None, "degrees"),
+        ("lon", {"standard_name": "grid_longitude", "units": "degrees"}, None, "degrees"),
+        ("lat", {"standard_name": "projection_y_coordinate"}, None, ""),
+        ("lon", {"units": "radians"}, "longitude", "radians"),
         ("lead", {"units": "month"}, None, "month"),
         ("depth", {}, None, ""),
     ],
@@ -96,3 +100,101 @@ def test_a_full_circle_is_one_whatever_it_is_called(name, attrs):
     x = field(lon, name, **attrs)
     ds = ta.explain(f, x, ta.Occlusion(g.Windows(**{name: "120deg", "y": 2}, step={name: "60deg"})))
     assert ds.sizes["group"] == 6  # round the seam too
+
+
+# ---- every place follows: a field whose places are known by their names, and the same by attributes or in radians
+
+RADIANS = {"units": "radians"}
+SAME = {
+    "standard names": ({"standard_name": "latitude"}, {"standard_name": "longitude"}, 1.0),
+    "units": ({"units": "degrees_north"}, {"units": "degreesE"}, 1.0),
+    "axes": ({"axis": "Y", "units": "degrees"}, {"axis": "X", "units": "degrees"}, 1.0),
+    "radians": ({"standard_name": "latitude"} | RADIANS, {"standard_name": "longitude"} | RADIANS, np.pi / 180),
+}
+LAT, LON = np.array([-60.0, -20.0, 20.0, 60.0]), np.arange(0.0, 360.0, 60.0)
+
+
+def globe(name=None):
+    """(sample, lat, lon); by attributes `north` and `east`, whose names say nothing."""
+    values = np.random.default_rng(0).normal(size=(3, 4, 6))
+    if name is None:
+        return xr.DataArray(values, dims=("sample", "lat", "lon"), coords={"lat": LAT, "lon": LON})
+    up, across, unit = SAME[name]
+    coords = {"north": ("north", LAT * unit, up), "east": ("east", LON * unit, across)}
+    return xr.DataArray(values, dims=("sample", "north", "east"), coords=coords)
+
+
+def windows(f):
+    y, x = f.dims[1:]
+    size, step = {y: "80deg", x: "120deg"}, {x: "60deg"}
+    return ta.explain(lambda v: torch.tanh(v).sum((1, 2)), f, ta.Occlusion(g.Windows(**size, step=step))).attribution
+
+
+def blurred(f):
+    y, x = f.dims[1:]
+    blur = b.Blur(**{y: "30deg", x: "70deg"})
+    return ta.explain(lambda v: torch.tanh(v).sum((1, 2)), f, ta.IntegratedGradients(blur, steps=4)).attribution
+
+
+def drawn(f):
+    ax = plot.world(f[0], centre=180).axes[0]
+    return np.array([*ax.get_xlim(), *ax.get_ylim(), *np.asarray(ax.collections[0].get_array()).ravel()])
+
+
+def maps(f):
+    return plot.field(f[0].transpose()).axes[0].collections[0].get_array()
+
+
+PLACES = {
+    "area weights": climate.area_weights,
+    "area means": climate.area_mean,
+    "dims of space": lambda f: [f.dims.index(d) for d in climate.regions.space_dims(f)],
+    "boxes": lambda f: climate.box(f, lat=(-30, 70), lon=(290, 70)),
+    "distances": lambda f: climate.distance(f, lat=10, lon=50),
+    "random regions": lambda f: climate.random_regions(climate.box(f, lat=(0, 30), lon=(0, 70)), 2),
+    "windows, round the globe": windows,
+    "blurs, round the globe": blurred,
+    "maps": maps,
+    "maps of the world": drawn,
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_follows_the_attributes(place, name):
+    found, expected = (np.asarray(PLACES[place](globe(n))) for n in (name, None))
+    np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "found"),
+    [
+        ("lat", {}, "Y"),
+        ("lat", {"units": "km"}, "Y"),
+        ("rlon", {"standard_name": "grid_longitude"}, "X"),
+        ("j", {"axis": "Y"}, "Y"),
+        ("northing", {"standard_name": "projection_y_coordinate", "units": "m"}, "Y"),
+        ("east", {"standard_name": "longitude"}, "X"),
+        ("X", {}, "X"),
+        ("time", {}, None),
+        ("depth", {"axis": "Z"}, None),
+    ],
+)
+def test_what_runs_up_and_across_a_map(name, attrs, found):
+    assert direction(name, attrs) == found
+
+
+def test_a_rotated_pole_is_no_place_but_has_a_map():
+    f = field(WEST, "lon", standard_name="grid_longitude", units="degrees")[0].transpose("lon", "y")
+    with pytest.raises(KeyError, match="no latitude"):
+        climate.area_weights(f)
+    assert plot.maps.map_dims(f) == ("y", "lon")
+    ds = ta.explain(lambda v: v.sum((1, 2)), f.expand_dims("sample"), ta.Occlusion(g.Windows(lon="10deg", y=1)))
+    assert ds.attribution.shape == (1, 5, 2)
+
+
+def test_blocks_are_cut_by_what_is_time():
+    x = xr.DataArray(
+        np.zeros((3, 1)), dims=("sample", "lead"), coords={"when": ("sample", [2.0, 0.0, 1.0], {"axis": "T"})}
+    )
+    assert climate.blocks.time_of(x, "sample").tolist() == [2.0, 0.0, 1.0]

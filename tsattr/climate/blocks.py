@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from ..core.cf import role
 from ..core.results import check_count
 from ..metrics.intervals import half_width, neighbours
 
@@ -158,7 +159,7 @@ def time_of(x: xr.DataArray | xr.Dataset, sample: str) -> NDArray[Any] | None:
     """
     along = [c for c in x.coords.values() if c.dims == (sample,)]
     own = [c for c in along if c.dtype.kind != "m" and hasattr(c, "dt")]
-    own += [c for c in along if c.name == "time" or c.attrs.get("standard_name") == "time"]
+    own += [c for c in along if role(c.name, c.attrs) == "time"]
     own.sort(key=lambda c: (c.name != sample, c.name != "time"))
     if not own:
         if members := [c.name for c in along if c.name in _MEMBERS or c.attrs.get("standard_name") == "realization"]:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.axes import eastward
-from ..core.cf import role
+from ..core.cf import in_radians, role
 from ..core.results import check_count
 
 EARTH_RADIUS_KM = 6371.0088
@@ -57,8 +57,7 @@ def _found(field: xr.DataArray | xr.Dataset, kind: str) -> list[xr.DataArray]:
 def _coordinate(field: xr.DataArray | xr.Dataset, kind: str) -> xr.DataArray:
     for found in _found(field, kind):
         degrees = found.astype(np.float64).reset_coords(drop=True)
-        radians = str(found.attrs.get("units", "")).lower().startswith("rad")
-        return degrees.copy(data=np.rad2deg(degrees.values)) if radians else degrees
+        return degrees.copy(data=np.rad2deg(degrees.values)) if in_radians(found.attrs) else degrees
     raise KeyError(
         f"no {kind} among the coordinates {list(map(str, field.coords))}; name it {kind[:3]!r}, or set its "
         f"attribute standard_name={kind!r}"

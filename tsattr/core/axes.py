@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ _TABLES: dict[str, dict[tuple[str, ...], float]] = {
     },
     "angle": {
         ("deg", "degree", "degrees", "°", "degrees_north", "degrees_east"): 1.0,
+        ("rad", "radian", "radians"): math.degrees(1),
     },
     "length": {("mm",): 1e-3, ("cm",): 1e-2, ("m", "metre", "metres", "meter", "meters"): 1.0, ("km",): 1e3},
     "month": {("month", "months"): 1.0, ("year", "years"): 12.0},
@@ -247,7 +249,8 @@ class Axes:
         return self.time if dim == "time" and dim not in self.dims and self.time is not None else dim
 
     def _unit(self, dim: str) -> str:
-        return unit_of(dim, {"units": self.units.get(dim, "")}).split(" since")[0].strip()
+        unit = self.units[dim] if dim in self.units else unit_of(dim, {})
+        return unit.split(" since")[0].strip()
 
     def kind(self, dim: str) -> str | None:
         """What a dim of numbers measures by its unit: time, angle, length, month; None where that is not known."""

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from ..core.cf import in_radians
 from ..labels import in_order_of
 from . import shade
 from .maps import map_dims
@@ -36,7 +37,7 @@ def world(
     Parameters
     ----------
     values : DataArray
-        Latitude and longitude, known by name, and perhaps other dims, whose entries get a panel each. NaN is land.
+        Latitude and longitude, by name or attributes (CF), and perhaps other dims, whose entries get a panel each. NaN is land.
     low, high : DataArray, optional
         The ends of the interval of each cell, such as ``mean_low`` and ``mean_high`` of a pool's result.
     region : DataArray, optional
@@ -75,6 +76,7 @@ def world(
             f"a map needs coordinates along {y!r} and {x!r}, it has {list(values.coords)}; give values.assign_coords(...), and a "
             "curvilinear grid cell numbers, or interpolated to a regular one"
         )
+    values, low, high, region = (_in_degrees(a, y, x) for a in (values, low, high, region))
     place = _longitudes(values[x].values, centre)
     named = {"low": low, "high": high, "region": region}
     low, high, region = (
@@ -343,6 +345,16 @@ def _longitudes(lon: np.ndarray, centre: float | None) -> tuple[np.ndarray, np.n
     rolled = (lon - start + 1e-6) % 360 + start - 1e-6
     order = np.argsort(rolled)
     return rolled[order], order
+
+
+def _in_degrees(array: Any, *dims: Hashable) -> Any:
+    """An array with its places in degrees, where they are in radians."""
+    turned = {
+        d: array[d].copy(data=np.rad2deg(array[d].values)).assign_attrs(units="degrees")
+        for d in dims
+        if array is not None and d in array.coords and in_radians(array[d].attrs)
+    }
+    return array.assign_coords(turned) if turned else array
 
 
 def _placed(other: xr.DataArray, values: xr.DataArray, dims: tuple[Hashable, ...], name: str) -> xr.DataArray:

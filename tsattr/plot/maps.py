@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..core.cf import role
+from ..core.cf import direction, role
 from . import shade
 
 
@@ -119,7 +119,7 @@ def field(
     Parameters
     ----------
     attribution : DataArray
-        One sample; latitude and longitude are known by name, otherwise the last two dims are drawn. Entries along
+        One sample; latitude and longitude are known by name or attributes (CF), else the last two dims are drawn. Entries along
         any other dims get a panel each, the `most` with the largest sums of abs(attribution), above 0, where there are more.
         Cells without a value are grey.
     signal : DataArray, optional
@@ -298,7 +298,7 @@ def _outline(ax: Axes, x_edges: np.ndarray, y_edges: np.ndarray, inside: np.ndar
 
 
 def map_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
-    """Return the dims of a map, upward and across: latitude and longitude, or y and x, else the last two."""
-    what = {role(d, array[d].attrs) or str(d).lower(): d for d in array.dims}
-    y, x = what.get("latitude", what.get("y")), what.get("longitude", what.get("x"))
+    """Return the dims of a map, upward and across: latitude and longitude, else what runs so (CF), else the last two."""
+    what = {role(d, array[d].attrs) or direction(d, array[d].attrs): d for d in array.dims}
+    y, x = what.get("latitude", what.get("Y")), what.get("longitude", what.get("X"))
     return (y, x) if y is not None and x is not None else (array.dims[-2], array.dims[-1])
