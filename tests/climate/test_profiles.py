@@ -202,9 +202,9 @@ def test_rank_one_share_by_singular_values():
 
 def test_intervals_of_a_pool_are_those_of_resampled_maps():
     a = rough(30)
-    pool = Pool(Blocks(6, resamples=80)).update(a)
+    pool = Pool(Blocks(6, resamples=40)).update(a)
     km = distance(grid(30.0), lat=10, lon=50)
-    weights = Blocks(6, resamples=80).weights(5)
+    weights = Blocks(6, resamples=40).weights(5)
     resampled = [a.weighted(xr.DataArray(np.repeat(w, 6), dims="sample")).mean("sample") for w in weights]
     for f in (lambda m: radial_profile(m, km), lambda m: lag_distance(m, km), lag_profile, separability):
         found, whole = f(pool), f(a.mean("sample"))
@@ -221,7 +221,7 @@ def test_intervals_of_a_pool_are_those_of_resampled_maps():
             for k, center in enumerate(whole[name].values.reshape(-1)):
                 ends = interval_of_resamples(drawn[:, k], weights, np.full(5, 0.2), center, 0.95)
                 np.testing.assert_allclose([low[k], high[k]], np.clip(ends, 0, most), rtol=1e-6, atol=1e-9)
-        assert found.attrs["resamples"] == 80
+        assert found.attrs["resamples"] == 40
     assert {"radius_low", "mass_share_high", "density_low"} <= set(radial_profile(pool, km).data_vars)
     assert "area_share_low" not in radial_profile(pool, km)
 

@@ -368,9 +368,9 @@ def test_marks_on_one_sample_take_the_nearest_free_ones():
 
 def test_many_marks_on_one_sample_cost_in_proportion(tmp_path):
     def seconds(n):
-        start = time.perf_counter()
+        start = time.process_time()
         _one_per_sample(np.full(n, n), np.ones(n, int), 2 * n)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert seconds(20_000) < 40 * min(seconds(2_000) for _ in range(3))  # 10 for linear, 100 for quadratic
 

@@ -170,20 +170,21 @@ def test_a_map_with_its_sign_turned_is_the_same_map(rows):
 
 
 def test_the_control_is_as_unsure_as_smooth_maps_are():
-    noise = np.random.default_rng(0).normal(size=(40, 3, 300))
-    smooth = np.apply_along_axis(np.convolve, -1, noise, np.ones(50), mode="valid")
+    noise = np.random.default_rng(0).normal(size=(40, 3, 150))
+    smooth = np.apply_along_axis(np.convolve, -1, noise, np.ones(25), mode="valid")
     dims = ("sample", "lead", "time")
     net = nn.Linear(1, 1)
 
-    def judged(maps, name):
-        for i in range(0, 40, 2):
+    def judged(maps):
+        for i in range(0, len(maps), 2):
             pair = {True: maps[i : i + 1], False: maps[i + 1 : i + 2]}
-            yield cascade(net, lambda m, pair=pair: pair[m is net], dims=dims, draws=60).attrs[name]
+            yield cascade(net, lambda m, pair=pair: pair[m is net], dims=dims, draws=60).attrs
 
     # Unrelated maps leave the bands in 1 case of 20: in 5 or more of 20 with a chance of 0.003.
-    passed = [v.startswith("passes") for v in judged(smooth, "verdict")]
-    assert sum(passed) >= 16
-    assert np.mean(list(judged(smooth, "spearman_band"))) > 2 * np.mean(list(judged(noise, "spearman_band")))
+    found = list(judged(smooth))
+    assert sum(attrs["verdict"].startswith("passes") for attrs in found) >= 16
+    rough = [attrs["spearman_band"] for attrs in judged(noise[:10])]
+    assert np.mean([attrs["spearman_band"] for attrs in found]) > 2 * np.mean(rough)
 
 
 def test_a_constant_map_is_no_verdict(rows):
