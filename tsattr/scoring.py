@@ -17,7 +17,7 @@ from . import metrics as measures
 from .core import baselines, groups
 from .core.detector import Detector
 from .core.fills import adopted
-from .core.masks import OneGroup, union
+from .core.masks import OneGroup
 from .core.results import check_count, incompleteness
 from .core.samples import Samples
 from .core.shift import Shifts
@@ -189,7 +189,7 @@ class Trial:
             "seed": call.seed,
             "top": self.top,
             **({"target_taken": call.taken} if call.taken else {}),
-            "trial_rows": engine.notes["trial_rows"],
+            **{name: engine.notes[name] for name in ("trial_rows", "evaluation") if name in engine.notes},
         }
         return ds
 
@@ -206,7 +206,7 @@ class Trial:
             for at, samples in self.call.chunks(engine, arrays=4, most=most):
                 playing = self.groups.count(samples.cells, samples.position) > 0
                 gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
-                half = union(self.groups, gone & playing, samples.position).expand_as(samples.x)
+                half = self.groups.union(gone & playing, samples.position).expand_as(samples.x)
                 groups = OneGroup(half, at.start, "half")
                 for name, fill in self.fills.items():
                     shift = shifts.setdefault(name, Shifts(detector, fill, groups))
@@ -297,7 +297,7 @@ class Trial:
             return np.empty(0)
         sums = []
         for order in random:
-            gone = union(self.groups, order.place < order.counts, samples.position).expand_as(samples.x)
+            gone = self.groups.union(order.place < order.counts, samples.position).expand_as(samples.x)
             gone = gone & samples.cells
             sums.append((maps * gone[:, None]).flatten(3).sum(3).transpose(1, 2))
         return torch.stack(sums, 3).cpu().numpy()

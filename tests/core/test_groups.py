@@ -460,7 +460,7 @@ def test_a_union_of_labels_is_that_of_their_masks(own):
     label = rng.integers(-1, 4, size=(3 if own else 1, 2, 5))
     parts = masks.Parts(label, list("abcd"))
     absent, position = torch.as_tensor(rng.random((6, 4)) < 0.4), torch.tensor([0, 2, 1, 1, 0, 2])
-    found = masks.union(parts, absent, position)
+    found = parts.union(absent, position)
     each = torch.stack([parts.mask(position, torch.full((6,), k)) & absent[:, k, None, None] for k in range(4)])
     assert found.dtype == torch.bool
     torch.testing.assert_close(found, each.any(0))

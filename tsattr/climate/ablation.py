@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.axes import Array, Axes, positions_of
-from ..core.masks import Parts
+from ..core.masks import OneGroup
 from ..core.results import check_count
 from ..core.targets import Target, Value, outputs_axes
 from ..edge import Call
@@ -280,13 +280,12 @@ def ablated(
         raise TypeError(f"absent is boolean, True where values go, got {absent.dtype}")
     call = Call.of(_nothing, x, valid=valid, sample_dim=sample_dim, seed=seed, device="cpu", check=False)
     bound = call.inputs.bind(fill, "baseline")
-    gone = call.inputs.variables[0].axes.align(Array.of(absent), "absent")
-    groups = Parts(np.where(gone, 0, -1), ["absent"])
+    gone = OneGroup(torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent")))
     parts = []
     with call.running(False, call.inputs.n) as engine:
         for _, samples in call.chunks(engine):
             every = torch.arange(samples.n)
-            removal = samples.removal(groups, bound, every, torch.full_like(every, draw), torch.zeros_like(every))
+            removal = samples.removal(gone, bound, every, torch.full_like(every, draw), torch.zeros_like(every))
             parts.append(removal.rows(slice(None)))
     if engine.unfilled:
         raise ValueError(

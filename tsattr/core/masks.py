@@ -282,8 +282,3 @@ def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
 
     first, last = (text(coord[at % len(coord)]) for at in (start, stop - 1))
     return f"{dim}={first}" if stop - start == 1 else f"{dim}={first}..{last}"
-
-
-def union(groups: BoundGroups, absent: Tensor, position: Tensor) -> Tensor:
-    """Bool (rows, *event) or broadcasting to it: True in any of the absent groups, given as bool (rows, groups)."""
-    return groups.union(absent, position)

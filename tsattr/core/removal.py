@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from .bound import BoundBaseline, BoundGroups
 from .engine import Engine
-from .masks import union
 
 Absent = Tensor | Callable[[slice], Tensor] | None
 
@@ -22,7 +22,7 @@ class Source(Protocol):
     x: Tensor
     position: Tensor
 
-    def fill(self, baseline: Any, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
+    def fill(self, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
         """Rows of sample `i` with the absent cells (all, for None) replaced by the baseline's values."""
         ...
 
@@ -55,8 +55,8 @@ class Removal:
     """
 
     samples: Source
-    groups: Any
-    baseline: Any
+    groups: BoundGroups | None
+    baseline: BoundBaseline
     i: Tensor
     draw: Tensor
     absent: Absent = None
@@ -70,7 +70,7 @@ class Removal:
         if self.groups is None or absent is None:
             return torch.ones((len(i), *[1] * (self.samples.x.ndim - 1)), dtype=torch.bool, device=i.device)
         position = self.samples.position[i]
-        return self.groups.mask(position, absent) if absent.ndim == 1 else union(self.groups, absent, position)
+        return self.groups.mask(position, absent) if absent.ndim == 1 else self.groups.union(absent, position)
 
     def rows(self, at: slice) -> Tensor:
         """Whole rows (rows, *event), absent cells filled; invalid cells are as they were."""
@@ -120,7 +120,7 @@ def _bounding_box(mask: Tensor, event: torch.Size) -> tuple[Tensor, Tensor]:
     """Start and size (rows, axes) of the smallest box round the True cells of a mask that broadcasts to (rows, *event)."""
     start, size = [], []
     for axis, length in enumerate(event, start=1):
-        there = mask.movedim(axis, 1).flatten(2).any(2).expand(-1, length)
+        there = mask.movedim(axis, 1)[..., None].flatten(2).any(2).expand(-1, length)
         first = there.int().argmax(1)
         start.append(first)
         size.append(torch.where(there.any(1), length - there.flip(1).int().argmax(1) - first, 0))

@@ -6,12 +6,12 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .bound import BoundBaseline, BoundGroups
 from .engine import Engine, Intact, Rows
 from .evaluation import Evaluator
 from .keys import Key
@@ -125,7 +125,7 @@ class Samples:
             pair = torch.arange(start, min(start + block, total), device=self.x.device)
             yield who[torch.div(pair, draws, rounding_mode="floor")], first + pair % draws
 
-    def fill(self, baseline: Any, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
+    def fill(self, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
         """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values.
 
         Where the baseline has no value for a cell of a row, the sample has no baseline: see `lack`.
@@ -172,12 +172,14 @@ class Samples:
                 "without missing values there, or mark those cells with valid=False"
             )
 
-    def removal(self, groups: Any, baseline: Any, i: Tensor, draw: Tensor, absent: Absent = None) -> Removal:
+    def removal(
+        self, groups: BoundGroups | None, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Absent = None
+    ) -> Removal:
         """Rows of sample `i` and of a baseline's draw without their absent groups; see `Removal`."""
         return Removal(self, groups, baseline, i, draw, absent)
 
     def without(
-        self, groups: Any, baseline: Any, i: Tensor, draw: Tensor, absent: Absent = None
+        self, groups: BoundGroups | None, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Absent = None
     ) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, of samples `i` without their absent groups.
 

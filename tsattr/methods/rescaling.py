@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..core.baselines import Constant
 from ..core.groups import Along, Cells
-from ..core.masks import union
 from ..core.method import Method, results_of
 from ..core.results import EVENT, Field
 from ..core.samples import Samples
@@ -110,7 +109,7 @@ class TemporalRescaling(Method):
         when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0)
         level = when.nanquantile(self.threshold, 2, keepdim=True)
         high = (when >= level * (1 - 1e-9)) & (when > 0)  # times that are equal but for rounding are one
-        cells = union(self.groups, high.any(1), position).expand_as(samples.x) & samples.cells
+        cells = self.groups.union(high.any(1), position).expand_as(samples.x) & samples.cells
         asked = self.features.count(cells, position) > 0
         what = self._relevance(samples, intact, self.features, asked).nan_to_num()
         times = self.groups.spread(torch.where(high, when, 0), position)
