@@ -231,6 +231,10 @@ def test_rows_that_a_method_may_take_are_known_beforehand():
 def test_a_budget_that_allows_nothing():
     with pytest.raises(ValueError, match="a budget of 5 rows a sample allows no draws of Occlusion"):
         compare(NET, X, {"o": METHODS_HERE["occlusion"]}, budget=5)
+    with pytest.raises(
+        ValueError, match=r"shares 20 rows a sample among \d+ maps: a budget of \d rows a sample allows no steps"
+    ):
+        compare(NET, X, {"r": ta.TemporalRescaling(METHODS_HERE["IG zero"])}, budget=20)
 
 
 def test_blocks_by_name_or_array():

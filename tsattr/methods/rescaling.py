@@ -149,5 +149,8 @@ class TemporalRescaling(Method):
 
     def within(self, rows: int) -> TemporalRescaling:
         """With a method whose own budget is that of one of so many maps."""
-        least = (rows - self.extra_rows) // (1 + len(self.groups.names) + len(self.features.names))
-        return replace(self, method=self.method.within(least))
+        maps = 1 + len(self.groups.names) + len(self.features.names)
+        try:
+            return replace(self, method=self.method.within((rows - self.extra_rows) // maps))
+        except ValueError as error:
+            raise type(error)(f"TemporalRescaling shares {rows} rows a sample among {maps} maps: {error}") from error
