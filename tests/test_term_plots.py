@@ -681,3 +681,30 @@ def test_the_ticks_of_dates_are_few_whatever_they_span(days):
     ax.set_xlim(18000.1, 18000.1 + days)
     low, high = ax.get_xlim()
     assert sum(low <= tick <= high for tick in ax.get_xticks()) <= 6
+
+
+TIMES = pd.Series(pd.date_range("2020-01-01", periods=20, freq="D"))
+OF_TIME = {
+    "dates": (TIMES, "day", 18262.0, 18281.0),
+    "dates of a zone": (TIMES.dt.tz_localize("UTC"), "day", 18262.0, 18281.0),
+    "days of Arrow": ("date32[pyarrow]", "day", 18262.0, 18281.0),
+    "periods": (TIMES.dt.to_period("D"), "day", 18262.0, 18281.0),
+    "durations": (TIMES - TIMES[0], "day [days]", 0.0, 19.0),
+    "polars": ("polars", "day", 18262.0, 18281.0),
+    "nullable numbers": (pd.Series([None, *range(19)], dtype="Int64"), "day", 0.0, 18.0),
+}
+
+
+@pytest.mark.parametrize("name", OF_TIME)
+def test_a_column_is_drawn_as_what_it_holds(name):
+    column, words, low, high = OF_TIME[name]
+    if isinstance(column, str):
+        module = pytest.importorskip("pyarrow" if "pyarrow" in column else column)
+        column = TIMES.astype(column) if "pyarrow" in column else module.Series(TIMES.to_list())
+    a = xr.DataArray(np.arange(20.0)[:, None], dims=("sample", "feature"), coords={"feature": ["day"]})
+    frame = pd.DataFrame({"day": column}) if isinstance(column, pd.Series) else module.DataFrame({"day": column})
+    ax = plot.dependence(xr.Dataset({"attribution": a}), frame, ["day"]).axes[0]
+    at = np.asarray(ax.lines[0].get_xdata(), float)
+    assert (at.min(), at.max(), ax.get_xlabel()) == (low, high, words)
+    dates = type(ax.xaxis.get_major_locator()).__name__ == "AutoDateLocator"
+    assert dates == (low > 0)

@@ -12,6 +12,8 @@ import pandas as pd
 
 from .core.axes import column_labels, frame_of_pandas
 
+A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+"""Units of dates and durations in a day."""
 _EXACT = 2.0**53  # below it float64 holds every whole number
 
 
@@ -68,6 +70,20 @@ def unit_of(dtype: Any) -> str:
     if isinstance(counted, pd.ArrowDtype):
         return str(counted.pyarrow_dtype.unit)
     return str(counted.unit if isinstance(counted, pd.DatetimeTZDtype) else np.datetime_data(counted)[0])
+
+
+def days_of(column: pd.Series) -> np.ndarray:
+    """Dates as days since 1970 in UTC, periods as their first day, durations as days; NaN where missing.
+
+    >>> days_of(pd.Series(pd.to_timedelta(["36h", None]))).tolist()
+    [1.5, nan]
+    """
+    if kind_of(column.dtype) == "period":
+        column = column.dt.to_timestamp()
+    counts, known = counts_of(column)
+    days = np.full(len(known), np.nan)
+    days[known] = counts / A_DAY[unit_of(column.dtype)]
+    return days
 
 
 Back = Callable[[pd.DataFrame, "np.ndarray | None", "np.ndarray | None"], Any]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..tables import Numbers, as_pandas, counts_of, kind_of, polars_like, times_of, unit_of
+from ..tables import A_DAY, Numbers, as_pandas, days_of, kind_of, polars_like, times_of, unit_of
 
 UNKNOWN = -1.0
 """Code of a category that was not seen in training."""
@@ -19,7 +19,6 @@ DATES, DAYS = "days since 1970-01-01", "days"
 """Units that dates and durations are read in."""
 MOST_LEVELS = 1000
 """Levels of one column that get a code of their own; rarer ones count as unknown, with a warning."""
-_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def is_frame(x: Any) -> bool:
@@ -118,7 +117,7 @@ class Columns:
             raise TypeError(
                 f"column {self.names[j]!r} holds {was[found]}, and in training it held {was[self.units[j]]}"
             )
-        return _days(values)
+        return days_of(pd.Series(values))
 
     def write(self, codes: np.ndarray, like: Any) -> Any:
         """A table of the kind of `like` with the values that `codes` (n, p) stand for; an unknown level is missing."""
@@ -177,24 +176,13 @@ def _units(values: Any) -> str:
     return {"date": DATES, "period": DATES, "duration": DAYS}.get(kind_of(values.dtype), "")
 
 
-def _days(values: Any) -> np.ndarray:
-    """Dates as days since 1970, durations as days; NaN where missing."""
-    series = pd.Series(values)
-    if kind_of(series.dtype) == "period":
-        series = series.dt.to_timestamp()
-    counts, known = counts_of(series)
-    days = np.full(len(known), np.nan)
-    days[known] = counts / _DAY[unit_of(series.dtype)]
-    return days
-
-
 def _times(days: np.ndarray, dtype: Any) -> pd.Series:
-    """The reverse of `_days`, to the microsecond."""
+    """The reverse of `days_of`, to the microsecond."""
     if kind_of(dtype) == "period":
         return _times(days, np.dtype("M8[us]")).astype(dtype)
     known, unit = ~np.isnan(days), unit_of(dtype)
     finest = "us" if unit == "ns" else unit
-    counts = np.round(days[known] * _DAY[finest]).astype(np.int64) * (_DAY[unit] // _DAY[finest])
+    counts = np.round(days[known] * A_DAY[finest]).astype(np.int64) * (A_DAY[unit] // A_DAY[finest])
     return times_of(counts, dtype).set_axis(np.flatnonzero(known)).reindex(range(len(days)))
 
 

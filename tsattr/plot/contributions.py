@@ -12,11 +12,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex
-from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.special import expit, softmax
 
+from ..tables import as_pandas, days_of, kind_of
 from . import shade
 from .curves import COLOURS
 from .features import (
@@ -159,7 +159,7 @@ def one_case(local: xr.Dataset, sample: Hashable | None, x: Any = None) -> tuple
 def values_of(x: Any, local: xr.Dataset, first: str = "sample") -> np.ndarray:
     """Return the values (sample, feature) of a table in the order of its explanation, having checked their number."""
     dims = [d for d in local["attribution"].dims if d != "target"]
-    names = names_of(local, str(dims[1]))
+    names, x = names_of(local, str(dims[1])), as_pandas(x)
     if isinstance(x, xr.DataArray):
         x = x.transpose(*dims)
     elif isinstance(x, pd.DataFrame) and set(names) <= set(x.columns):
@@ -244,8 +244,8 @@ def dependence(
     tint = None if by is None else _Tint.of(_series(x, values, names, by))
     for ax, i in zip(axes, chosen):
         dots = np.full(len(values), shade.INK, object) if tint is None else tint.colours
-        _cases(ax, _series(x, values, names, i), ds["attribution"].isel({dim: i}).values, dots)
-        ax.set_xlabel(label(names[i]), fontsize=9)
+        _cases(ax, column := _series(x, values, names, i), ds["attribution"].isel({dim: i}).values, dots)
+        ax.set_xlabel(label(names[i]) + " [days]" * (kind_of(column.dtype) == "duration"), fontsize=9)
     name_scale(axes, f"attribution [{score_units(ds)}]", title)
     drawn = cast(Figure, axes[0].figure)
     if tint is not None and by is not None:
@@ -265,10 +265,12 @@ def _check_one_target(ds: xr.Dataset) -> None:
 
 
 def _series(x: Any, values: np.ndarray, names: list[Any], i: int) -> pd.Series:
-    """Return one column, an ordered category with its order where `x` says so."""
-    column = pd.Series(values[:, i]).infer_objects()
+    """Return one column: numbers and times as `x` holds them, an ordered category with its order where `x` says so."""
+    column, x = pd.Series(values[:, i]).infer_objects(), as_pandas(x)
     own = x.dtypes.get(names[i]) if isinstance(x, pd.DataFrame) and names[i] in x.columns else None
-    return column.astype(own) if isinstance(own, pd.CategoricalDtype) and own.ordered else column
+    if own is None or (kind_of(own) == "level" and not (isinstance(own, pd.CategoricalDtype) and own.ordered)):
+        return column
+    return x[names[i]].reset_index(drop=True)
 
 
 class _Tint(NamedTuple):
@@ -306,7 +308,7 @@ class _Tint(NamedTuple):
 
 
 def _is_counted(values: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values))
+    return kind_of(values.dtype) in ("number", "decimal")
 
 
 def _ordered_levels(values: pd.Series) -> list[str]:
@@ -320,9 +322,10 @@ def _ordered_levels(values: pd.Series) -> list[str]:
 
 def _cases(ax: Axes, values: pd.Series, attribution: np.ndarray, dots: np.ndarray) -> None:
     """Draw a dot for each case, those with a missing value apart."""
-    gone, counted = values.isna().to_numpy(), _is_counted(values)
-    if pd.api.types.is_datetime64_any_dtype(values):
-        values, counted = pd.Series(date2num(values)), True
+    gone, counted, kind = values.isna().to_numpy(), _is_counted(values), kind_of(values.dtype)
+    if kind in ("date", "period", "duration"):
+        values, counted = pd.Series(days_of(values)), True
+    if kind in ("date", "period"):  # as Matplotlib counts
         ax.xaxis_date()
     draw = _by_number if counted else _by_level
     border, end = draw(ax, values[~gone], attribution[~gone], dots[~gone])
