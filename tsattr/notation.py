@@ -8,50 +8,25 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import baselines, groups, targets
+from .core.bound import classes_of
+from .core.fills import Baseline
+from .core.groups import Groups
 from .core.method import registry
+from .core.targets import Entry, Target
 
 METHODS = registry()
-BASELINES = {
-    c.__name__: c
-    for c in (
-        baselines.Constant,
-        baselines.Mean,
-        baselines.MaximumDistance,
-        baselines.Blur,
-        baselines.Uniform,
-        baselines.Gaussian,
-        baselines.Samples,
-        baselines.Mode,
-        baselines.Typical,
-        baselines.Bridge,
-        baselines.Hold,
-        baselines.Inpaint,
-        baselines.BandStop,
-        baselines.PhaseRandomised,
-        baselines.ConditionalGaussian,
-        baselines.AutoRegressive,
-        baselines.Climatology,
-        baselines.Marginal,
-        baselines.Generator,
-        baselines.JointGenerator,
-    )
-}
-TARGETS = {
-    c.__name__: c
-    for c in (
-        targets.Region,
-        targets.Output,
-        targets.Probability,
-        targets.LogOdds,
-        targets.Margin,
-        targets.Predicted,
-        targets.Divergence,
-        targets.Difference,
-        targets.RootMeanSquare,
-    )
-} | {f"{c.__name__}.at": c.at for c in (targets.Output, targets.Probability, targets.LogOdds)}
-GROUPS = {c.__name__: c for c in (groups.Cells, groups.Windows, groups.Along)}
+
+
+def _written(base: Any, *first: str) -> dict[str, Any]:
+    """What can be written on the command line, by name: the usual ones `first`, the others in the order of the alphabet."""
+    known = {name: c for name, c in classes_of(base).items() if c.on_command_line}
+    return {name: known[name] for name in first} | known
+
+
+BASELINES = _written(Baseline, "Constant", "Mean", "Blur", "Samples")
+TARGETS = _written(Target, "Region", "Output", "Probability")
+TARGETS |= {f"{name}.at": c.at for name, c in TARGETS.items() if issubclass(c, Entry)}
+GROUPS = _written(Groups, "Cells", "Windows")
 
 
 class UsageError(ValueError):

@@ -210,7 +210,7 @@ class Transformed:
         key = Key(0, self.raw.ids, torch.arange(n), np.zeros(n, np.int64))
         rows = np.where(self.known, bound.full(x, key).expand(x.shape).numpy(), x.numpy())
         self._check_apart(rows)
-        return Rows(self.transform(rows, np.arange(n)))
+        return _Rows(self.transform(rows, np.arange(n)))
 
     def _check_whole(self) -> None:
         """Raise where a part lacks some of its cells: other samples' columns are made of all of them."""
@@ -325,7 +325,7 @@ def _origins(transformer: Any, axes: Axes) -> tuple[Boxes, Columns]:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows(Baseline):
+class _Rows(Baseline):
     """One row of values for each sample."""
 
     values: np.ndarray

@@ -1,14 +1,17 @@
 """What bound baselines and groups declare, what they do by default, and how one of another class is adopted or refused."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
+from tsattr import notation
 from tsattr.core import baselines as b
 from tsattr.core import groups as g
 from tsattr.core import targets as t
 from tsattr.core.axes import Axes
-from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline
+from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline, classes_of
 from tsattr.core.fills import adopted, enough_draws
 from tsattr.core.keys import Key
 from tsattr.core.masks import OneGroup
@@ -327,3 +330,42 @@ def test_what_targets_declare():
         t.Difference(1, t.Margin()),
     ]
     assert [u.keeps_units for u in (*keep, *lose)] == [True] * len(keep) + [False] * len(lose)
+
+
+# ---- the register of the package's own classes
+
+
+def test_every_baseline_has_a_sentence_of_its_own():
+    importlib.import_module("tsattr.climate")
+    known = classes_of(b.Baseline)
+    assert {"Constant", "JointGenerator", "Mixture", "SameSeason"} <= set(known)
+    assert not {"Baseline", "Learnt", "_Range", "Mine"} & set(known)
+    assert [name for name, c in known.items() if not vars(c).get("sentence")] == []
+    assert [name for name, c in known.items() if c.sentence[0].isupper() or c.sentence.endswith(".")] == []
+    assert [name for name, c in known.items() if c.note and not c.note.endswith(".")] == []
+    parent = {name: c.__mro__[1].note for name, c in known.items() if "note" not in vars(c)}
+    assert not any(parent.values())  # one that is another's in part says its own
+
+
+def test_the_register_holds_the_packages_own_classes():
+    class Mine(b.Baseline):
+        pass
+
+    assert "Mine" not in classes_of(b.Baseline)
+    assert set(classes_of(g.Groups)) == {"Along", "Cells", "Labelled", "Windows"}
+    assert {"Output", "Divergence", "Named"} <= set(classes_of(t.Target))
+    assert not {"Entry", "Mine"} & set(classes_of(t.Target))
+
+
+def test_what_the_command_line_knows_is_what_says_so():
+    assert set(notation.BASELINES) == {n for n, c in classes_of(b.Baseline).items() if c.on_command_line}
+    assert not {"Boundary", "MedianBeat", "State"} & set(notation.BASELINES)
+    assert set(notation.GROUPS) == {"Along", "Cells", "Windows"}
+    assert {"Projection", "Output.at", "LogOdds.at", "Difference"} <= set(notation.TARGETS)
+    assert not {"Function", "Default", "Named", "Region.at"} & set(notation.TARGETS)
+    made = {
+        "Mixture(Constant(0.0), Hold())": b.Mixture(b.Constant(0.0), b.Hold()),
+        "Jitter(0.1)": b.Jitter(0.1),
+        "BandStop(low=1.0, high=2.0)": b.BandStop(low=1.0, high=2.0),
+    }
+    assert {text: notation.object_of(text, notation.BASELINES, "--baseline") for text in made} == made

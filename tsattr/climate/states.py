@@ -43,6 +43,9 @@ class State(Constant):
     State(mean of 12 times, 1850-01-01..1850-12-01: <lat 1: sha256 ...>)
     """
 
+    sentence: ClassVar[str] = "one given state of the field"
+    note: ClassVar[str] = ""
+    on_command_line: ClassVar[bool] = False
     source: str = ""
 
     def __repr__(self) -> str:
@@ -138,6 +141,8 @@ class Persistence(Baseline):
     [[-2.0, 1.0, 0.0]]
     """
 
+    sentence: ClassVar[str] = "the last state, repeated over the history"
+    on_command_line: ClassVar[bool] = False
     dim: str = "lag"
 
     def _bind(self, axes: Axes) -> Full:
@@ -177,6 +182,9 @@ class SameSeason(Samples):
         Samples without dates, or a month of the input that the reference lacks.
     """
 
+    sentence: ClassVar[str] = "records of the same month or season, drawn from the training distribution"
+    note: ClassVar[str] = ""
+    on_command_line: ClassVar[bool] = False
     by: str = "month"
     random: ClassVar[bool] = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class AutoRegressive(Baseline):
     array([0.5])
     """
 
+    sentence: ClassVar[str] = "what a linear process expects in the gap"
     fitted: Fitted
     dim: str = "time"
     draw: bool = False

@@ -63,6 +63,12 @@ class Constant(Baseline):
     Constant(value=0.0)
     """
 
+    sentence: ClassVar[str] = "a fixed value in every absent cell"
+    note: ClassVar[str] = (
+        "The baseline is constant, so cells that already equal it get nothing, however much the model needs them: "
+        "a flat stretch at that value cannot be credited. Check with a second baseline before concluding that it "
+        "does not matter."
+    )
     value: Any = 0.0
     arithmetic: ClassVar[bool] = False
 
@@ -97,6 +103,10 @@ class Mean(Baseline):
         What :meth:`fit` found.
     """
 
+    sentence: ClassVar[str] = "the sample's own mean"
+    note: ClassVar[str] = (
+        "The baseline is the sample's own mean: a level that is the same throughout (an offset) cannot be credited."
+    )
     over: str | tuple[str, ...] | None = None
     values: Array | None = None
 
@@ -191,6 +201,12 @@ class MaximumDistance(_Range):
         The valid range: numbers, or arrays labelled by some of the input's dims. :meth:`fit` takes quantiles per channel.
     """
 
+    sentence: ClassVar[str] = "in each cell the end of the valid range that is farthest from the input"
+    note: ClassVar[str] = (
+        "Absent cells take the farthest valid value. Nothing is overlooked because it equals the baseline, but "
+        "the end point is far from any real record, and the model may behave there as it never does on data."
+    )
+
     def _bind(self, axes: Axes) -> Full:
         low, high = self._bounds(axes)
         middle = (low + high) / 2
@@ -212,6 +228,10 @@ class Uniform(_Range):
         As in :class:`MaximumDistance`; :meth:`fit` takes quantiles per channel.
     """
 
+    sentence: ClassVar[str] = "random values, all equally likely within a range"
+    note: ClassVar[str] = (
+        "The baseline is noise that no recording looks like; the model's answer to it may mean little."
+    )
     random: ClassVar[bool] = True
 
     def _bind(self, axes: Axes) -> Full:
@@ -234,6 +254,11 @@ class Blur(Baseline):
     ``exp(-sigma^2 w^2 / 2)``. What is smooth anyway gets little attribution.
     """
 
+    sentence: ClassVar[str] = "a blurred copy of the input"
+    note: ClassVar[str] = (
+        "The baseline is a blurred copy: only what the blur removes, sharp and fast structure, can be credited. "
+        "Slow levels and drifts remain in the baseline and get next to nothing."
+    )
     sigma: tuple[tuple[str, float | str], ...]
 
     def __init__(self, sigma: Any = (), **sigmas: float | str) -> None:
@@ -278,6 +303,11 @@ class Samples(Baseline):
     refuse it.
     """
 
+    sentence: ClassVar[str] = "records drawn from the training distribution"
+    note: ClassVar[str] = (
+        "The baseline is the training distribution: the map tells how this record differs from typical ones. What "
+        "it shares with them gets nothing, even where the model depends on it."
+    )
     reference: Array
     sample_dim: str = "sample"
     arithmetic: ClassVar[bool] = False
@@ -308,6 +338,8 @@ class Mode(Baseline):
     where no cell has a value that stands out, it is refused: see :class:`Typical`.
     """
 
+    sentence: ClassVar[str] = "the most frequent value of each column"
+    note: ClassVar[str] = "The baseline is the most frequent value: a column that already holds it gets nothing."
     reference: Array
     sample_dim: str = "sample"
     arithmetic: ClassVar[bool] = False
@@ -348,6 +380,8 @@ class Hold(Baseline):
         and its family) leave the cell as it is, as nothing was known that could be lost.
     """
 
+    sentence: ClassVar[str] = "the last value before the gap"
+    note: ClassVar[str] = "Gaps are filled with the last value before them: a cell that repeats it gets nothing."
     dim: str = "time"
     otherwise: float | None = None
 
@@ -391,6 +425,10 @@ class Bridge(Baseline):
         Where nothing along the dim is present; so the end point of a path is this constant.
     """
 
+    sentence: ClassVar[str] = "a straight line across the gap"
+    note: ClassVar[str] = (
+        "Gaps are bridged by straight lines: slow change survives removal, only what departs from the line is credited."
+    )
     dim: str = "time"
     otherwise: float = 0.0
 
@@ -426,6 +464,7 @@ class Mixture(Baseline):
     (2.5, [[[3.0, 2.0]]])
     """
 
+    sentence: ClassVar[str] = "several baselines in turn, one for each draw"
     members: tuple[Any, ...]
     arithmetic: ClassVar[bool] = False  # each member says for itself
     random: ClassVar[bool] = True

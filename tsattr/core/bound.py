@@ -7,6 +7,7 @@ one's own derives from these, or is any object with the same names: binding adop
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -142,6 +143,21 @@ class BoundGroups(ABC):
     def _masks(self, position: Tensor) -> Iterator[Tensor]:
         """The mask of each group, for all rows."""
         return (self.mask(position, torch.full_like(position, k)) for k in range(len(self.names)))
+
+
+def classes_of(base: Any) -> dict[str, Any]:
+    """The package's own classes derived from a base, by name in the order of the alphabet; those that others derive are not."""
+    package, found, waiting = __name__.partition(".")[0], {}, [base]
+    while waiting:
+        for c in waiting.pop().__subclasses__():
+            waiting.append(c)
+            if (
+                c.__module__.partition(".")[0] == package
+                and not c.__name__.startswith("_")
+                and not inspect.isabstract(c)
+            ):
+                found[c.__name__] = c
+    return dict(sorted(found.items()))
 
 
 class _Adopted(BoundBaseline):

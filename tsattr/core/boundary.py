@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class Boundary(Baseline):
     [[0.16, -0.12]]
     """
 
+    sentence: ClassVar[str] = "the nearest input that the model finds undecided between two classes"
+    on_command_line: ClassVar[bool] = False  # made of a model, and its classes
     value: Array
     margin: Array
     source: str

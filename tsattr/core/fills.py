@@ -80,11 +80,20 @@ class Baseline:
         True where draws differ. One that does not say so is taken to give the same in every draw, and is asked once.
     members
         The baselines that it is a mixture of.
+    sentence
+        What it puts in absent cells, in a few plain words for reports.
+    note
+        What can and what cannot be credited against it, in plain sentences for reports.
+    on_command_line
+        True where it can be written on the command line: its settings are plain values, or a reference to fit.
     """
 
     arithmetic: ClassVar[bool] = True
     random: ClassVar[bool] = False
     members: tuple[Any, ...] = ()
+    sentence: ClassVar[str] = ""
+    note: ClassVar[str] = ""
+    on_command_line: ClassVar[bool] = True
 
     @property
     def enough(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ class ConditionalGaussian(Baseline):
     [[0.0, 2.0]]
     """
 
+    sentence: ClassVar[str] = "random values that fit what is left in place"
     fitted: Fitted
     draw: bool = False
     causal: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -78,6 +78,7 @@ class Generator(Learnt):
     Leung et al., "Temporal dependencies in feature importance for time series prediction", ICLR 2023.
     """
 
+    sentence: ClassVar[str] = "values from a learnt generator, given what came before"
     fitted: Fitted
     horizon: int = 10
     hidden: int = 50

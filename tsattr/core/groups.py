@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,7 +27,15 @@ _MOST = 1_000_000  # windows along one dim
 
 
 class Groups(ABC):
-    """Base of groups: frozen settings, bound to an input's axes."""
+    """Base of groups: frozen settings, bound to an input's axes.
+
+    Attributes
+    ----------
+    on_command_line
+        True where they can be written on the command line: their settings are plain values.
+    """
+
+    on_command_line: ClassVar[bool] = True
 
     @abstractmethod
     def bind(self, axes: Axes) -> BoundGroups:
@@ -260,6 +268,7 @@ class Labelled(Groups):
         "" or by a negative number are in no group: they are never removed and their attribution is NaN.
     """
 
+    on_command_line: ClassVar[bool] = False
     labels: Any
     meanings: tuple[tuple[int, str], ...] = ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ class Inpaint(Baseline):
     [[-3.0, 4.0]]
     """
 
+    sentence: ClassVar[str] = "the weighted mean of the neighbours of each absent cell, all at once"
     dims: Any = ("time",)
     noise: float = 0.0
     otherwise: float = 0.0

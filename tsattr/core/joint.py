@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -104,6 +104,7 @@ class JointGenerator(Learnt):
     NeurIPS 2020, whose generator is of one step, with a latent variable.
     """
 
+    sentence: ClassVar[str] = "values from a learnt generator, given what came before and what is present"
     fitted: Fitted
     hidden: int = 50
     dim: str = "time"

@@ -42,6 +42,7 @@ class Marginal(Baseline):
     NeurIPS 2020.
     """
 
+    sentence: ClassVar[str] = "values that the series takes in training, each drawn by itself"
     fitted: Fitted
     dim: str = "time"
     random: ClassVar[bool] = True

@@ -29,6 +29,10 @@ class Gaussian(Baseline):
         Bounds, or None.
     """
 
+    sentence: ClassVar[str] = "the input with random noise added"
+    note: ClassVar[str] = (
+        "The baseline is a noisy copy of the input: the map tells what the model does in its neighbourhood."
+    )
     sigma: Any
     low: Any = None
     high: Any = None
@@ -76,6 +80,7 @@ class Jitter(Baseline):
         Standard deviation as a share of the range of the sample's valid cells (Smilkov et al., 2017).
     """
 
+    sentence: ClassVar[str] = "the input with random noise added, in proportion to its range"
     share: float
     random: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -32,10 +32,13 @@ class Target(ABC):
         does not.
     keeps_units
         True where it is in the units of the outputs: one of them, a mean or a sum of some, or a difference of these.
+    on_command_line
+        True where it can be written on the command line: its settings are plain values.
     """
 
     compares: bool = True
     keeps_units: bool = False
+    on_command_line: ClassVar[bool] = True
 
     @abstractmethod
     def bind(self, outputs: Axes) -> Value:

@@ -41,6 +41,7 @@ class PhaseRandomised(Baseline):
     PhaseRandomised(dim='time')
     """
 
+    sentence: ClassVar[str] = "a copy with the same spectrum and scrambled timing"
     dim: str = "time"
     random: ClassVar[bool] = True
 
@@ -109,6 +110,7 @@ class BandStop(Baseline):
     50.0
     """
 
+    sentence: ClassVar[str] = "the input without one band of frequencies"
     low: float | None = None
     high: float | None = None
     dim: str = "time"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from keyword import iskeyword
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ def _pick(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: st
 
 
 @dataclass(frozen=True, init=False)
-class _Entry(Target):
+class Entry(Target):
     """One entry of the output: by index or label on the one axis, or by name on several."""
 
     compares = False
@@ -108,7 +108,7 @@ class _Entry(Target):
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class Output(_Entry):
+class Output(Entry):
     """One number of the output, as the model gives it: ``Output(2)``, ``Output("V")``, ``Output(time=-1, lat=12.0)``.
 
     A string, float or date is a label of that axis. An int is a label where the axis is labelled by whole numbers (leads 1,
@@ -151,7 +151,7 @@ class Predicted(Target):
 
 
 @dataclass(frozen=True, init=False, repr=False)
-class _OfClass(_Entry):
+class _OfClass(Entry):
     """A class's probability in some form: of logits along the last axis, or of probabilities as they are."""
 
     of: str | None
@@ -317,6 +317,7 @@ class Difference(Target):
 class Function(Target):
     """A number of your own: ``f(y) -> (rows,)``, differentiable where a gradient method is to use it."""
 
+    on_command_line: ClassVar[bool] = False
     compares = False
     f: Callable[[Tensor], Tensor] = field(repr=False)
     name: str = ""
@@ -333,6 +334,7 @@ class Function(Target):
 class Default(Target):
     """The single output; for one axis of several outputs, the predicted one."""
 
+    on_command_line: ClassVar[bool] = False
     keeps_units = True
 
     def __repr__(self) -> str:
@@ -398,6 +400,7 @@ def resolve(target: Any) -> Target:
 class Named(Target):
     """A target with a name of its own along a `target` dim: what a mapping of targets is made of."""
 
+    on_command_line: ClassVar[bool] = False
     name: str
     target: Target
 

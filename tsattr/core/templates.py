@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -53,6 +53,7 @@ class Climatology(Baseline):
     [6.0, 7.0, 8.0]
     """
 
+    sentence: ClassVar[str] = "what is usual at that place and season"
     fitted: Fitted
     by: str
     dim: str = "time"
@@ -244,6 +245,11 @@ class MedianBeat(Baseline):
     [0.0, 2.0, 8.0, 4.0, 0.0]
     """
 
+    sentence: ClassVar[str] = "the record's own median beat"
+    note: ClassVar[str] = (
+        "The baseline is the record's own median beat: what every beat of the record shares gets nothing."
+    )
+    on_command_line: ClassVar[bool] = False  # needs the places of R peaks
     fitted: Fitted
     dim: str = "time"
     r_peaks: Array | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,7 +213,7 @@ class Frame:
         return cells.reshape(*lead, -1)[..., self.back.to(cells.device)]
 
 
-class Learnt(Stored, Baseline):
+class Learnt(Stored, Baseline, ABC):
     """Base of the baselines that are networks: frozen dataclasses of settings, and the weights with where they come from."""
 
     dim: str
@@ -223,13 +224,13 @@ class Learnt(Stored, Baseline):
         """True where draws differ."""
         return self.draw
 
+    @abstractmethod
     def network(self) -> Any:
         """The network of these settings, not trained."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forecasts(self, net: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means, standard deviations, what came, and whether it is known, (..., horizons) each."""
-        raise NotImplementedError
 
     def _trained(self, data: Channels, risk: Callable[[Any, Tensor], Tensor], recipe: Recipe, **noted: Any) -> Any:
         """This baseline with the weights that training finds; a warning if its draws have collapsed."""

@@ -34,6 +34,8 @@ class Typical(Baseline):
     [2.0, 0.25]
     """
 
+    sentence: ClassVar[str] = "the median of each number and the most frequent level of each category"
+    note: ClassVar[str] = "The baseline is a typical row: a column that already holds its typical value gets nothing."
     row: Array
     arithmetic: ClassVar[bool] = False
 

@@ -195,7 +195,7 @@ class WinIT(_OnPrefixes):
     @property
     def shared(self) -> bool:
         """True where one draw from a start serves all predictions after it."""
-        return self.horizons == "shared" or (self.horizons == "auto" and getattr(self.baseline, "nested", False))
+        return self.horizons == "shared" or (self.horizons == "auto" and self.baseline.nested)
 
     def __call__(self, samples: Samples) -> dict[str, Field]:
         """Explain some samples."""

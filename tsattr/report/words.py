@@ -11,6 +11,9 @@ import re
 import numpy as np
 import xarray as xr
 
+from ..climate import states as _states  # noqa: F401 - whose baselines have words too
+from ..core.bound import classes_of
+from ..core.fills import Baseline
 from ..core.method import registry
 
 GOOD, FAIR = 0.01, 0.05  # completeness errors that a reader need not mind, and that a map can still be read with
@@ -22,53 +25,6 @@ _ESTIMATORS = {
         "AFEX: the model is a sum of one curve for each feature and of pairs, and this is what each adds; pairs are "
         "shared by halves.",
     ),
-}
-
-BASELINES = {
-    "Constant": "a fixed value in every absent cell",
-    "Mean": "the sample's own mean",
-    "MaximumDistance": "in each cell the end of the valid range that is farthest from the input",
-    "Blur": "a blurred copy of the input",
-    "Uniform": "random values, all equally likely within a range",
-    "Gaussian": "the input with random noise added",
-    "Samples": "records drawn from the training distribution",
-    "Mode": "the most frequent value of each column",
-    "Typical": "the median of each number and the most frequent level of each category",
-    "Bridge": "a straight line across the gap",
-    "Hold": "the last value before the gap",
-    "ConditionalGaussian": "random values that fit what is left in place",
-    "PhaseRandomised": "a copy with the same spectrum and scrambled timing",
-    "Climatology": "what is usual at that place and season",
-    "MedianBeat": "the record's own median beat",
-    "Generator": "values from a learnt generator, given what came before",
-    "JointGenerator": "values from a learnt generator, given what came before and what is present",
-    "AutoRegressive": "what a linear process expects in the gap",
-    "Marginal": "values that the series takes in training, each drawn by itself",
-}
-
-_BASELINE_NOTES = {
-    "Constant": "The baseline is constant, so cells that already equal it get nothing, however much the model needs "
-    "them: a flat "
-    "stretch at that value cannot be credited. Check with a second baseline before concluding that it does not matter.",
-    "Mean": "The baseline is the sample's own mean: a level that is the same throughout (an offset) cannot be "
-    "credited.",
-    "MaximumDistance": "Absent cells take the farthest valid value. Nothing is overlooked because it equals the "
-    "baseline, but "
-    "the end point is far from any real record, and the model may behave there as it never does on data.",
-    "Blur": "The baseline is a blurred copy: only what the blur removes, sharp and fast structure, can be credited. "
-    "Slow levels "
-    "and drifts remain in the baseline and get next to nothing.",
-    "Uniform": "The baseline is noise that no recording looks like; the model's answer to it may mean little.",
-    "Gaussian": "The baseline is a noisy copy of the input: the map tells what the model does in its neighbourhood.",
-    "Samples": "The baseline is the training distribution: the map tells how this record differs from typical ones. "
-    "What it "
-    "shares with them gets nothing, even where the model depends on it.",
-    "Mode": "The baseline is the most frequent value: a column that already holds it gets nothing.",
-    "Typical": "The baseline is a typical row: a column that already holds its typical value gets nothing.",
-    "Bridge": "Gaps are bridged by straight lines: slow change survives removal, only what departs from the line is "
-    "credited.",
-    "Hold": "Gaps are filled with the last value before them: a cell that repeats it gets nothing.",
-    "MedianBeat": "The baseline is the record's own median beat: what every beat of the record shares gets nothing.",
 }
 
 _STATUS_NOTES = {
@@ -104,6 +60,12 @@ def _sentence(method: str) -> str:
     return known[method].sentence if method in known else _ESTIMATORS.get(method, "")
 
 
+def _of_baseline(name: str) -> tuple[str, str]:
+    """Return the sentence and the note of a baseline, empty for one that is not known."""
+    known = classes_of(Baseline)
+    return (known[name].sentence, known[name].note) if name in known else ("", "")
+
+
 def _note(method: str) -> str:
     known = registry()
     return known[method].note if method in known else ""
@@ -116,7 +78,7 @@ def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     model = str(attrs.get("model", ""))
     targets = ", ".join(str(t) for t in np.atleast_1d(ds["target"].values)) if "target" in ds.dims else ""
     target = targets or str(attrs.get("target", ""))
-    against = BASELINES.get(head(baseline), "")
+    against, _ = _of_baseline(head(baseline))
     rows = [
         ("Model", "" if model else "not recorded", model),
         ("Target", _target(target), str(attrs.get("target_definition", target))),
@@ -202,7 +164,7 @@ def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> l
     method, baseline = head(ds.attrs.get("method", "")), head(ds.attrs.get("baseline", ""))
     verdict, bad = completeness_verdict(ds)
     found = [verdict] if bad else []
-    found += [text for text in (_note(method), _BASELINE_NOTES.get(baseline)) if text]
+    found += [text for text in (_note(method), _of_baseline(baseline)[1]) if text]
     if "standard_error" in ds:
         found.append(
             "The map is a mean over random draws: cells smaller than about twice their standard error may be chance."
