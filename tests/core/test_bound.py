@@ -5,7 +5,9 @@ import importlib
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
+import tsattr as ta
 from tsattr import notation
 from tsattr.core import baselines as b
 from tsattr.core import groups as g
@@ -280,6 +282,36 @@ def test_groups_of_ones_own_need_names_and_a_mask():
             )(),
             AXES,
         )
+
+
+@pytest.mark.parametrize("method", [ta.Occlusion, ta.ShapleySampling, ta.KernelShap])
+def test_groups_and_a_baseline_of_other_classes_explain_and_are_scored_as_ours(method):
+    x = xr.DataArray(X.numpy(), dims=("sample", "lead", "time"))
+    model = lambda x: x.cumsum(2)[:, 0, -1] * x[:, 1].sum(1)  # noqa: E731
+    theirs, ours = (Bands(), Zero()), (g.Along("lead"), b.Constant(0.0))
+    maps, scores = [], []
+    for groups, baseline in (theirs, ours):
+        maps.append(ta.explain(model, x, method(groups, baseline)))
+        scores.append(ta.evaluate(model, x, maps[-1], groups=groups, fills={"zero": baseline}))
+    np.testing.assert_allclose(maps[0].attribution, maps[1].attribution, atol=1e-12)
+    for name in ("gap", "infidelity", "sensitivity_n"):
+        np.testing.assert_allclose(scores[0][name], scores[1][name], atol=1e-12)
+
+
+def test_a_fill_that_says_that_it_draws_is_drawn_as_often_as_asked():
+    class Noise(Zero):
+        def fill(self, x, absent, key):
+            return torch.where(absent, key.normal(x), x)
+
+    x = xr.DataArray(X.numpy(), dims=("sample", "lead", "time"))
+    model = lambda x: x.flatten(1).sum(1)  # noqa: E731
+    ds = ta.explain(model, x, ta.Occlusion(Bands(), Zero()))
+    rows = []
+    for says in ({}, {"random": True}):
+        fill = type("Noise", (Noise,), says)()
+        found = ta.evaluate(model, x, ds, groups=Bands(), fills={"noise": fill}, draws=3, metrics=["deletion"])
+        rows.append(int(found.model_evaluations.max()) - 1)  # beside the intact one
+    assert rows[1] == 3 * rows[0]
 
 
 # ---- targets

@@ -201,7 +201,7 @@ class _AdoptedGroups(BoundGroups):
     """Bound groups of another class: what they lack by their masks."""
 
     def __init__(self, given: Any) -> None:
-        self.given, self.names, self.shared = given, given.names, getattr(given, "shared", self.shared)
+        self.given, self.names, self.shared = given, list(given.names), getattr(given, "shared", self.shared)
         self._order = np.asarray(getattr(given, "order", super().order))
         for verb in ("count", "total", "spread", "union", "hull"):
             if hasattr(given, verb):
@@ -224,7 +224,7 @@ def adopted_groups(found: Any, axes: Axes) -> BoundGroups:
     names = getattr(found, "names", None)
     if names is None or isinstance(names, str) or not len(names) or not isinstance(names[0], str):
         raise TypeError(f"bound groups have names, a list of one text for each group, got {names!r} of {found!r}")
-    if isinstance(found, BoundGroups):
+    if isinstance(found, BoundGroups) and isinstance(names, list):  # xarray takes a tuple for something else
         return found
     if not callable(getattr(found, "mask", None)):
         raise TypeError(f"bound groups have mask(position, k), which {found!r} lacks; see BoundGroups")

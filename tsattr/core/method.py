@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from .axes import Axes
+from .bound import classes_of
 from .fills import enough_draws
 from .noise import Jitter
 from .results import EVENT, Field, check_flag
 from .samples import Samples
 
 KINDS = ("groups", "baseline", "noise", "method", "draws")
-_PACKAGE = __name__.partition(".")[0]
 _GIVE = {
     "__call__": "def __call__(self, samples) -> dict[str, Field], which explains some samples",
     "gradient": "gradient: ClassVar[bool], True if it needs the model's gradients",
@@ -243,14 +243,6 @@ def _check_field(what: str, field: Any, n: int, sizes: Mapping[str, tuple[int, .
         )
 
 
-def _concrete(cls: Any = Method) -> Iterator[type[Method]]:
-    for c in cls.__subclasses__():
-        if not c.__name__.startswith("_"):
-            yield c
-        yield from _concrete(c)
-
-
 def registry() -> dict[str, type[Method]]:
     """The package's methods by name; those that others derive are not among them."""
-    own = [c for c in _concrete() if c.__module__.partition(".")[0] == _PACKAGE]
-    return {c.__name__: c for c in sorted(own, key=lambda c: c.__name__)}
+    return classes_of(Method)
