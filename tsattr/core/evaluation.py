@@ -51,6 +51,8 @@ class Evaluation(ABC):
 class RemovalEvaluation(Evaluation):
     """One way to get the model's outputs for removals from some samples.
 
+    Of its own it has a `name`, :meth:`work` and the verb; it is tried once it is named in `EVALUATIONS`.
+
     Parameters
     ----------
     samples

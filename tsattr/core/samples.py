@@ -47,7 +47,7 @@ class Samples:
     prediction
         (n, targets) float64: the target values at `x`.
     evaluations
-        (n,) rows asked of the model so far.
+        (n,) rows asked about so far, whether the model was run on each or its outputs were come by otherwise.
     state
         (n,) the gravest trouble so far, a `State`.
     ends
