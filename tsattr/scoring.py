@@ -371,7 +371,7 @@ def draws_differ(fill: Any) -> bool:
 def default_fills(inputs: Inputs, reference: Any) -> dict[str, Any]:
     """The mean over time, the bridge (for series), and values of other samples."""
     fills: dict[str, Any] = {}
-    if all("time" in v.axes.dims for v in inputs.variables):
+    if all(v.axes.called("time") in v.axes.dims for v in inputs.variables):
         fills = {"mean": baselines.Mean("time"), "bridge": baselines.Bridge("time")}
     name = inputs.sample_dim
     if inputs.single:
@@ -390,6 +390,7 @@ def default_groups(inputs: Inputs) -> Any:
 
 
 def _windows(axes: Any) -> Any:
-    if "time" not in axes.dims or (size := axes.shape[axes.axis("time")] // 50) < 2:
+    time = axes.called("time")
+    if time not in axes.dims or (size := axes.shape[axes.axis(time)] // 50) < 2:
         return groups.Cells()
-    return groups.Windows(step=None, **{d: 1 for d in axes.dims if d != "time"}, time=size)
+    return groups.Windows(step=None, **{d: 1 for d in axes.dims if d != time}, **{time: size})

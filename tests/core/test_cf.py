@@ -5,7 +5,9 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr import climate, plot
+from tsattr.core.axes import Axes
 from tsattr.core.cf import direction, role, unit_of
+from tsattr.core.novelty import View
 
 EAST = [
     ("lon", {}),
@@ -198,3 +200,25 @@ def test_blocks_are_cut_by_what_is_time():
         np.zeros((3, 1)), dims=("sample", "lead"), coords={"when": ("sample", [2.0, 0.0, 1.0], {"axis": "T"})}
     )
     assert climate.blocks.time_of(x, "sample").tolist() == [2.0, 0.0, 1.0]
+
+
+def test_scores_go_along_what_is_time():
+    values = np.random.default_rng(0).normal(size=(30, 2, 120)).cumsum(-1)
+    x = xr.DataArray(values, dims=("sample", "lead", "time"), coords={"time": np.arange(120.0)})
+    hours = x.rename(time="t").assign_coords(t=("t", np.arange(120.0), {"axis": "T"}))
+    f = lambda v: torch.tanh(v).sum((1, 2))  # noqa: E731
+    found, expected = (
+        ta.evaluate(f, v, ta.explain(f, v, ta.InputXGradient()), metrics=["gap", "deletion"], reference=v, draws=1)
+        for v in (hours, x)
+    )
+    assert found.fill.values.tolist() == expected.fill.values.tolist() == ["mean", "bridge", "samples"]
+    xr.testing.assert_identical(found.drop_attrs(), expected.drop_attrs())
+
+
+def test_the_detector_looks_along_what_is_time():
+    rows = np.random.default_rng(0).normal(size=(30, 80)).cumsum(-1)
+    found, expected = (View(rows, Axes(("lead", t), (2, 40), time=t), 0).distances(rows[:5])[0] for t in ("t", "time"))
+    assert "spectrum" in found
+    assert set(found) == set(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])

@@ -138,7 +138,7 @@ class Mean(Baseline):
         time = axes.called("time")
         over = (time,) if self.over is None and time in axes.dims else self.over
         dims = axes.dims if over is None else (over,) if isinstance(over, str) else over
-        at = [1 + axes.axis(d) for d in dims]
+        at = [1 + axes.axis(axes.called(d)) for d in dims]
         return Full(lambda x, key: nan_mean(x, at) if at else x)
 
 

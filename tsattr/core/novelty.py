@@ -236,7 +236,7 @@ class View:
     rows
         Clean rows (n, cells), NaN where missing.
     axes
-        The variable's dims. Spectra and steps are taken along "time", where it has enough cells.
+        The variable's dims. Spectra and steps are taken along what is time, where it has enough cells.
     seed
         As for :class:`Subspace`.
     like
@@ -248,7 +248,8 @@ class View:
         self.order = tuple(np.argsort(axes.dims).tolist())
         names = [axes.dims[a] for a in self.order]
         channels = tuple(1 + names.index(d) for d in axes.channels)
-        time = 1 + names.index("time") if "time" in names and axes.nominal is None else None
+        called = axes.called("time")
+        time = 1 + names.index(called) if called in names and axes.nominal is None else None
         rows = self._ordered(rows)
         nominal = None if axes.nominal is None else axes.nominal.transpose(self.order)
         self.standard = Standard(rows, channels, nominal)
