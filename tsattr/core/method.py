@@ -34,9 +34,9 @@ class Method(ABC):
     ``gradient``, :meth:`__call__` and :meth:`rows` are its own; all else has a default that is right for most. An attribute
     that is a property here may be a ``ClassVar`` of the method.
 
-    Batches, memory, devices, random draws, missing cells and labels are not its business: it asks
-    ``samples.without`` about removals, ``samples.values`` or ``samples.gradients`` at a flat list of rows of its own. What befell a sample it tells ``samples.note``; rows of no sample
-    ``samples.engine.count_trial``.
+    Batches, memory, devices, random draws, missing cells and labels are not its business: it asks ``samples.without`` about
+    removals, ``samples.values`` or ``samples.gradients`` at a flat list of rows of its own. What befell a sample it tells
+    ``samples.note``; rows of no sample ``samples.engine.count_trial``.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
