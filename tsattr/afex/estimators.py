@@ -47,7 +47,8 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         1 (rising), -1 (falling) or 0 for each feature, as a list or a dict by name. Such a feature is in no pair and has
         no nets.
     categorical_features
-        "from_dtype" takes the strings and categories of a DataFrame; or a mask, indices or names; or None.
+        "from_dtype" takes what has no arithmetic in a DataFrame: text, categories, intervals, times of day; or a mask, indices or
+        names; or None.
     atoms
         Whether each numeric feature has a spline and steps at the thresholds that the data show. Then nets are trained for the
         features of pairs; without atoms for all numeric features, as in the paper.
@@ -82,7 +83,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
     Notes
     -----
     Values outside the training range count as its nearest end. Missing values (NaN) have a term of their own; unknown
-    categories add 0. Dates count as days since 1970 and durations as days, with `units` in the results.
+    categories add 0. Dates count as days since 1970, periods as their first day and durations as days, with `units` in the results.
 
     Rows are sorted and merged first, so a row of weight 2 is the same as two rows. What the fit takes for sure depends on how
     many rows there are, not on the size of the weights: where a column tells the rows apart, weights are relative and worth
@@ -147,7 +148,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         Parameters
         ----------
         X
-            Table (n, p): array, pandas or polars DataFrame; NaN is missing.
+            Table (n, p): array, DataFrame of pandas or polars, table of Arrow; NaN is missing.
         y
             Numbers (n,).
         sample_weight
@@ -216,7 +217,7 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
         Parameters
         ----------
         X
-            Table (n, p): array, pandas or polars DataFrame; NaN is missing.
+            Table (n, p): array, DataFrame of pandas or polars, table of Arrow; NaN is missing.
         y
             Labels (n,).
         sample_weight
