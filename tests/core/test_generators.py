@@ -14,6 +14,8 @@ from tsattr.core.axes import Axes
 from tsattr.core.keys import Key
 from tsattr.core.training import Channels
 
+from ..test_laws import Made
+
 b = ta.baselines
 PHI, NOISE = 0.8, 0.6
 
@@ -132,24 +134,21 @@ def test_the_pooled_distribution():
 # -------------------------------------------------------------------------------------------------- laws of every law
 
 
-def laws():
-    x = ar1(30, times=10, features=3)
-    small = {"epochs": 2, "hidden": 4}
-    return {
-        "generator": b.Generator.fit(x, horizon=4, **small),
-        "generator, mean": b.Generator.fit(x, horizon=4, draw=False, **small),
-        "joint": b.JointGenerator.fit(x, **small),
-        "joint, mean": b.JointGenerator.fit(x, draw=False, **small),
-        "marginal": b.Marginal.fit(x),
-        "hold": b.Hold(otherwise=0.0),
-        "conditional gaussian": b.ConditionalGaussian.fit(x, causal=True),
-        "autoregressive": b.AutoRegressive.fit(x, 2, causal=True),
-        "autoregressive, drawn": b.AutoRegressive.fit(x, 3, draw=True, causal=True),
-        "conditional gaussian, drawn": b.ConditionalGaussian.fit(x, causal=True, draw=True),
+FITTED, SMALL = ar1(30, times=10, features=3), {"epochs": 2, "hidden": 4}
+LAWS = Made(
+    {
+        "generator": lambda: b.Generator.fit(FITTED, horizon=4, **SMALL),
+        "generator, mean": lambda: b.Generator.fit(FITTED, horizon=4, draw=False, **SMALL),
+        "joint": lambda: b.JointGenerator.fit(FITTED, **SMALL),
+        "joint, mean": lambda: b.JointGenerator.fit(FITTED, draw=False, **SMALL),
+        "marginal": lambda: b.Marginal.fit(FITTED),
+        "hold": lambda: b.Hold(otherwise=0.0),
+        "conditional gaussian": lambda: b.ConditionalGaussian.fit(FITTED, causal=True),
+        "autoregressive": lambda: b.AutoRegressive.fit(FITTED, 2, causal=True),
+        "autoregressive, drawn": lambda: b.AutoRegressive.fit(FITTED, 3, draw=True, causal=True),
+        "conditional gaussian, drawn": lambda: b.ConditionalGaussian.fit(FITTED, causal=True, draw=True),
     }
-
-
-LAWS = laws()
+)
 every = pytest.mark.parametrize("name", LAWS)
 
 
