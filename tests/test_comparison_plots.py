@@ -9,8 +9,8 @@ from matplotlib.patches import Rectangle
 
 import tsattr as ta
 from tsattr import plot
+from tsattr.comparison.verdict import Standing
 from tsattr.plot import shade
-from tsattr.verdict import Standing
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -10,7 +10,7 @@ import xarray as xr
 from torch import nn
 
 import tsattr as ta
-from tsattr.scoring import MEASURES
+from tsattr.comparison.scoring import MEASURES
 
 from .conftest import TIMES, Spy, relu_net, signals
 
@@ -225,7 +225,7 @@ def test_chunks_company_and_order_change_nothing(monkeypatch):
     order = [2, 0]
     some = evaluate(NET, X.isel(sample=order), explained().isel(sample=order))
     assert_same(some, scored().isel(sample=order))
-    monkeypatch.setattr(sys.modules["tsattr.edge"], "_CHUNK", 1)
+    monkeypatch.setattr(sys.modules["tsattr.edge.call"], "_CHUNK", 1)
     assert_same(evaluate(NET, X, explained(), batch_size=3), scored())
 
 

@@ -181,7 +181,7 @@ def test_without_a_coordinate_a_sample_is_its_position(x):
 def test_chunks_of_samples_change_nothing(x, method, monkeypatch):
     many = xr.concat([x.drop_vars(["sample", "age"])] * 5, "sample").assign_coords(sample=np.arange(10))
     whole = ta.explain(linear, many, method, target=0)
-    monkeypatch.setattr(sys.modules["tsattr.edge"], "_CHUNK", 1)
+    monkeypatch.setattr(sys.modules["tsattr.edge.call"], "_CHUNK", 1)
     xr.testing.assert_allclose(ta.explain(linear, many, method, target=0, batch_size=3), whole, atol=1e-12)
 
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import LinearSVC
 
 import tsattr as ta
-from tsattr.labels import Codes
+from tsattr.labels.tables import Codes
 
 RNG = np.random.default_rng(0)
 

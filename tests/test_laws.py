@@ -18,9 +18,9 @@ from sklearn.covariance import LedoitWolf
 from torch import nn
 
 import tsattr as ta
+from tsattr.comparison.scoring import COLUMNS
 from tsattr.core.method import registry
 from tsattr.core.results import RESERVED
-from tsattr.scoring import COLUMNS
 
 from . import reference
 from .conftest import TIMES, Spy, linear_net, recurrent_net, relu_net, signals
@@ -255,7 +255,7 @@ def test_order_and_company_change_nothing(name):
 def test_chunks_change_nothing(name, monkeypatch):
     x = X.drop_vars("sample") if "sample" not in repr(METHODS[name]) else X  # draws are then known by position
     whole = explain(NET, x, METHODS[name])
-    monkeypatch.setattr(sys.modules["tsattr.edge"], "_CHUNK", 1)
+    monkeypatch.setattr(sys.modules["tsattr.edge.call"], "_CHUNK", 1)
     assert_same(explain(NET, x, METHODS[name], batch_size=3), whole)
 
 

@@ -6,7 +6,7 @@ import torch
 
 import tsattr as ta
 from tsattr.core.axes import Array
-from tsattr.core.detector import Detector
+from tsattr.core.shift.detector import Detector
 
 RNG = np.random.default_rng(0)
 TRAIN, X = RNG.normal(size=(60, 6)), RNG.normal(size=(3, 6))

@@ -13,20 +13,20 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from . import matching
 from . import metrics as measures
-from .core.detector import FEWEST
-from .core.fills import adopted
+from .comparison.scoring import MEASURES, RANKINGS, Trial
+from .comparison.verdict import recommendation
+from .core.baselines.fills import adopted
 from .core.keys import Key
 from .core.method import Method, OverBudget
 from .core.results import check_count, check_flag
 from .core.samples import Samples
-from .edge import Call, ExplanationWarning
+from .core.shift.detector import FEWEST
+from .edge.call import Call, ExplanationWarning
 from .explain import explain
-from .labels import Inputs
+from .labels import alignment as matching
+from .labels.inputs import Inputs
 from .metrics import pairs
-from .scoring import MEASURES, RANKINGS, Trial
-from .verdict import recommendation
 
 _SOURCE = 2**36  # the stream that chooses whose map a control is made from
 CONTROLS = ("random", "smooth random")

@@ -8,9 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from . import matching
-from .edge import Call, ExplanationWarning
-from .scoring import RANKINGS, Trial
+from .comparison.scoring import RANKINGS, Trial
+from .edge.call import Call, ExplanationWarning
+from .labels import alignment as matching
 
 
 def evaluate(

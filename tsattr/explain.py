@@ -10,19 +10,23 @@ import numpy as np
 import torch
 import xarray as xr
 
-from . import ensemble, labels, matching, pipelines, trials
-from .core import references, shift
-from .core.baselines import Constant
-from .core.detector import FEWEST
+from .core.baselines import Constant, references
 from .core.engine import NoGradient
 from .core.method import Method, check_is_method, results_of
 from .core.results import Field, check_flag
 from .core.samples import Samples
-from .core.shift import Shifts
+from .core.shift import scores as shift
+from .core.shift.detector import FEWEST
+from .core.shift.scores import Shifts
 from .core.states import State
-from .core.targets import Named
-from .edge import STATUS, Call, Table, said_once, tell
-from .edge import ExplanationWarning as ExplanationWarning
+from .core.targets.values import Named
+from .edge import members as ensemble
+from .edge import trials
+from .edge.call import STATUS, Call, Table, said_once, tell
+from .edge.call import ExplanationWarning as ExplanationWarning
+from .labels import alignment as matching
+from .labels import inputs as labels
+from .models import pipelines
 
 _OF_TARGET = ("prediction", "reference", "completeness_gap")
 _OF_PARTS = ("attribution", "standard_error")

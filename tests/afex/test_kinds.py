@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 import tsattr as ta
 from tsattr.afex import AFEXExplainer, AFEXRegressor
-from tsattr.tables import kind_of
+from tsattr.labels.tables import kind_of
 
 N = 48
 DAYS = pd.Series(pd.date_range("2020-01-01 06:00", periods=N, freq="D"))

@@ -14,7 +14,7 @@ import xarray as xr
 from torch import nn
 
 import tsattr as ta
-from tsattr.scoring import MEASURES
+from tsattr.comparison.scoring import MEASURES
 
 
 def network() -> nn.Module:

@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 import tsattr as ta
-from tsattr.core.ahead import noise
+from tsattr.core.baselines.forecast import noise
 
 FEATURES, WINDOW, DRAWS = 3, 10, 3
 

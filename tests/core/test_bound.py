@@ -8,15 +8,15 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr import notation
-from tsattr.core import baselines as b
-from tsattr.core import groups as g
-from tsattr.core import targets as t
+from tsattr.cli import parsing as notation
 from tsattr.core.axes import Axes
+from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import adopted, enough_draws
 from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline, classes_of
-from tsattr.core.fills import adopted, enough_draws
+from tsattr.core.groups import windows as g
+from tsattr.core.groups.masks import OneGroup
 from tsattr.core.keys import Key
-from tsattr.core.masks import OneGroup
+from tsattr.core.targets import values as t
 
 AXES = Axes(("lead", "time"), (2, 6), {"lead": np.array(["I", "II"])}, samples=3)
 X = torch.as_tensor(np.random.default_rng(0).normal(size=(3, 2, 6)))

@@ -7,7 +7,7 @@ import tsattr as ta
 from tsattr import climate, plot
 from tsattr.core.axes import Axes
 from tsattr.core.cf import direction, role, unit_of
-from tsattr.core.novelty import View
+from tsattr.core.shift.novelty import View
 
 EAST = [
     ("lon", {}),

@@ -6,13 +6,13 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core import evaluation as ev
-from tsattr.core import groups as g
-from tsattr.core import masks
+from tsattr.core import evaluator as ev
 from tsattr.core.axes import Axes
 from tsattr.core.baselines import Bridge, Constant, Gaussian
+from tsattr.core.baselines.fills import bind
 from tsattr.core.engine import Engine
-from tsattr.core.fills import bind
+from tsattr.core.groups import masks
+from tsattr.core.groups import windows as g
 from tsattr.core.samples import Samples
 
 N, SHAPE = 4, (3, 8)

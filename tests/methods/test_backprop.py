@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import tsattr as ta
-from tsattr.core.receptive import Leaky, Line, lines
+from tsattr.core.evaluation.receptive import Leaky, Line, lines
 
 from ..conftest import recurrent_net, relu_net, seeded, signals, smooth_net
 

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core import masks
+from tsattr.core.groups import masks
 from tsattr.methods.shapley import coalitions, constrained_least_squares
 
 g, b = ta.groups, ta.baselines

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import threadpool_limits
 
 from ..core.axes import unmasked
-from ..tables import as_pandas
+from ..labels.tables import as_pandas
 from . import near
 from .columns import Columns, is_frame, nominal
 from .families import Family

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..tables import A_DAY, Numbers, as_pandas, days_of, kind_of, polars_like, times_of, unit_of
+from ..labels.tables import A_DAY, Numbers, as_pandas, days_of, kind_of, polars_like, times_of, unit_of
 
 UNKNOWN = -1.0
 """Code of a category that was not seen in training."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 
-from ..predictions import asked, predicts
+from ..models.predictions import asked, predicts
 from . import near
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, probability, softmax

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
-_MODELS = str(_PACKAGE / "models.py")  # the one module that calls the user's model
+_MODELS = str(_PACKAGE / "models" / "calling.py")  # the one module that calls the user's model
 _INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 import xarray as xr
 
 from ..compare import compare
+from ..comparison.verdict import Standing
 from ..io.files import kind_of
-from ..notation import BASELINES, GROUPS, METHODS, UsageError, named, object_of
-from ..verdict import Standing
 from . import model, options
+from .parsing import BASELINES, GROUPS, METHODS, UsageError, named, object_of
 
 SCORE = "gap"  # the measure that the recommendation rests on
 

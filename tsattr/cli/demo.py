@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..notation import UsageError
+from .parsing import UsageError
 
 
 def add(commands: Any) -> None:

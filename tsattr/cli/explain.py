@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..edge import words_of_class
+from ..edge.call import words_of_class
 from ..explain import explain
-from ..labels import plain
-from ..notation import BASELINES, GROUPS, METHODS, UsageError, object_of
+from ..labels.inputs import plain
 from . import model, options
+from .parsing import BASELINES, GROUPS, METHODS, UsageError, object_of
 
 
 def add(commands: Any) -> None:

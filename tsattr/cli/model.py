@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..notation import UsageError
 from . import blame
+from .parsing import UsageError
 
 
 def load(args: argparse.Namespace) -> Any:

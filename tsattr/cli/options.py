@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from ..io.files import kind_of
-from ..notation import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
+from .parsing import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
 _LABELLED = (".nc", ".zarr")

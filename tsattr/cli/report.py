@@ -8,8 +8,8 @@ from typing import Any
 
 import xarray as xr
 
-from ..notation import UsageError
 from . import options
+from .parsing import UsageError
 
 
 def add(commands: Any) -> None:

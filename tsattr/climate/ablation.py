@@ -14,11 +14,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.axes import Array, Axes, positions_of
-from ..core.masks import OneGroup
+from ..core.groups.masks import OneGroup
 from ..core.results import check_count
-from ..core.targets import Target, Value, outputs_axes
-from ..edge import Call
-from ..labels import in_order_of
+from ..core.targets.outputs import Target, Value, outputs_axes
+from ..edge.call import Call
+from ..labels.inputs import in_order_of
 from ..metrics.intervals import members
 from .blocks import BLOCK, RESAMPLE, Blocks, chunks, numbered, within
 from .profiles import lags_back

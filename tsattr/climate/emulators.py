@@ -9,8 +9,8 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from .. import labels
 from ..core.axes import Array
+from ..labels import inputs as labels
 
 
 def normalised(

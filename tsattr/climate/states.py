@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..core.axes import Axes
 from ..core.baselines import Constant, Samples
-from ..core.fills import Baseline, Full
+from ..core.baselines.fills import Baseline, Full
+from ..core.baselines.references import dealt, reference_table
+from ..core.baselines.templates import date_text, phases_of
 from ..core.keys import Key
-from ..core.references import dealt, reference_table
-from ..core.templates import date_text, phases_of
 
 
 @dataclass(frozen=True)

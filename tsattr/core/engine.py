@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .targets import Value
+from .targets.outputs import Value
 from .untouched import draws_seen, without_cudnn
 
 Rows = Callable[[slice], Tensor]

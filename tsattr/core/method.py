@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from .axes import Axes
+from .baselines import Jitter
+from .baselines.fills import enough_draws
 from .bound import classes_of
-from .fills import enough_draws
-from .noise import Jitter
 from .results import EVENT, Field, check_flag
 from .samples import Samples
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .bound import BoundBaseline, BoundGroups
 from .engine import Engine, Intact, Rows
-from .evaluation import Evaluator
+from .evaluator import Evaluator
 from .keys import Key
 from .removal import Absent, Removal
 from .states import State

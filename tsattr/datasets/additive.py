@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from ..labels import in_order_of
+from ..labels.inputs import in_order_of
 from .benchmark import check_sizes
 from .covariance import NormalStates
 

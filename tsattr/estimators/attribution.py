@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.method import check_is_method
 from ..explain import explain
-from ..labels import Alike
-from ..tables import as_pandas
+from ..labels.inputs import Alike
+from ..labels.tables import as_pandas
 
 
 class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator):

@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn import inspection
 
 from ..core.axes import column_labels
-from ..core.references import missing
+from ..core.baselines.references import missing
 
 
 def permutation_importance(estimator: Any, X: Any, y: Any, **settings: Any) -> xr.Dataset:

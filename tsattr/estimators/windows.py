@@ -12,10 +12,10 @@ import xarray as xr
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .. import labels
 from ..core.axes import Axes
 from ..core.groups import Windows
-from ..core.masks import Boxes
+from ..core.groups.masks import Boxes
+from ..labels import inputs as labels
 
 LAYOUTS = {
     "aeon": ("sample", "channel", "time"),

@@ -17,7 +17,7 @@ import wfdb
 import xarray as xr
 from wfdb.io.annotation import ann_labels, is_qrs
 
-from ..core.whole import MissingFile
+from ..core.atomic import MissingFile
 from .wfdb_record import BAD_FILE, Record
 
 # The rhythms of the MIT-BIH databases have fixed codes, so that records can be put together; others follow.

@@ -18,8 +18,8 @@ import pandas as pd
 import xarray as xr
 from xarray.backends import H5NetCDFStore
 
-from ..core.whole import CannotWrite as CannotWrite
-from ..core.whole import MissingFile, file_to_fill
+from ..core.atomic import CannotWrite as CannotWrite
+from ..core.atomic import MissingFile, file_to_fill
 from . import damage
 from .wfdb_header import wfdb_stem
 
@@ -426,7 +426,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     >>> check_writable("no/such/folder/result.nc")
     Traceback (most recent call last):
     ...
-    tsattr.core.whole.MissingFile: no folder no/such/folder to write into: make it first
+    tsattr.core.atomic.MissingFile: no folder no/such/folder to write into: make it first
     """
     if kind_of(path) == ".zarr" and importlib.util.find_spec("zarr") is None:
         raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.whole import MissingFile
+from ..core.atomic import MissingFile
 
 BYTES_PER_SAMPLE: dict[str, Fraction | int] = {
     **{"8": 1, "80": 1, "16": 2, "61": 2, "160": 2, "24": 3, "32": 4},

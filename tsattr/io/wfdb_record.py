@@ -18,7 +18,7 @@ import numpy as np
 import wfdb
 from wfdb.io import _signal
 
-from ..core.whole import MissingFile
+from ..core.atomic import MissingFile
 from ..ecg import canonical_lead
 from .wfdb_header import BYTES_PER_SAMPLE, COMPRESSED, VOLTS, Channel, Header, checksum, read_header, wfdb_stem
 

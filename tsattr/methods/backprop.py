@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..core.engine import Engine, Forward, graph
+from ..core.evaluation.receptive import Leaky, Line, lines
 from ..core.method import Method
-from ..core.receptive import Leaky, Line, lines
 from ..core.results import EVENT, Field
 from ..core.samples import Samples
 from ..core.untouched import hooked, without_cudnn

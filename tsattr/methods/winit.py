@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
+from ..core.evaluation.prefixes import trial_rows
+from ..core.evaluation.stretches import Stretches, Timing, each_series
 from ..core.method import Method
-from ..core.prefixes import trial_rows
 from ..core.results import Field, check_count
 from ..core.samples import Moments, Samples
 from ..core.states import State
-from ..core.stretches import Stretches, Timing, each_series
 from ..core.targets import Divergence
 
 AGGREGATES = (None, "mean", "max", "absmax", "sum")

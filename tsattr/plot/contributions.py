@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.special import expit, softmax
 
-from ..tables import as_pandas, days_of, kind_of
+from ..labels.tables import as_pandas, days_of, kind_of
 from . import shade
 from .curves import COLOURS
 from .features import (

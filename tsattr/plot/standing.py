@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from ..comparison.verdict import Standing
 from ..metrics.pairs import left_out
-from ..verdict import Standing
 from . import shade
 
 _BETTER = LinearSegmentedColormap.from_list("tsattr_better", ["#f7f7f7", "#9db8dc", shade.NEGATIVE])

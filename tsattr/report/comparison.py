@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from .. import plot
+from ..comparison.verdict import Standing, listing, words_of
 from ..plot.curves import AXIS
 from ..plot.standing import check
-from ..verdict import Standing, listing, words_of
 from . import markup, sections
 from .markup import number, percent
 

@@ -15,15 +15,7 @@ from ..plot.checks import status_of
 from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
 from .markup import number, percent
-from .material import (
-    Input,
-    all_inputs,
-    cell_dims,
-    chosen_samples,
-    maps_compared,
-    shape_of,
-    with_sample_dim,
-)
+from .material import Input, all_inputs, cell_dims, chosen_samples, maps_compared, shape_of, with_sample_dim
 
 
 def report(

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from .. import plot
-from ..labels import completeness
+from ..labels.inputs import completeness
 from ..plot.contributions import probability, signed, values_of, written
 from ..plot.features import Values, by_importance, missing_share, names_of, ranked_terms, score_units
 from . import markup

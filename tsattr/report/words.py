@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from ..climate import states as _states  # noqa: F401 - whose baselines have words too
+from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
-from ..core.fills import Baseline
 from ..core.method import registry
 
 GOOD, FAIR = 0.01, 0.05  # completeness errors that a reader need not mind, and that a map can still be read with

@@ -1,0 +1,1 @@
+"""Trials of explanations, and the verdict on them."""

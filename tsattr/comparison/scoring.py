@@ -1,0 +1,396 @@
+"""A trial of explanations: cells are taken away in the order that each map gives them, and the target is watched."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from .. import metrics as measures
+from ..core import baselines, groups
+from ..core.baselines.fills import adopted
+from ..core.groups.masks import OneGroup
+from ..core.results import check_count, incompleteness
+from ..core.samples import Samples
+from ..core.shift.detector import Detector
+from ..core.shift.scores import Shifts
+from ..edge.call import Call, ExplanationWarning
+from ..labels import alignment as matching
+from ..labels.inputs import Inputs
+from ..metrics import removal
+
+# name: (better, meaning, from which rows)
+MEASURES = {
+    "gap": ("higher", "area between the insertion and the deletion curve", "both"),
+    "deletion": ("lower", "area under the target while the most important go first", "first"),
+    "insertion": ("higher", "area under the target while the most important come first", "last"),
+    "comprehensiveness": ("higher", "loss of the target without the most important", "first"),
+    "sufficiency": ("lower", "loss of the target with the most important alone", "last"),
+    "cumulative_deletion": ("higher", "summed steps of the target, the most important first", "first"),
+    "cumulative_preservation": ("lower", "summed steps of the target, the least important first", "last"),
+    "sensitivity_n": ("higher", "correlation of credit and loss over random subsets", "subsets"),
+    "infidelity": ("lower", "mean squared misfit of credit and loss over random subsets", "subsets"),
+    "completeness": ("lower", "gap between the map's sum and the loss of everything", "all"),
+}
+RANKINGS = ("signed", "absolute")
+_OF_TRUTH = [
+    "average_precision",
+    "auroc",
+    "aup",
+    "aur",
+    "mean_rank",
+    "pointing_game",
+    "relevance_mass",
+    "relevance_rank",
+]
+COLUMNS = frozenset((*MEASURES, *_OF_TRUTH, *(f"{name}_chance" for name in _OF_TRUTH))) | frozenset(
+    [
+        "agreement",
+        "better",
+        "control",
+        "deletion_curve",
+        "difference",
+        "difference_high",
+        "difference_low",
+        "distinguishable",
+        "fill",
+        "fill_auc",
+        "fill_shift",
+        "insertion_curve",
+        "measure",
+        "method",
+        "method_other",
+        "own_fill",
+        "ranking",
+        "score",
+        "score_high",
+        "score_low",
+        "seconds",
+        "share",
+        "test_evaluations",
+    ]
+)
+"""What tables of scores call their dims and variables, so that no sample dim or coordinate along it may be called so."""
+
+
+@dataclass
+class Trial:
+    """What is measured, on which groups and with which fills; everything bound to one input."""
+
+    call: Call
+    names: tuple[str, ...]
+    fills: dict[str, Any]
+    given: dict[str, Any]
+    groups: Any
+    rankings: tuple[str, ...]
+    truth: np.ndarray | None
+    share: np.ndarray
+    top: float
+    subsets: int
+    sizes: tuple[float, ...]
+    draws: int
+
+    @classmethod
+    def of(
+        cls,
+        call: Call,
+        names: Sequence[str] | None,
+        fills: Mapping[str, Any] | None,
+        units: Any,
+        rankings: Sequence[str],
+        truth: Any,
+        steps: int,
+        top: float,
+        subsets: int,
+        sizes: Sequence[float],
+        draws: int,
+        reference: Any,
+    ) -> Trial:
+        """Check and bind the settings of `evaluate`."""
+        inputs = call.inputs
+        inputs.check_samples(COLUMNS)
+        names = tuple(MEASURES if names is None else [names] if isinstance(names, str) else names)
+        for what, wanted, known in (("metrics", names, tuple(MEASURES)), ("rankings", rankings, RANKINGS)):
+            if unknown := [k for k in wanted if k not in known]:
+                raise ValueError(f"{what} knows {', '.join(known)}; got {unknown[0]!r}")
+        for what, number in (("steps", steps), ("subsets", subsets), ("draws", draws)):
+            check_count(what, number)
+        if subsets < 3:
+            raise ValueError(f"a correlation needs at least 3 subsets, got subsets={subsets}")
+        for value in (top, *sizes):
+            if not 0 < value < 1:
+                raise ValueError(f"top and sizes are shares between 0 and 1, got {value}")
+        given = default_fills(inputs, reference) if fills is None else dict(fills)
+        if not given and names:
+            raise ValueError("fills is empty: nothing can take the place of what is removed")
+        return cls(
+            call,
+            names,
+            {name: inputs.bind(fill, "baseline") for name, fill in given.items()},
+            given,
+            inputs.bind(default_groups(inputs) if units is None else units, "groups"),
+            tuple(rankings),
+            None if truth is None else matching.read_mask(inputs, truth, "truth"),
+            np.linspace(0, 1, steps + 1),
+            top,
+            subsets,
+            tuple(sizes),
+            draws,
+        )
+
+    def asks(self, *kinds: str) -> bool:
+        """True where a measure needs such rows."""
+        return any(MEASURES[name][2] in kinds for name in self.names)
+
+    def run(
+        self,
+        maps: Mapping[str, np.ndarray],
+        *,
+        controls: Callable[[Samples, Tensor], Mapping[str, Tensor]] | None = None,
+        progress: bool | Callable[[int, int], None] = False,
+    ) -> xr.Dataset:
+        """Measure maps (samples, targets, *event) by name, and those that `controls` makes of them, on the same rows."""
+        call, inputs = self.call, self.call.inputs
+        targets = len(call.wanted)
+        each = 2 * len(self.rankings) * targets
+        arrays = each * (len(maps) + 2) + len(self.sizes) * self.subsets
+        total = inputs.n * len(self.fills) * each * len(maps) * len(self.share) // 2
+        parts: list[xr.Dataset] = []
+        names: list[str] = []
+        with call.running(progress, total, "evaluate") as engine:
+            for at, samples in call.chunks(engine, arrays=arrays):
+                several = torch.stack([torch.as_tensor(m[at]).to(samples.x.device) for m in maps.values()])
+                extra = {} if controls is None else controls(samples, several)
+                names = [*maps, *extra]
+                parts.append(self._measure(samples, torch.cat([several, *(e[None] for e in extra.values())])))
+        if engine.unfilled:
+            who = ", ".join(inputs.names(sorted(engine.unfilled)[:10])) + (", ..." if len(engine.unfilled) > 10 else "")
+            text = f"a fill has no value (NaN) for cells of {inputs.sample_dim} {who}, which has no scores then"
+            warnings.warn(text, ExplanationWarning, stacklevel=3)
+        ds = xr.concat(parts, "sample", join="exact")
+        if not call.several:
+            ds = ds.isel(target=0, drop=True)
+        elif "target" in ds.dims:
+            ds = ds.assign_coords(target=call.names)
+        ds = ds.assign_coords(method=names, fill=list(self.fills), ranking=list(self.rankings), share=self.share)
+        ds = ds.rename(sample=inputs.sample_dim).assign_coords(inputs.sample_coords())
+        for name, variable in ds.items():
+            if name in MEASURES:
+                variable.attrs = {"better": MEASURES[str(name)][0], "long_name": MEASURES[str(name)][1]}
+        ds.attrs = {
+            "target": ", ".join(call.names),
+            "fills": "; ".join(f"{k}={v!r}" for k, v in self.given.items()),
+            "seed": call.seed,
+            "top": self.top,
+            **({"target_taken": call.taken} if call.taken else {}),
+            **{name: engine.notes[name] for name in ("trial_rows", "evaluation") if name in engine.notes},
+        }
+        return ds
+
+    def off_data(self, clean: np.ndarray, most: int = 200) -> xr.Dataset:
+        """How far off clean data (samples, *event) each fill leaves the first samples with half of their groups gone.
+
+        ``fill_shift`` (fill): the share beyond the 99th percentile of clean data; ``fill_auc``: how well a classifier tells
+        them from the intact samples. Half of the groups, drawn at random: about the middle of every curve.
+        """
+        inputs, found = self.call.inputs, {}
+        with self.call.running(False, 0) as engine:
+            detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
+            shifts: dict[str, Shifts] = {}
+            for at, samples in self.call.chunks(engine, arrays=4, most=most):
+                playing = self.groups.count(samples.cells, samples.position) > 0
+                gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
+                half = self.groups.union(gone & playing, samples.position).expand_as(samples.x)
+                groups = OneGroup(half, at.start, "half")
+                for name, fill in self.fills.items():
+                    shift = shifts.setdefault(name, Shifts(detector, fill, groups))
+                    shift.groups = groups
+                    shift(samples)
+            found = {name: shift.summary() for name, shift in shifts.items()}
+        return xr.Dataset(
+            {
+                "fill_shift": ("fill", [float(f["shift_beyond"][0]) for f in found.values()]),
+                "fill_auc": ("fill", [float(f["detector_auc"]) for f in found.values()]),
+            }
+        )
+
+    def _measure(self, samples: Samples, maps: Tensor) -> xr.Dataset:
+        """Every measure of maps (methods, n, targets, *event) on some samples."""
+        before = samples.evaluations.clone()
+        shape, plan = (len(maps), samples.targets), self._plan(samples, maps)
+        known = torch.nan_to_num(maps.to(torch.float64))
+        sums = self._sums(samples, known, plan["subsets"])
+        fields: dict[str, list[np.ndarray]] = {}
+        for name, fill in self.fills.items() if self.names else ():
+            draws = self.draws if draws_differ(self.given[name]) else 1
+            found = removal.removed(samples, self.groups, fill, [o for part in plan.values() for o in part], draws)
+            values = {part: [found.pop(0) for _ in orders] for part, orders in plan.items()}
+            down, up = (self._curves(values[part], shape) for part in ("first", "last"))
+            scores = {"deletion_curve": down, "insertion_curve": up} | self._areas(down, up)
+            y = samples.prediction[:, None]
+            if values["subsets"]:
+                change = torch.stack([(y - v)[:, 0] for v in values["subsets"]], 2).cpu().numpy()
+                scores |= self._subset_scores(sums, change)
+            if values["all"]:
+                scores["completeness"] = _gap(known, (y - values["all"][0])[:, 0]).cpu().numpy()
+            for key, block in scores.items():
+                if block.size:
+                    fields.setdefault(key, []).append(block)
+        ds = self._labelled(fields, self._lost(samples, maps))
+        if self.truth is not None:
+            ds.update(self._against_truth(samples, maps))
+        ds["prediction"] = ("sample", "target"), samples.prediction.cpu().numpy()
+        ds["model_evaluations"] = "sample", (samples.evaluations - before + 1).cpu().numpy()
+        return ds.transpose("method", "sample", "fill", "ranking", "share", "target", missing_dims="ignore")
+
+    def _plan(self, samples: Samples, maps: Tensor) -> dict[str, list[removal.Order]]:
+        """The orders of removal that the measures need, for each method, target and ranking, and at random."""
+        playing = self.groups.count(samples.cells, samples.position) > 0
+        number = playing.sum(1)[:, None]
+        counts = (torch.as_tensor(self.share, device=number.device) * number).round().to(torch.int64)
+        orders = []
+        if self.asks("first", "last", "both"):
+            ties = removal.ties(samples, self.groups)
+            for m in maps.transpose(1, 2).flatten(0, 1):
+                credit = removal.credit(self.groups, m, samples.position)
+                for ranking in self.rankings:
+                    score = credit.abs() if ranking == "absolute" else credit
+                    orders.append(removal.Order(removal.by_score(score, playing, ties), counts))
+        return {
+            "first": orders if self.asks("first", "both") else [],
+            "last": [order.kept(playing) for order in orders] if self.asks("last", "both") else [],
+            "subsets": self._subsets(samples, playing) if self.asks("subsets") else [],
+            "all": [removal.Order(torch.zeros_like(playing, dtype=torch.int32), number)] if self.asks("all") else [],
+        }
+
+    @staticmethod
+    def _labelled(fields: Mapping[str, list[np.ndarray]], lost: np.ndarray) -> xr.Dataset:
+        """Blocks (methods, targets, n[, rankings[, shares]]) of each fill as variables, NaN where a map is lost."""
+        ds = xr.Dataset()
+        for key, blocks in fields.items():
+            whole = np.stack(blocks, 3)
+            whole[lost] = np.nan
+            dims = ("method", "target", "sample", "fill", "ranking", "share")
+            ds[key] = dims[: whole.ndim], whole
+        return ds
+
+    def _subsets(self, samples: Samples, playing: Tensor) -> list[removal.Order]:
+        """Random subsets of each size, at least one group gone and one left."""
+        number = playing.sum(1)[:, None]
+        out = []
+        for s, size in enumerate(self.sizes):
+            count = (size * number).round().to(torch.int64).clamp(min=1).minimum((number - 1).clamp(min=0))
+            for k in range(self.subsets):
+                place = removal.subset(samples, self.groups, playing, s * self.subsets + k)
+                out.append(removal.Order(place, count))
+        return out
+
+    def _sums(self, samples: Samples, maps: Tensor, random: list[removal.Order]) -> np.ndarray:
+        """What the maps credit the cells of each random subset with: (methods, targets, n, subsets)."""
+        if not random:
+            return np.empty(0)
+        sums = []
+        for order in random:
+            gone = self.groups.union(order.place < order.counts, samples.position).expand_as(samples.x)
+            gone = gone & samples.cells
+            sums.append((maps * gone[:, None]).flatten(3).sum(3).transpose(1, 2))
+        return torch.stack(sums, 3).cpu().numpy()
+
+    def _curves(self, values: list[Tensor], shape: tuple[int, int]) -> np.ndarray:
+        """Curves (methods, targets, n, rankings, shares) from values (n, shares, targets) of each order."""
+        if not values:
+            return np.empty(0)
+        every = torch.stack(values).unflatten(0, (*shape, len(self.rankings)))  # each order's own target
+        own = torch.stack([every[:, t, ..., t] for t in range(shape[1])], 1)
+        return own.transpose(2, 3).cpu().numpy()
+
+    def _areas(self, down: np.ndarray, up: np.ndarray) -> dict[str, np.ndarray]:
+        """Measures of deletion and insertion curves (methods, targets, n, rankings, shares)."""
+        q, out = self.share, {}
+        if down.size:
+            out["deletion"] = measures.area(down, q)
+            out["comprehensiveness"] = measures.drop(down, q, self.top)
+            out["cumulative_deletion"] = measures.cumulative_change(down, q)
+        if up.size:
+            out["insertion"] = measures.area(up, q)
+            out["sufficiency"] = measures.drop(up[..., ::-1], q, 1 - self.top)
+            out["cumulative_preservation"] = measures.cumulative_change(up[..., ::-1], q)
+        if down.size and up.size:
+            out["gap"] = out["insertion"] - out["deletion"]
+        return {name: v for name, v in out.items() if name in self.names}
+
+    def _subset_scores(self, sums: np.ndarray, change: np.ndarray) -> dict[str, np.ndarray]:
+        """Means over the sizes, from credit (methods, targets, n, subsets) and change (n, targets, subsets)."""
+        a = sums.reshape(*sums.shape[:3], len(self.sizes), self.subsets)
+        b = change.swapaxes(0, 1).reshape(*change.shape[1::-1], len(self.sizes), self.subsets)
+        out = {"sensitivity_n": measures.sensitivity_n(a, b), "infidelity": measures.infidelity(a, b)}
+        return {name: v.mean(-1) for name, v in out.items() if name in self.names}
+
+    @staticmethod
+    def _lost(samples: Samples, maps: Tensor) -> np.ndarray:
+        """(methods, targets, n): True where there is no map, or the model gave no finite value."""
+        known = ~torch.isnan(maps) if samples.valid is None else ~torch.isnan(maps) & samples.valid[:, None]
+        lost = ~known.flatten(3).any(3) | samples.failed[:, None]
+        return lost.transpose(1, 2).cpu().numpy()
+
+    def _against_truth(self, samples: Samples, maps: Tensor) -> dict[str, Any]:
+        """Measures of localisation of the signed and the absolute map, with their levels of chance."""
+        assert self.truth is not None
+        truth = self.truth[samples.position.cpu().numpy()].reshape(samples.n, -1)
+        found: dict[str, list[np.ndarray]] = {}
+        for m in maps.transpose(1, 2).flatten(0, 1).flatten(2):
+            m = m.to(torch.float64)
+            m = m if samples.valid is None else torch.where(samples.valid.flatten(1), m, torch.nan)
+            for ranking in self.rankings:
+                score = (m.abs() if ranking == "absolute" else m).cpu().numpy()
+                for key, v in measures.against_truth(score, truth).items():
+                    found.setdefault(key, []).append(v)
+        shape = (len(maps), samples.targets, len(self.rankings), samples.n)
+        dims = ("method", "target", "ranking", "sample")
+        about = {"uses_truth": 1, "better": "higher"}
+        return {k: (dims, np.stack(v).reshape(shape), about) for k, v in found.items()}
+
+
+def _gap(maps: Tensor, change: Tensor) -> Tensor:
+    """The completeness error of maps (methods, n, targets, ...) as (methods, targets, n)."""
+    return incompleteness(maps.flatten(3).sum(3), change, maps.flatten(3).norm(dim=3))[1].transpose(1, 2)
+
+
+def draws_differ(fill: Any) -> bool:
+    """True where a fill draws; a mapping by variable, where any of them does."""
+    several = fill.values() if isinstance(fill, Mapping) else [fill]
+    return any(adopted(f).random for f in several)
+
+
+def default_fills(inputs: Inputs, reference: Any) -> dict[str, Any]:
+    """The mean over time, the bridge (for series), and values of other samples."""
+    fills: dict[str, Any] = {}
+    if all(v.axes.called("time") in v.axes.dims for v in inputs.variables):
+        fills = {"mean": baselines.Mean("time"), "bridge": baselines.Bridge("time")}
+    name = inputs.sample_dim
+    if inputs.single:
+        given = inputs.variables[0].array if reference is None else reference
+        if inputs.codes is not None and reference is None:
+            given = inputs.codes.frame
+        return fills | {"samples": baselines.Samples.fit(given, sample_dim=name)}
+    given = {v.name: v.array if reference is None else reference[v.name] for v in inputs.variables}
+    return fills | {"samples": {k: baselines.Samples.fit(v, sample_dim=name) for k, v in given.items()}}
+
+
+def default_groups(inputs: Inputs) -> Any:
+    """Windows of a fiftieth of the time dim for every channel, cells where there is no time."""
+    each = {v.name: _windows(v.axes) for v in inputs.variables}
+    return each[None] if inputs.single else each
+
+
+def _windows(axes: Any) -> Any:
+    time = axes.called("time")
+    if time not in axes.dims or (size := axes.shape[axes.axis(time)] // 50) < 2:
+        return groups.Cells()
+    return groups.Windows(step=None, **{d: 1 for d in axes.dims if d != time}, **{time: size})

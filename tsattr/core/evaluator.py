@@ -1,0 +1,197 @@
+"""Ways to come by the model's outputs: each is tried against the plain way, then trusted; the cheapest answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from .engine import out_of_memory
+from .removal import Removal, Source
+
+ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
+_SAME = 1e-5  # of the range of an output over the trial, by which two ways to evaluate a removal may differ
+_TRIAL = 8  # rows of a trial
+
+E = TypeVar("E", bound="Evaluation")
+
+
+class Unsupported(Exception):
+    """An evaluation does not hold for a model, or for what is asked of it: the reason."""
+
+
+class Evaluation(ABC):
+    """One way to get the model's outputs, which holds for some models: tried against the plain way, then trusted.
+
+    What is asked has a signature of its own: whole rows without some groups (`RemovalEvaluation`), or the times of a stretch
+    (`tsattr.core.evaluation.prefixes.StretchEvaluation`), whose outputs belong to times and whose past is that of the intact series.
+
+    Attributes
+    ----------
+    name
+        What the result's attrs call it.
+    """
+
+    name: str
+
+    @classmethod
+    @abstractmethod
+    def tried(cls, *args: Any, **kwargs: Any) -> Self:
+        """One for some samples, after it gave on a trial what the model gives; raises `Unsupported` where it did not."""
+
+    @abstractmethod
+    def work(self, *args: Any, **kwargs: Any) -> Any:
+        """What a row costs, in shares of a forward pass of a whole sample: it chooses, and sizes batches."""
+
+
+class RemovalEvaluation(Evaluation):
+    """One way to get the model's outputs for removals from some samples.
+
+    Of its own it has a `name`, :meth:`work` and the verb; it is tried once it is named in `EVALUATIONS`.
+
+    Parameters
+    ----------
+    samples
+        The intact samples, of which it may keep what it needs: activations, states.
+    """
+
+    def __init__(self, samples: Source) -> None:
+        self.samples = samples
+
+    @classmethod
+    def tried(cls, samples: Source, trial: Removal) -> Self:
+        """One for some samples, after it gave the dense answer on some rows."""
+        found = cls(samples)
+        found.check(trial)
+        return found
+
+    @abstractmethod
+    def work(self, removal: Removal) -> Tensor:
+        """(r,) what each row costs, in shares of a forward pass of a whole sample."""
+
+    @abstractmethod
+    def __call__(self, removal: Removal, at: slice) -> Tensor:
+        """The model's outputs (rows, *out), float64, at some rows of a removal; raises `Unsupported` where it has no answer."""
+
+    def check(self, trial: Removal) -> None:
+        """Raise `Unsupported` unless the answer to a trial is the dense one but for rounding; see :func:`agree`."""
+        engine, dense = self.samples.engine, Dense(self.samples)
+        batches = [slice(at, at + engine.batch_size) for at in range(0, len(trial), engine.batch_size)]
+        known = torch.cat([self.samples.outputs(trial.i[at], self.samples.x[trial.i[at]]) for at in batches])
+        plain, found = (torch.cat([way(trial, at) for at in batches]) for way in (dense, self))
+        engine.count_trial(2 * len(trial))
+        agree(found, plain, torch.cat([known, plain]), share=_SAME, eps=engine.eps)
+
+
+class Dense(RemovalEvaluation):
+    """Every row is built, and the model is asked about it: what all others are held against."""
+
+    name = "dense"
+
+    @classmethod
+    def tried(cls, samples: Source, trial: Removal) -> Self:
+        """It needs no trial."""
+        return cls(samples)
+
+    def work(self, removal: Removal) -> Tensor:
+        """A forward pass for each row."""
+        return torch.ones(len(removal), dtype=torch.float64, device=removal.i.device)
+
+    def __call__(self, removal: Removal, at: slice) -> Tensor:
+        """The model at the rows."""
+        return removal.samples.outputs(removal.i[at], removal.rows(at))
+
+
+def agree(y: Tensor, plain: Tensor, among: Tensor, *, share: float, eps: float) -> None:
+    """Raise `Unsupported` unless outputs are the plain ones, each but for rounding and for a share of its range.
+
+    The range is that `among` outputs (rows, *out), and `eps` the spacing of the numbers at 1 that they are made of.
+    """
+    if y.shape != plain.shape:
+        raise Unsupported(f"{tuple(y.shape)} outputs instead of {tuple(plain.shape)}")
+    size = torch.where(torch.isfinite(among), among.abs(), 0).amax(0)
+    spread = (
+        torch.where(torch.isfinite(among), among, -torch.inf).amax(0)
+        - torch.where(torch.isfinite(among), among, torch.inf).amin(0)
+    ).clamp(min=0)
+    if not spread.any():
+        raise Unsupported("outputs that do not move, which prove nothing")
+    allowed = share * spread + ROUNDING * eps * size
+    if not (((y - plain).abs() <= allowed) | (y == plain) | (y.isnan() & plain.isnan())).all():
+        raise Unsupported("other outputs")
+
+
+def raise_if_out_of_memory(error: Exception) -> None:
+    """Raise again what is no sign that an evaluation does not hold: a lack of memory."""
+    if out_of_memory(error):
+        raise error
+
+
+def attempt(make: Callable[[], E]) -> E | Unsupported:
+    """The evaluation that `make` tries, or why it does not hold."""
+    try:
+        return make()
+    except Unsupported as reason:
+        return reason
+    except Exception as error:
+        raise_if_out_of_memory(error)
+        return Unsupported(f"{type(error).__name__}: {error}".partition("\n")[0])
+
+
+# What is tried beside the dense way.
+EVALUATIONS: tuple[type[RemovalEvaluation], ...] = ()
+
+
+class Evaluator:
+    """Chooses how removals from some samples are evaluated: of the ways that hold on a trial, the one with the least work.
+
+    The trial is made once, on rows of the first removal. Where an evaluation fails later, the dense one takes its place. What
+    was used, where it was not the dense one as a matter of course, and why others were not, is in the engine's notes.
+    """
+
+    def __init__(self, samples: Source) -> None:
+        self.samples, self.dense = samples, Dense(samples)
+        self.trusted: list[RemovalEvaluation] | None = None
+
+    def outputs(self, removal: Removal) -> tuple[Callable[[slice], Tensor], float]:
+        """What gives the model's outputs at a slice of the rows, and the size of a row beside a whole sample."""
+        if EVALUATIONS and len(removal):
+            work = {evaluation: evaluation.work(removal) for evaluation in self._held(removal)}
+            best = min(work, key=lambda evaluation: float(work[evaluation].sum()))
+            if best is not self.dense or "evaluation" in self.samples.engine.notes:
+                self._note(best.name)
+            if best is not self.dense:
+                return partial(self._answer, best, removal), float(work[best].mean())
+        return partial(self.dense, removal), 1.0
+
+    def _held(self, removal: Removal) -> list[RemovalEvaluation]:
+        """Those that held on the trial; the dense one first, which is taken where another is no cheaper."""
+        if self.trusted is None:
+            rows = torch.linspace(0, len(removal) - 1, min(_TRIAL, len(removal))).round().long().to(removal.i.device)
+            with torch.no_grad():
+                tried = {kind: attempt(partial(kind.tried, self.samples, removal.pick(rows))) for kind in EVALUATIONS}
+            for kind, found in tried.items():
+                if isinstance(found, Unsupported):
+                    self._note(f"not {kind.name}: {found}")
+            self.trusted = [found for found in tried.values() if not isinstance(found, Unsupported)]
+        return [self.dense, *self.trusted]
+
+    def _answer(self, evaluation: RemovalEvaluation, removal: Removal, at: slice) -> Tensor:
+        """By an evaluation, as long as it has an answer."""
+        if self.trusted and evaluation in self.trusted:
+            try:
+                return evaluation(removal, at)
+            except Unsupported as reason:
+                self.trusted.remove(evaluation)
+                self._note(f"not {evaluation.name}: {reason}")
+        return self.dense(removal, at)
+
+    def _note(self, what: str) -> None:
+        notes = self.samples.engine.notes
+        said = str(notes.get("evaluation", ""))
+        if f"; {what};" not in f"; {said};":
+            notes["evaluation"] = f"{said}; {what}" if said else what

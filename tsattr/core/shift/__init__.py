@@ -1,0 +1,1 @@
+"""How far off the data a removal is."""

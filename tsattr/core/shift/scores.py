@@ -1,0 +1,275 @@
+"""How far off the data each removal is: what a fill puts in the place of a group, against clean windows.
+
+A model that is asked about inputs unlike any it has seen answers for reasons of its own, and an explanation by removal
+then explains those. Nothing here says that an explanation is wrong; it says which removals ask such questions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..axes import Axes
+from ..engine import Engine
+from ..method import Method
+from ..results import Field
+from ..samples import Samples
+from ..untouched import hooked
+from .detector import FEWEST, MOST, Look, clean_rows, drawn
+from .detector import Detector as Detector
+
+_TOLD_APART = 500  # samples that a classifier is trained on
+
+Features = Callable[[int], np.ndarray | None]
+
+
+class Shifts:
+    """Scores the rows that a method makes when it removes its groups; called with some samples at a time.
+
+    Parameters
+    ----------
+    detector
+        What clean windows are like.
+    baseline
+        The method's bound baseline.
+    groups
+        The method's bound groups; None for a method that removes everything at once (the end of a path), which is one
+        group.
+    draws
+        Draws of the baseline to look at: the method's first ones.
+
+    Notes
+    -----
+    :meth:`__call__` returns ``shift`` (sample, group), the combined distance, and ``shift_diagnostic`` (sample, group,
+    diagnostic), means over the draws and NaN for a group without valid cells; beside them ``shift_intact`` (sample), the
+    combined distance of the sample as it is. Where that is beyond 1 already, the removal is not to blame. With features
+    the model is asked for each row, which counts as an evaluation.
+
+    :meth:`summary` is of all samples so far: ``shift_beyond`` (diagnostic), the share of removals, draw by draw, that lie
+    beyond 1; and ``detector_auc``, see :func:`told_apart`, of each sample against one of its removals, drawn by its key.
+    """
+
+    def __init__(self, detector: Detector, baseline: Any, groups: Any = None, draws: int = 1) -> None:
+        self.detector, self.baseline, self.groups, self.draws = detector, baseline, groups, draws
+        self.names = ["all"] if groups is None else list(groups.names)
+        self._beyond = np.zeros((2, len(detector.names)))
+        self._pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @classmethod
+    def fit(
+        cls,
+        method: Method,
+        reference: np.ndarray,
+        parts: Axes | Sequence[tuple[slice, Axes]],
+        engine: Engine,
+        dtype: torch.dtype,
+        *,
+        features: bool = True,
+    ) -> Shifts:
+        """For a bound method with a baseline, the detector fitted to a reference (n, \\*event); see :meth:`Detector.fit`.
+
+        Parameters
+        ----------
+        method
+            Its baseline, its groups and its draws (1 where it has none).
+        reference, parts
+            As for :meth:`Detector.fit`, with the engine's seed.
+        engine, dtype
+            What asks the model for the features of clean windows, and the dtype that it takes.
+        features
+            False for a model that needs more than its input (a context), which a reference lacks.
+        """
+        rows = clean_rows(reference, [(slice(None), parts)] if isinstance(parts, Axes) else parts)
+        used = drawn(len(rows), engine.seed)
+        event = np.asarray(reference).shape[1:]
+        clean = torch.as_tensor(rows[used].reshape(-1, *event), dtype=dtype)
+        known = penultimate(engine, clean) if features else None
+        detector = Detector.fit(rows[used], parts, seed=engine.seed, features=known)
+        return cls(detector, method.setting("baseline"), method.setting("groups"), method.setting("draws") or 1)
+
+    def rows(self) -> int:
+        """Rows it asks of the model for each sample, at most."""
+        return 0 if self.detector.views.features is None else self.draws * len(self.names)
+
+    def __call__(self, samples: Samples) -> dict[str, Field]:
+        """Score the removals of some samples."""
+        size, kinds, device = len(self.names), len(self.detector.names), samples.x.device
+        present = self._present(samples)
+        intact, told = self._intact(samples)
+        chosen = _choose(samples, present, self.groups)
+        filled = np.full_like(told, np.nan)
+        total = torch.zeros((samples.n, size, kinds), dtype=torch.float64, device=device)
+        asks = self.detector.views.features is not None
+        with watched(samples.engine.module if asks else None) as features:
+            for i, draw in samples.items(self.draws, copies=size):
+                j, k = present[i].nonzero(as_tuple=True)
+                block = torch.full((len(i), size, kinds), torch.nan, dtype=torch.float64, device=device)
+                for at, found in self._looks(samples, i[j], draw[j], k, features):
+                    block[j[at], k[at]] = torch.as_tensor(found.diagnostics, device=device)
+                    mine = (draw[j[at]] == 0) & (chosen[i[j[at]]] == k[at])
+                    filled[i[j[at]][mine].cpu().numpy()] = found.description[mine.cpu().numpy()]
+                total.index_add_(0, i, block)
+                known = ~torch.isnan(block)
+                self._beyond += torch.stack([(block > 1).sum((0, 1)), known.sum((0, 1))]).cpu().numpy()
+        some = (chosen >= 0).cpu().numpy()
+        self._pairs.append((samples.ids[some], told[some], filled[some]))
+        mean = total / self.draws
+        return {
+            "shift": Field(("group",), mean[..., 0]),
+            "shift_diagnostic": Field(("group", "diagnostic"), mean),
+            "shift_intact": Field((), torch.where(chosen >= 0, torch.as_tensor(intact, device=device), torch.nan)),
+        }
+
+    def summary(self) -> dict[str, np.ndarray]:
+        """What is known of all samples so far."""
+        beyond, known = self._beyond
+        share = np.where(known > 0, beyond / np.maximum(known, 1), np.nan)
+        ids, clean, filled = (np.concatenate(p) for p in zip(*self._pairs))
+        order = np.argsort(ids, kind="stable")[:_TOLD_APART]  # whatever the order in which samples came
+        return {"shift_beyond": share, "detector_auc": np.array(told_apart(clean[order], filled[order]))}
+
+    def _present(self, samples: Samples) -> Tensor:
+        """Bool (n, groups): True for a group with valid cells."""
+        if self.groups is None:
+            return samples.cells.flatten(1).any(1, keepdim=True)
+        return torch.as_tensor(self.groups.count(samples.cells, samples.position) > 0)
+
+    def _intact(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        looks = [self.detector.look(_numbers(samples.known[at])) for at in _slices(samples.n, samples.engine)]
+        return np.concatenate([v.diagnostics[:, 0] for v in looks]), np.concatenate([v.description for v in looks])
+
+    def _looks(
+        self, samples: Samples, i: Tensor, draw: Tensor, k: Tensor, features: Features
+    ) -> Iterator[tuple[slice, Look]]:
+        """What the detector finds of the rows without group k, batch by batch."""
+        asks = self.detector.views.features is not None
+        removal = samples.removal(self.groups, self.baseline, i, draw, k)
+        rows = samples.x
+
+        def made(at: slice) -> Tensor:
+            nonlocal rows
+            rows = removal.rows(at)
+            return rows.clone() if asks else rows  # the model may write into its input
+
+        own = ((at, made(at)) for at in _slices(len(i), samples.engine))
+        # Asked about whole rows, whatever may be cheaper: only then are there features.
+        for at, _ in samples.values(i, made) if asks else own:
+            cells = samples.cells[i[at]]
+            known = torch.where(cells, rows, torch.nan)
+            gone = cells & removal.mask(at)
+            yield at, self.detector.look(_numbers(known), gone.cpu().numpy(), features(len(known)))
+
+
+def _numbers(rows: Tensor) -> np.ndarray:
+    return rows.to("cpu", torch.float64).numpy()
+
+
+def _slices(n: int, engine: Engine) -> Iterator[slice]:
+    return (slice(start, min(start + engine.batch_size, n)) for start in range(0, n, engine.batch_size))
+
+
+def _choose(samples: Samples, present: Tensor, groups: Any) -> Tensor:
+    """One of the present groups of each sample, drawn by its key; -1 where there is none."""
+    who = torch.arange(samples.n, device=samples.x.device)
+    key = samples.key(who, torch.zeros_like(who)).fork(62)
+    order = torch.as_tensor(np.zeros(1, int) if groups is None else groups.order, device=samples.x.device)
+    there = present[:, order]
+    drawn = torch.tensor([key.rng(row).random() for row in range(samples.n)], dtype=torch.float64, device=order.device)
+    nth = 1 + (drawn * there.sum(1)).long()
+    return torch.where(there.any(1), order[(there.cumsum(1) == nth[:, None]).int().argmax(1)], -1)
+
+
+def told_apart(clean: np.ndarray, filled: np.ndarray, folds: int = 5) -> float:
+    """Area under the ROC curve of a classifier that tells filled rows from clean ones; 0.5 if it cannot, 1 if it always can.
+
+    Randomised trees (Geurts, Ernst and Wehenkel, 2006) are trained on the coordinates in the principal subspace and the
+    diagnostics, and tested on samples that they have not seen. Another classifier may tell more. The shape of a mask can
+    give a removal away as well as its values.
+
+    Parameters
+    ----------
+    clean, filled
+        (n, numbers): each sample as it is, and after a removal.
+    folds
+        Number of folds; both rows of a sample are in the same one.
+
+    Returns
+    -------
+    The area, or NaN for fewer than 20 samples.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+
+    n = len(clean)
+    if n < FEWEST:
+        return math.nan
+    trees = ExtraTreesClassifier(100, min_samples_leaf=5, random_state=0)
+    truth, sample = np.repeat([0, 1], n), np.tile(np.arange(n), 2)
+    rows = np.concatenate([clean, filled])
+    guess = cross_val_predict(trees, rows, truth, groups=sample, cv=GroupKFold(folds), method="predict_proba")
+    return float(roc_auc_score(truth, guess[:, 1]))
+
+
+@contextlib.contextmanager
+def watched(module: nn.Module | None) -> Iterator[Features]:
+    """A function of a number of rows that gives the input (rows, features) of the linear layer called last since it was asked.
+
+    None where there is no such layer, or where it did not see one row for each of so many. The hooks are gone afterwards,
+    also after an error.
+    """
+    last: list[Tensor] = []
+
+    def see(_: nn.Module, args: tuple[Any, ...]) -> None:
+        last[:] = [args[0].detach().clone()] if args else []
+
+    def features(rows: int) -> np.ndarray | None:
+        if not last or last[0].ndim < 2 or len(last[0]) != rows:
+            return None
+        return _numbers(last.pop().flatten(1))
+
+    linear = [] if module is None else [m for m in module.modules() if isinstance(m, nn.Linear)]
+    with hooked(*((m, m.register_forward_pre_hook, see) for m in linear)):
+        yield features
+
+
+def asked(method: Method, clean: int, module: nn.Module | None) -> tuple[int, int]:
+    """The most rows of the model by which removals are looked at: for each sample, and of so many `clean` ones together."""
+    if not _may_have(module):
+        return 0, 0
+    groups = method.setting("groups")
+    return (method.setting("draws") or 1) * (1 if groups is None else len(groups.names)), min(clean, MOST)
+
+
+def _may_have(module: nn.Module | None) -> bool:
+    """True for a model that may have penultimate features."""
+    return module is not None and any(isinstance(m, nn.Linear) for m in module.modules())
+
+
+def penultimate(engine: Engine, rows: Tensor) -> np.ndarray | None:
+    """The input of the model's last linear layer, float64 (r, features), at rows (r, \\*event); None without such a layer.
+
+    The last layer is the one called last. The model, left as it was, is asked for each row, batch by batch. It must need
+    no context, which rows that are not of the explained samples lack.
+    """
+    if not _may_have(engine.module):
+        return None
+    found: list[np.ndarray | None] = []
+    position = torch.zeros(len(rows), dtype=torch.int64, device=engine.device)
+    engine.expect(len(rows))
+
+    def outputs(at: slice) -> Tensor:
+        return engine.outputs(rows[at].to(engine.device, copy=True), position[at])
+
+    with watched(engine.module) as features:
+        for at, _ in engine.values(len(rows), lambda at: None, outputs):
+            found.append(features(at.stop - at.start))
+    engine.count_trial(len(rows))
+    known = [f for f in found if f is not None]
+    return np.concatenate(known) if len(known) == len(found) else None

@@ -1,0 +1,1 @@
+"""One call on labelled data: its settings, its checks and its labelled result."""

@@ -1,0 +1,1 @@
+"""Labelled data as plain arrays and back: dims, coordinates, tables, alignment."""
