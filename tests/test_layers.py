@@ -20,7 +20,7 @@ LAYERS = [
     {"core"},
     {"methods", "metrics"},
     {"explain", "evaluate", "compare", "comparison", "edge", "labels", "models"},
-    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
+    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "testing"},
     {"cli", "demo", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -141,6 +141,7 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
         "metrics",
         "plot",
         "report",
+        "testing",
         "read_wfdb",
     ],
 )
