@@ -1,8 +1,8 @@
 """Explain models of time series and tables over labelled data: ``tsattr.explain(model, x, method)``.
 
 The methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are here at once; what
-needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `afex`, `estimators`, `read_wfdb`), and
-`testing`, for methods, baselines and groups of one's own, is loaded when first used.
+needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `afex`, `estimators`, `read_wfdb`) is
+loaded when first used.
 """
 
 import importlib as _importlib
@@ -30,10 +30,9 @@ from .methods.winit import FIT as FIT
 from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
 from .methods.winit import FeatureOcclusion as FeatureOcclusion
 from .methods.winit import WinIT as WinIT
+from .version import __version__ as __version__
 
-__version__ = "0.1.0"
-
-_MODULES = ("afex", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "testing")
+_MODULES = ("afex", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report")
 _NAMES = {
     "AFEXClassifier": "afex",
     "AFEXExplainer": "afex",
@@ -53,7 +52,6 @@ if _typing.TYPE_CHECKING:  # what is loaded when first used: known to a type che
     from . import metrics as metrics
     from . import plot as plot
     from . import report as report
-    from . import testing as testing
     from .afex import AFEXClassifier as AFEXClassifier
     from .afex import AFEXExplainer as AFEXExplainer
     from .afex import AFEXRegressor as AFEXRegressor
@@ -70,5 +68,21 @@ else:
         raise AttributeError(f"module 'tsattr' has no attribute {name!r}")
 
 
+__all__ = [
+    *("AugmentedOcclusion", "FIT", "FeatureOcclusion", "GradCAM", "GuidedBackprop", "InputXGradient"),
+    *(
+        "IntegratedGradients",
+        "KernelShap",
+        "Occlusion",
+        "Saliency",
+        "ShapleySampling",
+        "SmoothGrad",
+        "TemporalRescaling",
+    ),
+    *("WinIT", "ExplanationWarning", "__version__", "baselines", "compare", "evaluate", "explain", "groups", "models"),
+    *("targets", *_MODULES, *_NAMES),
+]
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_NAMES})
+    return sorted(__all__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -14,17 +14,21 @@ import xarray as xr
 from torch import Tensor
 
 from . import metrics as measures
-from .comparison.scoring import MEASURES, RANKINGS, Trial
+from .comparison.scoring import MEASURES, Trial
+from .comparison.settings import EVALUATION_DEFAULTS, EvaluationSettings
 from .comparison.verdict import recommendation
 from .core.baselines.fills import adopted
 from .core.keys import Key
-from .core.method import Method, OverBudget
+from .core.method import Method, OverBudget, check_is_method
 from .core.results import check_count, check_flag
 from .core.samples import Samples
 from .core.shift.detector import FEWEST
-from .edge.call import Call, ExplanationWarning
-from .explain import explain
-from .labels import alignment as matching
+from .edge import trials
+from .edge.call import Call
+from .edge.explained import explained
+from .edge.settings import DEFAULTS, filled, shown
+from .edge.warning import tell
+from .labels import alignment
 from .labels.inputs import Inputs
 from .metrics import pairs
 
@@ -32,38 +36,17 @@ _SOURCE = 2**36  # the stream that chooses whose map a control is made from
 CONTROLS = ("random", "smooth random")
 
 
+@shown(EvaluationSettings, EVALUATION_DEFAULTS)
 def compare(
     model: Any,
     x: Any,
     methods: Mapping[str, Any],
     *,
-    target: Any = None,
-    outputs: Any = None,
-    truth: Any = None,
-    metrics: Sequence[str] | None = None,
-    fills: Mapping[str, Any] | None = None,
-    groups: Any = None,
-    rankings: Sequence[str] = RANKINGS,
-    steps: int = 10,
-    top: float = 0.2,
-    subsets: int = 32,
-    sizes: Sequence[float] = (0.1, 0.3),
-    draws: int = 1,
     blocks: Any = None,
     budget: int | None = None,
     controls: bool = True,
     resamples: int = 2000,
-    dims: Sequence[str] | None = None,
-    sample_dim: str | None = None,
-    valid: Any = None,
-    context: Mapping[str, Any] | None = None,
-    reference: Any = None,
-    batch_size: int | str = "auto",
-    device: Any = None,
-    autocast: Any = None,
-    check: bool = True,
-    seed: int = 0,
-    progress: bool | Callable[[int, int], None] = False,
+    **settings: Unpack[EvaluationSettings],
 ) -> xr.Dataset:
     """Compare explanations of one model on the same samples: which baseline, which method, and can one tell?
 
@@ -125,31 +108,22 @@ def compare(
         raise TypeError(f"methods is a mapping from names to methods, {{'IG': IntegratedGradients()}}, got {methods!r}")
     if taken := [name for name in methods if name in CONTROLS and controls]:
         raise ValueError(f"{taken[0]!r} is the name of a control; call the method otherwise, or set controls=False")
+    for method in methods.values():
+        if not isinstance(method, xr.Dataset | xr.DataArray):
+            check_is_method(method)
     check_count("resamples", resamples)
     check_flag("controls", controls)
     if budget is not None:
         check_count("budget", budget)
-    settings: dict[str, Any] = {
-        "target": target,
-        "outputs": outputs,
-        "dims": dims,
-        "sample_dim": sample_dim,
-        "valid": valid,
-        "context": context,
-        "batch_size": batch_size,
-        "device": device,
-        "autocast": autocast,
-        "check": check,
-        "seed": seed,
-    }
-    call = Call.of(model, x, **settings)
-    trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
+    s = filled("compare", settings, EVALUATION_DEFAULTS)
+    call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
+    trial = Trial.of(call, s)
     block = read_blocks(blocks, call.inputs)
     chosen, most = {}, {}
     for name, m in methods.items():
         chosen[name], most[name] = _within(m, budget, call)
-    tried = call.tried()
-    settings["check"] = False
+    tried = trials.tried(call)
+    trial.call = call = call.unchecked()
     maps, costs = {}, {}
     for name, method in chosen.items():
         began = time.perf_counter()
@@ -157,20 +131,24 @@ def compare(
         if not isinstance(method, xr.Dataset | xr.DataArray):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                ds = explain(model, x, method, progress=progress, **settings)
+                ds = explained(call, method)
             for w in caught:
                 if str(w.message) != ds.attrs.get("target_taken"):  # which is said once, of all methods
-                    warnings.warn(f"{name}: {w.message}", w.category, stacklevel=2)
+                    tell(f"{name}: {w.message}", w.category)
         costs[name] = _rows(ds, call.inputs.n), time.perf_counter() - began
-        maps[name] = matching.read_maps(call.inputs, ds, len(call.wanted))
+        maps[name] = alignment.read_maps(call.inputs, ds, len(call.question.targets))
     make = _Controls(call.inputs) if controls else None
-    table = trial.run(maps, controls=make, progress=progress)
+    table = trial.run(maps, controls=make)
     for name, given in methods.items():
-        if doubt := matching.other_target(given, table):
-            warnings.warn(f"{name}: {doubt}", ExplanationWarning, stacklevel=2)
+        if doubt := alignment.other_target(given, table):
+            tell(f"{name}: {doubt}")
     table = table.rename(model_evaluations="test_evaluations")
     names = table.method.values.tolist()
-    clean = None if reference is None or not trial.names else matching.read_reference(call.inputs, reference)
+    clean = (
+        None
+        if call.settings["reference"] is None or not trial.names
+        else alignment.read_reference(call.inputs, call.settings["reference"])
+    )
     if clean is not None and len(clean) >= FEWEST:
         table = table.merge(trial.off_data(clean))
     table["own_fill"] = ("method", "fill"), _own(chosen, trial.given, names)
@@ -184,7 +162,7 @@ def compare(
     table["seconds"] = "method", np.array([s for _, s in costs.values()] + [0.0] * (len(names) - len(methods)))
     table["agreement"] = ("method", "method_other"), _agreement(maps, names, call.inputs)
     table = table.assign_coords(method_other=names)
-    table = table.merge(_pairs(table, call.inputs.sample_dim, block, resamples, seed))
+    table = table.merge(_pairs(table, call.inputs.sample_dim, block, resamples, call.seed))
     table.attrs |= {
         "methods": "; ".join(f"{k}={m!r}" if isinstance(m, Method) else k for k, m in chosen.items()),
         "blocks": len(np.unique(block)),
@@ -206,7 +184,7 @@ def read_blocks(blocks: Any, inputs: Inputs) -> np.ndarray:
         if blocks not in coords:
             raise KeyError(f"x has no coordinate {blocks!r} along its samples; it has {sorted(coords)}")
         blocks = coords[blocks]
-    found = matching.read_samples(inputs, blocks, "blocks")
+    found = alignment.read_samples(inputs, blocks, "blocks")
     if found.shape != (inputs.n,):
         raise ValueError(f"blocks has shape {found.shape}; give one label for each of the {inputs.n} samples")
     return found

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import xarray as xr
 
-from .comparison.scoring import RANKINGS, Trial
-from .edge.call import Call, ExplanationWarning
-from .labels import alignment as matching
+from .comparison.scoring import Trial
+from .comparison.settings import EVALUATION_DEFAULTS, EvaluationSettings
+from .edge.call import Call
+from .edge.settings import DEFAULTS, filled, shown
+from .edge.warning import tell
+from .labels import alignment
 
 
-def evaluate(
-    model: Any,
-    x: Any,
-    ds: xr.Dataset | xr.DataArray,
-    *,
-    target: Any = None,
-    outputs: Any = None,
-    metrics: Sequence[str] | None = None,
-    fills: Mapping[str, Any] | None = None,
-    groups: Any = None,
-    rankings: Sequence[str] = RANKINGS,
-    truth: Any = None,
-    steps: int = 10,
-    top: float = 0.2,
-    subsets: int = 32,
-    sizes: Sequence[float] = (0.1, 0.3),
-    draws: int = 1,
-    dims: Sequence[str] | None = None,
-    sample_dim: str | None = None,
-    valid: Any = None,
-    context: Mapping[str, Any] | None = None,
-    reference: Any = None,
-    batch_size: int | str = "auto",
-    device: Any = None,
-    autocast: Any = None,
-    check: bool = True,
-    seed: int = 0,
-    progress: bool | Callable[[int, int], None] = False,
-) -> xr.Dataset:
+@shown(EvaluationSettings, EVALUATION_DEFAULTS)
+def evaluate(model: Any, x: Any, ds: xr.Dataset | xr.DataArray, **settings: Unpack[EvaluationSettings]) -> xr.Dataset:
     """Test an explanation on the model: take cells away in its order, in several ways, and watch the target.
 
     The groups of cells are ranked by the credit that the map gives them. With the share q of the most important taken
@@ -109,23 +83,9 @@ def evaluate(
     >>> sc.sensitivity_n.values.round(6).tolist(), sc.infidelity.values.round(6).tolist()
     ([[1.0]], [[0.0]])
     """
-    call = Call.of(
-        model,
-        x,
-        target=target,
-        outputs=outputs,
-        dims=dims,
-        sample_dim=sample_dim,
-        valid=valid,
-        context=context,
-        batch_size=batch_size,
-        device=device,
-        autocast=autocast,
-        check=check,
-        seed=seed,
-    )
-    trial = Trial.of(call, metrics, fills, groups, rankings, truth, steps, top, subsets, sizes, draws, reference)
-    found = trial.run({"": matching.read_maps(call.inputs, ds, len(call.wanted))}, progress=progress)
-    if doubt := matching.other_target(ds, found):
-        warnings.warn(doubt, ExplanationWarning, stacklevel=2)
+    s = filled("evaluate", settings, EVALUATION_DEFAULTS)
+    call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
+    found = Trial.of(call, s).run({"": alignment.read_maps(call.inputs, ds, len(call.question.targets))})
+    if doubt := alignment.other_target(ds, found):
+        tell(doubt)
     return found.isel(method=0, drop=True)

@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import contextlib
+from typing import Any, Unpack
 
-import numpy as np
-import torch
 import xarray as xr
 
-from .core.baselines import Constant, references
-from .core.engine import NoGradient
-from .core.method import Method, check_is_method, results_of
-from .core.results import Field, check_flag
-from .core.samples import Samples
-from .core.shift import scores as shift
-from .core.shift.detector import FEWEST
-from .core.shift.scores import Shifts
-from .core.states import State
-from .core.targets.values import Named
-from .edge import members as ensemble
-from .edge import trials
-from .edge.call import STATUS, Call, Table, said_once, tell
-from .edge.call import ExplanationWarning as ExplanationWarning
-from .labels import alignment as matching
+from .core.method import check_is_method
+from .core.results import check_flag
+from .edge import members
+from .edge.call import Call
+from .edge.cautions import check_constants
+from .edge.explained import explained
+from .edge.settings import DEFAULTS, CallSettings, filled, shown
+from .edge.warning import ExplanationWarning as ExplanationWarning
+from .edge.warning import said_once
 from .labels import inputs as labels
 from .models import pipelines
 
-_OF_TARGET = ("prediction", "reference", "completeness_gap")
-_OF_PARTS = ("attribution", "standard_error")
-_WHY = {
-    "non-finite gradient": "The outputs are finite and their gradients are not: a root, norm or logarithm at 0, say, or a where() "
-    "that hides one. Methods that remove, such as Occlusion, need no gradients",
-    "no baseline": "The baseline has no value (NaN) where those samples have one",
-}
 
-
-def explain(
-    model: Any,
-    x: Any,
-    method: Any,
-    *,
-    target: Any = None,
-    outputs: Any = None,
-    dims: Sequence[str] | None = None,
-    sample_dim: str | None = None,
-    valid: Any = None,
-    context: Mapping[str, Any] | None = None,
-    reference: Any = None,
-    batch_size: int | str = "auto",
-    device: Any = None,
-    autocast: Any = None,
-    check: bool = True,
-    seed: int | Sequence[int] = 0,
-    progress: bool | Callable[[int, int], None] = False,
-    dry_run: bool = False,
-) -> xr.Dataset:
+@shown(CallSettings, DEFAULTS)
+def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **settings: Unpack[CallSettings]) -> xr.Dataset:
     """Explain what a model says of each sample.
 
     Parameters
@@ -100,7 +65,7 @@ def explain(
     autocast
         "bfloat16", "float16" or a torch dtype for mixed precision; None for none.
     check
-        False spares the trials that a call makes of its model on two samples: see `tsattr.trials`. They take
+        False spares the trials that a call makes of its model on two samples: see `tsattr.edge.trials`. They take
         ``attrs["trial_rows"]`` rows, which are of no sample.
     seed
         Seed of all draws; they depend on it and on the sample (by coordinate value, else position) alone. Several seeds
@@ -161,229 +126,34 @@ def explain(
     """
     check_is_method(method)
     check_flag("dry_run", dry_run)
-    if target is None:
-        target = method.default_target
-    settings: dict[str, Any] = {
-        "target": target,
-        "outputs": outputs,
-        "dims": dims,
-        "sample_dim": sample_dim,
-        "valid": valid,
-        "context": context,
-        "batch_size": batch_size,
-        "device": device,
-        "autocast": autocast,
-        "check": check,
-    }
-    runs = ensemble.runs(model, seed)
+    s: Any = filled("explain", settings, DEFAULTS)
+    runs = members.runs(model, s["seed"])
+    inputs = labels.read(x, s["dims"], s["sample_dim"], s["valid"])
+    results: dict[str, xr.Dataset] = {}
+    tried: set[int] = set()
+    with said_once() if len(runs) > 1 else contextlib.nullcontext():
+        for name, (one, seed) in runs.items():
+            given = s | {"seed": seed, "check": False if id(one) in tried else s["check"]}
+            results[name] = _explain_one(one, inputs, method, given, dry_run)
+            tried.add(id(one))
     if len(runs) > 1:
-        settings |= {"reference": reference, "progress": progress, "dry_run": dry_run}
-        results, tried = {}, set()
-        with said_once():
-            for name, (m, s) in runs.items():
-                results[name] = explain(m, x, method, seed=s, **settings | {"check": check and id(m) not in tried})
-                tried.add(id(m))
-        return ensemble.total_cost(results) if dry_run else ensemble.combine(results)
-    ((model, one),) = runs.values()
-    if isinstance(model, pipelines.LastStep):
-        settings |= {"reference": reference, "seed": one, "progress": progress, "dry_run": dry_run}
-        return _explain_last_step(model, x, method, **settings)
-    call = Call.of(model, x, seed=one, along=method.along, **settings)
-    inputs = call.inputs
-    if method.gradient and not call.model.differentiable:
-        raise NoGradient(
-            f"{type(method).__name__} needs gradients, and {call.model.name} has none; use Occlusion instead"
-        )
-    method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
-    bound = method.bind(inputs.bind)
-    lags = bound.coordinates()
-    inputs.check_names(lags)
-    clean = matching.read_reference(inputs, reference) if reference is not None and bound.has("baseline") else None
-    if dry_run:
-        return _cost(call, bound, 0 if clean is None else len(clean))
-    if method.caution:
-        tell(method.caution, 2)
-    _check_constants(method, inputs, reference, min(call.chunk, inputs.n))
-    table = Table(inputs, bound.setting("groups"))
-    shifts = None
-    with call.running(progress, inputs.n * bound.rows()[0]) as engine:
-        if clean is not None and len(clean) >= FEWEST:
-            shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.about)
-        for at, samples in call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays):
-            table.put(at, _run(bound, samples, shifts), samples.valid)
-    ds = table.dataset(call.several, call.names, np.array(call.classes))
-    if shifts is not None:
-        ds = _with_shifts(ds, shifts)
-    if (agreement := ensemble.agreement_of_draws(ds)) is not None:
-        ds["agreement"] = agreement
-    if lags:
-        ds = ds.assign_coords(lags)
-    ds.attrs = _provenance(method, call.model.name, call.names, call.seed) | engine.notes
-    if method.has("draws") and method.setting("draws") is None:
-        ds.attrs["draws"] = bound.setting("draws")
-    if named := [t for t in call.wanted if isinstance(t, Named)]:
-        ds.attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
-    if call.taken:
-        ds.attrs["target_taken"] = call.taken
-    if history := getattr(x, "attrs", {}).get("history"):  # of the input; what writes the result adds to it
-        ds.attrs["history"] = str(history)
-    for name in ("attribution", "standard_error"):
-        for v in inputs.variables:
-            if name + v.suffix in ds:
-                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(call.names)}"
-    in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
-    for key, values in ds.data_vars.items():
-        if call.units and str(key).startswith(in_units):
-            values.attrs["units"] = call.units
-    _report_trouble(ds, inputs)
-    return ds
+        return members.total_cost(results) if dry_run else members.combine(results)
+    return results.popitem()[1]
 
 
-def _explain_last_step(
-    step: pipelines.LastStep,
-    x: Any,
-    method: Any,
-    *,
-    outputs: Any,
-    dims: Any,
-    sample_dim: Any,
-    valid: Any,
-    **settings: Any,
-) -> xr.Dataset:
-    view = pipelines.Transformed.of(step, labels.read(x, dims, sample_dim, valid))
-    _check_constants(method, view.raw, settings["reference"], view.raw.n)
-    settings["reference"] = view.reference(settings["reference"])
-    model, outputs = view.model(method, outputs)
-    ds = explain(
-        model,
-        view.table(),
-        view.method(method),
-        outputs=outputs,
-        sample_dim=view.raw.sample_dim,
-        valid=view.valid(),
-        **settings,
-    )
-    return ds if settings["dry_run"] else view.labelled(ds, method)
-
-
-def _with_shifts(ds: xr.Dataset, shifts: Shifts) -> xr.Dataset:
-    ds = ds.assign_coords(diagnostic=list(shifts.detector.names))
-    if shifts.groups is None:
-        ds = ds.assign_coords(group=shifts.names)
-    found = shifts.summary()
-    return ds.assign(shift_beyond=("diagnostic", found["shift_beyond"]), detector_auc=((), found["detector_auc"]))
-
-
-def _run(bound: Method, samples: Samples, shifts: Shifts | None) -> dict[str, Field]:
-    found = results_of(bound, samples)
-    if shifts is not None:
-        found |= shifts(samples)
-    found["prediction"] = Field(("target",), samples.prediction)
-    if samples.engine.along is None and samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
-        found["predicted"] = Field((), torch.where(samples.y0.isnan().any(1), -1, samples.y0.argmax(1)))
-    found["model_evaluations"] = Field((), samples.evaluations)
-    if samples.valid is not None:
-        there = samples.valid.flatten(1).any(1)
-        samples.note(samples.every, torch.where(there, State.OK, State.MISSING))
-    found["status"] = Field((), samples.state)
-    return found
-
-
-def _check_constants(method: Method, inputs: labels.Inputs, reference: Any, n: int) -> None:
-    baseline = method.setting("baseline") if method.has("baseline") else method.implied_baseline
-    for v in inputs.variables:
-        constant = baseline.get(v.name) if isinstance(baseline, Mapping) else baseline
-        if not isinstance(constant, Constant):
-            continue
-        given = reference if reference is None or v.name is None else reference.get(v.name)
-        if given is None:
-            x, known = v.load(slice(0, n))
-            seen = np.where(known, x, np.nan)
-        else:
-            seen = references.observed(given, v.axes)
-        if doubt := _doubt(constant, v, seen):
-            tell(doubt, 3)
-
-
-def _doubt(constant: Constant, v: labels.Variable, seen: np.ndarray) -> str | None:
-    """What speaks against a constant as the baseline of a variable, beside observed values (samples, *event)."""
-    what = "x" if v.name is None else v.name
-    if out := references.outside_range(constant.values(v.axes), v.axes, seen):
-        return (
-            f"the constant baseline {constant!r} lies outside the observed range of {what}: {', '.join(out[:4])}"
-            f"{', ...' if len(out) > 4 else ''}; an absent value would be one that never occurs. Give a constant inside the "
-            "range, or Mean(), Samples.fit(train), ..."
-        )
-    if isinstance(constant.value, int | float):
-        share = references.far_from_usual(constant.value, v.axes, seen)
-        if share > 0.5:
-            return (
-                f"at {share:.0%} of the places of {what} the baseline {constant!r} lies more than three standard deviations from "
-                "the mean: the map would show where the field is large, not what is unusual in it. Give Climatology.fit(train), "
-                "a state such as ta.climate.State.period(...), or anomalies as input"
-            )
-    return None
-
-
-def _cost(call: Call, bound: Method, clean: int) -> xr.Dataset:
-    """What a call asks of the model at most, beside so many `clean` samples of a reference."""
-    inputs, ds = call.inputs, xr.Dataset()
-    least, most = bound.rows()
-    looked, once = shift.asked(bound, clean, call.model.module) if clean >= FEWEST and not call.about else (0, 0)
-    most += looked
-    once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
-    for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
-        ds.update(inputs.label(name, (), np.full(inputs.n, count), True))
-    total, tried = inputs.n * most + once, trials.rows(call)
-    ds.attrs = {
-        "rows": total + tried,
-        "trial_rows": once + tried,
-        "batch_size": call.rows,
-        "model_calls": math.ceil(total / call.rows) + trials.calls(call),
-        "input_bytes_per_batch": call.rows * inputs.cells * inputs.dtype.itemsize,
-        "device": str(call.place),
+def _explain_one(model: Any, inputs: labels.Inputs, method: Any, settings: Any, dry_run: bool) -> xr.Dataset:
+    """With one model and seed."""
+    if not isinstance(model, pipelines.LastStep):
+        return explained(Call.of(model, inputs, method, **settings), method, dry_run=dry_run)
+    view = pipelines.Transformed.of(model, inputs)
+    check_constants(method, inputs, settings["reference"], inputs.n)
+    inner, outputs = view.model(method, settings["outputs"])
+    settings = settings | {
+        "reference": view.reference(settings["reference"]),
+        "outputs": outputs,
+        "dims": None,
+        "sample_dim": inputs.sample_dim,
+        "valid": view.valid(),
     }
-    return ds
-
-
-def _provenance(method: Method, model: str, names: list[str], seed: int) -> dict[str, Any]:
-    from . import __version__
-
-    attrs = {"method": repr(method), "model": model, "target": ", ".join(names), "seed": seed}
-    for kind in ("baseline", "noise", "groups"):
-        if method.has(kind):
-            attrs["baseline" if kind == "noise" else kind] = repr(method.setting(kind))
-    versions = {"tsattr": __version__, "torch": torch.__version__, "numpy": np.__version__, "xarray": xr.__version__}
-    return attrs | {f"version_{k}": str(v) for k, v in versions.items()}
-
-
-def _report_trouble(ds: xr.Dataset, inputs: labels.Inputs) -> None:
-    status = ds["status"].values
-    parts, why = [], []
-    for kind in STATUS[1:]:
-        who = np.flatnonzero(status == kind)
-        if len(who):
-            shown = ", ".join(inputs.names(who[:10].tolist())) + (f", ... ({len(who)} in all)" if len(who) > 10 else "")
-            parts.append(f"{kind}: {inputs.sample_dim} {shown}")
-            why.append(_missed(ds, who, inputs) if kind == str(State.NOT_CONVERGED) else _WHY.get(kind, ""))
-    if parts:
-        text = "; ".join(parts) + " (see the variable `status`)"
-        tell(". ".join([text, *filter(None, why)]), 3)
-
-
-def _missed(ds: xr.Dataset, who: np.ndarray, inputs: labels.Inputs) -> str:
-    """By how much the sum of the worst of some samples misses, if it is more than a hundredth, and what may be the reason."""
-    if "completeness_error" not in ds:
-        return ""
-    of = ds.isel({inputs.sample_dim: who})
-    at = of.completeness_error.fillna(-1).argmax(...)
-    worst = of.isel(at)
-    if not worst.completeness_error > 0.01:
-        return ""
-    total = sum(float(worst["attribution" + v.suffix].sum(dtype=np.float64)) for v in inputs.variables)
-    return (
-        f"The attributions of {inputs.names([int(who[int(at[inputs.sample_dim])])])[0]} sum to "
-        f"{total:.4g} where the target differs by {float(worst.prediction - worst.reference):.4g} from that at the baseline: no "
-        "gradient passes some part of the model (round, sign, argmax, long(), detach()), or the path has too few points (steps, "
-        "max_steps, draws) for its jumps and kinks. Occlusion, ShapleySampling and KernelShap need no gradients"
-    )
+    ds = explained(Call.of(inner, view.table(), method, **settings), view.method(method), dry_run=dry_run)
+    return ds if dry_run else view.labelled(ds, method)

@@ -117,7 +117,7 @@ def test_a_read_only_file_is_left(tmp_path, monkeypatch):
 
 KILLED = """
 import sys, time
-from tsattr.core.whole import file_to_fill
+from tsattr.core.atomic import file_to_fill
 with file_to_fill(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tsattr.core.bound import BoundTargets
 from tsattr.core.engine import Engine, smooth
 from tsattr.core.samples import Moments
 from tsattr.core.untouched import untouched
@@ -399,14 +400,16 @@ def test_equal_draws_have_no_standard_error():
 
 
 def test_cut_covers_every_row_once():
-    engine = Engine(lambda x, p: x, lambda shape: [], CPU, batch_size=4)
+    engine = Engine(lambda x, p: x, lambda shape: BoundTargets(()), CPU, batch_size=4)
     assert [(at.start, at.stop) for at, _ in engine.cut(10, lambda at: at)] == [(0, 4), (4, 8), (8, 10)]
 
 
 @pytest.mark.parametrize("compares", [True, False])
 def test_outputs_are_kept_only_where_a_target_compares_with_them(compares):
     x = torch.as_tensor(X)
-    engine = Engine(lambda rows, at: rows**2, lambda shape: [lambda y, y0: y[:, 3]], CPU, compares, batch_size=2)
+    engine = Engine(
+        lambda rows, at: rows**2, lambda shape: BoundTargets((lambda y, y0: y[:, 3],)), CPU, compares, batch_size=2
+    )
     values, outputs = engine.predict(x, torch.arange(5), graph=False)
     torch.testing.assert_close(values, x[:, 3:4] ** 2)
     if compares:

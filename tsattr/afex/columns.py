@@ -1,5 +1,5 @@
 """A table's columns as a fitted model reads them: numbers as they are, times as days, categories by their place in the levels
-seen in training. What a column holds is said in `tsattr.tables`, as for every table that is explained."""
+seen in training. What a column holds is said in `tsattr.labels.tables`, as for every table that is explained."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..version import __version__
 from .basis import quantiles
 from .columns import Columns
 from .terms import Additive
@@ -260,7 +261,5 @@ def local_dataset(
 
 def versions() -> dict[str, str]:
     """Versions of what a result rests on."""
-    from .. import __version__
-
     others = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "xarray")}
     return {f"version_{name}": v for name, v in {"tsattr": __version__, **others}.items()}

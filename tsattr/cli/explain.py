@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..edge.call import words_of_class
+from ..edge.table import words_of_class
 from ..explain import explain
 from ..labels.inputs import plain
 from . import model, options

@@ -17,6 +17,7 @@ from ..core.axes import Array, Axes, positions_of
 from ..core.groups.masks import OneGroup
 from ..core.results import check_count
 from ..core.targets.outputs import Target, Value, outputs_axes
+from ..edge import trials
 from ..edge.call import Call
 from ..labels.inputs import in_order_of
 from ..metrics.intervals import members
@@ -282,7 +283,7 @@ def ablated(
     bound = call.inputs.bind(fill, "baseline")
     gone = OneGroup(torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent")))
     parts = []
-    with call.running(False, call.inputs.n) as engine:
+    with call.running(call.inputs.n) as engine:
         for _, samples in call.chunks(engine):
             every = torch.arange(samples.n)
             removal = samples.removal(gone, bound, every, torch.full_like(every, draw), torch.zeros_like(every))
@@ -324,13 +325,13 @@ def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[s
     """The model's outputs, or its target values where one is asked for, in the places of `y`."""
     target = settings.get("target")
     call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
-    with call.running(False, call.inputs.n) as engine:
+    with trials.running(call.quiet(), call.inputs.n) as engine:
         every = [samples for _, samples in call.chunks(engine)]
     kept = [samples.prediction if samples.y0 is None or target is not None else samples.y0 for samples in every]
     found = torch.cat(kept).cpu().numpy()
     what, labels = ("outputs", _labels(call, found, y)) if target is None else ("target values", None)
     if isinstance(target, Mapping):
-        labels = {"target": call.names}
+        labels = {"target": list(engine.bound.names)}
     if labels is not None and set(y.dims[1:]) <= set(labels):
         found = _in_place(found, labels, y, what)
     if found.size != y.size or (found.ndim == y.ndim and found.shape != y.shape):

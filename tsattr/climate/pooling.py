@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.results import check_count
-from ..edge.call import said_once
+from ..edge.warning import said_once
 from ..explain import explain
 from ..metrics.intervals import half_width, members, neighbours, pulls
 from .blocks import BLOCK, RESAMPLE, Blocks, chunks, cut, in_time, slabs, time_of, within

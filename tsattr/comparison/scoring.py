@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,13 @@ from ..core.results import check_count, incompleteness
 from ..core.samples import Samples
 from ..core.shift.detector import Detector
 from ..core.shift.scores import Shifts
-from ..edge.call import Call, ExplanationWarning
-from ..labels import alignment as matching
+from ..edge import trials
+from ..edge.call import Call
+from ..edge.warning import tell
+from ..labels import alignment
 from ..labels.inputs import Inputs
 from ..metrics import removal
+from .settings import RANKINGS, TRIAL_DEFAULTS
 
 # name: (better, meaning, from which rows)
 MEASURES = {
@@ -38,7 +40,6 @@ MEASURES = {
     "infidelity": ("lower", "mean squared misfit of credit and loss over random subsets", "subsets"),
     "completeness": ("lower", "gap between the map's sum and the loss of everything", "all"),
 }
-RANKINGS = ("signed", "absolute")
 _OF_TRUTH = [
     "average_precision",
     "auroc",
@@ -97,22 +98,10 @@ class Trial:
     draws: int
 
     @classmethod
-    def of(
-        cls,
-        call: Call,
-        names: Sequence[str] | None,
-        fills: Mapping[str, Any] | None,
-        units: Any,
-        rankings: Sequence[str],
-        truth: Any,
-        steps: int,
-        top: float,
-        subsets: int,
-        sizes: Sequence[float],
-        draws: int,
-        reference: Any,
-    ) -> Trial:
+    def of(cls, call: Call, settings: Mapping[str, Any]) -> Trial:
         """Check and bind the settings of `evaluate`."""
+        names, fills, units, rankings, truth, steps, top, subsets, sizes, draws = (settings[k] for k in TRIAL_DEFAULTS)
+        reference = call.settings["reference"]
         inputs = call.inputs
         inputs.check_samples(COLUMNS)
         names = tuple(MEASURES if names is None else [names] if isinstance(names, str) else names)
@@ -136,7 +125,7 @@ class Trial:
             given,
             inputs.bind(default_groups(inputs) if units is None else units, "groups"),
             tuple(rankings),
-            None if truth is None else matching.read_mask(inputs, truth, "truth"),
+            None if truth is None else alignment.read_mask(inputs, truth, "truth"),
             np.linspace(0, 1, steps + 1),
             top,
             subsets,
@@ -153,17 +142,16 @@ class Trial:
         maps: Mapping[str, np.ndarray],
         *,
         controls: Callable[[Samples, Tensor], Mapping[str, Tensor]] | None = None,
-        progress: bool | Callable[[int, int], None] = False,
     ) -> xr.Dataset:
         """Measure maps (samples, targets, *event) by name, and those that `controls` makes of them, on the same rows."""
         call, inputs = self.call, self.call.inputs
-        targets = len(call.wanted)
+        targets = len(call.question.targets)
         each = 2 * len(self.rankings) * targets
         arrays = each * (len(maps) + 2) + len(self.sizes) * self.subsets
         total = inputs.n * len(self.fills) * each * len(maps) * len(self.share) // 2
         parts: list[xr.Dataset] = []
         names: list[str] = []
-        with call.running(progress, total, "evaluate") as engine:
+        with trials.running(call, total, "evaluate") as engine:
             for at, samples in call.chunks(engine, arrays=arrays):
                 several = torch.stack([torch.as_tensor(m[at]).to(samples.x.device) for m in maps.values()])
                 extra = {} if controls is None else controls(samples, several)
@@ -172,23 +160,26 @@ class Trial:
         if engine.unfilled:
             who = ", ".join(inputs.names(sorted(engine.unfilled)[:10])) + (", ..." if len(engine.unfilled) > 10 else "")
             text = f"a fill has no value (NaN) for cells of {inputs.sample_dim} {who}, which has no scores then"
-            warnings.warn(text, ExplanationWarning, stacklevel=3)
+            tell(text)
+        asked = engine.bound
+        if asked.taken:
+            tell(asked.taken)
         ds = xr.concat(parts, "sample", join="exact")
-        if not call.several:
+        if not call.question.several:
             ds = ds.isel(target=0, drop=True)
         elif "target" in ds.dims:
-            ds = ds.assign_coords(target=call.names)
+            ds = ds.assign_coords(target=list(asked.names))
         ds = ds.assign_coords(method=names, fill=list(self.fills), ranking=list(self.rankings), share=self.share)
         ds = ds.rename(sample=inputs.sample_dim).assign_coords(inputs.sample_coords())
         for name, variable in ds.items():
             if name in MEASURES:
                 variable.attrs = {"better": MEASURES[str(name)][0], "long_name": MEASURES[str(name)][1]}
         ds.attrs = {
-            "target": ", ".join(call.names),
+            "target": ", ".join(asked.names),
             "fills": "; ".join(f"{k}={v!r}" for k, v in self.given.items()),
             "seed": call.seed,
             "top": self.top,
-            **({"target_taken": call.taken} if call.taken else {}),
+            **({"target_taken": asked.taken} if asked.taken else {}),
             **{name: engine.notes[name] for name in ("trial_rows", "evaluation") if name in engine.notes},
         }
         return ds
@@ -200,7 +191,7 @@ class Trial:
         them from the intact samples. Half of the groups, drawn at random: about the middle of every curve.
         """
         inputs, found = self.call.inputs, {}
-        with self.call.running(False, 0) as engine:
+        with self.call.unchecked().quiet().running(0) as engine:
             detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
             shifts: dict[str, Shifts] = {}
             for at, samples in self.call.chunks(engine, arrays=4, most=most):

@@ -1,4 +1,4 @@
-"""What the core asks of baselines and groups once they are bound to an input's axes.
+"""What the core asks of targets, baselines and groups once they are bound to an input's axes.
 
 Every attribute that one may have is declared here, documented and defaulted; nothing is found by `hasattr` later. A class of
 one's own derives from these, or is any object with the same names: binding adopts it, see `adopted_baseline` and
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,34 @@ from torch import Tensor
 
 from .axes import Axes
 from .keys import Key
+
+Value = Callable[[Tensor, Tensor], Tensor]
+"""What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
+
+
+@dataclass(frozen=True)
+class BoundTargets:
+    """Targets of outputs of a known shape.
+
+    Attributes
+    ----------
+    values
+        The function of each.
+    names
+        Their names.
+    classes
+        The labels of the one output axis, if there is one.
+    along
+        The axis of the outputs (the first after the sample axis is 0) that the method tells apart itself, or None.
+    taken
+        What numbers of the target were taken for, where label and index differ; else "".
+    """
+
+    values: tuple[Value, ...]
+    names: tuple[str, ...] = ()
+    classes: tuple[Any, ...] = ()
+    along: int | None = None
+    taken: str = ""
 
 
 class Ahead(Protocol):

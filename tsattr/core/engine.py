@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .targets.outputs import Value
+from .bound import BoundTargets
 from .untouched import draws_seen, without_cudnn
 
 Rows = Callable[[slice], Tensor]
@@ -155,7 +155,7 @@ class Engine:
     forward
         ``forward(rows, position) -> outputs``: rows (r, *event) and the position of each row's sample in the input.
     bind
-        Called once with the shape of one sample's output; returns the target functions.
+        Called once with the shape of one sample's output; gives the targets.
     compares
         False if no target uses the outputs at the intact samples, which are then not kept.
     module
@@ -164,10 +164,8 @@ class Engine:
         False for a model without gradients.
     batch_size
         Rows of a batch; `adapt` lets it halve when memory runs out.
-    along
-        The axis of the outputs (the first after the sample axis is 0) along which the model gives one for each time, for a
-        method that tells times apart; else None. Targets are then those of one time, and the value of a whole sample is
-        that at its last time.
+    targets
+        What `bind` gave, once the model has been asked.
     drawn
         The global random generators that the model's first call drew from.
     events
@@ -185,7 +183,7 @@ class Engine:
     """
 
     forward: Forward
-    bind: Callable[[tuple[int, ...]], list[Value]]
+    bind: Callable[[tuple[int, ...]], BoundTargets]
     device: torch.device
     compares: bool = True
     seed: int = 0
@@ -196,11 +194,10 @@ class Engine:
     autocast: torch.dtype | None = None
     advance: Callable[[int], None] = lambda rows: None
     expect: Callable[[int], None] = lambda rows: None
-    targets: list[Value] = field(default_factory=list)
+    targets: BoundTargets | None = None
     drawn: set[str] = field(default_factory=set)
     events: dict[torch.Size, torch.Size] = field(default_factory=dict)
     smooth: bool | None = None
-    along: int | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     eps: float = 0.0
     samples: int = 0
@@ -219,7 +216,7 @@ class Engine:
                 f"the shape of the model's outputs varies: {tuple(event)} for a row at first, now {tuple(y.shape[1:])}; give "
                 "outputs of one length for every batch, such as pad_packed_sequence(..., total_length=x.shape[1])"
             )
-        if not self.targets:
+        if self.targets is None:
             self.targets = self.bind(tuple(event))
             kinds = [t for t in (rows.dtype, y.dtype, self.autocast) if t is not None and t.is_floating_point]
             self.eps = max(torch.finfo(t).eps for t in kinds)
@@ -227,7 +224,7 @@ class Engine:
 
     def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
         """What the model gives, one tensor of numbers."""
-        first = draws_seen(self.drawn) if not self.targets else contextlib.nullcontext()
+        first = draws_seen(self.drawn) if self.targets is None else contextlib.nullcontext()
         with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return _numbers(self._forwarded(rows, position))
 
@@ -250,9 +247,25 @@ class Engine:
         """Rows asked of the model that are of no sample."""
         self.notes["trial_rows"] = self.notes.get("trial_rows", 0) + rows
 
+    @property
+    def along(self) -> int | None:
+        """The axis of the outputs (the first after the sample axis is 0) along which the model gives one for each time.
+
+        For a method that tells times apart; else None. Targets are then those of one time, and the value of a whole sample
+        is that at its last time.
+        """
+        return self.bound.along
+
+    @property
+    def bound(self) -> BoundTargets:
+        """The targets, bound to the outputs that the model gave; RuntimeError before it was asked."""
+        if self.targets is None:
+            raise RuntimeError("the model has not been asked yet: its outputs' shape is not known")
+        return self.targets
+
     def value(self, y: Tensor, y0: Tensor) -> Tensor:
         """Target values (r, targets) of outputs beside those of the same samples intact, both without an axis of time."""
-        return torch.stack([t(y, y0) for t in self.targets], 1)
+        return torch.stack([value(y, y0) for value in self.bound.values], 1)
 
     def _values(self, y: Tensor, y0: Tensor | None) -> Tensor:
         y0 = y.detach() if y0 is None else y0

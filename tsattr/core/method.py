@@ -10,8 +10,6 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from .axes import Axes
-from .baselines import Jitter
-from .baselines.fills import enough_draws
 from .bound import classes_of
 from .results import EVENT, Field, check_flag
 from .samples import Samples
@@ -139,18 +137,19 @@ class Method(ABC):
         return {}
 
     def bind(self, to: Callable[[Any, str], Any]) -> Self:
-        """The method with its `binds` as plain arrays: ``to(setting, kind)`` makes "groups" and "baseline" such."""
+        """The method with its `binds` as plain arrays.
+
+        ``to(setting, kind)`` makes them such, "noise" as a baseline; ``to(baseline, "draws")`` is how many draws it has to give.
+        """
         changes: dict[str, Any] = {}
         for name, kind in self.binds.items():
             value = getattr(self, name)
             if kind == "method":
                 changes[name] = value.bind(to)
-            elif kind == "noise":
-                changes[name] = to(Jitter(value) if isinstance(value, int | float) else value, "baseline")
             elif kind != "draws":
                 changes[name] = to(value, kind)
             elif value is None:
-                changes[name] = enough_draws(self.setting("baseline"))
+                changes[name] = to(self.setting("baseline"), "draws")
         return dataclasses.replace(self, **changes)
 
     def with_effort_of(self, other: Self) -> Self:

@@ -97,7 +97,7 @@ def untouched(module: nn.Module | None, device: torch.device | None, *, draws: b
     Of a module that means: modes, devices, and all tensors that it holds as buffers or plain attributes, in value and
     identity (a copy is made of up to 1 GiB of buffers; a larger one that changes is told by a warning). What it counts in
     plain numbers or notes in lists goes on, as by those a model is watched; where they matter to its outputs, it is no
-    function of its row, and `tsattr.trials` refuses it. A global random
+    function of its row, and `tsattr.edge.trials` refuses it. A global random
     state is set back where this is the only thread, or where the model was seen to draw from it: another thread's draws
     do not come twice because of a model that draws none.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from ..labels.inputs import completeness
 from ..metrics.agreement import mean_spearman
 from ..models import Ensemble
-from .call import STATUS, ExplanationWarning, no_class
+from .table import STATUS, no_class
+from .warning import tell
 
 
 def runs(model: Any, seed: Any) -> dict[str, tuple[Any, Any]]:
@@ -191,9 +191,7 @@ def _warn_of_unlike_classes(results: Mapping[str, xr.Dataset], sample: str) -> N
         first = next(iter(results.values()))
         labels = first[sample].values if sample in first.coords else np.arange(first.sizes[sample])
         shown = ", ".join(map(str, labels[unlike[:10]])) + (f", ... ({len(unlike)} in all)" if len(unlike) > 10 else "")
-        warnings.warn(
+        tell(
             f"the members predict different classes for {sample} {shown}, and each explains its own: the mean is of unlike "
-            "maps there; name the target",
-            ExplanationWarning,
-            stacklevel=3,
+            "maps there; name the target"
         )

@@ -8,19 +8,19 @@ Skipped by ``check=False``. How many rows the trials asked for is in the result'
 
 from __future__ import annotations
 
+import contextlib
 import math
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.engine import Engine, out_of_memory
-
-if TYPE_CHECKING:
-    from .call import Call
+from .call import Call
+from .warning import tell
 
 # As shares of how far the outputs of two samples are apart: from the first on a model is refused, between the two (a batch that
 # is quantised together, a little noise) it is told. Both are far above rounding, as batches of one size are compared, whose
@@ -50,14 +50,31 @@ _STATE = (
 )
 
 
+@contextlib.contextmanager
+def running(call: Call, total: int, what: str = "explain") -> Iterator[Engine]:
+    """The engine of a call, after its model was tried; then all as before."""
+    with call.running(total, what) as engine:
+        if call.check:
+            for doubt in check(call, engine):
+                tell(doubt)
+                engine.notes["trial"] = doubt
+        yield engine
+
+
+def tried(call: Call) -> int:
+    """Try the model of a call now; the rows that this took."""
+    with running(call.quiet(), 0) as engine:
+        return int(engine.notes["trial_rows"])
+
+
 def rows(call: Call) -> int:
     """How many rows :func:`check` asks of a model that passes."""
-    return 2 + min(2, call.rows) + 2 * len(_of_table(call)) if call.check else 0
+    return 2 + min(2, call.batch_size) + 2 * len(_of_table(call)) if call.check else 0
 
 
 def calls(call: Call) -> int:
     """In how many calls of the model."""
-    return (2 if call.rows > 1 else 3) + (2 if len(_of_table(call)) else 0) if call.check else 0
+    return (2 if call.batch_size > 1 else 3) + (2 if len(_of_table(call)) else 0) if call.check else 0
 
 
 def check(call: Call, engine: Engine) -> list[str]:
@@ -128,11 +145,11 @@ class _Trial:
         except ValueError:  # of infinite cells the call itself tells, of all samples
             self.rows = None
             return
-        self.rows = torch.cat(parts).to(call.place)
-        self.position = torch.tensor([first, second], device=call.place)
+        self.rows = torch.cat(parts).to(call.device)
+        self.position = torch.tensor([first, second], device=call.device)
         if torch.isnan(self.rows[1]).all():
             self.rows, self.position = self.rows.flip(0), self.position.flip(0)
-        alike = all(torch.equal(v[first], v[second]) for v in call.about.values())
+        alike = all(torch.equal(v[first], v[second]) for v in call.context.values())
         alike = alike and torch.equal(*self.rows.nan_to_num())
         self.made_up = alike or bool(torch.isnan(self.rows[0]).all())
         if self.made_up:
@@ -141,7 +158,7 @@ class _Trial:
     def beside(self) -> Tensor:
         """Outputs of both rows; of the second alone where a batch holds no more, or the model takes no made-up row."""
         try:
-            return self._ask([0, 1]) if self.call.rows > 1 else self._ask([1])
+            return self._ask([0, 1]) if self.call.batch_size > 1 else self._ask([1])
         except Exception as error:
             if not self.made_up or out_of_memory(error):
                 raise
@@ -149,7 +166,7 @@ class _Trial:
 
     def copies(self, number: int) -> Tensor:
         """Outputs of the second row, asked about so many times, in one batch where it holds as many."""
-        size = min(number, self.call.rows)
+        size = min(number, self.call.batch_size)
         return torch.cat([self._ask([1] * min(size, number - done)) for done in range(0, number, size)])
 
     def _ask(self, which: list[int]) -> Tensor:
@@ -178,7 +195,7 @@ class _Trial:
 def _unlike(call: Call) -> tuple[int, int]:
     """Two samples: the first two, or those with the smallest and the largest context, such as lengths of series."""
     second = min(1, call.inputs.n - 1)
-    for value in call.about.values():
+    for value in call.context.values():
         size = torch.nan_to_num(value.reshape(call.inputs.n, -1).to(torch.float64)).sum(1)
         if size.min() < size.max():
             return int(size.argmax()), int(size.argmin())
@@ -213,7 +230,7 @@ def _sees_the_table(call: Call, engine: Engine) -> None:
     if codes is None or on_frame is None:
         return
     engine.count_trial(2 * len(at))
-    context = {name: value[torch.from_numpy(at)] for name, value in call.about.items()}
+    context = {name: value[torch.from_numpy(at)] for name, value in call.context.items()}
     given, inside = codes.given(at), codes.decode(codes.coded[at], at)
     own, ours = on_frame(given, context), on_frame(inside, context)
     if _same(own, ours) or not _same(own, on_frame(codes.given(at), context)):  # one that draws is another trial's

@@ -79,6 +79,7 @@ class Inputs:
     codes: Codes | None = None
     device: torch.device | None = None
     alike: bool = False
+    history: str = ""
 
     @property
     def n(self) -> int:
@@ -167,7 +168,11 @@ class Inputs:
         return pd.DataFrame(rows, index, axes.coords.get(axes.dims[0], np.arange(axes.shape[0])))
 
     def bind(self, setting: Any, kind: str) -> Any:
-        """Bind a baseline or a groups object (or a mapping of them by variable) to the axes."""
+        """Bind a baseline, noise or a groups object (or a mapping of them by variable) to the axes; count a baseline's "draws"."""
+        if kind == "draws":
+            return baselines.enough_draws(setting)
+        if kind == "noise":
+            return self.bind(baselines.Jitter(setting) if isinstance(setting, int | float) else setting, "baseline")
         one: Callable[[Any, Axes], Any] = baselines.bind if kind == "baseline" else groups.bind
         if self.single:
             return one(setting, self.variables[0].axes)
@@ -279,11 +284,14 @@ def read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any)
     ValueError, KeyError
         No samples, an empty dim, a sample dim or dims that do not fit, a `valid` of another shape.
     """
+    if isinstance(x, Inputs):
+        return x
     if isinstance(x, Alike):
         return replace(read(x.x, dims, sample_dim, valid), alike=True)
     found = _read(x, dims, sample_dim, valid)
     found.check_names()
-    return found
+    history = x.attrs.get("history", "") if isinstance(x, xr.DataArray | xr.Dataset | pd.DataFrame) else ""
+    return replace(found, history=str(history or ""))
 
 
 def _read(x: Any, dims: Sequence[str] | None, sample_dim: str | None, valid: Any) -> Inputs:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .. import ecg, plot
 from ..core.cf import role
-from ..edge.call import words_of_class
+from ..edge.table import words_of_class
 from ..plot.checks import status_of, total_attribution
 from ..plot.comparison import chance_level, score_names
 from ..plot.maps import map_dims

@@ -12,7 +12,7 @@ from torch import nn
 import tsattr as ta
 from tsattr.core.axes import Axes
 from tsattr.core.baselines import basic as baselines
-from tsattr.core.bound import BoundBaseline
+from tsattr.core.bound import BoundBaseline, BoundTargets
 from tsattr.core.engine import Engine
 from tsattr.core.groups import windows as groups
 from tsattr.core.groups.masks import Joined
@@ -50,7 +50,7 @@ def net(inputs=LEADS * TIMES):
 def samples(x, valid=None, module=None, batch_size=64, ids=None):
     x = torch.as_tensor(x)
     f = module or (lambda rows: rows.flatten(1)[:, :1])
-    engine = Engine(lambda rows, at: f(rows), lambda shape: [lambda y, y0: y[:, 0]], CPU, module=module)
+    engine = Engine(lambda rows, at: f(rows), lambda shape: BoundTargets((lambda y, y0: y[:, 0],)), CPU, module=module)
     engine.batch_size = batch_size
     ids = np.arange(len(x), dtype=np.uint64) if ids is None else ids
     valid = None if valid is None else torch.as_tensor(valid)

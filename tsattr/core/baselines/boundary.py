@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..axes import Array, Axes
+from ..bound import BoundTargets
 from ..engine import Engine
 from ..results import check_count
 from ..untouched import home_of, untouched
@@ -121,7 +122,13 @@ class Boundary(Baseline):
                 y = ask(rows)
                 return y[:, a] if y.shape[1] == 1 else y[:, a] - y.gather(1, other[position, None])[:, 0]
 
-            engine = Engine(margin, lambda shape: [lambda y, y0: y], start.device, module=module, batch_size=batch_size)
+            engine = Engine(
+                margin,
+                lambda shape: BoundTargets((lambda y, y0: y,)),
+                start.device,
+                module=module,
+                batch_size=batch_size,
+            )
             search = _Search(engine, start, metric, tolerance)
             search.run(steps)
         search.warn()

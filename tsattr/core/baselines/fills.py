@@ -49,7 +49,7 @@ class Conditional(BoundBaseline):
 
 @dataclass(frozen=True)
 class Causal(BoundBaseline):
-    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.ahead`."""
+    """A bound baseline that goes on from the past, and can say how without a whole row; see `tsattr.core.baselines.forecast`."""
 
     filled: Callable[[Tensor, Tensor, Key], Tensor]
     forecast: Callable[[Tensor], Ahead]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,9 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from ..axes import Axes, is_dates, repeated
+from ..bound import Value as Value
 from ..cf import unit_of
 
-Value = Callable[[Tensor, Tensor], Tensor]
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
 SCALES = ("logits", "probability", "value")
 ROUNDING = 1e-4  # how far from 1 probabilities may add up, in float16 models too

@@ -1,0 +1,91 @@
+"""The targets of one call: what is asked of the outputs, and what it comes to once their shape is known."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..axes import Axes
+from ..bound import BoundTargets
+from .outputs import Target
+from .values import Output, is_many, wanted
+
+
+@dataclass(frozen=True)
+class Question:
+    """One target or several, and the dim, if any, whose output axis the method tells apart itself."""
+
+    targets: tuple[Target, ...]
+    several: bool = False
+    along: str | None = None
+
+    @classmethod
+    def of(cls, target: Any, axes: Axes | None, along: str | None = None) -> Question:
+        """Targets as a user writes them; what does not fit the output axes, where they are known, is raised before any work."""
+        found = wanted(target)
+        if not found:
+            raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
+        question = cls(tuple(found), is_many(target), along)
+        with _of_one_time(axes, along):
+            question._check(_apart(axes, along))
+        return question
+
+    def _check(self, axes: Axes | None) -> None:
+        for t in self.targets:
+            if axes is not None and axes.shape:
+                t.bind(axes)
+            elif isinstance(t, Output) and isinstance(t.where, bool):
+                raise TypeError(
+                    f"target is an int, a label, or an object of tsattr.targets, got {t.where!r}, and no output is labelled so"
+                )
+
+    @property
+    def compares(self) -> bool:
+        """Whether some target makes use of the outputs at the intact sample."""
+        return any(t.compares for t in self.targets)
+
+    @property
+    def keeps_units(self) -> bool:
+        """Whether all targets are in the units of the outputs."""
+        return all(t.keeps_units for t in self.targets)
+
+    def bind(self, outputs: Axes) -> BoundTargets:
+        """The targets of outputs with these axes."""
+        axes = _apart(outputs, self.along)
+        assert axes is not None
+        with _of_one_time(outputs, self.along):
+            values = tuple(t.bind(axes) for t in self.targets)
+        return BoundTargets(
+            values,
+            tuple(t.choose(axes).label for t in self.targets),
+            tuple(axes.coords.get(axes.dims[0], [])) if len(axes.dims) == 1 else (),
+            outputs.dims.index(self.along) if self.along in outputs.dims else None,
+            "; ".join(dict.fromkeys(axes.taken)),
+        )
+
+
+def _apart(axes: Axes | None, dim: str | None) -> Axes | None:
+    """Output axes without that of `dim`."""
+    if axes is None or dim not in axes.dims:
+        return axes
+    kept = [a for a, d in enumerate(axes.dims) if d != dim]
+    names = tuple(axes.dims[a] for a in kept)
+    coords = {d: c for d, c in axes.coords.items() if d != dim}
+    return replace(axes, dims=names, shape=tuple(axes.shape[a] for a in kept), coords=coords)
+
+
+@contextlib.contextmanager
+def _of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
+    """Where a target asks for the axis that the method itself goes along, say so."""
+    try:
+        yield
+    except KeyError as error:
+        if axes is None or along not in axes.dims:
+            raise
+        raise KeyError(
+            f"{error.args[0]}; this method reads the model at every {along}, so its target is made of the outputs at one: leave "
+            "target=None for the shift of the prediction. To compare it with methods of another target, make its map first, "
+            "and give compare the map"
+        ) from error

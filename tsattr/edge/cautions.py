@@ -1,0 +1,92 @@
+"""What speaks against an explanation: a baseline outside the data, samples in trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..core.baselines import Constant, references
+from ..core.method import Method
+from ..core.states import State
+from ..labels.inputs import Inputs, Variable
+from .table import STATUS
+from .warning import tell
+
+_WHY = {
+    "non-finite gradient": "The outputs are finite and their gradients are not: a root, norm or logarithm at 0, say, or a where() "
+    "that hides one. Methods that remove, such as Occlusion, need no gradients",
+    "no baseline": "The baseline has no value (NaN) where those samples have one",
+}
+
+
+def check_constants(method: Method, inputs: Inputs, reference: Any, n: int) -> None:
+    """Warn of a constant baseline that lies outside what was observed: in a reference, else in the first `n` samples."""
+    baseline = method.setting("baseline") if method.has("baseline") else method.implied_baseline
+    for v in inputs.variables:
+        constant = baseline.get(v.name) if isinstance(baseline, Mapping) else baseline
+        if not isinstance(constant, Constant):
+            continue
+        given = reference if reference is None or v.name is None else reference.get(v.name)
+        if given is None:
+            x, known = v.load(slice(0, n))
+            seen = np.where(known, x, np.nan)
+        else:
+            seen = references.observed(given, v.axes)
+        if doubt := _doubt(constant, v, seen):
+            tell(doubt)
+
+
+def _doubt(constant: Constant, v: Variable, seen: np.ndarray) -> str | None:
+    """What speaks against a constant as the baseline of a variable, beside observed values (samples, *event)."""
+    what = "x" if v.name is None else v.name
+    if out := references.outside_range(constant.values(v.axes), v.axes, seen):
+        return (
+            f"the constant baseline {constant!r} lies outside the observed range of {what}: {', '.join(out[:4])}"
+            f"{', ...' if len(out) > 4 else ''}; an absent value would be one that never occurs. Give a constant inside the "
+            "range, or Mean(), Samples.fit(train), ..."
+        )
+    if isinstance(constant.value, int | float):
+        share = references.far_from_usual(constant.value, v.axes, seen)
+        if share > 0.5:
+            return (
+                f"at {share:.0%} of the places of {what} the baseline {constant!r} lies more than three standard deviations from "
+                "the mean: the map would show where the field is large, not what is unusual in it. Give Climatology.fit(train), "
+                "a state such as ta.climate.State.period(...), or anomalies as input"
+            )
+    return None
+
+
+def report_trouble(ds: xr.Dataset, inputs: Inputs) -> None:
+    """Warn, once, of the samples whose status is not "ok"."""
+    status = ds["status"].values
+    parts, why = [], []
+    for kind in STATUS[1:]:
+        who = np.flatnonzero(status == kind)
+        if len(who):
+            shown = ", ".join(inputs.names(who[:10].tolist())) + (f", ... ({len(who)} in all)" if len(who) > 10 else "")
+            parts.append(f"{kind}: {inputs.sample_dim} {shown}")
+            why.append(_missed(ds, who, inputs) if kind == str(State.NOT_CONVERGED) else _WHY.get(kind, ""))
+    if parts:
+        text = "; ".join(parts) + " (see the variable `status`)"
+        tell(". ".join([text, *filter(None, why)]))
+
+
+def _missed(ds: xr.Dataset, who: np.ndarray, inputs: Inputs) -> str:
+    """By how much the sum of the worst of some samples misses, if it is more than a hundredth, and what may be the reason."""
+    if "completeness_error" not in ds:
+        return ""
+    of = ds.isel({inputs.sample_dim: who})
+    at = of.completeness_error.fillna(-1).argmax(...)
+    worst = of.isel(at)
+    if not worst.completeness_error > 0.01:
+        return ""
+    total = sum(float(worst["attribution" + v.suffix].sum(dtype=np.float64)) for v in inputs.variables)
+    return (
+        f"The attributions of {inputs.names([int(who[int(at[inputs.sample_dim])])])[0]} sum to "
+        f"{total:.4g} where the target differs by {float(worst.prediction - worst.reference):.4g} from that at the baseline: no "
+        "gradient passes some part of the model (round, sign, argmax, long(), detach()), or the path has too few points (steps, "
+        "max_steps, draws) for its jumps and kinks. Occlusion, ShapleySampling and KernelShap need no gradients"
+    )

@@ -1,0 +1,163 @@
+"""One method on one call: what `explain`, `compare` and workflows over many samples share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..core.bound import BoundTargets
+from ..core.engine import NoGradient
+from ..core.method import Method, results_of
+from ..core.results import Field
+from ..core.samples import Samples
+from ..core.shift.detector import FEWEST
+from ..core.shift.scores import Shifts, asked
+from ..core.states import State
+from ..core.targets.values import Named
+from ..labels import alignment
+from ..version import __version__
+from . import members, trials
+from .call import Call
+from .cautions import check_constants, report_trouble
+from .table import Table
+from .warning import tell
+
+_OF_TARGET = ("prediction", "reference", "completeness_gap")
+_OF_PARTS = ("attribution", "standard_error")
+
+
+def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Dataset:
+    """The labelled result of a method for the samples of a call, or what it would cost.
+
+    Parameters
+    ----------
+    call
+        Its question becomes that of the method.
+    """
+    call = call.asked_by(method)
+    inputs, reference = call.inputs, call.settings["reference"]
+    if method.gradient and not call.model.differentiable:
+        raise NoGradient(
+            f"{type(method).__name__} needs gradients, and {call.model.name} has none; use Occlusion instead"
+        )
+    method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
+    bound = method.bind(inputs.bind)
+    lags = bound.coordinates()
+    inputs.check_names(lags)
+    clean = alignment.read_reference(inputs, reference) if reference is not None and bound.has("baseline") else None
+    if dry_run:
+        return _cost(call, bound, 0 if clean is None else len(clean))
+    if method.caution:
+        tell(method.caution)
+    check_constants(method, inputs, reference, min(call.chunk, inputs.n))
+    table = Table(inputs, bound.setting("groups"))
+    shifts = None
+    with trials.running(call, inputs.n * bound.rows()[0]) as engine:
+        if clean is not None and len(clean) >= FEWEST:
+            shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.context)
+        for at, samples in call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays):
+            table.put(at, _run(bound, samples, shifts), samples.valid)
+    targets = engine.bound
+    if targets.taken:
+        tell(targets.taken)
+    ds = table.dataset(call.question.several, list(targets.names), np.array(list(targets.classes)))
+    if shifts is not None:
+        ds = _with_shifts(ds, shifts)
+    if (agreement := members.agreement_of_draws(ds)) is not None:
+        ds["agreement"] = agreement
+    if lags:
+        ds = ds.assign_coords(lags)
+    ds.attrs = _provenance(call, method, targets) | engine.notes | _particulars(call, method, bound, targets)
+    _label(ds, call, method, targets)
+    report_trouble(ds, inputs)
+    return ds
+
+
+def _with_shifts(ds: xr.Dataset, shifts: Shifts) -> xr.Dataset:
+    ds = ds.assign_coords(diagnostic=list(shifts.detector.names))
+    if shifts.groups is None:
+        ds = ds.assign_coords(group=shifts.names)
+    found = shifts.summary()
+    return ds.assign(shift_beyond=("diagnostic", found["shift_beyond"]), detector_auc=((), found["detector_auc"]))
+
+
+def _run(bound: Method, samples: Samples, shifts: Shifts | None) -> dict[str, Field]:
+    found = results_of(bound, samples)
+    if shifts is not None:
+        found |= shifts(samples)
+    found["prediction"] = Field(("target",), samples.prediction)
+    if samples.engine.along is None and samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
+        found["predicted"] = Field((), torch.where(samples.y0.isnan().any(1), -1, samples.y0.argmax(1)))
+    found["model_evaluations"] = Field((), samples.evaluations)
+    if samples.valid is not None:
+        there = samples.valid.flatten(1).any(1)
+        samples.note(samples.every, torch.where(there, State.OK, State.MISSING))
+    found["status"] = Field((), samples.state)
+    return found
+
+
+def _cost(call: Call, bound: Method, clean: int) -> xr.Dataset:
+    """What a call asks of the model at most, beside so many `clean` samples of a reference."""
+    inputs, ds = call.inputs, xr.Dataset()
+    least, most = bound.rows()
+    looked, once = asked(bound, clean, call.model.module) if clean >= FEWEST and not call.context else (0, 0)
+    most += looked
+    once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
+    for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
+        ds.update(inputs.label(name, (), np.full(inputs.n, count), True))
+    total, tried = inputs.n * most + once, trials.rows(call)
+    ds.attrs = {
+        "rows": total + tried,
+        "trial_rows": once + tried,
+        "batch_size": call.batch_size,
+        "model_calls": math.ceil(total / call.batch_size) + trials.calls(call),
+        "input_bytes_per_batch": call.batch_size * inputs.cells * inputs.dtype.itemsize,
+        "device": str(call.device),
+    }
+    return ds
+
+
+def _provenance(call: Call, method: Method, targets: BoundTargets) -> dict[str, Any]:
+    """How a result was made, as plain strings and numbers."""
+    attrs = {
+        "method": repr(method),
+        "model": call.model.name,
+        "target": ", ".join(targets.names),
+        "seed": call.seed,
+    }
+    for kind in ("baseline", "noise", "groups"):
+        if method.has(kind):
+            attrs["baseline" if kind == "noise" else kind] = repr(method.setting(kind))
+    versions = {"tsattr": __version__, "torch": torch.__version__, "numpy": np.__version__, "xarray": xr.__version__}
+    return attrs | {f"version_{k}": str(v) for k, v in versions.items()}
+
+
+def _particulars(call: Call, method: Method, bound: Method, targets: BoundTargets) -> dict[str, Any]:
+    """What only some results have to say of how they were made."""
+    attrs: dict[str, Any] = {}
+    if method.has("draws") and method.setting("draws") is None:
+        attrs["draws"] = bound.setting("draws")
+    if named := [t for t in call.question.targets if isinstance(t, Named)]:
+        attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
+    if targets.taken:
+        attrs["target_taken"] = targets.taken
+    if call.inputs.history:  # of the input; what writes the result adds to it
+        attrs["history"] = call.inputs.history
+    return attrs
+
+
+def _label(ds: xr.Dataset, call: Call, method: Method, targets: BoundTargets) -> None:
+    """Give the variables of a result their long names and units."""
+    for name in _OF_PARTS:
+        for v in call.inputs.variables:
+            if name + v.suffix in ds:
+                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(targets.names)}"
+    in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
+    units = call.units if call.question.keeps_units else ""
+    for key, values in ds.data_vars.items():
+        if units and str(key).startswith(in_units):
+            values.attrs["units"] = units

@@ -1,0 +1,80 @@
+"""The arrays of a result as they come, chunk by chunk, and the labelled variables that they become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from ..core.results import Field
+from ..core.states import State
+from ..labels.inputs import Inputs, plain
+
+STATUS = np.array([str(state) for state in State])
+
+
+class Table:
+    """The result's arrays, filled chunk by chunk."""
+
+    def __init__(self, inputs: Inputs, groups: Any) -> None:
+        self.inputs = inputs
+        self.fields: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+        self.groups = groups
+
+    def put(self, at: slice, found: dict[str, Field], valid: torch.Tensor | None) -> None:
+        """Take one chunk."""
+        bad = found["status"].values >= State.GRADIENT
+        for name, f in found.items():
+            values = f.values
+            event = "..." in f.dims
+            if event and valid is not None:
+                where = valid.reshape(len(valid), *[1] * f.dims.index("..."), *valid.shape[1:])
+                values = torch.where(where, values, torch.nan)
+            if (event or "group" in f.dims) and bad.any():  # half a map is no map: the status says why there is none
+                values = torch.where(bad.reshape(-1, *[1] * (values.ndim - 1)), torch.nan, values)
+            if name not in self.fields:
+                dtype = self.inputs.dtype if event else np.dtype(str(values.dtype).removeprefix("torch."))
+                self.fields[name] = f.dims, np.empty((self.inputs.n, *values.shape[1:]), dtype)
+            self.fields[name][1][at] = values.cpu().numpy()
+
+    def dataset(self, several: bool, names: list[str], classes: np.ndarray) -> xr.Dataset:
+        """The fields as labelled variables."""
+        out: dict[str, xr.DataArray] = {}
+        for name, (dims, values) in self.fields.items():
+            if name == "status":
+                values = STATUS[values]
+            if name == "predicted":
+                values = _chosen(classes, values)
+            out.update(self.inputs.label(name, dims, values, not several))
+        order = [k for k in out if k.startswith("attribution")] + ["prediction"]
+        ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})
+        for k in ds.variables:
+            ds[k].attrs = plain(ds[k].attrs)
+        if "group" in ds.dims and self.groups is not None:
+            ds = ds.assign_coords(group=self.groups.names)
+        return ds.assign_coords(target=names) if several else ds
+
+
+def _chosen(classes: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The classes with these indices; where there is none (-1) "", NaT, or NaN among numbers."""
+    known = index >= 0
+    found = classes[index] if len(classes) else index
+    if known.all():
+        return found
+    if found.dtype.kind in "US":
+        return np.where(known, found, "")
+    return np.where(known, found, np.datetime64("NaT")) if found.dtype.kind == "M" else np.where(known, found, np.nan)
+
+
+def no_class(predicted: np.ndarray) -> np.ndarray:
+    """Bool: True where there is no predicted class."""
+    return predicted == "" if predicted.dtype.kind in "US" else np.asarray(pd.isna(predicted))
+
+
+def words_of_class(predicted: xr.DataArray) -> str:
+    """One sample's predicted class as text, empty where there is none; whole numbers that share an array with NaN are whole."""
+    value = predicted.item()
+    return "" if no_class(predicted.values) else f"{value:g}" if isinstance(value, float) else str(value)
