@@ -9,9 +9,9 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.cli import parsing as notation
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
-from tsattr.core.baselines.fills import adopted, enough_draws
+from tsattr.core.baselines.fills import Baseline, adopted, bind, enough_draws
 from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline, classes_of
 from tsattr.core.groups import windows as g
 from tsattr.core.groups.masks import OneGroup
@@ -57,7 +57,7 @@ GROUPS = {
 
 
 def test_one_that_says_nothing_promises_nothing():
-    bound = b.bind(Zero(), AXES)
+    bound = bind(Zero(), AXES)
     assert isinstance(bound, BoundBaseline)
     assert (bound.causal, bound.nested, bound.conditional, bound.begins, bound.gaps) == (False, False, True, False, 0)
     assert bound.ahead(X) is None
@@ -78,7 +78,7 @@ def test_one_of_another_class_is_taken_by_its_word():
         def ahead(self, known):
             return lambda i, start, length, gone, key: known.new_zeros(len(i), length, 2)
 
-    bound = b.bind(Says(), AXES)
+    bound = bind(Says(), AXES)
     assert (bound.causal, bound.nested, bound.conditional, bound.begins, bound.gaps) == (True, True, False, False, 4)
     assert bound.full(X, KEY) == 1
     assert bound.ahead(X)(POSITION, POSITION, 2, None, KEY).shape == (3, 2, 2)
@@ -94,17 +94,17 @@ def test_a_baseline_of_ones_own_needs_one_verb():
         def fill(self, x, absent, key):
             return torch.where(absent, x / 2, x)
 
-    assert torch.equal(b.bind(Half(), AXES).full(X, KEY), X / 2)
+    assert torch.equal(bind(Half(), AXES).full(X, KEY), X / 2)
     with pytest.raises(TypeError, match=r"abstract method '?fill"):
         type("Nothing", (BoundBaseline,), {})()
     with pytest.raises(TypeError, match=r"Nothing has no _bind\(axes\)"):
-        b.bind(type("Nothing", (b.Baseline,), {})(), AXES)
+        bind(type("Nothing", (Baseline,), {})(), AXES)
 
 
 @pytest.mark.parametrize("what", [5, "zero", np.zeros(3), {"a": Zero()}, Zero])
 def test_what_is_no_baseline_is_refused_at_binding(what):
     with pytest.raises(TypeError, match="baseline"):
-        b.bind(what, AXES)
+        bind(what, AXES)
     if isinstance(what, int):
         with pytest.raises(TypeError, match="baseline"):
             enough_draws(what)
@@ -124,7 +124,7 @@ def test_what_is_no_baseline_is_refused_at_binding(what):
 )
 def test_a_baseline_that_breaks_the_contract_is_told_at_binding(says, message):
     with pytest.raises(TypeError, match=message):
-        b.bind(type("Broken", (Zero,), says)(), AXES)
+        bind(type("Broken", (Zero,), says)(), AXES)
 
 
 def test_a_subclass_is_held_to_the_contract_too():
@@ -151,7 +151,7 @@ def test_a_fill_of_the_wrong_kind_is_told_with_the_baseline(filled, error, messa
             return filled(x)
 
     with pytest.raises(error, match=f"(?s)Crop.*{message}"):
-        b.bind(Crop(), AXES).fill(X, torch.ones_like(X, dtype=torch.bool), KEY)
+        bind(Crop(), AXES).fill(X, torch.ones_like(X, dtype=torch.bool), KEY)
 
 
 # ---- groups
@@ -369,7 +369,7 @@ def test_what_targets_declare():
 
 def test_every_baseline_has_a_sentence_of_its_own():
     importlib.import_module("tsattr.climate")
-    known = classes_of(b.Baseline)
+    known = classes_of(Baseline)
     assert {"Constant", "JointGenerator", "Mixture", "SameSeason"} <= set(known)
     assert not {"Baseline", "Learnt", "_Range", "Mine"} & set(known)
     assert [name for name, c in known.items() if not vars(c).get("sentence")] == []
@@ -380,17 +380,17 @@ def test_every_baseline_has_a_sentence_of_its_own():
 
 
 def test_the_register_holds_the_packages_own_classes():
-    class Mine(b.Baseline):
+    class Mine(Baseline):
         pass
 
-    assert "Mine" not in classes_of(b.Baseline)
+    assert "Mine" not in classes_of(Baseline)
     assert set(classes_of(g.Groups)) == {"Along", "Cells", "Labelled", "Windows"}
     assert {"Output", "Divergence", "Named"} <= set(classes_of(t.Target))
     assert not {"Entry", "Mine"} & set(classes_of(t.Target))
 
 
 def test_what_the_command_line_knows_is_what_says_so():
-    assert set(notation.BASELINES) == {n for n, c in classes_of(b.Baseline).items() if c.on_command_line}
+    assert set(notation.BASELINES) == {n for n, c in classes_of(Baseline).items() if c.on_command_line}
     assert not {"Boundary", "MedianBeat", "State"} & set(notation.BASELINES)
     assert set(notation.GROUPS) == {"Along", "Cells", "Windows"}
     assert {"Projection", "Output.at", "LogOdds.at", "Difference"} <= set(notation.TARGETS)

@@ -35,7 +35,7 @@ GROUPS = {
     "labelled by sample": (g.Labelled(BEATS), LINE),
     "by a mask": (masks.OneGroup(VALID), LINE),
     "several variables": (
-        masks.Joined(
+        masks.JoinedGroups(
             (
                 (slice(0, 15), (3, 5), g.Windows(time=2, lead=1).bind(Axes(("lead", "time"), (3, 5)))),
                 (slice(15, 24), (9,), g.Cells().bind(Axes(("column",), (9,)))),

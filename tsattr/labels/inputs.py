@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
-from ..core.baselines import basic as baselines
+from ..core.baselines import Jitter, fills
 from ..core.cf import goes_round, time_dim, units_of
 from ..core.groups import windows as groups
 from ..core.keys import sample_ids
@@ -170,10 +170,10 @@ class Inputs:
     def bind(self, setting: Any, kind: str) -> Any:
         """Bind a baseline, noise or a groups object (or a mapping of them by variable) to the axes; count a baseline's "draws"."""
         if kind == "draws":
-            return baselines.enough_draws(setting)
+            return fills.enough_draws(setting)
         if kind == "noise":
-            return self.bind(baselines.Jitter(setting) if isinstance(setting, int | float) else setting, "baseline")
-        one: Callable[[Any, Axes], Any] = baselines.bind if kind == "baseline" else groups.bind
+            return self.bind(Jitter(setting) if isinstance(setting, int | float) else setting, "baseline")
+        one: Callable[[Any, Axes], Any] = fills.bind if kind == "baseline" else groups.bind
         if self.single:
             return one(setting, self.variables[0].axes)
 
@@ -195,7 +195,7 @@ class Inputs:
                 )
         each = {str(v.name): setting[v.name] if isinstance(setting, Mapping) else setting for v in self.variables}
         if kind == "baseline":
-            return baselines.Joined(tuple((v.at, v.axes.shape, bound(v)) for v in self.variables))
+            return fills.JoinedBaselines(tuple((v.at, v.axes.shape, bound(v)) for v in self.variables))
         found = {}
         for v in self.variables:
             try:
@@ -208,7 +208,7 @@ class Inputs:
             (v.at, v.axes.shape, found[v.name] if v.name in found else groups.whole(v.axes)) for v in self.variables
         )
         titles = [f"{v.name}: {name}" for v, (*_, g) in zip(self.variables, parts) for name in g.names]
-        return groups.Joined(parts, titles)
+        return groups.JoinedGroups(parts, titles)
 
     def label(
         self, name: str, dims: tuple[str, ...], values: np.ndarray, single_target: bool

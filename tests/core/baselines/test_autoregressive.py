@@ -2,12 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 from tsattr.core.keys import Key
 
 from ... import reference
-from .test_basic import LEADS, RNG, TIME, TRAIN, X, array, ecg, fill
+from .inputs import LEADS, TIME, TRAIN, X, array, ecg, fill
+
+RNG = np.random.default_rng(0)
 
 PHI = [1.2, -0.5]
 
@@ -49,7 +52,7 @@ def test_one_gap_of_a_first_order_process():
     drawing = type(baseline)(baseline.fitted, draw=True)
     key = Key(0, np.zeros(n, np.uint64), torch.zeros(n, dtype=torch.int64), np.arange(n))
     rows = torch.as_tensor(x).expand(n, 9)
-    drawn = b.bind(drawing, line(9)).fill(rows, torch.as_tensor(absent).expand(n, 9), key)[:, 4].numpy()
+    drawn = bind(drawing, line(9)).fill(rows, torch.as_tensor(absent).expand(n, 9), key)[:, 4].numpy()
     assert drawn.mean() == pytest.approx(found, abs=5 * np.sqrt(s2 / n))
     assert drawn.var() == pytest.approx(s2 / (1 + r**2), rel=5 * np.sqrt(2 / n))
 
@@ -76,7 +79,7 @@ def test_draws_have_the_covariance_of_the_process():
     key = Key(0, np.zeros(n, np.uint64), torch.zeros(n, dtype=torch.int64), np.arange(n))
     everything = torch.ones(n, 6, dtype=torch.bool)
     for causal in (False, True):
-        bound = b.bind(type(baseline)(baseline.fitted, draw=True, causal=causal), line(6))
+        bound = bind(type(baseline)(baseline.fitted, draw=True, causal=causal), line(6))
         drawn = bound.fill(torch.zeros(n, 6, dtype=torch.float64), everything, key).numpy()
         np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=2 * 6 / np.sqrt(n))
         assert np.abs(drawn.mean(0)).max() < 5 * np.sqrt(2.0 / n)
@@ -91,8 +94,8 @@ def test_forecasts_are_the_expectation_given_the_past():
     absent[0, 5:9], absent[1, :3], absent[2, 1], absent[3, [4, 6, 7, 19]] = True, True, True, True
     for row, gone, found in zip(x, absent, fill(baseline, x, line(n, 4), absent)):
         np.testing.assert_allclose(found, reference.forecast(row, gone, 1.0, covariance), rtol=0, atol=1e-11)
-    assert b.bind(baseline, line(n, 4)).causal
-    assert not b.bind(fitted(phi), line(n, 4)).causal
+    assert bind(baseline, line(n, 4)).causal
+    assert not bind(fitted(phi), line(n, 4)).causal
 
 
 def test_the_fit_is_burgs_and_finds_a_known_process():
@@ -145,7 +148,7 @@ def test_what_is_refused(settings, kind, message):
 
 def test_an_input_with_uneven_times_is_refused():
     with pytest.raises(ValueError, match="dim 'time' is not evenly spaced"):
-        b.bind(b.AutoRegressive.fit(TRAIN, 2), ecg(coords={"lead": LEADS, "time": TIME**2}))
+        bind(b.AutoRegressive.fit(TRAIN, 2), ecg(coords={"lead": LEADS, "time": TIME**2}))
 
 
 def test_provenance():

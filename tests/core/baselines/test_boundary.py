@@ -5,8 +5,9 @@ import xarray as xr
 from scipy import optimize
 
 import tsattr as ta
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 
 from ...conftest import linear_net, recurrent_net, relu_net, signals, smooth_net
 from ...test_laws import Trap, assert_same_state, state_of
@@ -167,7 +168,7 @@ def test_other_samples_are_refused():
         ta.explain(linear_net(), other, ta.IntegratedGradients(found), target=1)
     bare = b.Boundary.fit(linear_net(), X.values, a=1)
     with pytest.raises(ValueError, match=r"fitted to an input of shape \(6, 3, 12\), this one has \(2, 3, 12\)"):
-        b.bind(bare, Axes(("lead", "time"), (3, 12), samples=2))
+        bind(bare, Axes(("lead", "time"), (3, 12), samples=2))
 
 
 def test_provenance():

@@ -6,8 +6,9 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tsattr.core import baselines as b
 from tsattr.core.axes import Array, Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 from tsattr.core.baselines.fitted import Fitted
 from tsattr.core.keys import Key
 
@@ -62,7 +63,7 @@ HOLES = np.where(RNG.random(X.shape) < 0.2, np.nan, X)
 
 @pytest.mark.parametrize("x", [X, HOLES])
 def test_each_gap_is_the_textbook_given_its_past(x):
-    bound = b.bind(LAW, AXES)
+    bound = bind(LAW, AXES)
     assert bound.causal
     found = bound.fill(torch.as_tensor(x), torch.as_tensor(PATTERNS), key(5)).numpy()
     for row, absent, filled in zip(x, PATTERNS, found):
@@ -73,7 +74,7 @@ def test_draws_of_every_gap_have_the_law_given_its_past():
     n = 5000
     rows, absent = (torch.as_tensor(v[:1]).expand(n, 3, TIMES) for v in (X, PATTERNS))
     drawing = Key(0, np.zeros(n, np.uint64), torch.zeros(n, dtype=torch.int64), np.arange(n))
-    drawn = b.bind(DRAWN, AXES).fill(rows, absent, drawing).numpy()[:, PATTERNS[0]]
+    drawn = bind(DRAWN, AXES).fill(rows, absent, drawing).numpy()[:, PATTERNS[0]]
     mean, variance = (v[PATTERNS[0]] for v in by_cell(X[0], PATTERNS[0]))
     assert np.abs((drawn.mean(0) - mean) / np.sqrt(variance)).max() < 5 / np.sqrt(n)
     np.testing.assert_allclose(drawn.var(0), variance, rtol=5 * np.sqrt(2 / n))
@@ -88,7 +89,7 @@ def test_a_first_order_process_is_forecast_exactly(draw):
     n = 20000 if draw else 1
     x = torch.as_tensor(RNG.normal(size=(1, times)))
     drawing = Key(0, np.zeros(n, np.uint64), torch.zeros(n, dtype=torch.int64), np.arange(n))
-    ahead = b.bind(law, Axes(("time",), (times,))).ahead(x)
+    ahead = bind(law, Axes(("time",), (times,))).ahead(x)
     gone = torch.ones(n, dtype=torch.bool)
     found = ahead(torch.zeros(n, dtype=torch.int64), torch.full((n,), start), 4, gone, drawing).numpy()
     power = np.arange(1, 5)
@@ -107,7 +108,7 @@ def test_a_first_order_process_is_forecast_exactly(draw):
 @pytest.mark.parametrize("x", [X, HOLES])
 @pytest.mark.parametrize("gone", [[1], [0, 2], [0, 1, 2]])
 def test_a_window_is_filled_as_a_row_is(law, x, gone):
-    bound, rows = b.bind(law, AXES), torch.as_tensor(x)
+    bound, rows = bind(law, AXES), torch.as_tensor(x)
     ahead = bound.ahead(rows)
     which = torch.zeros(5, 3, dtype=torch.bool)
     which[:, gone] = True
@@ -124,11 +125,11 @@ def test_one_factorisation_a_start_serves_all_samples(monkeypatch):
     sizes = []
     cholesky = torch.linalg.cholesky
     monkeypatch.setattr(torch.linalg, "cholesky", lambda v: sizes.append(len(v)) or cholesky(v))
-    ahead = b.bind(LAW, AXES).ahead(torch.as_tensor(X))
+    ahead = bind(LAW, AXES).ahead(torch.as_tensor(X))
     ahead(torch.arange(5), torch.full((5,), 4), 3, torch.ones(5, 3, dtype=torch.bool), key(5))
     assert sizes == [1] * TIMES
     sizes.clear()
-    b.bind(LAW, AXES).ahead(torch.as_tensor(HOLES))
+    bind(LAW, AXES).ahead(torch.as_tensor(HOLES))
     assert sizes == [5] * TIMES  # each sample lacks cells of its own
 
 
@@ -143,7 +144,7 @@ def test_other_orders_fewer_labels_and_blocks():
             lost = X.copy()
             lost[:, 1] = np.nan
             rows, turned = torch.as_tensor(lost), torch.as_tensor(X[:, [2, 0]].transpose(0, 2, 1).copy())
-            whole, part = b.bind(law, AXES), b.bind(law, some)
+            whole, part = bind(law, AXES), bind(law, some)
             absent = torch.as_tensor(PATTERNS)
             want = whole.fill(rows, absent, key(5))[:, [2, 0]].transpose(1, 2)
             found = part.fill(turned, absent[:, [2, 0]].transpose(1, 2), key(5))
@@ -167,7 +168,7 @@ def test_batches_change_nothing(batch_size):
 
 def test_two_times_of_one_series():
     covariance = np.array([[2.0, 1.0], [1.0, 3.0]])
-    law = b.bind(normal(covariance, np.array([1.0, 2.0]), dims=("time",), coords={}), Axes(("time",), (2,)))
+    law = bind(normal(covariance, np.array([1.0, 2.0]), dims=("time",), coords={}), Axes(("time",), (2,)))
     x = torch.tensor([[4.0, 0.0]], dtype=torch.float64)
     gone = torch.ones(1, dtype=torch.bool)
     found = law.ahead(x)(torch.tensor([0]), torch.tensor([1]), 5, gone, key(1))

@@ -5,12 +5,15 @@ import torch
 from sklearn.covariance import LedoitWolf
 
 import tsattr as ta
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 from tsattr.core.keys import Key
 
 from ... import reference
-from .test_basic import LEADS, RNG, TIME, array, fill
+from .inputs import LEADS, TIME, array, fill
+
+RNG = np.random.default_rng(0)
 
 AXES = Axes(("lead", "time"), (3, 8), {"lead": LEADS, "time": TIME[:8]}, samples=5)
 MIX = RNG.normal(size=(24, 24))
@@ -81,7 +84,7 @@ def test_draws_have_the_conditional_mean_and_covariance():
     baseline = b.ConditionalGaussian.fit(TRAIN, draw=True)
     key = Key(0, np.zeros(n, np.uint64), torch.zeros(n, dtype=torch.int64), np.arange(n))
     rows = torch.as_tensor(X[:1]).expand(n, 3, 8)
-    drawn = b.bind(baseline, AXES).fill(rows, torch.as_tensor(ABSENT[:1]).expand(n, 3, 8), key).numpy()
+    drawn = bind(baseline, AXES).fill(rows, torch.as_tensor(ABSENT[:1]).expand(n, 3, 8), key).numpy()
     mean, covariance = reference.conditional(X[0], ABSENT[0], ROWS.mean(0).reshape(3, 8), shrunk())
     values = drawn[:, ABSENT[0]]
     deviation = np.sqrt(np.diag(covariance))
@@ -163,7 +166,7 @@ def test_what_is_refused(settings, kind, message):
 
 def test_an_input_that_does_not_fit():
     with pytest.raises(ValueError, match="lacks 1 of the input's labels along dim 'lead'"):
-        b.bind(b.ConditionalGaussian.fit(TRAIN.isel(lead=[0, 1])), AXES)
+        bind(b.ConditionalGaussian.fit(TRAIN.isel(lead=[0, 1])), AXES)
 
 
 def test_provenance_says_what_was_fitted_on_what():

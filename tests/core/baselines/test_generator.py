@@ -5,8 +5,9 @@ import pytest
 import torch
 import xarray as xr
 
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 from tsattr.core.baselines.generator import Forecaster, following
 from tsattr.core.baselines.training import Channels, Recipe, split
 from tsattr.core.keys import Key
@@ -37,7 +38,7 @@ def forecast(law):
 def test_the_calibration_is_the_error_of_what_is_filled(law):
     """From the second time on, each start, channel and horizon by itself."""
     rows = torch.as_tensor(HOLES.values)
-    bound = b.bind(forecast(law), AXES)
+    bound = bind(forecast(law), AXES)
     width = law.fitted["width"]
     square = [[] for _ in range(H)]
     for start in range(1, TIMES):
@@ -86,7 +87,7 @@ def test_what_came_is_each_next_value():
 
 def test_a_longer_gap_goes_on_from_what_was_filled(law):
     for each in (law, forecast(law)):
-        bound, rows = b.bind(each, AXES), torch.as_tensor(X.values)
+        bound, rows = bind(each, AXES), torch.as_tensor(X.values)
         at_once, first, second, third = (torch.zeros(rows.shape, dtype=torch.bool) for _ in range(4))
         at_once[:, 1, 1:8], first[:, 1, 1:4], second[:, 1, 4:7], third[:, 1, 7:8] = True, True, True, True
         by_turns = rows
@@ -102,7 +103,7 @@ def test_from_nothing_it_is_the_law_of_the_first_times():
     law = b.Generator.fit(x, horizon=4, hidden=5, epochs=40, learning_rate=0.02)
     key = Key(0, np.arange(300, dtype=np.uint64), torch.arange(300), np.zeros(300, int))
     rows = torch.as_tensor(steps)
-    drawn = b.bind(law, Axes(("time",), (5,), samples=300)).fill(rows, torch.ones_like(rows, dtype=torch.bool), key)
+    drawn = bind(law, Axes(("time",), (5,), samples=300)).fill(rows, torch.ones_like(rows, dtype=torch.bool), key)
     np.testing.assert_allclose(drawn[:, :4].mean(0), 3, atol=0.5)
     np.testing.assert_allclose(drawn[:, :4].std(0), np.sqrt(4 + 0.25 * np.arange(4)), rtol=0.2)
 
@@ -111,7 +112,7 @@ def test_two_times_are_enough():
     x = xr.DataArray(RNG.normal(size=(6, 2)), dims=("sample", "time"))
     law = b.Generator.fit(x, epochs=1, hidden=2)
     assert law.horizon == 1  # all that can be learnt
-    ahead = b.bind(law, Axes(("time",), (2,), samples=6)).ahead(torch.as_tensor(x.values))
+    ahead = bind(law, Axes(("time",), (2,), samples=6)).ahead(torch.as_tensor(x.values))
     key = Key(0, np.arange(6, dtype=np.uint64), torch.arange(6), np.zeros(6, int))
     found = ahead(torch.arange(6), torch.ones(6, dtype=torch.int64), 1, torch.ones(6, dtype=torch.bool), key)
     assert found.shape == (6, 1)
@@ -123,13 +124,13 @@ def test_precision_and_units_of_the_input(law):
     rows = torch.as_tensor(X.values)
     absent = torch.zeros(rows.shape, dtype=torch.bool)
     absent[:, 0, 4:6] = True
-    wide = b.bind(law, AXES).fill(rows, absent, KEY)
-    narrow = b.bind(law, AXES).fill(rows.float(), absent, KEY)
+    wide = bind(law, AXES).fill(rows, absent, KEY)
+    narrow = bind(law, AXES).fill(rows.float(), absent, KEY)
     assert narrow.dtype == torch.float32
     np.testing.assert_allclose(narrow, wide, rtol=1e-4, atol=1e-4)
     settings = {"horizon": H, "epochs": 3, "hidden": 4}
     one, other = (b.Generator.fit(scale * X, **settings) for scale in (1.0, 1000.0))
-    found = [b.bind(g, AXES).fill(s * rows, absent, KEY) / s for g, s in ((one, 1.0), (other, 1000.0))]
+    found = [bind(g, AXES).fill(s * rows, absent, KEY) / s for g, s in ((one, 1.0), (other, 1000.0))]
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6, atol=1e-6)
 
 
@@ -150,7 +151,7 @@ def test_hold_goes_on_as_it_fills(dims):
     x = HOLES.transpose("sample", *dims)
     x[0, :] = np.nan
     rows = torch.as_tensor(x.values)
-    bound = b.bind(b.Hold(otherwise=-7.0), Axes(dims, rows.shape[1:], samples=14))
+    bound = bind(b.Hold(otherwise=-7.0), Axes(dims, rows.shape[1:], samples=14))
     ahead = bound.ahead(rows)
     for start in (1, 4, TIMES - 1):
         gone = torch.tensor([False, True]).expand(14, 2)

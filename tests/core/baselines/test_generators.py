@@ -9,7 +9,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as baselines
+from tsattr.core.baselines.fills import bind
 from tsattr.core.baselines.forecast import ahead_of
 from tsattr.core.baselines.training import Channels
 from tsattr.core.keys import Key
@@ -53,7 +53,7 @@ def bound(law, x, dims=None):
     x = x.transpose("sample", *dims)
     coords = {d: x[d].values for d in dims if d in x.coords}
     axes = Axes(dims, tuple(x.sizes[d] for d in dims), coords, {}, "sample", x.sizes["sample"])
-    return baselines.bind(law, axes), torch.as_tensor(x.values)
+    return bind(law, axes), torch.as_tensor(x.values)
 
 
 def key(n, draw=0):

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 
 from ... import reference
-from .test_basic import LEADS, RNG, X, ecg, fill
+from .inputs import LEADS, X, ecg, fill
+
+RNG = np.random.default_rng(0)
 
 SPHERE = Axes(("lat", "lon"), (5, 8), periodic=frozenset({"lon"}), samples=3)
 FIELD = RNG.normal(size=(3, 5, 8))
@@ -95,4 +98,4 @@ def test_what_is_refused(settings, message):
 
 def test_an_input_without_the_dim():
     with pytest.raises(KeyError, match="no dim 'time'"):
-        b.bind(b.Inpaint(), Axes(("lead",), (3,), {"lead": LEADS}))
+        bind(b.Inpaint(), Axes(("lead",), (3,), {"lead": LEADS}))

@@ -6,8 +6,9 @@ import torch
 import xarray as xr
 from scipy import stats
 
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 from tsattr.core.baselines.joint import StepLaw, conditioned, surprise
 from tsattr.core.keys import Key
 
@@ -102,7 +103,7 @@ def x():
 
 def filled(law, x, *features, draws=1):
     """Values (draws, n, feature, length) of a window."""
-    bound, gone = b.bind(law, AXES), torch.zeros(len(x), 2, dtype=torch.bool)
+    bound, gone = bind(law, AXES), torch.zeros(len(x), 2, dtype=torch.bool)
     gone[:, features] = True
     ahead, each = bound.ahead(x), torch.arange(len(x))
     keys = [Key(0, each.numpy().astype(np.uint64), each, np.full(len(x), d)) for d in range(draws)]
@@ -158,8 +159,8 @@ def test_many_series_and_one():
     x = torch.as_tensor(many.values)
     absent = torch.as_tensor(RNG.random(x.shape) < 0.5)
     key = Key(0, np.arange(12, dtype=np.uint64), torch.arange(12), np.zeros(12, int))
-    assert torch.isfinite(b.bind(law, Axes(("feature", "time"), (70, 5), samples=12)).fill(x, absent, key)).all()
+    assert torch.isfinite(bind(law, Axes(("feature", "time"), (70, 5), samples=12)).fill(x, absent, key)).all()
     one = b.JointGenerator.fit(many[:, 0], hidden=3, epochs=1)
-    found = b.bind(one, Axes(("time",), (5,), samples=12)).fill(x[:, 0], absent[:, 0], key)
+    found = bind(one, Axes(("time",), (5,), samples=12)).fill(x[:, 0], absent[:, 0], key)
     assert torch.equal(found[~absent[:, 0]], x[:, 0][~absent[:, 0]])
     assert torch.isfinite(found).all()

@@ -6,8 +6,9 @@ import torch
 import xarray as xr
 from scipy import stats
 
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 from tsattr.core.keys import Key
 
 RNG = np.random.default_rng(0)
@@ -19,7 +20,7 @@ TRAIN = xr.DataArray(VALUES, {"lead": ["I", "II", "V1"]}, ("sample", "lead", "ti
 def drawn(law, dims, shape, coords, n=400, seed=0):
     key = Key(seed, np.arange(n, dtype=np.uint64), torch.arange(n), np.zeros(n, int))
     rows = torch.zeros(n, *shape, dtype=torch.float64)
-    bound = b.bind(law, Axes(dims, shape, coords, samples=n))
+    bound = bind(law, Axes(dims, shape, coords, samples=n))
     assert bound.causal
     return bound.fill(rows, torch.ones_like(rows, dtype=torch.bool), key).numpy()
 
@@ -60,4 +61,4 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="1 series of the reference have no value at all"):
         b.Marginal.fit(TRAIN.where(TRAIN.lead != "II"))
     with pytest.raises(ValueError, match="lacks 1 of the input's labels along dim 'lead'"):
-        b.bind(b.Marginal.fit(TRAIN), Axes(("lead", "time"), (1, 4), {"lead": np.array(["aVF"])}))
+        bind(b.Marginal.fit(TRAIN), Axes(("lead", "time"), (1, 4), {"lead": np.array(["aVF"])}))

@@ -4,11 +4,12 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 
 from ... import reference
-from .test_basic import LEADS, TIME, X, ecg, fill
+from .inputs import LEADS, TIME, X, ecg, fill
 
 
 def surrogate(x, axes=None, **changes):
@@ -157,14 +158,14 @@ def test_what_is_refused(settings, message):
 
 def test_what_does_not_fit_the_input():
     with pytest.raises(ValueError, match=r"holds no frequency of 60 cells .* multiples of 1.667 below 100; widen"):
-        b.bind(b.BandStop(2.0, 3.0), ecg())
+        bind(b.BandStop(2.0, 3.0), ecg())
     with pytest.raises(ValueError, match="holds no frequency"):
-        b.bind(b.BandStop(100.0, None), ecg())
+        bind(b.BandStop(100.0, None), ecg())
     with pytest.raises(ValueError, match="has one cell, which has none"):
-        b.bind(b.BandStop(2.0, 9.0), Axes(("time",), (1,)))
+        bind(b.BandStop(2.0, 9.0), Axes(("time",), (1,)))
     uneven = ecg(coords={"lead": LEADS, "time": TIME**2})
     for baseline in (b.BandStop(2.0, 9.0), b.PhaseRandomised()):
         with pytest.raises(ValueError, match="not evenly spaced"):
-            b.bind(baseline, uneven)
+            bind(baseline, uneven)
         with pytest.raises(KeyError, match="no dim 'time'"):
-            b.bind(baseline, Axes(("lat",), (5,)))
+            bind(baseline, Axes(("lat",), (5,)))

@@ -4,10 +4,13 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as b
+from tsattr.core.baselines.fills import bind
 
-from .test_basic import LEADS, RNG, fill
+from .inputs import LEADS, fill
+
+RNG = np.random.default_rng(0)
 
 # ---- climatology
 
@@ -126,7 +129,7 @@ def test_a_numeric_cycle_starts_at_zero_whatever_the_piece():
     piece = Axes(("time",), (7,), {"time": t[13:20] * 1000}, {"time": "ms"})
     np.testing.assert_allclose(fill(baseline, np.zeros((1, 7)), piece)[0], wave[13:20], atol=1e-12)
     with pytest.raises(ValueError, match="another number of steps in the cycle than the input's 10"):
-        b.bind(baseline, Axes(("time",), (20,), {"time": np.arange(20) * 0.05}))
+        bind(baseline, Axes(("time",), (20,), {"time": np.arange(20) * 0.05}))
 
 
 @pytest.mark.parametrize(
@@ -152,9 +155,9 @@ def test_an_input_that_does_not_fit_a_climatology():
     half = b.Climatology.fit(TRAIN.where(TRAIN["sample.month"] < 7, drop=True), dim="sample")
     axes = Axes(("lat",), (3,), {"lat": LAT}, samples=3, sample_coord=LATER["sample"].values)
     with pytest.raises(ValueError, match=r"lacks month \[7, 12\], .* or with harmonics="):
-        b.bind(half, axes)
+        bind(half, axes)
     with pytest.raises(ValueError, match="dim 'sample' has no coordinate"):
-        b.bind(half, Axes(("lat",), (3,), {"lat": LAT}, samples=3))
+        bind(half, Axes(("lat",), (3,), {"lat": LAT}, samples=3))
 
 
 def test_provenance_of_a_climatology():
@@ -293,9 +296,9 @@ def test_what_a_median_beat_refuses(settings, message):
 
 def test_an_input_that_does_not_fit_a_median_beat():
     with pytest.raises(ValueError, match=r"does not know where the input's R peaks are; give them: baseline.at\("):
-        b.bind(NORMAL, axes_of(RECORDS))
+        bind(NORMAL, axes_of(RECORDS))
     slow = RECORDS.assign_coords(time=TIME * 2)
     with pytest.raises(ValueError, match=r"fitted at steps of 0\.01, the input has 0\.02"):
-        b.bind(NORMAL.at(MARKS.assign_coords(time=TIME * 2)), axes_of(slow))
+        bind(NORMAL.at(MARKS.assign_coords(time=TIME * 2)), axes_of(slow))
     with pytest.raises(ValueError, match="r_peaks lacks 1 of the input's labels along dim 'sample'"):
-        b.bind(NORMAL.at(MARKS[:2]), axes_of(RECORDS))
+        bind(NORMAL.at(MARKS[:2]), axes_of(RECORDS))

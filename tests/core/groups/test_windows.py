@@ -444,7 +444,7 @@ def test_spread_keeps_a_missing_group_to_its_own_cells():
 def test_joined_groups_number_each_variables_own():
     ecg = g.bind(g.Windows(time=2), Axes(("lead", "time"), (2, 4)))
     age = g.bind(g.Cells(), Axes((), ()))
-    joined = g.Joined(((slice(0, 8), (2, 4), ecg), (slice(8, 9), (), age)), ["ecg: a", "ecg: b", "age"])
+    joined = g.JoinedGroups(((slice(0, 8), (2, 4), ecg), (slice(8, 9), (), age)), ["ecg: a", "ecg: b", "age"])
     position = torch.tensor([0, 1])
     np.testing.assert_array_equal(joined.mask(position, torch.tensor([1, 2])), [[0, 0, 1, 1] * 2 + [0], [0] * 8 + [1]])
     cells = torch.ones(2, 9, dtype=torch.bool)

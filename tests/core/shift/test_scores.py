@@ -11,11 +11,11 @@ from torch import nn
 
 import tsattr as ta
 from tsattr.core.axes import Axes
-from tsattr.core.baselines import basic as baselines
+from tsattr.core.baselines.fills import JoinedBaselines, bind
 from tsattr.core.bound import BoundBaseline, BoundTargets
 from tsattr.core.engine import Engine
 from tsattr.core.groups import windows as groups
-from tsattr.core.groups.masks import Joined
+from tsattr.core.groups.masks import JoinedGroups
 from tsattr.core.samples import Samples
 from tsattr.core.shift.detector import Detector
 from tsattr.core.shift.novelty import Steps, Subspace, View, clean_limit
@@ -62,7 +62,7 @@ def windows(axes=WAVE, **sizes):
 
 
 def fill(baseline, axes=WAVE):
-    return baselines.bind(baseline, axes)
+    return bind(baseline, axes)
 
 
 class Unchanged(BoundBaseline):
@@ -551,11 +551,11 @@ def test_of_several_variables_the_farthest_off_counts():
 def test_groups_of_several_variables():
     parts, both = several()
     first, second = windows(), groups.bind(ta.groups.Cells(), TABLE)
-    joined = Joined(
+    joined = JoinedGroups(
         ((parts[0][0], WAVE.shape, first), (parts[1][0], TABLE.shape, second)), [*first.names, *second.names]
     )
     zero = ta.baselines.Constant(-40.0)
-    filled = baselines.Joined(((parts[0][0], WAVE.shape, fill(zero)), (parts[1][0], TABLE.shape, fill(zero, TABLE))))
+    filled = JoinedBaselines(((parts[0][0], WAVE.shape, fill(zero)), (parts[1][0], TABLE.shape, fill(zero, TABLE))))
     detector = Detector.fit(both(400), parts)
     found = Shifts(detector, filled, joined)(samples(both(25, seed=1)))
     assert (found["shift"].values > 1).all()

@@ -131,79 +131,8 @@ def draw_by_name(numbers: Callable[[Tensor], Tensor], x: Tensor, axes: Axes) -> 
     return numbers(x.permute(order)).permute(np.argsort(order).tolist())
 
 
-def nan_mean(x: Tensor, axes: list[int]) -> Tensor:
-    """Mean over axes, which are kept with size 1, without the missing cells."""
-    return x.to(torch.float64).nanmean(axes, keepdim=True).to(x.dtype)
-
-
 @dataclass(frozen=True)
-class Kernel:
-    """Gaussian convolution along one axis, as scipy.ndimage.gaussian_filter1d does it.
-
-    One longer than the line comes round to the same cells again, mirrored or not: its taps are folded onto one period, so that
-    no kernel is longer, and the widest are the mean of the whole.
-    """
-
-    axis: int
-    taps: np.ndarray
-    source: np.ndarray
-    folded: bool = False
-
-    @classmethod
-    def of(cls, axes: Axes, dim: str, size: float | str) -> Kernel:
-        """The kernel of a standard deviation in cells or with a unit."""
-        sigma = axes.cells(dim, size)
-        if isinstance(size, bool) or not sigma > 0:
-            raise ValueError(f"Blur needs a standard deviation > 0 along dim {dim!r}, got {size!r}")
-        n, axis = axes.shape[axes.axis(dim)], 1 + axes.axis(dim)
-        line = np.arange(n) if dim in axes.periodic else np.concatenate([np.arange(n), np.arange(n)[::-1]])
-        if sigma > 4 * len(line):  # even over a period, to the accuracy of a kernel cut at four standard deviations
-            return cls(axis, np.full(len(line), 1 / len(line)), line, True)
-        radius = int(4 * sigma + 0.5)
-        at = np.arange(-radius, radius + 1)
-        taps = np.exp(-0.5 * (at / sigma) ** 2)
-        taps /= taps.sum()
-        if len(taps) > len(line):
-            return cls(axis, np.bincount(at % len(line), taps, len(line)), line, True)
-        return cls(axis, taps, np.pad(np.arange(n), radius, mode="wrap" if dim in axes.periodic else "symmetric"))
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """`x` (rows, *event) smoothed along the axis."""
-        padded = x.index_select(self.axis, torch.as_tensor(self.source, device=x.device)).movedim(self.axis, -1)
-        if self.folded:
-            period = len(self.taps)
-            taps = torch.fft.rfft(torch.as_tensor(self.taps, device=x.device))
-            out = torch.fft.irfft(torch.fft.rfft(padded.to(torch.float64)) * taps, period)
-            return out[..., : x.shape[self.axis]].to(x.dtype).movedim(-1, self.axis)
-        taps = tensor_like(self.taps, x)[None, None]
-        out = torch.nn.functional.conv1d(padded.reshape(-1, 1, padded.shape[-1]), taps)
-        return out.reshape(*padded.shape[:-1], -1).movedim(-1, self.axis)
-
-
-def fill_lines(x: Tensor, absent: Tensor, axis: int, value: Callable[..., Tensor]) -> Tensor:
-    """Fill each line along `axis` from its nearest present cells; lines and cells that are not absent cost nothing.
-
-    ``value(lines, row, cell, before, after)`` gives the value of each absent cell: `before` and `after` are the cells of
-    its nearest present neighbours, -1 and n where there is none.
-    """
-    n = x.shape[axis]
-    out = x.movedim(axis, -1).reshape(-1, n)
-    if out.data_ptr() == x.data_ptr():
-        out = out.clone()
-    gone = absent.expand_as(x).movedim(axis, -1).reshape(-1, n)
-    touched = gone.any(1).nonzero()[:, 0]
-    lines, gone = out[touched], gone[touched]
-    row, cell = gone.nonzero(as_tuple=True)
-    unknown = gone | torch.isnan(lines)
-    index = torch.arange(n, device=x.device, dtype=torch.int32)
-    before = torch.where(unknown, -1, index).cummax(1).values[row, cell].long()
-    after = torch.where(unknown, n, index).flip(1).cummin(1).values[row, n - 1 - cell].long()
-    out[touched[row], cell] = value(lines, row, cell, before, after)
-    return out.reshape(x.movedim(axis, -1).shape).movedim(-1, axis)
-
-
-@dataclass(frozen=True)
-class Joined(BoundBaseline):
+class JoinedBaselines(BoundBaseline):
     """Bound baselines of several variables that lie side by side in one flat event."""
 
     parts: tuple[tuple[slice, tuple[int, ...], BoundBaseline], ...]

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..axes import Axes
 from ..keys import Key
 from .fills import Baseline, Full
+from .gaps import Bridge
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,6 @@ class _Lines:
 
     @classmethod
     def of(cls, axes: Axes, dim: str) -> _Lines:
-        from .basic import Bridge  # it imports this module
-
         return cls(1 + axes.axis(dim), Bridge(dim).bind(axes))
 
     def each(self, x: Tensor, key: Key, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -187,7 +187,7 @@ class Parts(BoundGroups):
 
 
 @dataclass(frozen=True)
-class Joined(BoundGroups):
+class JoinedGroups(BoundGroups):
     """Bound groups of several variables that lie side by side in one flat event, numbered one after another."""
 
     parts: tuple[tuple[slice, tuple[int, ...], BoundGroups], ...]

@@ -19,7 +19,7 @@ from ..bound import BoundGroups, adopted_groups
 from ..cf import units_of
 from .masks import Boxes as Boxes
 from .masks import Intervals as Intervals
-from .masks import Joined as Joined
+from .masks import JoinedGroups as JoinedGroups
 from .masks import Parts as Parts
 from .masks import boxes
 
