@@ -28,7 +28,7 @@ LAYERS = [
     {"edge"},
     {"comparison"},
     {"explain", "evaluate", "compare"},
-    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate"},
+    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "testing"},
     {"cli", "demo", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -152,7 +152,7 @@ BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology Conditio
 SEEN = {
     "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning __version__ afex
         baselines climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
-        targets write_wfdb""",
+        targets testing write_wfdb""",
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",
     "targets": """Difference Divergence Function LogOdds Margin Output Predicted Probability Projection Region
@@ -202,6 +202,7 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
         "metrics",
         "plot",
         "report",
+        "testing",
         "read_wfdb",
     ],
 )

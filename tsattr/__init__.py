@@ -1,8 +1,8 @@
 """Explain models of time series and tables over labelled data: ``tsattr.explain(model, x, method)``.
 
 The methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are here at once; what
-needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `afex`, `estimators`, `read_wfdb`) is
-loaded when first used.
+needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `afex`, `estimators`, `read_wfdb`), and
+`testing`, for methods, baselines and groups of one's own, is loaded when first used.
 """
 
 import importlib as _importlib
@@ -32,7 +32,7 @@ from .methods.winit import FeatureOcclusion as FeatureOcclusion
 from .methods.winit import WinIT as WinIT
 from .version import __version__ as __version__
 
-_MODULES = ("afex", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report")
+_MODULES = ("afex", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "testing")
 _NAMES = {
     "AFEXClassifier": "afex",
     "AFEXExplainer": "afex",
@@ -52,6 +52,7 @@ if _typing.TYPE_CHECKING:  # what is loaded when first used: known to a type che
     from . import metrics as metrics
     from . import plot as plot
     from . import report as report
+    from . import testing as testing
     from .afex import AFEXClassifier as AFEXClassifier
     from .afex import AFEXExplainer as AFEXExplainer
     from .afex import AFEXRegressor as AFEXRegressor
