@@ -21,7 +21,7 @@ from .core.baselines.fills import adopted
 from .core.keys import Key
 from .core.method import Method, OverBudget, check_is_method
 from .core.results import check_count, check_flag
-from .core.samples import Samples
+from .core.samples import SampleChunk
 from .core.shift.detector import FEWEST
 from .edge import trials
 from .edge.call import Call
@@ -233,7 +233,7 @@ class _Controls:
 
     inputs: Inputs
 
-    def __call__(self, samples: Samples, maps: Tensor) -> dict[str, Tensor]:
+    def __call__(self, samples: SampleChunk, maps: Tensor) -> dict[str, Tensor]:
         every = torch.arange(samples.n, device=samples.x.device)
         key = samples.key(every, torch.zeros_like(every)).fork(_SOURCE)
         source = torch.tensor([int(key.rng(row).integers(len(maps))) for row in range(samples.n)], device=every.device)

@@ -34,11 +34,11 @@ class Ablation(Method):
     def __call__(self, samples):
         out = torch.zeros(samples.n, samples.targets, len(self.groups.names), dtype=torch.float64)
         for g in range(len(self.groups.names)):
-            i = samples.every
+            i = samples.indices
 
             def without(at, g=g):
                 gone = self.groups.mask(samples.position[at], torch.full_like(samples.position[at], g))
-                return samples.fill(self.baseline, samples.every[at], torch.zeros_like(samples.every[at]), gone)
+                return samples.fill(self.baseline, samples.indices[at], torch.zeros_like(samples.indices[at]), gone)
 
             for at, v in samples.values(i, without):
                 out[at, :, g] = samples.prediction[at] - v

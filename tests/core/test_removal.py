@@ -13,7 +13,7 @@ from tsattr.core.baselines.fills import bind
 from tsattr.core.engine import Engine
 from tsattr.core.groups import masks
 from tsattr.core.groups import windows as g
-from tsattr.core.samples import Samples
+from tsattr.core.samples import SampleChunk
 
 N, SHAPE = 4, (3, 8)
 RNG = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def samples_of(axes, valid=VALID):
 
     engine = Engine(model, lambda shape: [lambda y, y0: y], torch.device("cpu"), samples=N)
     valid = None if valid is None else valid.reshape(N, *axes.shape)
-    return Samples(engine, X.reshape(N, *axes.shape), valid, np.arange(N, dtype=np.uint64), torch.arange(N))
+    return SampleChunk(engine, X.reshape(N, *axes.shape), valid, np.arange(N, dtype=np.uint64), torch.arange(N))
 
 
 def bound(name):

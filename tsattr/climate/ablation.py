@@ -327,7 +327,10 @@ def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[s
     call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
     with trials.running(call.quiet(), call.inputs.n) as engine:
         every = [samples for _, samples in call.chunks(engine)]
-    kept = [samples.prediction if samples.y0 is None or target is not None else samples.y0 for samples in every]
+    kept = [
+        samples.prediction if samples.intact_outputs is None or target is not None else samples.intact_outputs
+        for samples in every
+    ]
     found = torch.cat(kept).cpu().numpy()
     what, labels = ("outputs", _labels(call, found, y)) if target is None else ("target values", None)
     if isinstance(target, Mapping):

@@ -16,7 +16,7 @@ from ..core import baselines, groups
 from ..core.baselines.fills import adopted
 from ..core.groups.masks import OneGroup
 from ..core.results import check_count, incompleteness
-from ..core.samples import Samples
+from ..core.samples import SampleChunk
 from ..core.shift.detector import Detector
 from ..core.shift.scores import Shifts
 from ..edge import trials
@@ -141,7 +141,7 @@ class Trial:
         self,
         maps: Mapping[str, np.ndarray],
         *,
-        controls: Callable[[Samples, Tensor], Mapping[str, Tensor]] | None = None,
+        controls: Callable[[SampleChunk, Tensor], Mapping[str, Tensor]] | None = None,
     ) -> xr.Dataset:
         """Measure maps (samples, targets, *event) by name, and those that `controls` makes of them, on the same rows."""
         call, inputs = self.call, self.call.inputs
@@ -195,7 +195,7 @@ class Trial:
             detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
             shifts: dict[str, Shifts] = {}
             for at, samples in self.call.chunks(engine, arrays=4, most=most):
-                playing = self.groups.count(samples.cells, samples.position) > 0
+                playing = self.groups.count(samples.valid_cells, samples.position) > 0
                 gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
                 half = self.groups.union(gone & playing, samples.position).expand_as(samples.x)
                 groups = OneGroup(half, at.start, "half")
@@ -211,7 +211,7 @@ class Trial:
             }
         )
 
-    def _measure(self, samples: Samples, maps: Tensor) -> xr.Dataset:
+    def _measure(self, samples: SampleChunk, maps: Tensor) -> xr.Dataset:
         """Every measure of maps (methods, n, targets, *event) on some samples."""
         before = samples.evaluations.clone()
         shape, plan = (len(maps), samples.targets), self._plan(samples, maps)
@@ -240,9 +240,9 @@ class Trial:
         ds["model_evaluations"] = "sample", (samples.evaluations - before + 1).cpu().numpy()
         return ds.transpose("method", "sample", "fill", "ranking", "share", "target", missing_dims="ignore")
 
-    def _plan(self, samples: Samples, maps: Tensor) -> dict[str, list[removal.Order]]:
+    def _plan(self, samples: SampleChunk, maps: Tensor) -> dict[str, list[removal.Order]]:
         """The orders of removal that the measures need, for each method, target and ranking, and at random."""
-        playing = self.groups.count(samples.cells, samples.position) > 0
+        playing = self.groups.count(samples.valid_cells, samples.position) > 0
         number = playing.sum(1)[:, None]
         counts = (torch.as_tensor(self.share, device=number.device) * number).round().to(torch.int64)
         orders = []
@@ -271,7 +271,7 @@ class Trial:
             ds[key] = dims[: whole.ndim], whole
         return ds
 
-    def _subsets(self, samples: Samples, playing: Tensor) -> list[removal.Order]:
+    def _subsets(self, samples: SampleChunk, playing: Tensor) -> list[removal.Order]:
         """Random subsets of each size, at least one group gone and one left."""
         number = playing.sum(1)[:, None]
         out = []
@@ -282,14 +282,14 @@ class Trial:
                 out.append(removal.Order(place, count))
         return out
 
-    def _sums(self, samples: Samples, maps: Tensor, random: list[removal.Order]) -> np.ndarray:
+    def _sums(self, samples: SampleChunk, maps: Tensor, random: list[removal.Order]) -> np.ndarray:
         """What the maps credit the cells of each random subset with: (methods, targets, n, subsets)."""
         if not random:
             return np.empty(0)
         sums = []
         for order in random:
             gone = self.groups.union(order.place < order.counts, samples.position).expand_as(samples.x)
-            gone = gone & samples.cells
+            gone = gone & samples.valid_cells
             sums.append((maps * gone[:, None]).flatten(3).sum(3).transpose(1, 2))
         return torch.stack(sums, 3).cpu().numpy()
 
@@ -324,13 +324,13 @@ class Trial:
         return {name: v.mean(-1) for name, v in out.items() if name in self.names}
 
     @staticmethod
-    def _lost(samples: Samples, maps: Tensor) -> np.ndarray:
+    def _lost(samples: SampleChunk, maps: Tensor) -> np.ndarray:
         """(methods, targets, n): True where there is no map, or the model gave no finite value."""
         known = ~torch.isnan(maps) if samples.valid is None else ~torch.isnan(maps) & samples.valid[:, None]
         lost = ~known.flatten(3).any(3) | samples.failed[:, None]
         return lost.transpose(1, 2).cpu().numpy()
 
-    def _against_truth(self, samples: Samples, maps: Tensor) -> dict[str, Any]:
+    def _against_truth(self, samples: SampleChunk, maps: Tensor) -> dict[str, Any]:
         """Measures of localisation of the signed and the absolute map, with their levels of chance."""
         assert self.truth is not None
         truth = self.truth[samples.position.cpu().numpy()].reshape(samples.n, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .samples import Moments, Samples
+from .samples import Moments, SampleChunk
 
 ROUNDING = 16  # units in the last place of its outputs by which a model's differences may be wrong
 _SURE = 0.999
@@ -19,7 +19,7 @@ class Balance:
     chance too, by the half width of its 99.9 % interval (Student's t over the draws); but maps of zeros are no chance.
     """
 
-    def __init__(self, samples: Samples, draws: int, share: float, *, points: bool) -> None:
+    def __init__(self, samples: SampleChunk, draws: int, share: float, *, points: bool) -> None:
         shape, device = (samples.n, samples.targets), samples.x.device
         self.samples, self.draws, self.share = samples, draws, share
         self.off = Moments(samples.n, shape[1:], draws, device) if points else None
@@ -48,7 +48,7 @@ class Balance:
         if self.off is not None:
             from scipy.special import stdtrit
 
-            allowed = self._tolerated(self.samples.every, difference, mean.flatten(2).norm(dim=2))
+            allowed = self._tolerated(self.samples.indices, difference, mean.flatten(2).norm(dim=2))
             allowed = allowed + stdtrit(self.draws - 1, (1 + _SURE) / 2) * self.off.standard_error()
             lost = (lost & (self.moved == 0)) | (self.off.mean().abs() > allowed)
         return lost.any(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .axes import Axes
 from .bound import classes_of
 from .results import EVENT, Field, check_flag
-from .samples import Samples
+from .samples import SampleChunk
 
 KINDS = ("groups", "baseline", "noise", "method", "draws")
 _GIVE = {
@@ -34,7 +34,7 @@ class Method(ABC):
 
     Batches, memory, devices, random draws, missing cells and labels are not its business: it asks ``samples.without`` about
     removals, ``samples.values`` or ``samples.gradients`` at a flat list of rows of its own. What befell a sample it tells
-    ``samples.note``; rows of no sample ``samples.engine.count_trial``.
+    ``samples.record_state``; rows of no sample ``samples.engine.count_trial``.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -107,7 +107,7 @@ class Method(ABC):
         return 0
 
     @abstractmethod
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples. The keys are the result's variables, "attribution" among them."""
 
     @abstractmethod
@@ -207,7 +207,7 @@ def check_is_method(method: Any) -> None:
             check_flag(f"{f.name} of {type(method).__name__}", getattr(method, f.name))
 
 
-def results_of(method: Method, samples: Samples) -> dict[str, Field]:
+def results_of(method: Method, samples: SampleChunk) -> dict[str, Field]:
     """What a bound method finds of some samples; an error where its dims and shapes are not what they must be."""
     found, name = method(samples), type(method).__name__
     if not isinstance(found, dict) or "attribution" not in found:

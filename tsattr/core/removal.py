@@ -16,7 +16,7 @@ Absent = Tensor | Callable[[slice], Tensor] | None
 
 
 class Source(Protocol):
-    """The samples that a removal takes from, as far as it and those who evaluate it need them; see `Samples`."""
+    """The samples that a removal takes from, as far as it and those who evaluate it need them; see `SampleChunk`."""
 
     engine: Engine
     x: Tensor

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .samples import Samples
+from .samples import SampleChunk
 
 EVENT = "..."
 """Stands for the input's own dims in :attr:`Field.dims`."""
@@ -56,7 +56,7 @@ class Field:
     values: Tensor
 
 
-def completeness(samples: Samples, maps: Tensor, total: Tensor, reference: Tensor) -> dict[str, Field]:
+def completeness(samples: SampleChunk, maps: Tensor, total: Tensor, reference: Tensor) -> dict[str, Field]:
     """How far sums `total` (n, targets) of `maps` are from the change of the target since the baseline's `reference`."""
     gap, error = incompleteness(total, samples.prediction - reference, torch.nan_to_num(maps).flatten(2).norm(dim=2))
     return {

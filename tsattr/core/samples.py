@@ -1,4 +1,4 @@
-"""Some samples as a method sees them, with the verbs by which it asks the model about them, and means over draws."""
+"""Some samples as a method sees them, the verbs by which it asks the model about them, and means over draws."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def missing_in(rows: Tensor) -> Tensor:
 
 
 @dataclass
-class Samples:
+class SampleChunk:
     """Some samples of the input, as a method sees them, and the verbs with which it asks the model about them.
 
     Attributes
@@ -44,10 +44,16 @@ class Samples:
         (n, *event) as given, on the engine's device.
     valid
         Bool like `x`, or None where every cell is valid.
+    ids, position
+        (n,) by what random draws know each sample, and its position in the whole input.
+    known
+        `x` with NaN at invalid cells.
     prediction
         (n, targets) float64: the target values at `x`.
+    intact_outputs
+        (n, *out) float64: the model's outputs at `x`, or None where no target compares with them.
     evaluations
-        (n,) rows asked about so far, whether the model was run on each or its outputs were come by otherwise.
+        (n,) rows asked about so far, whether or not the model was run on each.
     state
         (n,) the gravest trouble so far, a `State`.
     ends
@@ -66,10 +72,10 @@ class Samples:
         n, device = len(self.x), self.x.device
         self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
-        self.prediction, self.y0 = self.engine.predict(self.x, self.position, graph=self.graph)
+        self.prediction, self.intact_outputs = self.engine.predict(self.x, self.position, graph=self.graph)
         self.state = torch.where(torch.isfinite(self.prediction).all(1), State.OK, State.OUTPUT)
-        self.handed = 0  # missing cells of a reference that rows may hold
-        self.gaps: Tensor | None = None  # (r,) which of the rows asked about last hold some of them
+        self.reference_gaps = 0  # missing cells of a reference that rows may hold
+        self.rows_with_gaps: Tensor | None = None  # (r,) which of the rows asked about last hold some of them
         self.evaluator = Evaluator(self)
 
     @property
@@ -83,7 +89,7 @@ class Samples:
         return tuple(self.x.shape[1:])
 
     @property
-    def cells(self) -> Tensor:
+    def valid_cells(self) -> Tensor:
         """Bool (n, *event): True where a cell is valid."""
         whole = torch.ones((), dtype=torch.bool, device=self.x.device)
         return whole.expand(self.x.shape) if self.valid is None else self.valid
@@ -94,8 +100,8 @@ class Samples:
         return self.prediction.shape[1]
 
     @property
-    def every(self) -> Tensor:
-        """The number of each sample."""
+    def indices(self) -> Tensor:
+        """Int64 (n,): 0, 1, ..., n - 1."""
         return torch.arange(self.n, device=self.x.device)
 
     @property
@@ -103,45 +109,45 @@ class Samples:
         """(n,) True where something was not finite: there is no map."""
         return self.state >= State.GRADIENT
 
-    def note(self, i: Tensor, state: Tensor) -> None:
-        """Remember the states of rows of samples `i`: the gravest of each sample stays."""
+    def record_state(self, i: Tensor, state: Tensor) -> None:
+        """Record a `State` (r,) for rows of sample `i`: of each sample the gravest stays."""
         self.state.scatter_reduce_(0, i, state, "amax")
 
     def key(self, i: Tensor, draw: Tensor) -> Key:
         """The random key of rows of sample `i` and number `draw`."""
         return Key(self.engine.seed, self.ids[i.cpu().numpy()], self.position[i], draw.cpu().numpy())
 
-    def items(
+    def draws(
         self, draws: int = 1, copies: int = 1, *, among: Tensor | None = None, first: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Blocks of (sample, draw) pairs, sample by sample, large enough that `copies` rows of each fill a few batches.
 
         `among` keeps to some samples; the draws are numbered from `first`.
         """
-        who = torch.arange(self.n, device=self.x.device) if among is None else among
-        total = len(who) * draws
+        among = self.indices if among is None else among
+        total = len(among) * draws
         block = max(1, math.ceil(4 * self.engine.batch_size / copies), min(self.engine.batch_size, 64))
         for start in range(0, total, block):
             pair = torch.arange(start, min(start + block, total), device=self.x.device)
-            yield who[torch.div(pair, draws, rounding_mode="floor")], first + pair % draws
+            yield among[torch.div(pair, draws, rounding_mode="floor")], first + pair % draws
 
     def fill(self, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
         """Rows of sample `i` with the valid absent cells (all, for None) replaced by the baseline's values.
 
-        Where the baseline has no value for a cell of a row, the sample has no baseline: see `lack`.
+        Where the baseline has no value for a cell of a row, the sample has no baseline: see `record_unfilled`.
         """
         known = self.known.index_select(0, i)  # several times as fast as known[i]
-        gone = torch.ones((), dtype=torch.bool, device=known.device).expand_as(known) if absent is None else absent
+        filled = torch.ones((), dtype=torch.bool, device=known.device).expand_as(known) if absent is None else absent
         if baseline.conditional:
-            rows = baseline.fill(known, gone.expand_as(known), self.key(i, draw))
+            rows = baseline.fill(known, filled.expand_as(known), self.key(i, draw))
         else:
             # The same values serve every group of one (sample, draw). As one number, as unique pairs are slow to find.
-            pairs, back = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
+            pairs, inverse = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
             sample, number = pairs >> 32, pairs & (2**32 - 1)
             full = baseline.full(self.known[sample], self.key(sample, number))
-            full = full if len(full) == 1 else full[back]
+            full = full if len(full) == 1 else full[inverse]
             # Into the copy that is there: another array of the rows' size costs as much as the work, in page faults.
-            rows = torch.where(gone, full, known, out=known if full.dtype == known.dtype else None)
+            rows = torch.where(filled, full, known, out=known if full.dtype == known.dtype else None)
         if rows.shape != known.shape:
             raise ValueError(
                 f"baseline {baseline!r} gave shape {tuple(rows.shape)} for rows of shape {tuple(known.shape)}"
@@ -151,20 +157,20 @@ class Samples:
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
         if not torch.isfinite(present.sum()) and (missing := missing_in(present)).any():
-            self.handed = 0 if absent is None else baseline.gaps
-            if not self.handed:
-                self.lack(i, missing)
+            self.reference_gaps = 0 if absent is None else baseline.gaps
+            if not self.reference_gaps:
+                self.record_unfilled(i, missing)
                 rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
         return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
 
-    def lack(self, i: Tensor, missing: Tensor) -> None:
-        """Remember the samples `i` for which a baseline has no value where `missing` (r, ...) is True.
+    def record_unfilled(self, i: Tensor, missing: Tensor) -> None:
+        """Record the samples `i` for which a baseline has no value where `missing` (r, ...) is True.
 
         Trouble with the baseline of a sample never stops the others, but what has no value for any sample is no baseline:
         ValueError.
         """
         bad = missing.flatten(1).any(1)
-        self.note(i, torch.where(bad, State.BASELINE, State.OK))
+        self.record_state(i, torch.where(bad, State.BASELINE, State.OK))
         self.engine.unfilled |= set(self.position[i[bad]].tolist())
         if len(self.engine.unfilled) >= self.engine.samples:
             raise ValueError(
@@ -183,8 +189,8 @@ class Samples:
     ) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, of samples `i` without their absent groups.
 
-        The way in which methods, metrics and ablation ask what the model says of a removal: how its outputs are come by, row by
-        row or from what is known of the intact sample, is for an `Evaluation` to say.
+        The way in which methods, metrics and ablation ask what the model says of a removal. An `Evaluation` chooses how: row by
+        row, or from what is known of the intact sample.
         """
         outputs, size = self.evaluator.outputs(self.removal(groups, baseline, i, draw, absent))
         return self._values(i, outputs, size)
@@ -195,34 +201,36 @@ class Samples:
 
     def outputs(self, i: Tensor, rows: Tensor) -> Tensor:
         """The model's outputs (r, *out) at rows in the place of sample `i`."""
-        self.gaps = (torch.isnan(rows) & self.cells[i]).flatten(1).any(1) if self.handed else None
+        self.rows_with_gaps = (
+            (torch.isnan(rows) & self.valid_cells[i]).flatten(1).any(1) if self.reference_gaps else None
+        )
         return self.engine.outputs(rows, self.position[i])
 
     def _values(
         self, i: Tensor, outputs: Callable[[slice], Tensor], size: float = 1.0
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Target values of outputs at rows of sample `i`, counted, and their troubles noted."""
-        self.gaps = None
+        """Target values of outputs at rows of sample `i`, which are counted and whose states are recorded."""
+        self.rows_with_gaps = None
         self.engine.expect(len(i))
         try:
             for at, v in self.engine.values(len(i), self._intact(i), outputs, size):
-                if self.gaps is not None and torch.isnan(v[self.gaps]).any():
+                if self.rows_with_gaps is not None and torch.isnan(v[self.rows_with_gaps]).any():
                     raise self._unread("its output is NaN")
                 self._count(i[at])
-                self.note(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
+                self.record_state(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
                 if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
                     v = torch.where((self.state[i[at]] == State.BASELINE)[:, None], torch.nan, v)
                 yield at, v
         except UnreadError:
             raise
         except Exception as error:
-            if self.gaps is None or not self.gaps.any():
+            if self.rows_with_gaps is None or not self.rows_with_gaps.any():
                 raise
             raise self._unread(str(error).partition("\n")[0]) from error
 
     def _unread(self, reason: str) -> UnreadError:
         return UnreadError(
-            f"the baseline's reference has {self.handed} missing cells, which are handed on as they are, and the model does "
+            f"the baseline's reference has {self.reference_gaps} missing cells, which are handed on as they are, and the model does "
             f"not read NaN ({reason}); give it rows without missing cells, as Samples.fit(train.dropna()) does of a DataFrame, "
             "or fill them first: Samples.fit(train.fillna(...))"
         )
@@ -236,27 +244,26 @@ class Samples:
             self._count(i[at])
             finite = torch.isfinite(v).all(1)
             sloped = torch.stack([torch.isfinite(g.sum(list(range(1, g.ndim)))) for g in grads]).all(0)
-            self.note(i[at], torch.where(finite, torch.where(sloped, State.OK, State.GRADIENT), State.OUTPUT))
+            self.record_state(i[at], torch.where(finite, torch.where(sloped, State.OK, State.GRADIENT), State.OUTPUT))
             yield at, grads
 
-    def moved(self, i: Tensor, rows: Tensor) -> Samples:
-        """`rows` in the place of sample `i` each: with its draws and context, and targets that compare with its outputs."""
+    def with_rows(self, i: Tensor, rows: Tensor) -> SampleChunk:
+        """`rows` (r, *event), each in the place of sample `i`: with its draws, context, and outputs to compare with."""
         out = copy.copy(self)
         out.evaluator = Evaluator(out)
         out.x, out.valid = rows, None if self.valid is None else self.valid[i]
         out.known = rows if out.valid is None else torch.where(out.valid, rows, torch.nan)
         out.ids, out.position = self.ids[i.cpu().numpy()], self.position[i]
-        out.y0 = None if self.y0 is None else self.y0[i]
+        out.intact_outputs = None if self.intact_outputs is None else self.intact_outputs[i]
         out.evaluations = torch.zeros_like(i)
         out.state = torch.zeros_like(i)
         out.prediction = torch.empty_like(self.prediction[i])
-        every = torch.arange(len(i), device=i.device)
-        for at, v in out.values(every, lambda at: rows[at].clone()):  # the model may write into its input
+        for at, v in out.values(out.indices, lambda at: rows[at].clone()):  # the model may write into its input
             out.prediction[at] = v
         return out
 
     def _intact(self, i: Tensor) -> Intact:
-        y0 = self.y0
+        y0 = self.intact_outputs
         return lambda at: None if y0 is None else y0[i[at]]
 
     def _count(self, i: Tensor) -> None:
@@ -283,9 +290,9 @@ class Moments:
         self.pivot[i[first]] = values[first]
         self.count.index_add_(0, i, torch.ones((len(i), *self.count.shape[1:]), dtype=torch.float64, device=i.device))
         if self.sum is not None and self.square is not None:
-            apart = values - self.pivot[i]  # differences from the first draw: no digits are lost in the squares
-            self.sum.index_add_(0, i, apart)
-            self.square.index_add_(0, i, apart**2)
+            deviation = values - self.pivot[i]  # from the first draw: no digits are lost in the squares
+            self.sum.index_add_(0, i, deviation)
+            self.square.index_add_(0, i, deviation**2)
 
     def mean(self) -> Tensor:
         """Mean over the draws."""

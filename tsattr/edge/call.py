@@ -16,7 +16,7 @@ from ..core.axes import Axes
 from ..core.engine import Engine
 from ..core.method import Method
 from ..core.results import RESERVED, check_flag
-from ..core.samples import Samples
+from ..core.samples import SampleChunk
 from ..core.targets.outputs import outputs_axes
 from ..core.targets.question import BoundTargets, Question
 from ..core.untouched import untouched
@@ -175,7 +175,7 @@ class Call:
 
     def chunks(
         self, engine: Engine, *, graph: bool = False, arrays: int = 1, most: int | None = None
-    ) -> Iterator[tuple[slice, Samples]]:
+    ) -> Iterator[tuple[slice, SampleChunk]]:
         """The input's samples (the first `most`), a chunk at a time, smaller where `arrays` of their size are kept."""
         n = self.inputs.n if most is None else min(most, self.inputs.n)
         ids = self.inputs.ids
@@ -187,7 +187,7 @@ class Call:
             valid = None if valid is None else valid.to(self.device)
             ends = self.inputs.ends(at, self.question.along)
             ends = None if ends is None else ends.to(self.device)
-            yield at, Samples(engine, x.to(self.device), valid, ids[at], position, graph=graph, ends=ends)
+            yield at, SampleChunk(engine, x.to(self.device), valid, ids[at], position, graph=graph, ends=ends)
 
 
 def _question(target: Any, method: Method | None, axes: Axes | None) -> Question:

@@ -13,7 +13,7 @@ from ..core.bound import BoundTargets
 from ..core.engine import NoGradient
 from ..core.method import Method, results_of
 from ..core.results import Field
-from ..core.samples import Samples
+from ..core.samples import SampleChunk
 from ..core.shift.detector import FEWEST
 from ..core.shift.scores import Shifts, asked
 from ..core.states import State
@@ -85,17 +85,18 @@ def _with_shifts(ds: xr.Dataset, shifts: Shifts) -> xr.Dataset:
     return ds.assign(shift_beyond=("diagnostic", found["shift_beyond"]), detector_auc=((), found["detector_auc"]))
 
 
-def _run(bound: Method, samples: Samples, shifts: Shifts | None) -> dict[str, Field]:
+def _run(bound: Method, samples: SampleChunk, shifts: Shifts | None) -> dict[str, Field]:
     found = results_of(bound, samples)
     if shifts is not None:
         found |= shifts(samples)
     found["prediction"] = Field(("target",), samples.prediction)
-    if samples.engine.along is None and samples.y0 is not None and samples.y0.ndim == 2 and samples.y0.shape[1] > 1:
-        found["predicted"] = Field((), torch.where(samples.y0.isnan().any(1), -1, samples.y0.argmax(1)))
+    y = samples.intact_outputs
+    if samples.engine.along is None and y is not None and y.ndim == 2 and y.shape[1] > 1:
+        found["predicted"] = Field((), torch.where(y.isnan().any(1), -1, y.argmax(1)))
     found["model_evaluations"] = Field((), samples.evaluations)
     if samples.valid is not None:
         there = samples.valid.flatten(1).any(1)
-        samples.note(samples.every, torch.where(there, State.OK, State.MISSING))
+        samples.record_state(samples.indices, torch.where(there, State.OK, State.MISSING))
     found["status"] = Field((), samples.state)
     return found
 

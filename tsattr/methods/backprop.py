@@ -16,7 +16,7 @@ from ..core.engine import Engine, Forward, graph
 from ..core.evaluation.receptive import Leaky, Line, lines
 from ..core.method import Method
 from ..core.results import EVENT, Field
-from ..core.samples import Samples
+from ..core.samples import SampleChunk
 from ..core.untouched import hooked, without_cudnn
 
 
@@ -85,7 +85,7 @@ class GuidedBackprop(Method):
         _module_of(self, module)
         return self
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
         with _forward_as(samples.engine, _guided(samples.engine)):
@@ -242,7 +242,7 @@ class GradCAM(Method):
             raise KeyError(f"GradCAM {what} {type(module).__name__}; name one with layer=..., such as {choice[-5:]}")
         return name
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         module = _module_of(self, samples.engine.module)
         name = self._named(module)
@@ -252,7 +252,7 @@ class GradCAM(Method):
             coarse = self._class_maps(samples, tap)
         return {"attribution": Field(("target", EVENT), _at_input(coarse, places, samples.event))}
 
-    def _class_maps(self, samples: Samples, tap: _Tap) -> Tensor:
+    def _class_maps(self, samples: SampleChunk, tap: _Tap) -> Tensor:
         """(n, targets, *grid) in float64."""
         maps = []
         for at, _ in samples.gradients(torch.arange(samples.n, device=samples.x.device), lambda at: samples.x[at]):
@@ -264,9 +264,9 @@ class GradCAM(Method):
         out = torch.cat(maps)
         return out.clamp(min=0) if self.relu else out
 
-    def _places(self, samples: Samples, tap: _Tap) -> list[Line]:
+    def _places(self, samples: SampleChunk, tap: _Tap) -> list[Line]:
         """Where the layer's cells lie in the input; the same for all samples, and so asked with the longest one's context."""
-        longest = samples.cells.flatten(1).sum(1).argmax()
+        longest = samples.valid_cells.flatten(1).sum(1).argmax()
         numbers = np.random.default_rng(0).standard_normal((self.extra_rows, *samples.event))
         rows = torch.as_tensor(numbers).to(samples.x).requires_grad_(True)
         # cuDNN takes no gradient of recurrent layers in eval mode.

@@ -15,7 +15,7 @@ from ..core.balance import Balance
 from ..core.baselines import Constant
 from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
-from ..core.samples import Moments, Samples
+from ..core.samples import Moments, SampleChunk
 from ..core.states import State
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
@@ -23,7 +23,7 @@ _PATH = 2**32  # the stream of random path points, far from those of an input's 
 _LONG = 2**16
 
 
-def _gradients_at_x(samples: Samples) -> Tensor:
+def _gradients_at_x(samples: SampleChunk) -> Tensor:
     """(n, targets, *event) in float64."""
     out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
     for at, grads in samples.gradients(torch.arange(samples.n, device=out.device), lambda at: samples.x[at]):
@@ -59,7 +59,7 @@ class Saliency(Method):
         "may have slopes near zero everywhere."
     )
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         g = _gradients_at_x(samples)
         return {"attribution": Field(("target", EVENT), g.abs() if self.absolute else g)}
@@ -92,7 +92,7 @@ class InputXGradient(Method):
         "Input times gradient looks at the model near the input only, and a cell at zero gets nothing."
     )
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         x = samples.known.to(torch.float64)[:, None]
         return {"attribution": Field(("target", EVENT), _gradients_at_x(samples) * x)}
@@ -133,10 +133,10 @@ class SmoothGrad(Method):
         if isinstance(self.noise, int | float):
             check_positive("SmoothGrad needs noise", self.noise)
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         moments = Moments(samples.n, (samples.targets, *samples.event), self.draws, samples.x.device)
-        for i, draw in samples.items(self.draws):
+        for i, draw in samples.draws(self.draws):
 
             def noisy(at: slice, i: Tensor = i, draw: Tensor = draw) -> Tensor:
                 return samples.fill(self.noise, i[at], draw[at])
@@ -289,7 +289,7 @@ class IntegratedGradients(Method):
         """How many there are, which is known once the baseline is bound."""
         return self.draws or 1
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         n, device = samples.n, samples.x.device
         moments = Moments(n, (samples.targets, *samples.event), self._draws, device)
@@ -297,7 +297,7 @@ class IntegratedGradients(Method):
         ends = Moments(n, (samples.targets,), self._draws, device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
         kept = []
-        for i, draw in samples.items(self._draws, copies=self.steps or 9):
+        for i, draw in samples.draws(self._draws, copies=self.steps or 9):
             start = samples.fill(self.baseline, i, draw)
             end = torch.empty(len(i), samples.targets, dtype=torch.float64, device=device)
             for at, v in samples.values(i, start.__getitem__):
@@ -311,7 +311,7 @@ class IntegratedGradients(Method):
                 kept.append(maps)
         mean, reference = moments.mean(), ends.mean()
         lost = balance.lost(mean, samples.prediction - reference)
-        samples.note(samples.every, torch.where(lost, State.NOT_CONVERGED, State.OK))
+        samples.record_state(samples.indices, torch.where(lost, State.NOT_CONVERGED, State.OK))
         out = {
             "attribution": Field(("target", EVENT), mean),
             **completeness(samples, mean, mean.flatten(2).sum(2), reference),
@@ -324,7 +324,7 @@ class IntegratedGradients(Method):
         return out
 
     def _integrate(
-        self, samples: Samples, i: Tensor, draw: Tensor, start: Tensor, end: Tensor, balance: Balance
+        self, samples: SampleChunk, i: Tensor, draw: Tensor, start: Tensor, end: Tensor, balance: Balance
     ) -> tuple[Tensor, Tensor]:
         """Maps (m, targets, *event) of the paths from `start`, with the target's values `end` there, and the points used."""
         m, device = len(i), i.device
@@ -363,12 +363,18 @@ class IntegratedGradients(Method):
             previous = maps
             if not len(active):
                 break
-        samples.note(i[active], torch.full_like(active, State.NOT_CONVERGED))
+        samples.record_state(i[active], torch.full_like(active, State.NOT_CONVERGED))
         return total * away, used
 
     @staticmethod
     def _add(
-        samples: Samples, i: Tensor, start: Tensor, active: Tensor, points: Tensor, weights: np.ndarray, total: Tensor
+        samples: SampleChunk,
+        i: Tensor,
+        start: Tensor,
+        active: Tensor,
+        points: Tensor,
+        weights: np.ndarray,
+        total: Tensor,
     ) -> None:
         """Add weighted gradients at path points (active, s) to the sums of the active paths."""
         j = active.repeat_interleave(points.shape[1])

@@ -11,7 +11,7 @@ import torch
 from ..core.baselines import Constant
 from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count
-from ..core.samples import Moments, Samples
+from ..core.samples import Moments, SampleChunk
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class Occlusion(Method):
         """How many there are, which is known once the baseline is bound."""
         return self.draws or 1
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         n, targets, device = samples.n, samples.targets, samples.x.device
         size = len(self.groups.names)
-        filled = self.groups.count(samples.cells, samples.position) > 0
+        filled = self.groups.count(samples.valid_cells, samples.position) > 0
         maps = Moments(n, (targets, *samples.event), self._draws, device)
         groups = Moments(n, (targets, size), self._draws, device)
-        for i, draw in samples.items(self._draws, copies=size):
+        for i, draw in samples.draws(self._draws, copies=size):
             j, k = filled[i].nonzero(as_tuple=True)
             block = torch.full((len(i), targets, size), torch.nan, dtype=torch.float64, device=device)
             for at, v in samples.without(self.groups, self.baseline, i[j], draw[j], k):

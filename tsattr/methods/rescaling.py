@@ -13,7 +13,7 @@ from ..core.baselines import Constant
 from ..core.groups import Along, Cells
 from ..core.method import Method, results_of
 from ..core.results import EVENT, Field
-from ..core.samples import Samples
+from ..core.samples import SampleChunk
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,15 @@ class TemporalRescaling(Method):
         """With the method prepared."""
         return replace(self, method=self.method.prepared(module, axes))
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         position = samples.position
         found = results_of(self.method, samples)
         intact = found["attribution"].values
-        when = self._relevance(samples, intact, self.groups, self.groups.count(samples.cells, position) > 0)
+        when = self._relevance(samples, intact, self.groups, self.groups.count(samples.valid_cells, position) > 0)
         level = when.nanquantile(self.threshold, 2, keepdim=True)
         high = (when >= level * (1 - 1e-9)) & (when > 0)  # times that are equal but for rounding are one
-        cells = self.groups.union(high.any(1), position).expand_as(samples.x) & samples.cells
+        cells = self.groups.union(high.any(1), position).expand_as(samples.x) & samples.valid_cells
         asked = self.features.count(cells, position) > 0
         what = self._relevance(samples, intact, self.features, asked).nan_to_num()
         times = self.groups.spread(torch.where(high, when, 0), position)
@@ -119,21 +119,21 @@ class TemporalRescaling(Method):
             "group_value": Field(("target", "group"), when),
         }
 
-    def _relevance(self, samples: Samples, intact: Tensor, groups: Any, asked: Tensor) -> Tensor:
+    def _relevance(self, samples: SampleChunk, intact: Tensor, groups: Any, asked: Tensor) -> Tensor:
         """(n, targets, groups): how far the map moves without each group asked for, NaN for the others."""
         i, k = asked.nonzero(as_tuple=True)
         out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
         for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size) if len(i) else ():
             who, group = i[pick], k[pick]
             removal = samples.removal(groups, self.baseline, who, torch.zeros_like(who), group)
-            without = samples.moved(who, removal.rows(slice(None)))
+            without = samples.with_rows(who, removal.rows(slice(None)))
             found = results_of(self.method, without)
             change = (intact[who] - found["attribution"].values).abs()
             if samples.valid is not None:
                 change = torch.where(samples.valid[who][:, None], change, 0)
             out[who, :, group] = change.to(torch.float64).flatten(2).nansum(2)
             samples.evaluations.index_add_(0, who, without.evaluations)
-            samples.note(who, without.state)
+            samples.record_state(who, without.state)
         return out
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.baselines import Constant
 from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
-from ..core.samples import Moments, Samples
+from ..core.samples import Moments, SampleChunk
 from ..core.states import State
 
 _PLANS = 2**28  # bytes of coalitions held at once, of several samples
@@ -27,14 +27,14 @@ _ORDER = 2**33  # the stream of random orders and coalitions, apart from those o
 class _Game:
     """The groups as players: who takes part, what a coalition is worth, and how a value is divided over cells."""
 
-    samples: Samples
+    samples: SampleChunk
     groups: Any
     baseline: Any
     size: Tensor  # (n, groups): valid cells of each group; a group without any plays no part
 
     @classmethod
-    def of(cls, samples: Samples, groups: Any, baseline: Any) -> _Game:
-        return cls(samples, groups, baseline, groups.count(samples.cells, samples.position))
+    def of(cls, samples: SampleChunk, groups: Any, baseline: Any) -> _Game:
+        return cls(samples, groups, baseline, groups.count(samples.valid_cells, samples.position))
 
     def players(self, i: Tensor) -> list[np.ndarray]:
         """The groups that play in each row, in an order that depends on neither the dims' order nor the company."""
@@ -129,7 +129,7 @@ class ShapleySampling(Method):
     def _pair(self) -> int:
         return 2 - self.draws % 2
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         game = _Game.of(samples, self.groups, self.baseline)
         n, targets, players, device = samples.n, samples.targets, game.size.shape[1], samples.x.device
@@ -141,7 +141,7 @@ class ShapleySampling(Method):
         done, each = 0, most if self.tolerance is None else max(2, most // 16)
         while done < most and len(active):
             each = min(each, most - done)
-            for i, draw in samples.items(each, self._pair * players, among=active, first=done):
+            for i, draw in samples.draws(each, self._pair * players, among=active, first=done):
                 value, nothing = self._orders(game, i, draw)
                 values.add(i, draw, value)
                 maps.add(i, draw, game.divide(i, value))
@@ -155,7 +155,7 @@ class ShapleySampling(Method):
         out = game.result(maps, values, empty.mean())
         out["steps"] = Field((), (self._pair * values.count.reshape(n)).to(torch.int64))
         if self.tolerance is not None:
-            samples.note(active, torch.full_like(active, State.NOT_CONVERGED))
+            samples.record_state(active, torch.full_like(active, State.NOT_CONVERGED))
         return out
 
     def _orders(self, game: _Game, i: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
@@ -280,7 +280,7 @@ class KernelShap(Method):
             )
         return budget
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         game = _Game.of(samples, self.groups, self.baseline)
         n, targets, players, device = samples.n, samples.targets, game.size.shape[1], samples.x.device
@@ -290,7 +290,7 @@ class KernelShap(Method):
         empty = Moments(n, (targets,), self._draws, device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
         each = max(1, _PLANS // (players * min(budget, 2 ** min(players, 60))))
-        blocks = samples.items(self._draws, min(budget, 2**players))
+        blocks = samples.draws(self._draws, min(budget, 2**players))
         for i, draw in ((i, d) for one, other in blocks for i, d in zip(one.split(each), other.split(each))):
             key = samples.key(i, draw).fork(_ORDER)
             playing = game.players(i)

@@ -16,7 +16,7 @@ from ..core.evaluation.prefixes import trial_rows
 from ..core.evaluation.stretches import Stretches, Timing, each_series
 from ..core.method import Method
 from ..core.results import Field, check_count
-from ..core.samples import Moments, Samples
+from ..core.samples import Moments, SampleChunk
 from ..core.states import State
 from ..core.targets import Divergence
 
@@ -81,7 +81,7 @@ class _OnPrefixes(Method):
         """The most rows of an intact sample: as it is, step by step for its states, and each prefix for what it predicts."""
         return 1 + self.bound.times * (2 if self.bound.remembered else 1)
 
-    def _stretches(self, samples: Samples, baseline: Any) -> Stretches:
+    def _stretches(self, samples: SampleChunk, baseline: Any) -> Stretches:
         last = self.predictions == "last"
         return Stretches.of(samples, self.bound, baseline, self.groups, last=last, who=type(self).__name__)
 
@@ -197,7 +197,7 @@ class WinIT(_OnPrefixes):
         """True where one draw from a start serves all predictions after it."""
         return self.horizons == "shared" or (self.horizons == "auto" and self.baseline.nested)
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         with torch.no_grad():
             stretches = self._stretches(samples, self.baseline)
@@ -217,7 +217,7 @@ class WinIT(_OnPrefixes):
                 found = self._importance(stretches, inside, draw)
                 found = torch.where(before, found, 0)  # nothing comes before the first observation to take its place
                 bad = (over & ~torch.isfinite(found)).flatten(1).any(1)
-                samples.note(each, torch.where(bad, State.OUTPUT, State.OK))
+                samples.record_state(each, torch.where(bad, State.OUTPUT, State.OK))
                 found = torch.where(over | ~before, found, torch.nan)
                 moments.add(each, torch.full_like(each, draw), _over_lags(found, over, per_draw))
             out = {"": moments.mean()} | ({"error": moments.standard_error()} if self.draws > 1 else {})
@@ -404,7 +404,7 @@ class FeatureOcclusion(_OnPrefixes):
         "Feature occlusion: replace one feature at one time and record the shift of the prediction."
     )
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         return self._as_window()(samples)
 
@@ -480,7 +480,7 @@ class FIT(_OnPrefixes):
     timing: Timing | None = field(default=None, repr=False, compare=False)
     sentence: ClassVar[str] = "FIT: how much one observation shifts the predictive distribution at its own time step."
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         with torch.no_grad():
             kept = self._stretches(samples, self.baseline)
@@ -500,7 +500,7 @@ class FIT(_OnPrefixes):
                 found[..., start] = kept.since(start)[:, :, None] - found[..., start]
                 found = torch.where(kept.known_before[:, None], found, 0)
                 known = torch.isfinite(found).flatten(1).all(1)
-                samples.note(each, torch.where(known, State.OK, State.OUTPUT))
+                samples.record_state(each, torch.where(known, State.OK, State.OUTPUT))
                 moments.add(each, torch.full_like(each, draw), found)
             score = torch.tanh(2.5 * moments.mean())
             names = ("target", "group", self.dim)

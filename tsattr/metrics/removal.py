@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.samples import Samples
+from ..core.samples import SampleChunk
 
 _TIES, _SUBSETS = 2**34, 2**35  # streams of random numbers, apart from those of baselines and methods
 
@@ -42,7 +42,7 @@ def credit(groups: Any, maps: Tensor, position: Tensor) -> Tensor:
     return torch.as_tensor(groups.total(torch.nan_to_num(maps.to(torch.float64)), position))
 
 
-def ties(samples: Samples, groups: Any) -> Tensor:
+def ties(samples: SampleChunk, groups: Any) -> Tensor:
     """The random order (n, groups) in which groups of equal score go, the same for every score."""
     return torch.as_tensor(_numbers(samples, groups, _TIES), device=samples.x.device).argsort(1)
 
@@ -57,13 +57,13 @@ def by_score(score: Tensor, playing: Tensor, ties: Tensor) -> Tensor:
     return order.argsort(1).to(torch.int32)
 
 
-def subset(samples: Samples, groups: Any, playing: Tensor, number: int) -> Tensor:
+def subset(samples: SampleChunk, groups: Any, playing: Tensor, number: int) -> Tensor:
     """A random order of the groups that play, the `number`-th of each sample."""
     chance = torch.as_tensor(_numbers(samples, groups, _SUBSETS + number), device=playing.device)
     return torch.where(playing, chance, 2.0).argsort(1).argsort(1).to(torch.int32)
 
 
-def _numbers(samples: Samples, groups: Any, stream: int) -> np.ndarray:
+def _numbers(samples: SampleChunk, groups: Any, stream: int) -> np.ndarray:
     """U(0, 1) (n, groups), keyed by the sample and by the groups' order, which does not depend on that of the dims."""
     every = torch.arange(samples.n, device=samples.x.device)
     key = samples.key(every, torch.zeros_like(every)).fork(stream)
@@ -73,7 +73,7 @@ def _numbers(samples: Samples, groups: Any, stream: int) -> np.ndarray:
     return out
 
 
-def removed(samples: Samples, groups: Any, fill: Any, orders: Sequence[Order], draws: int = 1) -> list[Tensor]:
+def removed(samples: SampleChunk, groups: Any, fill: Any, orders: Sequence[Order], draws: int = 1) -> list[Tensor]:
     """Target values (n, s, targets) for each order, the mean over the fill's draws.
 
     What has been taken away is what counts: steps of different orders that have taken the same groups of a sample are

@@ -16,7 +16,7 @@ from tsattr.core.bound import BoundBaseline, BoundTargets
 from tsattr.core.engine import Engine
 from tsattr.core.groups import windows as groups
 from tsattr.core.groups.masks import JoinedGroups
-from tsattr.core.samples import Samples
+from tsattr.core.samples import SampleChunk
 from tsattr.core.shift.detector import Detector
 from tsattr.core.shift.novelty import Steps, Subspace, View, clean_limit
 from tsattr.core.shift.scores import Shifts, penultimate, told_apart, watched
@@ -54,7 +54,7 @@ def samples(x, valid=None, module=None, batch_size=64, ids=None):
     engine.batch_size = batch_size
     ids = np.arange(len(x), dtype=np.uint64) if ids is None else ids
     valid = None if valid is None else torch.as_tensor(valid)
-    return Samples(engine, x, valid, ids, torch.arange(len(x)))
+    return SampleChunk(engine, x, valid, ids, torch.arange(len(x)))
 
 
 def windows(axes=WAVE, **sizes):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..baselines.forecast import window
 from ..evaluator import Evaluation, Unsupported, agree, attempt, raise_if_out_of_memory
-from ..samples import Samples
+from ..samples import SampleChunk
 from ..untouched import hooked
 
 _SAME = 1e-4  # of the range of an output over the trials, by which two ways to read it may differ
@@ -36,7 +36,7 @@ class Series:
     the sample of each series; `steps` counts the time steps asked of the model for each sample.
     """
 
-    samples: Samples
+    samples: SampleChunk
     axis: int
     x: Tensor = field(init=False)
     who: Tensor = field(init=False)
@@ -51,7 +51,7 @@ class Series:
         self.seen = None if (valid := self.valid) is None else _shifted(valid.cummax(1).values)
         self.evaluations = self.samples.evaluations
         self.steps = torch.zeros_like(self.evaluations)
-        y, along = self.samples.y0, self.samples.engine.along
+        y, along = self.samples.intact_outputs, self.samples.engine.along
         self.outputs = y if y is None else y[:, None] if along is None else y.movedim(1 + along, 1)
 
     def trial(self) -> Series:

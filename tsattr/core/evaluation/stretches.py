@@ -17,7 +17,7 @@ from ..baselines.forecast import ahead_of, window
 from ..bound import Ahead, BoundBaseline, BoundGroups
 from ..evaluator import ROUNDING
 from ..results import EVENT, Field, check_count
-from ..samples import Samples, missing_in
+from ..samples import SampleChunk, missing_in
 from .prefixes import Series, StretchEvaluation, state_size, stretch_evaluation
 
 
@@ -108,7 +108,7 @@ def each_series(axes: Axes, dim: str) -> Any:
     return core_groups.Along(*others) if others else core_groups.Windows(**{dim: axes.shape[0]})
 
 
-def whole_series(groups: BoundGroups, samples: Samples, axis: int) -> Tensor:
+def whole_series(groups: BoundGroups, samples: SampleChunk, axis: int) -> Tensor:
     """Bool (groups, \\*channels): the series of each group; ValueError where a group is not whole series of all samples."""
     number = torch.arange(len(groups.names), device=samples.x.device)
     if not groups.shared:
@@ -165,7 +165,7 @@ class Stretches:
 
     @classmethod
     def of(
-        cls, samples: Samples, timing: Timing, baseline: BoundBaseline, groups: BoundGroups, *, last: bool, who: str
+        cls, samples: SampleChunk, timing: Timing, baseline: BoundBaseline, groups: BoundGroups, *, last: bool, who: str
     ) -> Stretches:
         """The samples as series, and the quickest way to read the model at their times."""
         if not baseline.causal:
@@ -245,7 +245,7 @@ class Stretches:
         if unknown.any():
             time = start[:, None] + torch.arange(gap, device=x.device)
             unknown = unknown & (time < self.series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
-            samples.lack(i, missing_in(torch.where(unknown, filled, 0)))
+            samples.record_unfilled(i, missing_in(torch.where(unknown, filled, 0)))
         rows[:, :gap] = torch.where(absent & ~torch.isnan(filled), filled, rows[:, :gap])
         y = self.evaluation(i, start, rows, every)
         time = start[:, None] + (torch.arange(length, device=x.device) if every else length - 1)

@@ -19,7 +19,7 @@ from ..axes import Axes
 from ..engine import Engine
 from ..method import Method
 from ..results import Field
-from ..samples import Samples
+from ..samples import SampleChunk
 from ..untouched import hooked
 from .detector import FEWEST, MOST, Look, clean_rows, drawn
 from .detector import Detector as Detector
@@ -97,7 +97,7 @@ class Shifts:
         """Rows it asks of the model for each sample, at most."""
         return 0 if self.detector.views.features is None else self.draws * len(self.names)
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Score the removals of some samples."""
         size, kinds, device = len(self.names), len(self.detector.names), samples.x.device
         present = self._present(samples)
@@ -107,7 +107,7 @@ class Shifts:
         total = torch.zeros((samples.n, size, kinds), dtype=torch.float64, device=device)
         asks = self.detector.views.features is not None
         with watched(samples.engine.module if asks else None) as features:
-            for i, draw in samples.items(self.draws, copies=size):
+            for i, draw in samples.draws(self.draws, copies=size):
                 j, k = present[i].nonzero(as_tuple=True)
                 block = torch.full((len(i), size, kinds), torch.nan, dtype=torch.float64, device=device)
                 for at, found in self._looks(samples, i[j], draw[j], k, features):
@@ -134,18 +134,18 @@ class Shifts:
         order = np.argsort(ids, kind="stable")[:_TOLD_APART]  # whatever the order in which samples came
         return {"shift_beyond": share, "detector_auc": np.array(told_apart(clean[order], filled[order]))}
 
-    def _present(self, samples: Samples) -> Tensor:
+    def _present(self, samples: SampleChunk) -> Tensor:
         """Bool (n, groups): True for a group with valid cells."""
         if self.groups is None:
-            return samples.cells.flatten(1).any(1, keepdim=True)
-        return torch.as_tensor(self.groups.count(samples.cells, samples.position) > 0)
+            return samples.valid_cells.flatten(1).any(1, keepdim=True)
+        return torch.as_tensor(self.groups.count(samples.valid_cells, samples.position) > 0)
 
-    def _intact(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    def _intact(self, samples: SampleChunk) -> tuple[np.ndarray, np.ndarray]:
         looks = [self.detector.look(_numbers(samples.known[at])) for at in _slices(samples.n, samples.engine)]
         return np.concatenate([v.diagnostics[:, 0] for v in looks]), np.concatenate([v.description for v in looks])
 
     def _looks(
-        self, samples: Samples, i: Tensor, draw: Tensor, k: Tensor, features: Features
+        self, samples: SampleChunk, i: Tensor, draw: Tensor, k: Tensor, features: Features
     ) -> Iterator[tuple[slice, Look]]:
         """What the detector finds of the rows without group k, batch by batch."""
         asks = self.detector.views.features is not None
@@ -160,7 +160,7 @@ class Shifts:
         own = ((at, made(at)) for at in _slices(len(i), samples.engine))
         # Asked about whole rows, whatever may be cheaper: only then are there features.
         for at, _ in samples.values(i, made) if asks else own:
-            cells = samples.cells[i[at]]
+            cells = samples.valid_cells[i[at]]
             known = torch.where(cells, rows, torch.nan)
             gone = cells & removal.mask(at)
             yield at, self.detector.look(_numbers(known), gone.cpu().numpy(), features(len(known)))
@@ -174,7 +174,7 @@ def _slices(n: int, engine: Engine) -> Iterator[slice]:
     return (slice(start, min(start + engine.batch_size, n)) for start in range(0, n, engine.batch_size))
 
 
-def _choose(samples: Samples, present: Tensor, groups: Any) -> Tensor:
+def _choose(samples: SampleChunk, present: Tensor, groups: Any) -> Tensor:
     """One of the present groups of each sample, drawn by its key; -1 where there is none."""
     who = torch.arange(samples.n, device=samples.x.device)
     key = samples.key(who, torch.zeros_like(who)).fork(62)
