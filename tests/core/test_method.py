@@ -253,3 +253,17 @@ def test_a_switch_is_true_or_false_however_its_type_is_written():
     for method in (ta.Saliency(absolute="no"), Switched(twice="no")):
         with pytest.raises(TypeError, match=r"(absolute of Saliency|twice of Switched) is True or False, got 'no'"):
             ta.explain(f, X, method)
+
+
+def test_settings_are_found_and_changed_also_in_a_method_inside():
+    inner = ta.Occlusion(ta.groups.Along("a"), ta.baselines.Mean(), draws=2)
+    method = ta.TemporalRescaling(inner, ta.groups.Along("b"), ta.groups.Cells(), ta.baselines.Constant(1.0))
+    groups = [ta.groups.Along("b"), ta.groups.Cells(), ta.groups.Along("a")]
+    assert method.settings("groups") == groups
+    assert method.settings("baseline") == [ta.baselines.Constant(1.0), ta.baselines.Mean()]
+    assert method.inner() == [inner]
+    assert inner.inner() == method.settings("noise") == []
+    changed = method.with_settings(lambda value, kind: 3 if kind == "draws" else f"{kind} {value!r}")
+    assert changed.groups == f"groups {groups[0]!r}"
+    assert changed.features == f"groups {groups[1]!r}"
+    assert changed.method == ta.Occlusion(f"groups {groups[2]!r}", f"baseline {ta.baselines.Mean()!r}", draws=3)

@@ -239,6 +239,27 @@ def test_groups_of_raw_columns(clinic):
         assert (fast.attribution.sel(feature="note").fillna(0) == 0).all()
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_method_inside_another_is_stated_in_raw_columns(missing):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame(rng.normal(3.0, 2.0, (60, 3)), columns=["a", "b", "c"])
+    value = 3 * frame.a * frame.b + frame.c**2
+    if missing:
+        frame = frame.mask(rng.random(frame.shape) < 0.2)
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), RandomForestRegressor(5, random_state=0))
+    pipeline.fit(frame, value)
+    pairs, usual = ta.groups.Windows(feature=2, step=1), ta.baselines.Constant({"a": 1.0, "b": 2.0, "c": 3.0})
+    for inner in (ta.Occlusion(CELLS, usual), ta.ShapleySampling(pairs, ta.baselines.Samples.fit(frame), draws=4)):
+        for groups, features in ((CELLS, CELLS), (pairs, CELLS)):
+            method = ta.TemporalRescaling(inner, groups, features, ta.baselines.Typical.fit(frame), threshold=0.0)
+            whole = ta.explain(pipeline, frame[:10], method)
+            fast = ta.explain(ta.models.last_step(pipeline), frame[:10], method)
+            assert whole.attribution.max() > 1
+            for name in ("attribution", "group_value", "prediction"):
+                np.testing.assert_allclose(fast[name], whole[name], rtol=1e-9, atol=1e-9, err_msg=name)
+            assert fast.attrs["method"] == whole.attrs["method"]
+
+
 def test_gradients_of_a_linear_last_step(clinic):
     frame, _, _ = clinic
     value = frame.age.fillna(40) / 20 - 2 * (frame.ward == "icu")
@@ -489,6 +510,20 @@ def test_methods_and_baselines_that_cannot_be_mapped_back(method, message):
     pipeline = make_pipeline(StandardScaler(), LinearRegression()).fit(x, y)
     with pytest.raises(TypeError, match=message):
         ta.explain(ta.models.last_step(pipeline), x, method)
+
+
+def test_what_is_no_share_of_the_prediction_is_refused_where_a_column_becomes_several():
+    x, y = numbers()
+    method = ta.TemporalRescaling(ta.Occlusion(CELLS, ta.baselines.Constant(1.0)), CELLS, CELLS)
+    for transformer in (SplineTransformer(), SelectKBest(f_classif, k=2)):
+        step = ta.models.last_step(make_pipeline(transformer, LinearRegression()).fit(x, y))
+        with pytest.raises(
+            TypeError, match=r"TemporalRescaling does not divide the prediction among cells.* 3 raw ones"
+        ):
+            ta.explain(step, x, method)
+    step = ta.models.last_step(make_pipeline(StandardScaler(), LinearRegression()).fit(x, y))
+    with pytest.raises(TypeError, match="Saliency has no baseline"):
+        ta.explain(step, x, ta.TemporalRescaling(ta.Saliency(), CELLS, CELLS, ta.baselines.Constant(1.0)))
 
 
 def test_a_last_step_without_gradients_names_occlusion():

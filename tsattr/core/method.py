@@ -168,6 +168,23 @@ class Method(ABC):
         """The first setting bound as `kind`; None where there is none."""
         return next((getattr(self, name) for name, k in self.binds.items() if k == kind), None)
 
+    def settings(self, kind: str) -> list[Any]:
+        """All settings bound as `kind`, those of a method inside after its own."""
+        own = [getattr(self, name) for name, k in self.binds.items() if k == kind]
+        return own + [value for method in self.inner() for value in method.settings(kind)]
+
+    def inner(self) -> list[Method]:
+        """The methods that are settings of this one."""
+        return [getattr(self, name) for name, kind in self.binds.items() if kind == "method"]
+
+    def with_settings(self, change: Callable[[Any, str], Any]) -> Self:
+        """The method with ``change(setting, kind)`` in place of each of its `binds`; a method inside changes its own."""
+        changes = {}
+        for name, kind in self.binds.items():
+            value = getattr(self, name)
+            changes[name] = value.with_settings(change) if kind == "method" else change(value, kind)
+        return dataclasses.replace(self, **changes)
+
     def with_setting(self, kind: str, value: Any) -> Self:
         """The method with another value of the first setting bound as `kind`."""
         name = next(name for name, k in self.binds.items() if k == kind)

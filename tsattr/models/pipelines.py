@@ -116,9 +116,14 @@ class Transformed:
         out.values = out.transform(x.numpy(), np.arange(raw.n))
         return out
 
+    @property
+    def axes(self) -> Axes:
+        """The axes of the input."""
+        return self.raw.variables[0].axes
+
     def transform(self, rows: np.ndarray, position: np.ndarray | None = None) -> np.ndarray:
         """Rows of the input (n, *event), categories coded, of the samples at `position`, as float64 (n, columns)."""
-        axes = self.raw.variables[0].axes
+        axes = self.axes
         named = self.raw.codes is not None or hasattr(self.step.transformer, "feature_names_in_")
         given: Any = rows
         if len(axes.shape) > 1:
@@ -161,16 +166,40 @@ class Transformed:
         return linear, outputs
 
     def method(self, method: Method) -> Method:
-        """The method with its baseline and groups, which are stated for the input, on the transformed columns."""
+        """The method with its baselines and groups, which are stated for the input, on the transformed columns."""
+        self._check_adds_up(method)
+        return method.with_settings(self._setting)
+
+    def _check_adds_up(self, method: Method) -> None:
+        """TypeError where the sum over the columns made of a part is not what the method, or one inside it, gives the part."""
+        name = type(method).__name__
         if not method.has("baseline"):
             raise TypeError(
-                f"{type(method).__name__} has no baseline: what it says of transformed columns does not add up in the raw "
+                f"{name} has no baseline: what it says of transformed columns does not add up in the raw "
                 "ones; use IntegratedGradients, Occlusion, ShapleySampling or KernelShap"
             )
-        method = method.with_setting("baseline", self._baseline(method.setting("baseline")))
-        if not method.has("groups"):
-            return method
-        return method.with_setting("groups", Parted(self.raw.bind(method.setting("groups"), "groups"), self))
+        if not method.in_target_units and not np.array_equal(
+            np.sort(self.source), np.arange(math.prod(self.axes.shape))
+        ):
+            raise TypeError(
+                f"{name} does not divide the prediction among cells, so that what it says of the {len(self.source)} transformed "
+                f"columns adds up to nothing in the {math.prod(self.axes.shape)} raw ones; it takes transformers that make one column "
+                "of each: explain the pipeline itself"
+            )
+        for inner in method.inner():
+            self._check_adds_up(inner)
+
+    def _setting(self, value: Any, kind: str) -> Any:
+        """A setting that is stated for the input, on the transformed columns."""
+        if kind == "baseline":
+            return self._baseline(value)
+        if kind == "groups":
+            return Parted(self.raw.bind(value, "groups"), self)
+        if kind == "noise":
+            raise TypeError(
+                f"last_step has no noise for transformed columns, got {value!r}; explain the pipeline itself"
+            )
+        return value
 
     def valid(self) -> np.ndarray | None:
         """Which transformed values may change: those made of a part of the input that is not missing."""
@@ -193,10 +222,9 @@ class Transformed:
         return np.bincount(self.source, minlength=len(self.parts.names))
 
     def _baseline(self, given: Any) -> Baseline:
-        axes = self.raw.variables[0].axes
         if isinstance(given, Samples):
             self._check_whole()
-            rows = reference_table(given.reference, given.sample_dim, axes, "Samples")
+            rows = reference_table(given.reference, given.sample_dim, self.axes, "Samples")
             self._check_apart(rows)
             return Samples(Array(self.transform(rows)))
         bound = self.raw.bind(given, "baseline")
@@ -244,9 +272,8 @@ class Transformed:
 
     def _spread(self, values: np.ndarray) -> np.ndarray:
         """Values (n, targets, parts) as sums over each cell's parts (n, targets, *event)."""
-        event = self.raw.variables[0].axes.shape
         found = self.parts.spread(torch.from_numpy(values), torch.arange(len(values)), mean=False)
-        return found.expand(*values.shape[:2], *event).numpy()
+        return found.expand(*values.shape[:2], *self.axes.shape).numpy()
 
     def labelled(self, ds: xr.Dataset, method: Method) -> xr.Dataset:
         """A result for the transformed columns as one for the input.
@@ -256,10 +283,10 @@ class Transformed:
         """
         maps = {name: ds[name] for name in ("attribution", "standard_error") if name in ds}
         ds = ds.drop_vars([*maps, "feature"], errors="ignore")
-        reached = self.known
+        groups = [self.raw.bind(one, "groups") for one in method.settings("groups")]
         if method.has("groups"):
-            raw = self.raw.bind(method.setting("groups"), "groups")
-            ds, reached = self._unkept_as_zero(ds, raw), self._reached(raw)
+            ds = self._unkept_as_zero(ds, groups[0])
+        reached = self.known & np.logical_and.reduce([self._covered(one) for one in groups])
         for name, columns in maps.items():
             back = self.raw.label(name, ("target", EVENT), self._back(columns, reached), "target" not in columns.dims)[
                 name
@@ -284,10 +311,10 @@ class Transformed:
         values = [name for name in ("group_value", "group_standard_error") if name in ds]
         return ds.assign({name: ds[name].where(~mask, 0).transpose(*ds[name].dims) for name in values})
 
-    def _reached(self, raw: Any) -> np.ndarray:
-        """Known cells (samples, *event) that some group holds."""
-        cells = raw.spread(torch.ones(len(self.known), len(raw.names)), torch.arange(len(self.known)))
-        return self.known & ~cells.expand(self.known.shape).isnan().numpy()
+    def _covered(self, groups: BoundGroups) -> np.ndarray:
+        """Cells (samples, *event) of the input that are in some group."""
+        cells = groups.spread(torch.ones(len(self.known), len(groups.names)), torch.arange(len(self.known)))
+        return ~cells.expand(self.known.shape).isnan().numpy()
 
     def _back(self, columns: xr.DataArray, reached: np.ndarray) -> np.ndarray:
         """Maps of the columns as (samples, targets, *event), NaN where not reached."""
@@ -340,7 +367,7 @@ class Parted(BoundGroups):
     def __init__(self, raw: BoundGroups, view: Transformed) -> None:
         self.raw, self.parts = raw, view.parts
         self.names, self.shared = raw.names, raw.shared
-        self.event = view.raw.variables[0].axes.shape
+        self.event = view.axes.shape
         self.kept = torch.from_numpy(view.kept)
         self.source = torch.from_numpy(view.source)
         boxes = [list(view.parts.box(k).values()) for k in range(len(view.parts.names))]
