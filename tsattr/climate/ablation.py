@@ -12,10 +12,14 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..core.axes import Array, Axes, positions_of
+from ..core.bound import BoundBaseline
+from ..core.engine import Engine
 from ..core.groups.masks import OneGroup
 from ..core.results import check_count
+from ..core.samples import SampleChunk
 from ..core.targets.outputs import Target, Value, outputs_axes
 from ..edge import trials
 from ..edge.call import Call
@@ -161,13 +165,14 @@ def ablation(
     if len(masks) == 1:
         raise ValueError("there is nothing to take away: give region=, lags= or absent=")
     trial = _Trial.of(model, x, y, weights, over, fill, draws, seed, chunk, settings)
-    found = xr.concat([trial.moments(gone) for gone in masks.values()], "case").assign_coords(case=list(masks))
+    found = trial.moments(list(masks.values())).assign_coords(case=list(masks))
     blocks = blocks if isinstance(blocks, Blocks) else Blocks(blocks)
     out = _scores(found, trial.sample, blocks, numbered(x, trial.sample))
     if region is not None and controls:
         others = random_regions(region, controls, valid=trial.seen(region), seed=seed)
-        again = [xr.concat([trial.moments(gone) for gone in (~other, other)], "case") for other in others]
-        random = _skill(xr.concat(again, "control").sum(trial.sample)).assign_coords(case=[_KEEP, _DROP])
+        again = trial.moments([mask for other in others for mask in (~other, other)], check=False).sum(trial.sample)
+        each = [again.isel(case=slice(k, k + 2)) for k in range(0, again.sizes["case"], 2)]
+        random = _skill(xr.concat(each, "control")).assign_coords(case=[_KEEP, _DROP])
         random = random.reindex(case=out.case).transpose("case", "control", ...)
         out.update(random.rename({name: f"{name}_random" for name in random.data_vars}))
     for name, values in out.data_vars.items():
@@ -222,23 +227,31 @@ class _Trial:
         parts = (_known(part, rest).any(inner) for _, part, rest in chunks(self.x, self.chunk, self.settings))
         return functools.reduce(operator.or_, parts)
 
-    def moments(self, gone: xr.DataArray | None) -> xr.DataArray:
-        """Sums (moment, sample, ...) without the cells that are gone, from which skill is made."""
-
-        def remove(part: xr.DataArray, draw: int = 0, valid: Any = None) -> xr.DataArray:
-            if gone is None:
-                return part
-            return ablated(part, gone, self.fill, draw=draw, seed=self.seed, valid=valid, sample_dim=self.sample)
-
-        model = self.model.without(remove) if isinstance(self.model, Retrain) else self.model
-        parts = []
-        for at, part, rest in chunks(self.x, self.chunk, self.settings):
-            rest["check"] &= gone is None or isinstance(self.model, Retrain)  # once for each model
-            filled = (remove(part, draw, rest.get("valid")) for draw in range(self.draws))
-            parts.append(np.mean([self._sums(_predicted(model, v, self.y[at], rest), at) for v in filled], axis=0))
+    def moments(self, masks: Sequence[xr.DataArray | None], *, check: bool = True) -> xr.DataArray:
+        """Sums (case, moment, sample, ...) without the cells that are absent in each case, from which skill is made."""
+        if isinstance(self.model, Retrain):
+            sums = [self._sums_of(self._retrained(self.model, absent), [absent], check=True)[0] for absent in masks]
+        else:
+            sums = self._sums_of(self.model, masks, check=check)
         kept = [d for d in self.y.dims if d not in self.over]
         coords = {d: self.y[d] for d in kept if d in self.y.coords and d != self.sample} | {"moment": list(_MOMENTS)}
-        return xr.DataArray(np.concatenate(parts, 1), dims=("moment", *kept), coords=coords)
+        return xr.DataArray(np.stack(sums), dims=("case", "moment", *kept), coords=coords)
+
+    def _retrained(self, model: Retrain, absent: xr.DataArray | None) -> Any:
+        def remove(x: xr.DataArray) -> xr.DataArray:
+            return x if absent is None else ablated(x, absent, self.fill, seed=self.seed, sample_dim=self.sample)
+
+        return model.without(remove)
+
+    def _sums_of(self, model: Any, masks: Sequence[xr.DataArray | None], *, check: bool) -> list[NDArray[np.float64]]:
+        """Sums (moment, sample, ...) of each case; each chunk of the input is read once for all cases."""
+        parts: list[list[NDArray[np.float64]]] = [[] for _ in masks]
+        for at, x, settings in chunks(self.x, self.chunk, self.settings):
+            settings["check"] &= check
+            predictions = _Predictions.of(model, x, {**settings, "seed": self.seed}, self.fill)
+            for sums, draws in zip(parts, predictions.without(masks, self.draws, self.y[at])):
+                sums.append(np.mean([self._sums(f, at) for f in draws], axis=0))
+        return [np.concatenate(sums, 1) for sums in parts]
 
     def _sums(self, f: NDArray[np.float64], at: slice) -> NDArray[np.float64]:
         y = self.y.values[at].astype(np.float64)
@@ -277,25 +290,34 @@ def ablated(
     >>> ablated(x, gone, ta.baselines.Constant(0.0)).values.tolist()
     [[1.0, 0.0, nan]]
     """
-    if absent.dtype != bool:
-        raise TypeError(f"absent is boolean, True where values go, got {absent.dtype}")
     call = Call.of(_nothing, x, valid=valid, sample_dim=sample_dim, seed=seed, device="cpu", check=False)
     bound = call.inputs.bind(fill, "baseline")
-    gone = OneGroup(torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent")))
-    parts = []
+    group, parts = _group(call, absent), []
     with call.running(call.inputs.n) as engine:
         for _, samples in call.chunks(engine):
             every = torch.arange(samples.n)
-            removal = samples.removal(gone, bound, every, torch.full_like(every, draw), torch.zeros_like(every))
+            removal = samples.removal(group, bound, every, torch.full_like(every, draw), torch.zeros_like(every))
             parts.append(removal.rows(slice(None)))
+    _check_filled(engine, call, fill)
+    order = (call.inputs.sample_dim, *call.inputs.variables[0].axes.dims)
+    return x.transpose(*order).copy(data=torch.cat(parts).numpy()).transpose(*x.dims)
+
+
+def _group(call: Call, absent: xr.DataArray) -> OneGroup:
+    """The absent cells as one group of the call's input."""
+    if absent.dtype != bool:
+        raise TypeError(f"absent is boolean, True where values go, got {absent.dtype}")
+    return OneGroup(torch.as_tensor(call.inputs.variables[0].axes.align(Array.of(absent), "absent")))
+
+
+def _check_filled(engine: Engine, call: Call, fill: Any) -> None:
+    """ValueError where a fill had no value for cells that are there."""
     if engine.unfilled:
         raise ValueError(
             f"the fill {fill!r} gives NaN at cells that are present in {call.inputs.sample_dim} "
             f"{', '.join(call.inputs.names(sorted(engine.unfilled)[:10]))}; give it a reference without missing values there, or "
             "mark those cells with valid=False"
         )
-    order = (call.inputs.sample_dim, *call.inputs.variables[0].axes.dims)
-    return x.transpose(*order).copy(data=torch.cat(parts).numpy()).transpose(*x.dims)
 
 
 @dataclass(frozen=True)
@@ -321,25 +343,58 @@ def _known(x: xr.DataArray, settings: Mapping[str, Any]) -> xr.DataArray:
     return xr.ones_like(ordered, dtype=bool) if known is None else ordered.copy(data=known.numpy())
 
 
-def _predicted(model: Any, x: xr.DataArray, y: xr.DataArray, settings: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The model's outputs, or its target values where one is asked for, in the places of `y`."""
-    target = settings.get("target")
-    call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
-    with trials.running(call.quiet(), call.inputs.n) as engine:
-        every = [samples for _, samples in call.chunks(engine)]
-    kept = [
-        samples.prediction if samples.intact_outputs is None or target is not None else samples.intact_outputs
-        for samples in every
-    ]
-    found = torch.cat(kept).cpu().numpy()
-    what, labels = ("outputs", _labels(call, found, y)) if target is None else ("target values", None)
-    if isinstance(target, Mapping):
-        labels = {"target": list(engine.bound.names)}
-    if labels is not None and set(y.dims[1:]) <= set(labels):
-        found = _in_place(found, labels, y, what)
-    if found.size != y.size or (found.ndim == y.ndim and found.shape != y.shape):
-        raise ValueError(f"the model's {what} have shape {found.shape}, y has {dict(y.sizes)}; they must be the same")
-    return found.reshape(y.shape)
+@dataclass(frozen=True)
+class _Predictions:
+    """A model's outputs, or its target values where one is asked for, as some of the input is absent."""
+
+    call: Call
+    target: Any
+    fill: Any
+
+    @classmethod
+    def of(cls, model: Any, x: xr.DataArray, settings: Mapping[str, Any], fill: Any) -> _Predictions:
+        target = settings.get("target")
+        call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
+        return cls(call.quiet(), target, fill)
+
+    def without(
+        self, masks: Sequence[xr.DataArray | None], draws: int, y: xr.DataArray
+    ) -> list[list[NDArray[np.float64]]]:
+        """For each case those of each draw, in the places of `y`; None is the intact input."""
+        call = self.call
+        groups = [None if absent is None else _group(call, absent) for absent in masks]
+        fill = call.inputs.bind(self.fill, "baseline")
+        found: list[list[list[Tensor]]] = [[[] for _ in range(draws)] for _ in masks]
+        with trials.running(call, call.inputs.n) as engine:
+            for _, samples in call.chunks(engine):
+                for case, group in zip(found, groups):
+                    for draw, parts in enumerate(case):
+                        parts.append(self._of(samples, group, fill, draw))
+        _check_filled(engine, call, self.fill)
+        names = list(engine.bound.names)
+        return [[self._in_places_of(y, torch.cat(parts).cpu().numpy(), names) for parts in case] for case in found]
+
+    def _of(self, samples: SampleChunk, group: OneGroup | None, fill: BoundBaseline, draw: int) -> Tensor:
+        """(n, *out) outputs, or (n, targets) target values."""
+        if group is None:
+            whole = samples.intact_outputs
+            return samples.prediction if whole is None or self.target is not None else whole
+        every = samples.indices
+        asked = group, fill, every, torch.full_like(every, draw), torch.zeros_like(every)
+        answers = samples.outputs_without(*asked) if self.target is None else samples.without(*asked)
+        return torch.cat([values for _, values in answers])
+
+    def _in_places_of(self, y: xr.DataArray, found: NDArray[Any], names: list[str]) -> NDArray[np.float64]:
+        what, labels = ("outputs", _labels(self.call, found, y)) if self.target is None else ("target values", None)
+        if isinstance(self.target, Mapping):
+            labels = {"target": names}
+        if labels is not None and set(y.dims[1:]) <= set(labels):
+            found = _in_place(found, labels, y, what)
+        if found.size != y.size or (found.ndim == y.ndim and found.shape != y.shape):
+            raise ValueError(
+                f"the model's {what} have shape {found.shape}, y has {dict(y.sizes)}; they must be the same"
+            )
+        return found.reshape(y.shape)
 
 
 def _labels(call: Call, found: NDArray[Any], y: xr.DataArray) -> dict[str, Any] | None:

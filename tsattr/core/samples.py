@@ -195,6 +195,21 @@ class SampleChunk:
         outputs, size = self.evaluator.outputs(self.removal(groups, baseline, i, draw, absent))
         return self._values(i, outputs, size)
 
+    def outputs_without(
+        self, groups: BoundGroups | None, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Absent = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """As `without`, the model's outputs (r, *out) float64, before any target is made of them."""
+        outputs, size = self.evaluator.outputs(self.removal(groups, baseline, i, draw, absent))
+        self.engine.expect(len(i))
+
+        def run(at: slice) -> Tensor:
+            with torch.no_grad():
+                return outputs(at)
+
+        for at, y in self.engine.cut(len(i), run, size):
+            self._count(i[at])
+            yield at, y
+
     def values(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Target values (r, targets) float64, batch by batch, at rows of sample `i` that ``make(slice)`` builds."""
         return self._values(i, lambda at: self.outputs(i[at], make(at)))
