@@ -9,7 +9,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-TOOLS = {"ruff", "mypy"}  # no test runs with them
+TOOLS = {"ruff", "mypy", "pytest-xdist"}  # no test needs them
 
 
 def versions(lines, operator):
