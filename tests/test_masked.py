@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tsattr as ta
-from tsattr.core.axes import Array
+from tsattr.core.arrays import Array
 from tsattr.core.shift.detector import Detector
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 from ..labels.tables import as_pandas
 from . import near
 from .columns import Columns, is_frame, nominal

@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 from .base import AdditiveEstimator, check_choice, checked_weights
 from .families import REGRESSION, Family, Logit, Softmax, probability, softmax
 from .rows import canonical

@@ -14,10 +14,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.axes import Array, Axes, positions_of
+from ..core.arrays import Array
+from ..core.axes import Axes
 from ..core.bound import BoundBaseline
 from ..core.engine import Engine
 from ..core.groups.masks import OneGroup
+from ..core.indexing import positions_of
 from ..core.results import check_count
 from ..core.samples import SampleChunk
 from ..core.targets.outputs import Target, Value, outputs_axes

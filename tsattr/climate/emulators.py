@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from ..core.axes import Array
+from ..core.arrays import Array
 from ..labels import inputs as labels
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from sklearn import inspection
 
-from ..core.axes import column_labels
+from ..core.arrays import column_labels
 from ..core.baselines.references import missing
 
 

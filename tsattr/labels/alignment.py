@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..core.axes import Array, positions_of
+from ..core.arrays import Array
 from ..core.baselines import references
+from ..core.indexing import positions_of
 from .inputs import Inputs
 
 

@@ -13,10 +13,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..core.axes import Array, Axes, column_labels, is_dates, positions_of, repeated, unmasked
+from ..core.arrays import Array, column_labels, unmasked
+from ..core.axes import Axes
 from ..core.baselines import Jitter, fills
 from ..core.cf import goes_round, time_dim, units_of
 from ..core.groups import windows as groups
+from ..core.indexing import is_dates, positions_of, repeated
 from ..core.keys import sample_ids
 from ..core.results import EVENT, MAPS, RESERVED, incompleteness
 from .tables import Codes, as_pandas
@@ -504,7 +506,7 @@ def in_order_of(like: xr.DataArray, values: Any, what: str, whose: str = "the in
             continue
         mine, theirs = like[d].values, values[d].values
         axes = Axes((str(d),), mine.shape, {str(d): mine}, units_of(like))
-        turn = 360.0 if axes.is_longitude(str(d)) and theirs.dtype.kind in "fiu" else None
-        at = positions_of(mine, theirs, what, str(d), turn=turn, whose=whose)
+        period = 360.0 if axes.is_longitude(str(d)) and theirs.dtype.kind in "fiu" else None
+        at = positions_of(mine, theirs, what, str(d), period=period, whose=whose)
         values = values.isel({d: at}).assign_coords({d: like[d].variable})
     return values

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from ..core.axes import column_labels, frame_of_pandas
+from ..core.arrays import as_pandas_frame, column_labels
 
 A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 """Units of dates and durations in a day."""
@@ -24,7 +24,7 @@ def as_pandas(x: Any) -> Any:
     [1, 2]
     """
     other = hasattr(x, "columns") and hasattr(x, "to_pandas") and not isinstance(x, pd.DataFrame)
-    return frame_of_pandas(x) if other else x
+    return as_pandas_frame(x) if other else x
 
 
 def kind_of(dtype: Any) -> str:

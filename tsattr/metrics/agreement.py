@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 
 Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.axes import Axes, unmasked
+from ..core.arrays import unmasked
+from ..core.axes import Axes
 from ..core.keys import Key, sample_ids
 
 _WHITE, _SMOOTH = 2**36, 2**37  # streams of random numbers, apart from those of baselines, methods and removals

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 
 
 def area(curve: ArrayLike, share: ArrayLike) -> NDArray[np.float64]:

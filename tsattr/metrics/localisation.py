@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 
 
 def average_precision(score: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:

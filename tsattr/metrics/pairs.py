@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 from .intervals import half_width, joint, members, pulls
 
 

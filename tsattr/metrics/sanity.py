@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 from ..core.untouched import untouched
 from .agreement import agreement, similarities
 from .controls import sample_key, smooth_random

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from ..core.axes import unmasked
+from ..core.arrays import unmasked
 from ..core.results import check_count
 from ..core.untouched import home_of, hooked
 from ..labels.inputs import Inputs

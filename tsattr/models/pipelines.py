@@ -12,7 +12,8 @@ import xarray as xr
 from torch import Tensor
 
 from ..core import groups
-from ..core.axes import Array, Axes
+from ..core.arrays import Array
+from ..core.axes import Axes
 from ..core.baselines import Samples
 from ..core.baselines.fills import Baseline, Full, adopted, per_row
 from ..core.baselines.references import reference_table

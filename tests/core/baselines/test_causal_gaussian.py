@@ -7,7 +7,8 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.core import baselines as b
-from tsattr.core.axes import Array, Axes
+from tsattr.core.arrays import Array
+from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import bind
 from tsattr.core.baselines.fitted import Fitted
 from tsattr.core.keys import Key

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..axes import Array, Axes, numbers_of
+from ..arrays import Array, numbers_of
+from ..axes import Axes
 from .fills import Baseline, Full, per_row
 
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from .fills import DRAWS, Baseline, Full
 from .references import checked, dealt, reference_table
 

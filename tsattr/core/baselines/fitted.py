@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from ..cf import units_of
 from .references import checked
 

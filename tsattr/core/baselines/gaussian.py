@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from ..bound import Ahead
 from ..keys import Key
 from ..results import check_count

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from ..keys import Key
 from .fills import Baseline, Full, draw_by_name, tensor_like
 from .fitted import Fitted, Training, cell_index

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Array, Axes, numbers_of
+from ..arrays import Array, numbers_of
+from ..axes import Axes
 from ..keys import Key
 from .fills import Baseline, Full, draw_by_name, per_row
 

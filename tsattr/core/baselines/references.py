@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..axes import Array, Axes, numbers_of
+from ..arrays import Array, numbers_of
+from ..axes import Axes
 from ..cf import time_dim
 from ..keys import Key
 

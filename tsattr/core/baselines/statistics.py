@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from .fills import Baseline, Full, per_row
 from .references import checked, fitted_mean, median, most_frequent, reference_table, without_mode
 

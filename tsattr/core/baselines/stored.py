@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..atomic import MissingFile, file_to_fill
-from ..axes import Array
 from .fitted import Fitted
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Array, Axes, parse_extent
+from ..arrays import Array
+from ..axes import Axes
 from ..cf import units_of
 from ..keys import Key
+from ..units import parse_extent
 from .fills import Baseline, Full, tensor_like
 from .fitted import Fitted, Training, cell_index
 from .spectral import even_step

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from ..results import check_count
 from .fills import Baseline
 from .fitted import Fitted, Training, cell_index

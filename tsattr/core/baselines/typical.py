@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..axes import Array, Axes
+from ..arrays import Array
+from ..axes import Axes
 from .fills import Baseline, Full, per_row
 from .references import checked, missing
 

@@ -14,9 +14,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..axes import Array, Axes, parse_extent, turn_of, with_unit_of
+from ..arrays import Array
+from ..axes import Axes, period_of
 from ..bound import BoundGroups, adopted_groups
 from ..cf import units_of
+from ..units import parse_extent, with_unit_of
 from .masks import Boxes as Boxes
 from .masks import Intervals as Intervals
 from .masks import JoinedGroups as JoinedGroups
@@ -220,7 +222,7 @@ def _circle(axes: Axes, dim: str, size: int | str, step: int | str) -> Intervals
 def _first(axes: Axes, dim: str) -> int:
     """The cell of a periodic dim nearest after 0 of its coordinate."""
     coord = np.asarray(axes.coords[dim], np.float64)
-    return int(np.argmin(np.round(coord / turn_of(coord) * len(coord), 4) % len(coord)))
+    return int(np.argmin(np.round(coord / period_of(coord) * len(coord), 4) % len(coord)))
 
 
 @dataclass(frozen=True)

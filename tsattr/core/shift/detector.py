@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..axes import Axes, unmasked
+from ..arrays import unmasked
+from ..axes import Axes
 from .novelty import View, clean_limit
 
 FEWEST = 20

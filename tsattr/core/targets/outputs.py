@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from ..axes import Axes, is_dates, repeated
+from ..axes import Axes
 from ..bound import Value as Value
 from ..cf import unit_of
+from ..indexing import is_dates, repeated
 
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
 SCALES = ("logits", "probability", "value")

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Axes, is_dates
+from ..axes import Axes
+from ..indexing import is_dates
 from .divergence import Divergence as Divergence
 from .outputs import ROUNDING, Index, axis_of, index_of, one_a_row, scale_of, taken_for_logits
 from .outputs import Target as Target

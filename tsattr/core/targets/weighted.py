@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..axes import Array, Axes, eastward
+from ..arrays import Array
+from ..axes import Axes, eastward
 from .outputs import Target, Value, axis_of, index_of, later
 
 

@@ -1,0 +1,55 @@
+"""Units of coordinates, and extents such as "200ms" or "5deg" parsed into a number and a unit."""
+
+from __future__ import annotations
+
+import math
+import re
+
+UNITS: dict[str, tuple[str, float]] = {}
+"""Unit -> (kind, factor to the kind's own unit: seconds, degrees, metres, months)."""
+_TABLES: dict[str, dict[tuple[str, ...], float]] = {
+    "time": {
+        ("ns", "nanosecond", "nanoseconds"): 1e-9,
+        ("us", "µs", "μs", "microsecond", "microseconds"): 1e-6,
+        ("ms", "msec", "millisecond", "milliseconds"): 1e-3,
+        ("s", "sec", "secs", "second", "seconds"): 1.0,
+        ("min", "mins", "minute", "minutes"): 60.0,
+        ("h", "hr", "hrs", "hour", "hours"): 3600.0,
+        ("d", "day", "days"): 86400.0,
+        ("week", "weeks"): 604800.0,
+    },
+    "angle": {
+        ("deg", "degree", "degrees", "°", "degrees_north", "degrees_east"): 1.0,
+        ("rad", "radian", "radians"): math.degrees(1),
+    },
+    "length": {("mm",): 1e-3, ("cm",): 1e-2, ("m", "metre", "metres", "meter", "meters"): 1.0, ("km",): 1e3},
+    "month": {("month", "months"): 1.0, ("year", "years"): 12.0},
+}
+for _kind, _table in _TABLES.items():
+    for _names, _factor in _table.items():
+        UNITS.update(dict.fromkeys(_names, (_kind, _factor)))
+
+
+def parse_extent(size: str) -> tuple[float, str]:
+    """Split ``"200ms"`` into its number and its unit.
+
+    >>> parse_extent("0.5 s")
+    (0.5, 's')
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?\d+)?)\s*([^\d\s].*?)\s*", size)
+    if match is None or match[2] not in UNITS:
+        known = "; ".join(", ".join(names[0] for names in table) for table in _TABLES.values())
+        raise ValueError(
+            f"an extent is a number with a unit, like '200ms' or '5deg', got {size!r}; known units: {known}"
+        )
+    return float(match[1]), match[2]
+
+
+def with_unit_of(value: float, example: str) -> str:
+    """A number in a kind's own unit (s, deg, m, month), written in the unit of `example`.
+
+    >>> with_unit_of(0.25, "100ms")
+    '250 ms'
+    """
+    unit = parse_extent(example)[1]
+    return f"{value / UNITS[unit][1]:.6g} {unit}"
