@@ -222,10 +222,15 @@ def test_the_table_has_every_baseline_groups_and_method():
             c for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, base) and not n.startswith("_")
         }
 
-    assert {type(baseline) for baseline, _ in BASELINES.values()} == public(b, b.Baseline) - {b.Baseline}
+    assert {type(baseline) for baseline, _ in BASELINES.values()} == public(b, ta.testing.Baseline)
     assert {type(groups) for groups in GROUPS.values()} == {g.Cells, g.Windows, g.Along, g.Labelled}
     # FIT needs prefixes: tests/methods/test_winit.py
     assert {type(m) for m in SETTINGS.values()} == {*registry().values()} - {ta.FIT}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_keep_their_laws(name):
+    ta.testing.check_groups(GROUPS[name], X)
 
 
 # ---- batches, chunks, company, order
