@@ -28,7 +28,7 @@ class Evaluation(ABC):
     """One way to get the model's outputs, which holds for some models: tried against the plain way, then trusted.
 
     What is asked has a signature of its own: whole rows without some groups (`RemovalEvaluation`), or the times of a stretch
-    (`tsattr.core.evaluation.prefixes.StretchEvaluation`), whose outputs belong to times and whose past is that of the intact series.
+    (`tsattr.core.evaluation.series.StretchEvaluation`), whose outputs belong to times and whose past is that of the intact series.
 
     Attributes
     ----------

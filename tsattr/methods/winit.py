@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
-from ..core.evaluation.prefixes import trial_rows
+from ..core.evaluation.choice import trial_rows
 from ..core.evaluation.stretches import Stretches, Timing, each_series
 from ..core.method import Method
 from ..core.results import Field, check_count
@@ -83,7 +83,7 @@ class _OnPrefixes(Method):
 
     def _stretches(self, samples: SampleChunk, baseline: Any) -> Stretches:
         last = self.predictions == "last"
-        return Stretches.of(samples, self.bound, baseline, self.groups, last=last, who=type(self).__name__)
+        return Stretches.of(samples, self.bound, baseline, self.groups, last=last, method=type(self).__name__)
 
 
 @dataclass(frozen=True)
@@ -226,13 +226,13 @@ class WinIT(_OnPrefixes):
                 held = over.any(-1)
                 out, names = {k: torch.where(held, v.gather(-1, at)[..., 0], 0) for k, v in out.items()}, ()
             fields = {
-                "attribution": stretches.label(out[""], self.bound, names),
+                "attribution": stretches.to_cells(out[""], self.bound, names),
                 "group_value": Field(("target", "group", self.dim, *names), out[""]),
             }
             if self.draws > 1:
-                fields["standard_error"] = stretches.label(out["error"], self.bound, names)
+                fields["standard_error"] = stretches.to_cells(out["error"], self.bound, names)
                 fields["group_standard_error"] = Field(("target", "group", self.dim, *names), out["error"])
-            return fields | {"model_steps": Field((), stretches.series.steps)}
+            return fields | {"model_steps": Field((), stretches.series.time_steps)}
 
     def _importance(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
         """I of one draw, (n, targets, groups, times, lags)."""
@@ -254,13 +254,13 @@ class WinIT(_OnPrefixes):
                 out[i[at], :, g[at], a[at]] = v.transpose(1, 2)
             return out
         for lag in range(lags):
-            fresh = 0 if self.shared else 1 + lag
+            stream = 0 if self.shared else 1 + lag
             for length in self._lengths(inside, lag):
                 here = inside[:, :, lag]
                 if self.predictions == "last":  # what the model says at the end of the series, padded or not
                     here = here & (torch.arange(times, device=here.device) == times - length)
                 i, a, g = _rows(here, len(stretches.groups))
-                for at, v in stretches.losses(i, a, g, draw, gap=lag + 1, length=length, every=False, fresh=fresh):
+                for at, v in stretches.losses(i, a, g, draw, gap=lag + 1, length=length, every=False, stream=stream):
                     out[i[at], :, g[at], a[at], lag] = v[:, 0]
         return out
 
@@ -485,7 +485,7 @@ class FIT(_OnPrefixes):
         with torch.no_grad():
             kept = self._stretches(samples, self.baseline)
             groups = kept.groups
-            others = kept.others()
+            others = kept.complement()
             n, times, device = samples.n, self.bound.times, samples.x.device
             start = torch.arange(1, times, device=device)
             moments = Moments(n, (samples.targets, len(groups), times), self.draws, device)
@@ -497,19 +497,19 @@ class FIT(_OnPrefixes):
                 )
                 for at, v in others.losses(i, a, g, draw, gap=1, length=1, every=False):
                     found[i[at], :, g[at], a[at]] = v[:, 0]
-                found[..., start] = kept.since(start)[:, :, None] - found[..., start]
+                found[..., start] = kept.losses_without_time(start)[:, :, None] - found[..., start]
                 found = torch.where(kept.known_before[:, None], found, 0)
                 known = torch.isfinite(found).flatten(1).all(1)
                 samples.record_state(each, torch.where(known, State.OK, State.OUTPUT))
                 moments.add(each, torch.full_like(each, draw), found)
             score = torch.tanh(2.5 * moments.mean())
             names = ("target", "group", self.dim)
-            fields = {"attribution": kept.label(score, self.bound, ()), "group_value": Field(names, score)}
+            fields = {"attribution": kept.to_cells(score, self.bound, ()), "group_value": Field(names, score)}
             if self.draws > 1:
                 error = 2.5 * (1 - score**2) * moments.standard_error()
-                fields["standard_error"] = kept.label(error, self.bound, ())
+                fields["standard_error"] = kept.to_cells(error, self.bound, ())
                 fields["group_standard_error"] = Field(names, error)
-            return fields | {"model_steps": Field((), kept.series.steps)}
+            return fields | {"model_steps": Field((), kept.series.time_steps)}
 
     def rows(self) -> tuple[int, int]:
         """Each time but the first with each group kept, for each draw."""
