@@ -1,6 +1,7 @@
 """`compare`: the same numbers as `evaluate`, nothing claimed that cannot be told, and no look at the truth."""
 
 import functools
+import inspect
 import re
 import warnings
 
@@ -11,6 +12,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.compare import CONTROLS
+from tsattr.labels import inputs
 
 from .conftest import Spy, linear_net, relu_net, signals
 from .test_laws import METHODS, SETTINGS
@@ -33,6 +35,25 @@ compare = functools.partial(ta.compare, **settings)
 @functools.cache
 def table() -> xr.Dataset:
     return compare(NET, X, METHODS_HERE)
+
+
+def test_the_input_is_labelled_once_for_all_methods_members_and_seeds(monkeypatch):
+    labelled, read = [], inputs._read
+    monkeypatch.setattr(inputs, "_read", lambda *given: labelled.append(0) or read(*given))
+    compare(NET, X[:6], METHODS_HERE)
+    assert len(labelled) == 1
+    ta.explain(ta.models.Ensemble([NET, linear_net()]), X[:3], ta.Saliency(), target=1, seed=[0, 1])
+    assert len(labelled) == 2
+
+
+def test_every_keyword_is_shown_with_its_default_and_another_is_refused():
+    for verb in (ta.explain, ta.evaluate, ta.compare):
+        shown = inspect.signature(verb).parameters
+        assert not [p for p in shown.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+        defaults = {name: shown[name].default for name in ("target", "batch_size", "check", "seed", "progress")}
+        assert defaults == {"target": None, "batch_size": "auto", "check": True, "seed": 0, "progress": False}
+        with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'; it takes target, outputs, "):
+            verb(NET, X, next(iter(METHODS_HERE.values())) if verb is ta.explain else METHODS_HERE, batchsize=3)
 
 
 def test_scores_are_those_of_evaluate():
