@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import tsattr as ta
-from tsattr.core.samples import Samples
+from tsattr.core.samples import SampleChunk
 from tsattr.demo import SmallECGNet, accuracy, train
 from tsattr.testing import EVENT, Field, Method
 
@@ -52,10 +52,10 @@ class Lime(Method):
         if min(self.sets, self.width, self.penalty) <= 0:
             raise ValueError(f"sets, width and penalty are above 0, got {self.sets}, {self.width} and {self.penalty}")
 
-    def __call__(self, samples: Samples) -> dict[str, Field]:
-        size = self.groups.count(samples.cells, samples.position)  # valid cells of each group
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
+        size = self.groups.count(samples.valid_cells, samples.position)  # valid cells of each group
         value = torch.empty(samples.n, samples.targets, size.shape[1], dtype=torch.float64, device=size.device)
-        for i, draw in samples.items(copies=self.sets):
+        for i, draw in samples.draws(copies=self.sets):
             absent = self._sets(samples, i, draw, size[i] > 0)
             row, number = torch.ones(absent.shape[:2], device=i.device).nonzero(as_tuple=True)
             lost = torch.empty(len(row), samples.targets, dtype=torch.float64, device=i.device)
@@ -69,7 +69,7 @@ class Lime(Method):
         maps = evenly.expand(samples.n, samples.targets, *samples.event)
         return {"attribution": Field(("target", EVENT), maps), "group_value": Field(("target", "group"), value)}
 
-    def _sets(self, samples: Samples, i: Tensor, draw: Tensor, playing: Tensor) -> Tensor:
+    def _sets(self, samples: SampleChunk, i: Tensor, draw: Tensor, playing: Tensor) -> Tensor:
         """Random sets of the groups that have valid cells, bool (samples, sets, groups)."""
         key, order = samples.key(i, draw).fork(SETS), self.groups.order
         absent = np.zeros((len(i), self.sets, playing.shape[1]), bool)
