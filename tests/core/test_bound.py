@@ -10,11 +10,13 @@ import xarray as xr
 import tsattr as ta
 from tsattr.cli import parsing as notation
 from tsattr.core import baselines as b
+from tsattr.core import groups as g
+from tsattr.core.arrays import Array
 from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import Baseline, adopted, bind, enough_draws
 from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline, classes_of
-from tsattr.core.groups import windows as g
-from tsattr.core.groups.masks import OneGroup
+from tsattr.core.groups.binding import bind as bind_groups
+from tsattr.core.groups.masks import Groups, OneGroup
 from tsattr.core.keys import Key
 from tsattr.core.targets import values as t
 
@@ -48,8 +50,8 @@ GROUPS = {
     "overlapping": g.Windows(time=3, step=1),
     "leads": g.Along("lead"),
     "cells": g.Cells(),
-    "labels of each sample": g.Labelled(g.Array(LABELS, ("sample", "lead", "time"))),
-    "shared labels": g.Labelled(g.Array(LABELS[0], ("lead", "time"))),
+    "labels of each sample": g.Labelled(Array(LABELS, ("sample", "lead", "time"))),
+    "shared labels": g.Labelled(Array(LABELS[0], ("lead", "time"))),
 }
 
 
@@ -159,7 +161,7 @@ def test_a_fill_of_the_wrong_kind_is_told_with_the_baseline(filled, error, messa
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_masks_alone_make_groups(name):
-    fast = g.bind(GROUPS[name], AXES)
+    fast = bind_groups(GROUPS[name], AXES)
     slow = MaskOnly(fast)
     cells = X > 0
     np.testing.assert_array_equal(slow.count(cells, POSITION), fast.count(cells, POSITION))
@@ -177,7 +179,7 @@ def test_masks_alone_make_groups(name):
 
 
 def test_which_groups_are_the_same_in_all_samples():
-    assert {name: g.bind(groups, AXES).shared for name, groups in GROUPS.items()} == {
+    assert {name: bind_groups(groups, AXES).shared for name, groups in GROUPS.items()} == {
         name: name != "labels of each sample" for name in GROUPS
     }
 
@@ -201,7 +203,7 @@ CIRCLE = Axes(
     ],
 )
 def test_a_box_is_its_hull(groups, axes):
-    bound = g.bind(groups, axes)
+    bound = bind_groups(groups, axes)
     k = torch.arange(len(bound.names))
     start, size = bound.hull(torch.zeros_like(k), k)
     assert start.shape == size.shape == (len(k), 2)
@@ -238,15 +240,15 @@ class Bands:
 
 
 def test_groups_of_another_class_are_adopted():
-    bound, own = g.bind(Bands(), AXES), g.bind(g.Along("lead"), AXES)
+    bound, own = bind_groups(Bands(), AXES), bind_groups(g.Along("lead"), AXES)
     assert isinstance(bound, BoundGroups)
     assert not bound.shared
     assert bound.order.tolist() == [0, 1]
     np.testing.assert_allclose(bound.total(X, POSITION), own.total(X, POSITION), atol=1e-12)
     quick = type("Quick", (Bands,), {"shared": True, "count": lambda self, cells, position: "mine", "order": (1, 0)})
-    assert g.bind(quick(), AXES).count(X > 0, POSITION) == "mine"
-    assert (g.bind(quick(), AXES).order.tolist(), g.bind(quick(), AXES).shared) == ([1, 0], True)
-    assert g.bind(bound, AXES) is bound
+    assert bind_groups(quick(), AXES).count(X > 0, POSITION) == "mine"
+    assert (bind_groups(quick(), AXES).order.tolist(), bind_groups(quick(), AXES).shared) == ([1, 0], True)
+    assert bind_groups(bound, AXES) is bound
 
 
 @pytest.mark.parametrize(
@@ -267,14 +269,14 @@ def test_groups_of_another_class_are_adopted():
 )
 def test_groups_that_break_the_contract_are_told_at_binding(says, error, message):
     with pytest.raises(error, match=message):
-        g.bind(type("Broken", (Bands,), says)(), AXES)
+        bind_groups(type("Broken", (Bands,), says)(), AXES)
 
 
 def test_groups_of_ones_own_need_names_and_a_mask():
     with pytest.raises(TypeError, match=r"abstract method '?mask"):
         type("Nothing", (BoundGroups,), {"names": ["a"]})()
     with pytest.raises(TypeError, match=r"bound groups have names, .* got None"):
-        g.bind(
+        bind_groups(
             type(
                 "Nameless",
                 (Bands,),
@@ -384,7 +386,7 @@ def test_the_register_holds_the_packages_own_classes():
         pass
 
     assert "Mine" not in classes_of(Baseline)
-    assert set(classes_of(g.Groups)) == {"Along", "Cells", "Labelled", "Windows"}
+    assert set(classes_of(Groups)) == {"Along", "Cells", "Labelled", "Windows"}
     assert {"Output", "Divergence", "Named"} <= set(classes_of(t.Target))
     assert not {"Entry", "Mine"} & set(classes_of(t.Target))
 

@@ -7,12 +7,14 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.core import evaluator as ev
+from tsattr.core import groups as g
 from tsattr.core.axes import Axes
 from tsattr.core.baselines import Bridge, Constant, Gaussian
 from tsattr.core.baselines.fills import bind
+from tsattr.core.bound import BoundTargets
 from tsattr.core.engine import Engine
 from tsattr.core.groups import masks
-from tsattr.core.groups import windows as g
+from tsattr.core.groups.binding import bind as bind_groups
 from tsattr.core.samples import SampleChunk
 
 N, SHAPE = 4, (3, 8)
@@ -54,14 +56,14 @@ def samples_of(axes, valid=VALID):
     def model(rows, position):
         return rows.flatten(1).sum(1)
 
-    engine = Engine(model, lambda shape: [lambda y, y0: y], torch.device("cpu"), samples=N)
+    engine = Engine(model, lambda shape: BoundTargets((lambda y, y0: y,)), torch.device("cpu"), samples=N)
     valid = None if valid is None else valid.reshape(N, *axes.shape)
     return SampleChunk(engine, X.reshape(N, *axes.shape), valid, np.arange(N, dtype=np.uint64), torch.arange(N))
 
 
 def bound(name):
     groups, axes = GROUPS[name]
-    return (groups if isinstance(groups, masks.BoundGroups) else g.bind(groups, axes)), axes
+    return (groups if isinstance(groups, masks.BoundGroups) else bind_groups(groups, axes)), axes
 
 
 def asked(groups, rows=30):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
-from ..core.groups.windows import Groups
+from ..core.groups.masks import Groups
 from ..core.method import registry
 from ..core.targets.outputs import Target
 from ..core.targets.values import Entry

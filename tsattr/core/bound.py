@@ -134,7 +134,7 @@ class BoundGroups(ABC):
 
     @property
     def order(self) -> np.ndarray:
-        """The groups in an order that does not depend on the order of the dims, in which random numbers are drawn."""
+        """Ints (groups,): the order in which random numbers are drawn for the groups, so that transposing the input changes none."""
         return np.arange(len(self.names))
 
     @abstractmethod

@@ -17,7 +17,7 @@ from ..core.arrays import Array, column_labels, unmasked
 from ..core.axes import Axes
 from ..core.baselines import Jitter, fills
 from ..core.cf import goes_round, time_dim, units_of
-from ..core.groups import windows as groups
+from ..core.groups import binding, masks
 from ..core.indexing import is_dates, positions_of, repeated
 from ..core.keys import sample_ids
 from ..core.results import EVENT, MAPS, RESERVED, incompleteness
@@ -175,7 +175,7 @@ class Inputs:
             return fills.enough_draws(setting)
         if kind == "noise":
             return self.bind(Jitter(setting) if isinstance(setting, int | float) else setting, "baseline")
-        one: Callable[[Any, Axes], Any] = fills.bind if kind == "baseline" else groups.bind
+        one: Callable[[Any, Axes], Any] = fills.bind if kind == "baseline" else binding.bind
         if self.single:
             return one(setting, self.variables[0].axes)
 
@@ -207,10 +207,10 @@ class Inputs:
                 if isinstance(setting, Mapping) or (v is self.variables[-1] and not found):
                     raise
         parts = tuple(
-            (v.at, v.axes.shape, found[v.name] if v.name in found else groups.whole(v.axes)) for v in self.variables
+            (v.at, v.axes.shape, found[v.name] if v.name in found else masks.whole(v.axes)) for v in self.variables
         )
         titles = [f"{v.name}: {name}" for v, (*_, g) in zip(self.variables, parts) for name in g.names]
-        return groups.JoinedGroups(parts, titles)
+        return masks.JoinedGroups(parts, titles)
 
     def label(
         self, name: str, dims: tuple[str, ...], values: np.ndarray, single_target: bool

@@ -8,7 +8,7 @@ from ..core.baselines.fills import Baseline as Baseline
 from ..core.baselines.fills import Full as Full
 from ..core.bound import BoundBaseline as BoundBaseline
 from ..core.bound import BoundGroups as BoundGroups
-from ..core.groups.windows import Groups as Groups
+from ..core.groups.masks import Groups as Groups
 from ..core.method import Method as Method
 from ..core.results import EVENT as EVENT
 from ..core.results import Field as Field

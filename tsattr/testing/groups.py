@@ -14,7 +14,7 @@ import xarray as xr
 
 from ..core.axes import Axes
 from ..core.bound import BoundGroups
-from ..core.groups.windows import bind
+from ..core.groups.binding import bind
 from ..labels import inputs as labels
 from .cases import example
 from .laws import Laws, Report, Seen, same_values, settings_are_frozen

@@ -6,9 +6,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tsattr.core import groups as g
 from tsattr.core.axes import Axes
 from tsattr.core.groups import masks
-from tsattr.core.groups import windows as g
+from tsattr.core.groups.binding import bind as bind_groups
 
 LEADS = np.array(["I", "II", "V1"])
 
@@ -20,7 +21,7 @@ def line(coord, units=None, dim="time"):
 
 def windows(groups, axes, dim="time"):
     """(start, stop) of each window along the one dim that has several."""
-    bound = g.bind(groups, axes)
+    bound = bind_groups(groups, axes)
     boxes = [bound.box(k)[dim] for k in range(len(bound.names))]
     return [(start, start + size) for start, size in boxes]
 
@@ -196,12 +197,12 @@ ECG = Axes(("lead", "time"), (3, 10), {"lead": LEADS, "time": np.arange(10) / 10
 )
 def test_groups_that_do_not_fit(make, error, message):
     with pytest.raises(error, match=message):
-        g.bind(make(), ECG)
+        bind_groups(make(), ECG)
 
 
 def test_a_unit_on_a_dim_without_coordinate():
     with pytest.raises(ValueError, match=r"needs a coordinate on dim 'time', which has none; give an int number"):
-        g.bind(g.Windows(time="200ms"), Axes(("time",), (5,)))
+        bind_groups(g.Windows(time="200ms"), Axes(("time",), (5,)))
 
 
 # ---- names
@@ -219,7 +220,7 @@ def test_a_unit_on_a_dim_without_coordinate():
     ],
 )
 def test_names(groups, names):
-    assert g.bind(groups, ECG).names == names
+    assert bind_groups(groups, ECG).names == names
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def cells_of(bound, k, shape, position=0):
     ids=["int", "float", "str", "object", "bool"],
 )
 def test_every_label_is_a_group(labels, names, first):
-    bound = g.bind(g.Labelled(xr.DataArray(labels, dims="time")), ECG)
+    bound = bind_groups(g.Labelled(xr.DataArray(labels, dims="time")), ECG)
     assert bound.names == names
     expected = np.zeros((3, 10), bool)
     expected[:, first] = True
@@ -260,16 +261,16 @@ def test_every_label_is_a_group(labels, names, first):
 def test_flag_meanings_name_the_groups():
     flags = {"flag_values": np.array([0, 1, 2]), "flag_meanings": "none P QRS"}
     labels = xr.DataArray([1, 1, 0, 2, 2, 0, 0, 0, 5, 5], dims="time", attrs=flags)
-    assert g.bind(labels, ECG).names == ["none", "P", "QRS", "5"]
+    assert bind_groups(labels, ECG).names == ["none", "P", "QRS", "5"]
 
 
 def test_labels_are_aligned_and_may_differ_by_sample():
     axes = Axes(("lead", "time"), (3, 10), ECG.coords, samples=2, sample_coord=np.array(["a", "b"]))
     by_lead = xr.DataArray(["chest", "limb", "limb"], dims="lead", coords={"lead": ["V1", "II", "I"]})
-    limb = g.bind(by_lead, axes)
+    limb = bind_groups(by_lead, axes)
     np.testing.assert_array_equal(cells_of(limb, 1, (3, 10))[:, 0], [True, True, False])
     beats = xr.DataArray([[1] * 5 + [2] * 5, [2] * 10], dims=("sample", "time"), coords={"sample": ["b", "a"]})
-    bound = g.bind(beats, axes)
+    bound = bind_groups(beats, axes)
     assert cells_of(bound, 0, (3, 10), 0).sum() == 0
     assert cells_of(bound, 0, (3, 10), 1).sum() == 15
 
@@ -290,7 +291,7 @@ def cuts(n):
 
 def longitudes(groups, axes):
     """The longitudes in each window."""
-    bound = g.bind(groups, axes)
+    bound = bind_groups(groups, axes)
     lon = axes.coords["lon"] % 360
     return [sorted(lon[cells_of(bound, k, axes.shape)].round(9).tolist()) for k in range(len(bound.names))]
 
@@ -320,7 +321,7 @@ def test_windows_round_a_circle_do_not_know_where_it_is_cut(n, size, step):
 
 
 def test_windows_over_the_seam_are_named_by_their_ends():
-    bound = g.bind(g.Windows(lon="90deg", step="60deg"), circle(np.arange(0, 360, 30)))
+    bound = bind_groups(g.Windows(lon="90deg", step="60deg"), circle(np.arange(0, 360, 30)))
     assert bound.names == ["lon=0..60", "lon=60..120", "lon=120..180", "lon=180..240", "lon=240..300", "lon=300..0"]
     assert bound.box(5) == {"lon": (10, 3)}
 
@@ -337,7 +338,7 @@ def test_windows_over_the_seam_are_named_by_their_ends():
 )
 def test_windows_that_do_not_fit_a_circle(size, step, message):
     with pytest.raises(ValueError, match=message):
-        g.bind(g.Windows(lon=size, step=step), circle(np.arange(0, 360, 30)))
+        bind_groups(g.Windows(lon=size, step=step), circle(np.arange(0, 360, 30)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -346,7 +347,7 @@ def test_mask_count_and_spread_agree_round_a_circle(data, n, seed):
     size = data.draw(st.integers(1, n))
     groups = g.Windows(lon=size, step=data.draw(st.integers(1, size)))
     shape = (n, 2)
-    bound = g.bind(groups, circle(np.roll(np.arange(n) * 360 / n, data.draw(st.integers(0, n))), [0, 10]))
+    bound = bind_groups(groups, circle(np.roll(np.arange(n) * 360 / n, data.draw(st.integers(0, n))), [0, 10]))
     rng = np.random.default_rng(seed)
     position = torch.tensor([0, 0])
     values, cells = rng.normal(size=(2, len(bound.names))), rng.random((2, *shape)) < 0.6
@@ -400,7 +401,7 @@ def problems(draw):
 @given(problem=problems(), seed=st.integers(0, 99))
 def test_mask_count_and_spread_agree(problem, seed):
     shape, groups = problem
-    bound = g.bind(groups, Axes(("time", "lat", "lon")[: len(shape)], shape, samples=3))
+    bound = bind_groups(groups, Axes(("time", "lat", "lon")[: len(shape)], shape, samples=3))
     rng = np.random.default_rng(seed)
     position = torch.tensor([2, 0])
     cells = torch.as_tensor(rng.random((2, *shape)) < 0.6)
@@ -415,7 +416,7 @@ def test_mask_count_and_spread_agree(problem, seed):
     np.testing.assert_allclose(spread, brute(bound, values, shape, position), atol=1e-12)
     several = bound.spread(torch.as_tensor(np.stack([values, 2 * values], 1)), position)
     np.testing.assert_allclose(several.expand(2, 2, *shape)[:, 1].numpy(), 2 * spread, atol=1e-12)
-    if isinstance(bound, g.Boxes):
+    if isinstance(bound, masks.Boxes):
         covered = np.zeros(shape, bool)
         for k in range(size):
             box = tuple(slice(start, start + length) for start, length in bound.box(k).values())
@@ -427,24 +428,24 @@ def test_mask_count_and_spread_agree(problem, seed):
 
 
 def test_overlapping_windows_are_averaged_by_cover():
-    bound = g.bind(g.Windows(time=3, step=1), Axes(("time",), (5,)))
+    bound = bind_groups(g.Windows(time=3, step=1), Axes(("time",), (5,)))
     spread = bound.spread(torch.tensor([[3.0, 6.0, 12.0]]), torch.tensor([0]))
     np.testing.assert_allclose(spread, [[3, 4.5, 7, 9, 12]], rtol=1e-6)
-    both = g.bind(g.Windows(time=2, lat=2, step=1), Axes(("time", "lat"), (3, 3)))
+    both = bind_groups(g.Windows(time=2, lat=2, step=1), Axes(("time", "lat"), (3, 3)))
     spread = both.spread(torch.tensor([[1.0, 2.0, 3.0, 6.0]]), torch.tensor([0]))
     np.testing.assert_allclose(spread, [[[1, 1.5, 2], [2, 3, 4], [3, 4.5, 6]]], rtol=1e-6)
 
 
 def test_spread_keeps_a_missing_group_to_its_own_cells():
-    bound = g.bind(g.Windows(time=2), Axes(("time",), (6,)))
+    bound = bind_groups(g.Windows(time=2), Axes(("time",), (6,)))
     spread = bound.spread(torch.tensor([[1.0, torch.nan, 3.0]]), torch.tensor([0]))
     np.testing.assert_array_equal(spread, [[1, 1, np.nan, np.nan, 3, 3]])
 
 
 def test_joined_groups_number_each_variables_own():
-    ecg = g.bind(g.Windows(time=2), Axes(("lead", "time"), (2, 4)))
-    age = g.bind(g.Cells(), Axes((), ()))
-    joined = g.JoinedGroups(((slice(0, 8), (2, 4), ecg), (slice(8, 9), (), age)), ["ecg: a", "ecg: b", "age"])
+    ecg = bind_groups(g.Windows(time=2), Axes(("lead", "time"), (2, 4)))
+    age = bind_groups(g.Cells(), Axes((), ()))
+    joined = masks.JoinedGroups(((slice(0, 8), (2, 4), ecg), (slice(8, 9), (), age)), ["ecg: a", "ecg: b", "age"])
     position = torch.tensor([0, 1])
     np.testing.assert_array_equal(joined.mask(position, torch.tensor([1, 2])), [[0, 0, 1, 1] * 2 + [0], [0] * 8 + [1]])
     cells = torch.ones(2, 9, dtype=torch.bool)

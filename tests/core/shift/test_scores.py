@@ -14,7 +14,7 @@ from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import JoinedBaselines, bind
 from tsattr.core.bound import BoundBaseline, BoundTargets
 from tsattr.core.engine import Engine
-from tsattr.core.groups import windows as groups
+from tsattr.core.groups.binding import bind as bind_groups
 from tsattr.core.groups.masks import JoinedGroups
 from tsattr.core.samples import SampleChunk
 from tsattr.core.shift.detector import Detector
@@ -58,7 +58,7 @@ def samples(x, valid=None, module=None, batch_size=64, ids=None):
 
 
 def windows(axes=WAVE, **sizes):
-    return groups.bind(ta.groups.Windows(**(sizes or {"time": 6, "step": 5, "lead": 1})), axes)
+    return bind_groups(ta.groups.Windows(**(sizes or {"time": 6, "step": 5, "lead": 1})), axes)
 
 
 def fill(baseline, axes=WAVE):
@@ -216,7 +216,7 @@ def test_a_bridge_across_a_ramp_jumps_by_one_step():
 
 
 def test_without_an_end_in_time_there_is_no_join():
-    shifts = Shifts(CLEAN, fill(ta.baselines.Constant(0.0)), groups.bind(ta.groups.Along("lead"), WAVE))
+    shifts = Shifts(CLEAN, fill(ta.baselines.Constant(0.0)), bind_groups(ta.groups.Along("lead"), WAVE))
     found = shifts(samples(waves(3, seed=1)))
     assert np.isnan(diagnostic(found, "join")).all()
     assert np.isnan(shifts.summary()["shift_beyond"][CLEAN.names.index("join")])
@@ -550,7 +550,7 @@ def test_of_several_variables_the_farthest_off_counts():
 
 def test_groups_of_several_variables():
     parts, both = several()
-    first, second = windows(), groups.bind(ta.groups.Cells(), TABLE)
+    first, second = windows(), bind_groups(ta.groups.Cells(), TABLE)
     joined = JoinedGroups(
         ((parts[0][0], WAVE.shape, first), (parts[1][0], TABLE.shape, second)), [*first.names, *second.names]
     )

@@ -1,10 +1,11 @@
-"""What bound groups are made of: boxes, labelled parts and groups of several variables side by side, as plain arrays."""
+"""The base of groups and their bound forms, as plain arrays: boxes, labelled parts, groups of several variables, one mask."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,13 +15,29 @@ from ..axes import Axes
 from ..bound import BoundGroups
 
 
+class Groups(ABC):
+    """Base of groups: frozen settings, bound to an input's axes.
+
+    Attributes
+    ----------
+    on_command_line
+        True where they can be written on the command line: their settings are plain values.
+    """
+
+    on_command_line: ClassVar[bool] = True
+
+    @abstractmethod
+    def bind(self, axes: Axes) -> BoundGroups:
+        """The groups as plain arrays for an input with these axes."""
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Windows along one dim: sorted starts and stops that leave no cell out; `whole` where there is only one.
 
     Windows round a circle run past `size`: cells then count modulo `size`, and all starts lie within one turn. `down` says
-    that the coordinate decreases, `first` which window of a circle lies nearest after 0 of it: what is drawn in the order
-    of windows must not depend on how the dim is stored.
+    that the coordinate decreases, `first` is the window of a circle nearest after 0 of its coordinate: random numbers are
+    drawn in the order of windows, and must not depend on how the dim is stored.
     """
 
     start: np.ndarray
@@ -28,6 +45,11 @@ class Intervals:
     size: int
     down: bool = False
     first: int = 0
+
+    @classmethod
+    def of_all(cls, size: int) -> Intervals:
+        """One window over the whole dim."""
+        return cls(np.array([0]), np.array([size]), size)
 
     @property
     def order(self) -> np.ndarray:
@@ -70,7 +92,7 @@ class Boxes(BoundGroups):
 
     @property
     def order(self) -> np.ndarray:
-        """The groups in an order that does not depend on the order of the dims, nor on which way they are stored."""
+        """The numbers of the groups, sorted by the names of the dims and along each by its coordinate; see `BoundGroups.order`."""
         numbers = np.arange(math.prod(self.shape)).reshape(self.shape)[np.ix_(*(a.order for a in self.along))]
         return numbers.transpose(np.argsort(self.dims)).reshape(-1)
 
@@ -113,7 +135,7 @@ class Boxes(BoundGroups):
         return absent.reshape(-1, *self.shape) if self.cells else super().union(absent, position)
 
     def total(self, values: Tensor, position: Tensor) -> Tensor:
-        """(rows, groups), by differences of running sums."""
+        """(rows, groups): the sum over each window, by differences of cumulative sums."""
         if self.cells:
             return values.reshape(len(values), -1)
         total = values
@@ -204,7 +226,7 @@ class JoinedGroups(BoundGroups):
 
     @property
     def order(self) -> np.ndarray:
-        """The groups in an order that does not depend on the order of the dims, variable by variable."""
+        """The numbers of the groups, those of each variable in its own order; see `BoundGroups.order`."""
         return np.concatenate([first + g.order for (*_, g), first in zip(self.parts, self._offsets)])
 
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
@@ -245,7 +267,7 @@ class OneGroup(BoundGroups):
 
     @property
     def names(self) -> list[str]:  # type: ignore[override]
-        """The name of the one."""
+        """Its name."""
         return [self.name]
 
     @property
@@ -274,6 +296,11 @@ def boxes(axes: Axes, along: tuple[Intervals, ...]) -> Boxes:
             parts = [[*row, label] for row in parts for label in column]
         names = [", ".join(row) or "all" for row in parts]
     return Boxes(axes.dims, along, names)
+
+
+def whole(axes: Axes) -> Boxes:
+    """One group of everything."""
+    return boxes(axes, tuple(Intervals.of_all(n) for n in axes.shape))
 
 
 def _name(dim: str, coord: np.ndarray, start: int, stop: int) -> str:
