@@ -134,7 +134,7 @@ def test_a_class_that_binds_what_it_has_not(wrong, message):
     [
         (ta.Saliency, r"method is an object with its settings: Saliency\(...\), not the class"),
         ("Saliency", r"method is an object such as IntegratedGradients\(...\) or Occlusion\(...\), got 'Saliency'"),
-        (f, r"got <function f .*; derive function from tsattr.core.method.Method"),
+        (f, r"got <function f .*; derive function from tsattr.testing.Method"),
     ],
 )
 def test_what_is_no_method(given, message):
@@ -174,7 +174,7 @@ MAP = Field(("target", EVENT), zeros(2, 1, 3))
             TypeError,
             r'Returns returns a NoneType; it returns {"attribution": Field\(\("target", EVENT\), values\)',
         ),
-        ({"group_value": MAP}, TypeError, r"Returns returns a dict of group_value; it returns {\"attribution\""),
+        ({"group_value": MAP}, TypeError, r"Returns returns a dict of .'group_value'.; it returns {\"attribution\""),
         ({"attribution": zeros(2, 1, 3)}, TypeError, r"'attribution' of Returns is a Tensor; it is a Field\("),
         (
             {"attribution": Field(("target", EVENT), [1.0])},

@@ -215,7 +215,7 @@ def check_is_method(method: Any) -> None:
     if isinstance(method, type):
         raise TypeError(f"method is an object with its settings: {method.__name__}(...), not the class")
     if not isinstance(method, Method):
-        of_own = f"; derive {type(method).__name__} from {Method.__module__}.Method" if callable(method) else ""
+        of_own = f"; derive {type(method).__name__} from tsattr.testing.Method" if callable(method) else ""
         raise TypeError(
             f"method is an object such as IntegratedGradients(...) or Occlusion(...), got {method!r}{of_own}"
         )
@@ -228,7 +228,7 @@ def results_of(method: Method, samples: SampleChunk) -> dict[str, Field]:
     """What a bound method finds of some samples; an error where its dims and shapes are not what they must be."""
     found, name = method(samples), type(method).__name__
     if not isinstance(found, dict) or "attribution" not in found:
-        got = f"a dict of {', '.join(map(str, found))}" if isinstance(found, dict) else f"a {type(found).__name__}"
+        got = f"a dict of {list(found)}" if isinstance(found, dict) else f"a {type(found).__name__}"
         raise TypeError(f'{name} returns {got}; it returns {{"attribution": Field(("target", EVENT), values), ...}}')
     groups = method.setting("groups")
     sizes: dict[str, tuple[int, ...]] = {"target": (samples.targets,), EVENT: samples.event}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import Any, ForwardRef, TypedDict, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,14 +39,19 @@ def shown(kind: type, defaults: Mapping[str, Any]) -> Callable[[F], F]:
     def changed(f: F) -> F:
         own = inspect.signature(f)
         keywords = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=annotation)
-            for name, annotation in kind.__annotations__.items()
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=_written(hint))
+            for name, hint in kind.__annotations__.items()
         ]
         plain = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         f.__signature__ = own.replace(parameters=[*plain, *keywords])  # type: ignore[attr-defined]
         return f
 
     return changed
+
+
+def _written(hint: Any) -> Any:
+    """An annotation of a TypedDict as it is written in the source, as other parameters show theirs."""
+    return hint.__forward_arg__ if isinstance(hint, ForwardRef) else hint
 
 
 def filled(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

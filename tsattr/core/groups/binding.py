@@ -19,6 +19,7 @@ def bind(groups: Any, axes: Axes) -> BoundGroups:
         raise TypeError(f"groups are an object with its settings: {groups.__name__}(...), not the class")
     if not hasattr(groups, "bind"):  # of any class: what it gives is adopted
         raise TypeError(
-            f"groups are an object of tsattr.groups, such as Windows(time='200ms') or Along('lead'), got {groups!r}"
+            f"groups are an object of tsattr.groups, such as Windows(time='200ms') or Along('lead'), or of a class "
+            f"with bind(axes), which {groups!r} lacks"
         )
     return adopted_groups(groups.bind(axes), axes)
