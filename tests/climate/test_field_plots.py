@@ -9,7 +9,8 @@ from matplotlib.collections import PolyCollection, QuadMesh
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
-from tsattr.plot import fields, shade
+from tsattr import plot
+from tsattr.plot import shade
 
 CARTOPY = importlib.util.find_spec("cartopy") is not None
 plain_axes = pytest.mark.skipif(CARTOPY, reason="cartopy is installed: its axes are tested apart")
@@ -46,7 +47,7 @@ def rendered(figure: Figure, tmp_path):
 @plain_axes
 def test_values_land_and_limits(tmp_path):
     a = field()
-    figure = rendered(fields.world(a, limit=2.0), tmp_path)
+    figure = rendered(plot.world(a, limit=2.0), tmp_path)
     ground, mesh = meshes(figure.axes[0])
     np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan).reshape(a.shape), a.values)
     assert mesh.get_clim() == (-2, 2)
@@ -59,7 +60,7 @@ def test_values_land_and_limits(tmp_path):
 @plain_axes
 def test_one_scale_for_all_panels_symmetric_about_zero(tmp_path):
     a = field(lag=[-3, -2, -1])
-    figure = rendered(fields.world(a, title="three lags"), tmp_path)
+    figure = rendered(plot.world(a, title="three lags"), tmp_path)
     limits = {meshes(ax)[1].get_clim() for ax in figure.axes[:3]}
     assert limits == {(-shade.symmetric_limit(a), shade.symmetric_limit(a))}
     assert [ax.get_title(loc="left") for ax in figure.axes[:3]] == ["lag: -3", "lag: -2", "lag: -1"]
@@ -68,7 +69,7 @@ def test_one_scale_for_all_panels_symmetric_about_zero(tmp_path):
 
 @plain_axes
 def test_importance_of_at_least_zero_has_half_a_colour_bar():
-    bar = fields.world(abs(field()), limit=1.5).axes[-1]
+    bar = plot.world(abs(field()), limit=1.5).axes[-1]
     assert bar.get_xlim() == (0, 1.5)
     assert "blue" not in bar.get_xlabel()
 
@@ -76,14 +77,14 @@ def test_importance_of_at_least_zero_has_half_a_colour_bar():
 @plain_axes
 def test_hatching_is_where_the_interval_includes_zero(tmp_path):
     a = field(lat=np.arange(-30.0, 31, 10), lon=np.arange(100.0, 181, 10))
-    figure = rendered(fields.world(a, a - 0.8, a + 0.8), tmp_path)
+    figure = rendered(plot.world(a, a - 0.8, a + 0.8), tmp_path)
     inside = hatched(figure.axes[0])
     for lat in a.lat.values[1:-1]:
         for lon in a.lon.values[1:-1]:
             value = float(a.sel(lat=lat, lon=lon))
             assert inside(lon, lat) == (abs(value) <= 0.8 and not np.isnan(value))
     assert "includes 0" in figure.axes[-1].get_title(loc="right")
-    sure = fields.world(a, a + 10, a + 11)
+    sure = plot.world(a, a + 10, a + 11)
     assert not [c for c in sure.axes[0].collections if isinstance(c, QuadContourSet)]
 
 
@@ -94,7 +95,7 @@ def test_a_field_over_the_seam_is_drawn_in_one_piece(convention, turned):
     lon = np.array([150.0, 170.0, 190.0, 210.0]) + (180 if convention == 0 else 0)
     lon = (lon + convention) % 360 - convention
     a = field(lon=lon).roll(lon=turned, roll_coords=True)
-    figure = fields.world(a)
+    figure = plot.world(a)
     low, high = figure.axes[0].get_xlim()
     assert high - low == pytest.approx(80)
     mesh = meshes(figure.axes[0])[1]
@@ -105,19 +106,19 @@ def test_a_field_over_the_seam_is_drawn_in_one_piece(convention, turned):
 @plain_axes
 def test_a_globe_begins_where_its_coordinate_does_or_is_centred():
     globe = field(lon=np.arange(0.0, 360, 30))
-    assert fields.world(globe).axes[0].get_xlim() == (-15, 345)
-    centred = fields.world(globe, centre=0)
+    assert plot.world(globe).axes[0].get_xlim() == (-15, 345)
+    centred = plot.world(globe, centre=0)
     assert centred.axes[0].get_xlim() == (-195, 165)
     values = np.ma.filled(meshes(centred.axes[0])[1].get_array(), np.nan).reshape(globe.shape)
     np.testing.assert_array_equal(values, globe.roll(lon=6).values)
     west = globe.assign_coords(lon=(globe.lon + 180) % 360 - 180).sortby("lon")
-    assert fields.world(west).axes[0].get_xlim() == (-195, 165)
+    assert plot.world(west).axes[0].get_xlim() == (-195, 165)
 
 
 @plain_axes
 def test_descending_latitude_and_transposed_maps_look_the_same():
     a = field()
-    other = fields.world(a.transpose("lon", "lat").isel(lat=slice(None, None, -1)))
+    other = plot.world(a.transpose("lon", "lat").isel(lat=slice(None, None, -1)))
     mesh = meshes(other.axes[0])[1]
     np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan).reshape(a.shape), a.values[::-1])
     assert other.axes[0].get_ylim() == (-30, 30)
@@ -125,7 +126,7 @@ def test_descending_latitude_and_transposed_maps_look_the_same():
 
 @plain_axes
 def test_labels_name_the_side():
-    figure = fields.world(field(lon=np.arange(0.0, 360, 30), lat=np.arange(-60.0, 61, 30)))
+    figure = plot.world(field(lon=np.arange(0.0, 360, 30), lat=np.arange(-60.0, 61, 30)))
     ax = figure.axes[0]
     x, y = ax.xaxis.get_major_formatter(), ax.yaxis.get_major_formatter()
     assert [x(v, 0) for v in (0, 90, 180, 270, -90, 360)] == ["0°", "90°E", "180°", "90°W", "90°W", "0°"]
@@ -135,7 +136,7 @@ def test_labels_name_the_side():
 def test_a_region_is_outlined(tmp_path):
     a = field(lat=np.arange(-30.0, 31, 10), lon=np.arange(100.0, 181, 10))
     region = (abs(a.lat) < 15) & (a.lon > 125) & (a.lon < 155)
-    figure = rendered(fields.world(a, region=region), tmp_path)
+    figure = rendered(plot.world(a, region=region), tmp_path)
     (outline,) = [c for c in figure.axes[0].collections if isinstance(c, QuadContourSet)]
     assert outline.get_linewidth()[0] == 1.2
 
@@ -143,7 +144,7 @@ def test_a_region_is_outlined(tmp_path):
 @pytest.mark.skipif(not CARTOPY, reason="cartopy is not installed")
 def test_cartopy_axes_where_there_is_cartopy(tmp_path):
     a = field(lon=np.arange(0.0, 360, 30))
-    figure = rendered(fields.world(a, a - 0.8, a + 0.8, centre=180, region=a > 1), tmp_path)
+    figure = rendered(plot.world(a, a - 0.8, a + 0.8, centre=180, region=a > 1), tmp_path)
     assert type(figure.axes[0]).__name__ == "GeoAxes"
     low, high = figure.axes[0].get_xlim()
     assert high - low == pytest.approx(360, abs=1)
@@ -162,7 +163,7 @@ def test_regions_and_intervals_are_matched_by_label(turned):
     a = field(lat=np.arange(-30.0, 31, 10), lon=np.arange(0.0, 360, 30))
     region = (a.lat > 0) & (a.lon > 100) & (a.lon < 200)
     ends = a - 0.8, a + 0.8
-    expected, found = fields.world(a, *ends, region=region), fields.world(a, *map(turned, ends), region=turned(region))
+    expected, found = plot.world(a, *ends, region=region), plot.world(a, *map(turned, ends), region=turned(region))
     lines = [
         [path.vertices for c in figure.axes[0].collections if isinstance(c, QuadContourSet) for path in c.get_paths()]
         for figure in (expected, found)
@@ -175,12 +176,12 @@ def test_regions_and_intervals_are_matched_by_label(turned):
 def test_other_cells_are_refused():
     a = field()
     with pytest.raises(ValueError, match=r"region lacks 1 of the map's labels along dim 'lat', such as \[-20.0\]"):
-        fields.world(a, region=a.notnull().isel(lat=slice(1, None)))
+        plot.world(a, region=a.notnull().isel(lat=slice(1, None)))
     with pytest.raises(ValueError, match=r"low has dims .* and needs a coordinate along 'lat'"):
-        fields.world(a, a.drop_vars("lat"), a)
+        plot.world(a, a.drop_vars("lat"), a)
     lags = field(lag=[-2, -1])
     with pytest.raises(ValueError, match="high lacks 1 of the map's labels along dim 'lag'"):
-        fields.world(lags, lags, lags.assign_coords(lag=[-3, -1]))
+        plot.world(lags, lags, lags.assign_coords(lag=[-3, -1]))
 
 
 @plain_axes
@@ -188,7 +189,7 @@ def test_other_cells_are_refused():
 def test_a_cyclic_column_and_projected_cells_are_drawn(lon):
     a = field(lon=lon)
     a["lon"].attrs["units"] = "km" if lon.max() > 360 else "degrees_east"
-    fields.world(a, a - 1, a + 1, region=a > 0)
+    plot.world(a, a - 1, a + 1, region=a > 0)
 
 
 @plain_axes
@@ -196,19 +197,19 @@ def test_a_cyclic_column_and_projected_cells_are_drawn(lon):
 def test_gaussian_latitudes_match_in_either_precision(n):
     lat = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(n)[0]))
     a = field(lat=lat)
-    fields.world(a, region=(a > 0).assign_coords(lat=lat.astype(np.float32)))
+    plot.world(a, region=(a > 0).assign_coords(lat=lat.astype(np.float32)))
 
 
 def test_map_refusals():
     a = field()
     with pytest.raises(ValueError, match="two ends"):
-        fields.world(a, a)
+        plot.world(a, a)
     with pytest.raises(ValueError, match="coordinates along 'lat' and 'lon'"):
-        fields.world(a.drop_vars("lon"))
+        plot.world(a.drop_vars("lon"))
     with pytest.raises(ValueError, match=r"\{'lag': 20\} are more than the 12"):
-        fields.world(field(lag=np.arange(20)))
+        plot.world(field(lag=np.arange(20)))
     with pytest.raises(ValueError, match="limit must be a positive number"):
-        fields.world(a, limit=-1)
+        plot.world(a, limit=-1)
 
 
 # ----------------------------------------------------------------------------------------------------- lag and distance
@@ -226,7 +227,7 @@ def shares(**more):
 def test_lag_by_distance(tmp_path):
     a = shares(target=["lead 1", "lead 9"])
     null = shares(member=[0, 1, 2], target=["lead 1", "lead 9"])
-    figure = rendered(fields.lag_distance(xr.Dataset({"mass_share": a, "mass_share_null": null}), title="t"), tmp_path)
+    figure = rendered(plot.lag_distance(xr.Dataset({"mass_share": a, "mass_share_null": null}), title="t"), tmp_path)
     first, second, bar = figure.axes
     assert [ax.get_title(loc="left") for ax in (first, second)] == ["target: lead 1", "target: lead 9"]
     assert first.get_xlabel() == "lag [month]"
@@ -239,17 +240,17 @@ def test_lag_by_distance(tmp_path):
     assert bar.get_xlim() == (0, shade.symmetric_limit(a))
     assert "untrained" in bar.get_xlabel()
     assert f"the largest at {float(a.max()):.3g}" in bar.get_xlabel()
-    whole = fields.lag_distance(xr.Dataset({"mass_share": a}), limit=float(a.max())).axes[-1]
+    whole = plot.lag_distance(xr.Dataset({"mass_share": a}), limit=float(a.max())).axes[-1]
     assert (whole.get_xlim()[1], whole.get_xlabel()) == (float(a.max()), "share of the mass")
-    alone = fields.lag_distance(a.isel(target=0).to_dataset(name="mass_share"))
+    alone = plot.lag_distance(a.isel(target=0).to_dataset(name="mass_share"))
     assert "untrained" not in alone.axes[-1].get_xlabel()
 
 
 def test_lag_by_distance_refusals():
     with pytest.raises(KeyError, match="no variable 'mass_share'"):
-        fields.lag_distance(xr.Dataset({"share": shares()}))
+        plot.lag_distance(xr.Dataset({"share": shares()}))
     with pytest.raises(ValueError, match=r"a lag and 'distance', got dims \('lag',\)"):
-        fields.lag_distance(shares().sum("distance").to_dataset(name="mass_share"))
+        plot.lag_distance(shares().sum("distance").to_dataset(name="mass_share"))
 
 
 # ------------------------------------------------------------------------------------------------------ profiles, skill
@@ -268,7 +269,7 @@ def test_a_profile_with_its_interval_its_null_and_the_area(tmp_path):
             "mass_share_null": null,
         }
     )
-    figure = rendered(fields.profile(ds, title="where"), tmp_path)
+    figure = rendered(plot.profile(ds, title="where"), tmp_path)
     ax = figure.axes[0]
     assert ax.get_xlabel() == "distance from the target [km]"
     drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata())]
@@ -284,21 +285,21 @@ def test_a_profile_with_its_interval_its_null_and_the_area(tmp_path):
 def test_profiles_of_several_targets(tmp_path):
     share = shares(target=["lead 1", "lead 9"]).sum("distance")
     null = shares(member=[0, 1], target=["lead 1", "lead 9"]).sum("distance")
-    figure = rendered(fields.profile(xr.Dataset({"mass_share": share, "mass_share_null": null})), tmp_path)
+    figure = rendered(plot.profile(xr.Dataset({"mass_share": share, "mass_share_null": null})), tmp_path)
     ax = figure.axes[0]
     assert ax.get_xlabel() == "lag [month]"
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["target: lead 1", "target: lead 9", "untrained networks"]
     assert len([line for line in ax.lines if line.get_linewidth() == 0.6 and len(line.get_xdata())]) == 4
     with pytest.raises(ValueError, match="at most one other"):
-        fields.profile(shares(target=["a", "b"]).to_dataset(name="mass_share"))
+        plot.profile(shares(target=["a", "b"]).to_dataset(name="mass_share"))
     with pytest.raises(KeyError, match="no variable 'density'"):
-        fields.profile(xr.Dataset({"mass_share": share}), "density")
+        plot.profile(xr.Dataset({"mass_share": share}), "density")
 
 
 def test_density_is_drawn_beside_that_of_a_uniform_map():
     density = shares().sum("lag") * 10
-    ax = fields.profile(density.to_dataset(name="density"), "density").axes[0]
+    ax = plot.profile(density.to_dataset(name="density"), "density").axes[0]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a uniform map"]
 
 
@@ -308,7 +309,7 @@ def test_skill_with_intervals_and_random_regions(tmp_path):
     random = xr.DataArray(np.full((4, 5), np.nan), dims=("case", "control"))
     random[1:3] = np.random.default_rng(0).uniform(0.5, 0.9, (2, 5))
     ds = xr.Dataset({"rmse": rmse, "rmse_low": rmse - 0.1, "rmse_high": rmse + 0.2, "rmse_random": random})
-    figure = rendered(fields.skill(ds, title="without"), tmp_path)
+    figure = rendered(plot.skill(ds, title="without"), tmp_path)
     ax = figure.axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == case
     assert ax.get_xlabel() == "rmse [degC]"
@@ -318,4 +319,4 @@ def test_skill_with_intervals_and_random_regions(tmp_path):
     dots = np.concatenate([line.get_xdata() for line in ax.lines if line.get_markersize() == 4])
     assert np.isfinite(dots).sum() == 10
     with pytest.raises(ValueError, match=r"'rmse_random' has dims"):
-        fields.skill(ds, "rmse_random")
+        plot.skill(ds, "rmse_random")

@@ -7,14 +7,17 @@ itself; elsewhere, `figure.savefig("name.png")`.
 
 from .checks import completeness, convergence
 from .comparison import agreement, baselines, scores
-from .contributions import dependence, waterfall
 from .curves import curves
-from .fields import lag_distance, profile, skill, world
+from .dependence import dependence
 from .lags import lags
 from .maps import bars, field, trace
 from .paper import ecg
+from .profiles import lag_distance, profile, skill
+from .shapes import shape
 from .standing import matrix, ranking
-from .terms import importance, interaction, shape
+from .terms import importance, interaction
+from .waterfall import waterfall
+from .world import world
 
 __all__ = [
     "agreement",
@@ -40,3 +43,7 @@ __all__ = [
     "waterfall",
     "world",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,16 +6,19 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.dates import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from ..labels.tables import as_pandas
 from . import shade
 from .standing import label
 
 _BINS = 40
+DENSITY_COLOUR = "#9a9a9a"
 _DATES = "days since 1970-01-01"  # as Matplotlib counts
 _MANY_LEVELS = 5  # more names than this are written at an angle
 _ROUNDING = 1e-9  # of shares that sum to 1
@@ -87,6 +90,21 @@ def pair_position(terms: xr.Dataset, pair: Hashable) -> int:
 def names_of(ds: xr.Dataset | xr.DataArray, dim: str) -> list[Any]:
     """Return the labels along a dim, else positions."""
     return ds[dim].values.tolist() if dim in ds.coords else list(range(ds.sizes[dim]))
+
+
+def values_of(x: Any, local: xr.Dataset, first: str = "sample") -> np.ndarray:
+    """Return the values (sample, feature) of a table in the order of its explanation, having checked their number."""
+    dims = [d for d in local["attribution"].dims if d != "target"]
+    names, x = names_of(local, str(dims[1])), as_pandas(x)
+    if isinstance(x, xr.DataArray):
+        x = x.transpose(*dims)
+    elif isinstance(x, pd.DataFrame) and set(names) <= set(x.columns):
+        x = x[names].astype(object)
+    values = np.asarray(x)
+    shape = (local.sizes[first], len(names))
+    if values.shape != shape:
+        raise ValueError(f"x has shape {values.shape} and its attribution {shape}; give the rows that were explained")
+    return values
 
 
 def score_units(ds: xr.Dataset) -> str:

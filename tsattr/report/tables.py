@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from .. import plot
 from ..labels.inputs import completeness
-from ..plot.contributions import probability, signed, values_of, written
-from ..plot.features import Values, by_importance, missing_share, names_of, ranked_terms, score_units
+from ..plot.features import Values, by_importance, missing_share, names_of, ranked_terms, score_units, values_of
+from ..plot.waterfall import probability, signed, written
 from . import markup
 from .markup import number, percent
 from .material import NOT_CELLS, Input, cell_dims, sample_name
