@@ -11,6 +11,7 @@ import tsattr as ta
 from tsattr.cli import parsing as notation
 from tsattr.core import baselines as b
 from tsattr.core import groups as g
+from tsattr.core import targets as t
 from tsattr.core.arrays import Array
 from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import Baseline, adopted, bind, enough_draws
@@ -18,7 +19,8 @@ from tsattr.core.bound import BoundBaseline, BoundGroups, adopted_baseline, clas
 from tsattr.core.groups.binding import bind as bind_groups
 from tsattr.core.groups.masks import Groups, OneGroup
 from tsattr.core.keys import Key
-from tsattr.core.targets import values as t
+from tsattr.core.targets.outputs import Target
+from tsattr.core.targets.parsing import Named, resolve
 
 AXES = Axes(("lead", "time"), (2, 6), {"lead": np.array(["I", "II"])}, samples=3)
 X = torch.as_tensor(np.random.default_rng(0).normal(size=(3, 2, 6)))
@@ -325,13 +327,13 @@ def test_a_target_of_another_class_is_adopted():
             return lambda y, y0: y[:, 0]
 
     y = torch.arange(6.0).reshape(3, 2)
-    target = t.resolve(First())
-    assert isinstance(target, t.Target)
+    target = resolve(First())
+    assert isinstance(target, Target)
     assert (target.compares, target.keeps_units) == (True, False)  # it promises nothing
     assert target.bind(OUT)(y, y).tolist() == [0, 2, 4]
     assert target.label == repr(target) == repr(target.given)
-    assert not t.resolve(type("Says", (First,), {"compares": False})()).compares
-    assert t.resolve(target) is target
+    assert not resolve(type("Says", (First,), {"compares": False})()).compares
+    assert resolve(target) is target
 
 
 @pytest.mark.parametrize(
@@ -346,15 +348,15 @@ def test_a_target_that_breaks_the_contract_is_told(bound, says, error, message):
     broken = type("Broken", (), {"bind": lambda self, outputs: bound, **says})()
     y = torch.zeros(3, 2)
     with pytest.raises(error, match=message):
-        t.resolve(broken).bind(OUT)(y, y)
+        resolve(broken).bind(OUT)(y, y)
 
 
 def test_what_targets_declare():
-    compares = [t.Predicted(), t.Margin(), t.Difference(t.Predicted(), 0), t.Divergence(), t.Named("a", t.Margin())]
-    never = [t.Output(0), t.Margin(0, 1), t.Difference(1, 0), t.resolve(lambda y: y[:, 0]), t.Region(output=0)]
+    compares = [t.Predicted(), t.Margin(), t.Difference(t.Predicted(), 0), t.Divergence(), Named("a", t.Margin())]
+    never = [t.Output(0), t.Margin(0, 1), t.Difference(1, 0), resolve(lambda y: y[:, 0]), t.Region(output=0)]
     assert [u.compares for u in (*compares, *never)] == [True] * 5 + [False] * 5
-    keep = [t.Output(0), t.Predicted(), t.Region(output=0), t.RootMeanSquare(output=0), t.resolve(None)]
-    keep += [t.Difference(1, 0), t.Named("a", t.Output(0))]
+    keep = [t.Output(0), t.Predicted(), t.Region(output=0), t.RootMeanSquare(output=0), resolve(None)]
+    keep += [t.Difference(1, 0), Named("a", t.Output(0))]
     lose = [
         t.Probability(0),
         t.LogOdds(0),
@@ -387,8 +389,8 @@ def test_the_register_holds_the_packages_own_classes():
 
     assert "Mine" not in classes_of(Baseline)
     assert set(classes_of(Groups)) == {"Along", "Cells", "Labelled", "Windows"}
-    assert {"Output", "Divergence", "Named"} <= set(classes_of(t.Target))
-    assert not {"Entry", "Mine"} & set(classes_of(t.Target))
+    assert {"Output", "Divergence", "Named"} <= set(classes_of(Target))
+    assert not {"Entry", "Mine"} & set(classes_of(Target))
 
 
 def test_what_the_command_line_knows_is_what_says_so():

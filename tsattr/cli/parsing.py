@@ -12,8 +12,8 @@ from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
 from ..core.groups.masks import Groups
 from ..core.method import registry
+from ..core.targets.entries import Entry
 from ..core.targets.outputs import Target
-from ..core.targets.values import Entry
 
 METHODS = registry()
 

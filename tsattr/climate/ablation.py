@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ..core.arrays import Array
 from ..core.axes import Axes
-from ..core.bound import BoundBaseline
+from ..core.bound import BoundBaseline, Value
 from ..core.engine import Engine
 from ..core.groups.masks import OneGroup
 from ..core.indexing import positions_of
 from ..core.results import check_count
 from ..core.samples import SampleChunk
-from ..core.targets.outputs import Target, Value, outputs_axes
+from ..core.targets.outputs import Target, outputs_axes
 from ..edge import trials
 from ..edge.call import Call
 from ..labels.inputs import in_order_of

@@ -17,7 +17,7 @@ from ..core.samples import SampleChunk
 from ..core.shift.detector import FEWEST
 from ..core.shift.scores import Shifts, asked
 from ..core.states import State
-from ..core.targets.values import Named
+from ..core.targets.parsing import Named
 from ..labels import alignment
 from ..version import __version__
 from . import members, trials

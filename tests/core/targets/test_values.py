@@ -10,8 +10,10 @@ import xarray as xr
 from scipy.special import log_softmax, softmax
 
 import tsattr as ta
+from tsattr.core import targets as t
 from tsattr.core.axes import Axes
-from tsattr.core.targets import values as t
+from tsattr.core.targets.outputs import outputs_axes
+from tsattr.core.targets.parsing import is_many, resolve, resolve_all
 
 CLASSES = np.array(["N", "S", "V"])
 RNG = np.random.default_rng(0)
@@ -22,7 +24,7 @@ TWO = Axes(("class",), (2,))
 
 
 def value(target, y=Y, y0=Y0, axes=ONE):
-    found = t.resolve(target).bind(axes)(torch.as_tensor(y), torch.as_tensor(y0))
+    found = resolve(target).bind(axes)(torch.as_tensor(y), torch.as_tensor(y0))
     assert found.shape == (len(y),)
     return found.numpy()
 
@@ -188,7 +190,7 @@ def test_what_outputs_are_taken_for_is_refused_where_it_cannot_be(kind):
 def test_values_have_no_predicted_class():
     for target in (None, t.Predicted(), t.Margin()):
         with pytest.raises(ValueError, match=r"gives 3 values.* along 'class' \('N', 'S', 'V'\), such as target=0"):
-            t.resolve(target).bind(scaled("value"))
+            resolve(target).bind(scaled("value"))
     np.testing.assert_array_equal(value(t.Margin("N", "V"), axes=scaled("value")), Y[:, 0] - Y[:, 2])
     np.testing.assert_array_equal(value(None, Y[:, :1], axes=Axes(("output",), (1,), scale="value")), Y[:, 0])
 
@@ -232,7 +234,7 @@ def test_gradients_pass_through_every_target():
     box = t.Region(**{"class": ("N", "S")})
     for target in (0, t.Predicted(), t.Probability(1), t.LogOdds(1), t.Margin(), t.Margin(0, 1), box):
         y = torch.tensor(Y, requires_grad=True)
-        (grad,) = torch.autograd.grad(t.resolve(target).bind(ONE)(y, torch.as_tensor(Y0)).sum(), y)
+        (grad,) = torch.autograd.grad(resolve(target).bind(ONE)(y, torch.as_tensor(Y0)).sum(), y)
         assert grad.abs().sum(1).gt(0).all()
     y = torch.tensor(Y, requires_grad=True)
     t.LogOdds(1).bind(ONE)(y, y).sum().backward()
@@ -405,7 +407,7 @@ def test_the_one_number_of_a_model_without_output_axis_is_entry_0():
 )
 def test_targets_that_do_not_fit(target, axes, error, message):
     with pytest.raises(error, match=message):
-        t.resolve(target).bind(axes)
+        resolve(target).bind(axes)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
@@ -509,12 +511,12 @@ def test_the_difference_of_two_targets():
 
 
 def test_a_mapping_names_its_targets():
-    targets = t.wanted({"first": 0, "lead": t.Predicted()})
+    targets = resolve_all({"first": 0, "lead": t.Predicted()})
     assert [u.label for u in targets] == ["first", "lead"]
     assert [u.compares for u in targets] == [False, True]
     np.testing.assert_array_equal(value(targets[0]), Y[:, 0])
     np.testing.assert_array_equal(value(targets[1]), Y[np.arange(6), Y0.argmax(1)])
-    assert t.is_many({"first": 0})
+    assert is_many({"first": 0})
 
 
 def test_region_needs_something():
@@ -541,7 +543,7 @@ def test_print_and_compare_by_setting(target):
 
 
 def test_names_along_a_target_dim():
-    assert [t.resolve(u).label for u in (2, "V", t.Margin("N", "V"))] == ["2", "V", "Margin(a='N', b='V')"]
+    assert [resolve(u).label for u in (2, "V", t.Margin("N", "V"))] == ["2", "V", "Margin(a='N', b='V')"]
 
 
 @pytest.mark.parametrize(
@@ -558,7 +560,7 @@ def test_names_along_a_target_dim():
     ],
 )
 def test_output_axes(outputs, shape, labels, dims, coords):
-    axes = t.outputs_axes(outputs, shape, labels)
+    axes = outputs_axes(outputs, shape, labels)
     assert (axes.dims, axes.shape) == (dims, shape)
     assert {d: c.tolist() for d, c in axes.coords.items()} == coords
 
@@ -573,7 +575,7 @@ def test_output_axes(outputs, shape, labels, dims, coords):
 )
 def test_output_axes_that_do_not_fit(outputs, shape, message):
     with pytest.raises(ValueError, match=message):
-        t.outputs_axes(outputs, shape)
+        outputs_axes(outputs, shape)
 
 
 def test_a_label_of_any_type_is_a_target_as_it_is():

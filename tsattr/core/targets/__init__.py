@@ -1,13 +1,18 @@
-"""Which number of a model's output is explained."""
+"""Which number of a model's output is explained.
 
+A target is a frozen object of settings. ``bind(outputs)`` resolves labels to indices on the output axes and gives a
+function ``(y, y0) -> values``: `y` (rows, *out) the outputs of a batch, `y0` the outputs of the same samples at the intact
+input, values (rows,). Any object with such a ``bind`` is a target; so is a plain function of `y`.
+"""
+
+from .classes import LogOdds as LogOdds
+from .classes import Margin as Margin
+from .classes import Predicted as Predicted
+from .classes import Probability as Probability
+from .difference import Difference as Difference
 from .divergence import Divergence as Divergence
-from .values import Difference as Difference
-from .values import Function as Function
-from .values import LogOdds as LogOdds
-from .values import Margin as Margin
-from .values import Output as Output
-from .values import Predicted as Predicted
-from .values import Probability as Probability
+from .entries import Output as Output
+from .parsing import Function as Function
 from .weighted import Projection as Projection
 from .weighted import Region as Region
 from .weighted import RootMeanSquare as RootMeanSquare

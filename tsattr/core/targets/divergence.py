@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..axes import Axes
-from .outputs import ROUNDING, SCALES, Target, Value, index_of, probabilities, scale_of, taken_for_logits
+from ..bound import Value
+from .outputs import ROUNDING, SCALES, Target, index_of, probabilities, scale_of, taken_for_logits
 
 KINDS = ("pd", "kl", "js", "signed", "difference")
 _MOST = 1e6  # in the place of an infinite KL, as published

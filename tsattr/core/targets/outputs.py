@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..axes import Axes
-from ..bound import Value as Value
+from ..bound import Value
 from ..cf import unit_of
 from ..indexing import is_dates, repeated
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..axes import Axes
 from ..bound import BoundTargets
+from .entries import Output
 from .outputs import Target
-from .values import Output, is_many, wanted
+from .parsing import is_many, resolve_all
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Question:
     @classmethod
     def of(cls, target: Any, axes: Axes | None, along: str | None = None) -> Question:
         """Targets as a user writes them; what does not fit the output axes, where they are known, is raised before any work."""
-        found = wanted(target)
+        found = resolve_all(target)
         if not found:
             raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
         question = cls(tuple(found), is_many(target), along)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..arrays import Array
 from ..axes import Axes, eastward
-from .outputs import Target, Value, axis_of, index_of, later
+from ..bound import Value
+from .outputs import Target, axis_of, index_of, later
 
 
 @dataclass(frozen=True, init=False)
