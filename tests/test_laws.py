@@ -228,6 +228,11 @@ def test_the_table_has_every_baseline_groups_and_method():
     assert {type(m) for m in SETTINGS.values()} == {*registry().values()} - {ta.FIT}
 
 
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_keeps_its_laws(name):
+    ta.testing.check_baseline(BASELINES[name][0], X)
+
+
 @pytest.mark.parametrize("name", GROUPS)
 def test_groups_keep_their_laws(name):
     ta.testing.check_groups(GROUPS[name], X)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,21 @@ class Spy:
         """The outputs of the model."""
         self.count += len(x)
         return self.model(x, **context)
+
+
+@contextlib.contextmanager
+def other_global_state(seed: int) -> Iterator[None]:
+    """Torch's, NumPy's and Python's global generators in another state, for the scope alone."""
+    state, older = np.random.get_state(), random.getstate()  # noqa: NPY002 - put back
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+            random.setstate(older)
 
 
 def example(x: Any, sample_dim: str, least: int) -> xr.DataArray:

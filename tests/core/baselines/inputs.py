@@ -22,7 +22,7 @@ def ecg(n=2, **changes):
 def fill(baseline, x, axes, absent=None, draw=0, seed=0):
     """One fill of every sample, all absent by default, as numpy."""
     x = torch.as_tensor(x)
-    absent = torch.ones(x.shape, dtype=torch.bool) if absent is None else torch.as_tensor(absent).expand(x.shape)
+    absent = torch.ones(x.shape, dtype=torch.bool) if absent is None else torch.as_tensor(absent)
     n = len(x)
     key = Key(seed, np.arange(n, dtype=np.uint64), torch.arange(n), torch.full((n,), draw))
     return bind(baseline, axes).fill(x, absent, key).numpy()

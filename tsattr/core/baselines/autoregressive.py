@@ -146,7 +146,7 @@ class AutoRegressive(Baseline):
             return lines_of(draw_by_name(key.normal, wide, axes) if self.draw else torch.zeros_like(wide))
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            lines, gone, noise = lines_of(x.to(torch.float64)), lines_of(absent), numbers(x, key)
+            lines, gone, noise = lines_of(x.to(torch.float64)), lines_of(absent.expand_as(x)), numbers(x, key)
             touched = np.flatnonzero(gone.any(1))
             which = np.tile(channel, len(x))[touched]
             away = (lines[touched] - process.mean[which, None], gone[touched] | np.isnan(lines[touched]))

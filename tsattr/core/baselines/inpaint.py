@@ -75,7 +75,7 @@ class Inpaint(Baseline):
         neighbours, weights = _neighbours([axes.shape[a - 1] for a in at], [d in axes.periodic for d in self.dims])
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            wide = x.to(torch.float64)
+            wide, absent = x.to(torch.float64), absent.expand_as(x)
             there = wide.movedim(at, ends)
             grids, gone = (v.movedim(at, ends).reshape(-1, neighbours.shape[1]).cpu().numpy() for v in (wide, absent))
             filled = _each_mask(grids, gone, lambda v, a: _solved(v, a, neighbours, weights, self.otherwise))
