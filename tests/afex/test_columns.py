@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsattr.afex.columns import MOST_LEVELS, Columns, nominal
+from tsattr.afex.columns import MOST_LEVELS, TableReader, nominal
 
 
 def frame():
@@ -23,7 +23,7 @@ def frame():
 
 def learnt(x, categorical="from_dtype"):
     names = list(x.columns)
-    return Columns.learn(x, names, nominal(x, names, categorical))
+    return TableReader.fit(x, names, nominal(x, names, categorical))
 
 
 def test_kinds_codes_and_missing_values():
@@ -63,7 +63,7 @@ def test_writing_is_the_reverse_of_reading(library):
     else:
         x = np.array([[1.0, 2.0], [3.0, np.nan]])
     names = list(getattr(x, "columns", ["a", "b"]))
-    table = Columns.learn(x, names, nominal(x, names, "from_dtype"))
+    table = TableReader.fit(x, names, nominal(x, names, "from_dtype"))
     codes = table.read(x)
     again = table.write(codes, x)
     assert type(again) is type(x)

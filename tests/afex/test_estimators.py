@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 import tsattr as ta
-from tsattr.afex import AFEXClassifier, AFEXExplainer, AFEXRegressor, design, model, nets
+from tsattr.afex import AFEXClassifier, AFEXExplainer, AFEXRegressor, design, nets, working
 
 from .tables import mixed, numbers
 
@@ -65,7 +65,7 @@ def test_the_training_rows_can_be_dropped():
             ValueError, match=r"explain_near needs the training rows, which forget_rows\(\) has dropped"
         ):
             fitted.explain_near(x[:1])
-    held = [v for v in (own._y, own._view.x, own._view.w) if v.size]
+    held = [v for v in (own._y, own._fitted.x, own._fitted.w) if v.size]
     assert not held
 
 
@@ -520,7 +520,7 @@ def pure_r2(model, jump, nodes=96):
 def test_jumps_along_other_lines_than_the_axes_take_a_surface(jump, seed):
     x, y, new, truth = jumping(jump, seed)
     model = AFEXRegressor(random_state=0, bags=0).fit(x, y)
-    assert model.pairs_ == list(model._view.model.surfaces) == [(0, 1)]
+    assert model.pairs_ == list(model._fitted.model.surfaces) == [(0, 1)]
     assert model.score(new, truth) >= 0.95
     assert pure_r2(model, jump) > r2_of_products(jump, 2)
 
@@ -530,7 +530,7 @@ def tabled(**settings):
     x, y, _, _ = jumping("half-plane", 0, 900)
     x[np.random.default_rng(9).random(900) < 0.1, 0] = np.nan
     model = AFEXRegressor(random_state=0, **settings).fit(x, y)
-    assert (0, 1) in model._view.model.surfaces
+    assert (0, 1) in model._fitted.model.surfaces
     return model, x, y
 
 
@@ -564,7 +564,7 @@ def test_a_surface_over_the_data_is_orthogonal_to_its_mains():
     model, x, _ = tabled(purify="data", bags=0)
     pair = model.interaction(0, 1, x[:, 0], x[:, 1])
     assert pair.std() > 0.3
-    for columns in model._view.model.blocks(x)[:2]:
+    for columns in model._fitted.model.blocks(x)[:2]:
         assert np.abs(columns.T @ pair).max() < 1e-6 * len(x)
 
 
@@ -582,7 +582,7 @@ def test_smooth_pairs_keep_few_nets():
     x = rng.uniform(size=(1000, 3))
     y = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + rng.normal(size=1000)
     model = AFEXRegressor(random_state=0, bags=0).fit(x, y)
-    assert [len(feature.nets.mix) for feature in model._view.model.features[:2]] == [2, 2]
+    assert [len(feature.nets.mix) for feature in model._fitted.model.features[:2]] == [2, 2]
 
 
 def test_heredity_refuses_pairs_without_mains():
@@ -650,7 +650,7 @@ def test_bands_are_as_wide_as_repeated_draws_differ():
             x, np.sin(2 * x[:, 0]) + 0.5 * rng.normal(size=300)
         )
         shapes.append(model.shape(0, grid))
-        widths.append(model._view.model.main(0, grid, draws=True)[:, 0, 1:].std(1))
+        widths.append(model._fitted.model.main(0, grid, draws=True)[:, 0, 1:].std(1))
     ratio = np.mean(widths, axis=0) / np.std(shapes, axis=0, ddof=1)
     assert 0.6 < np.median(ratio) < 1.6
 
@@ -824,7 +824,7 @@ def test_chance_makes_no_steps_and_no_pairs(noise, seed):
     else:
         est = AFEXRegressor(bags=0, n_nets=0).fit(x, e + e.std() * np.nan_to_num(x[:, 9]))
     assert est.pairs_ == []
-    assert sum(len(f.steps) for f in est._view.model.features) == 0
+    assert sum(len(f.steps) for f in est._fitted.model.features) == 0
 
 
 def test_results_say_what_a_higher_score_speaks_for():
@@ -840,7 +840,7 @@ def test_columns_made_piece_by_piece_give_the_same_fit(kind, monkeypatch):
     x, y = numbers(300)
     y = y > 0.3 if kind is AFEXClassifier else y
     whole = kind(purify="data", **QUICK).fit(x, y)
-    monkeypatch.setattr(model, "CELLS", 0)
+    monkeypatch.setattr(working, "CELLS", 0)
     monkeypatch.setattr(design, "CELLS", 0)
     monkeypatch.setattr(design, "PIECE", 5000)
     monkeypatch.setattr(nets, "BATCH", 300)

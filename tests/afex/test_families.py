@@ -19,7 +19,7 @@ def test_slopes_are_those_of_the_loss(family):
         if eta.shape[1] == 3
         else rng.integers(1, 2 if isinstance(family, Logit) else 5, (50, 1)) * 1.0
     )
-    gradient, curvature = family.slopes(eta, y)
+    gradient, curvature = family.derivatives(eta, y)
     for c in range(eta.shape[1]):
         step = 1e-6 * np.eye(eta.shape[1])[c]
         assert np.allclose((family.loss(eta - step, y) - family.loss(eta + step, y)) / 2e-6, gradient[:, c], atol=1e-7)
@@ -56,6 +56,6 @@ def test_without_penalties_the_coefficients_are_those_of_the_textbook(kind):
 
 def test_the_width_is_that_of_normal_noise():
     y = np.random.default_rng(0).normal(size=(100_000, 1)) * 3
-    wide = Huber().adapted(np.zeros_like(y), y, np.ones(len(y)))
+    wide = Huber().rescaled(np.zeros_like(y), y, np.ones(len(y)))
     assert wide.width == pytest.approx(3 * 1.345, rel=0.01)
-    assert wide.adapted(np.zeros_like(y), y, np.ones(len(y))) == wide
+    assert wide.rescaled(np.zeros_like(y), y, np.ones(len(y))) == wide

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from tsattr.afex.attention import Scores
+from tsattr.afex.basis import Feature
 from tsattr.afex.families import Identity, Logit, Softmax
-from tsattr.afex.model import Fitter, Settings
-from tsattr.afex.nets import Bank, Inputs, _columns, train
+from tsattr.afex.nets import Bank, NetInputs, Training, _columns
 from tsattr.afex.solve import Problem
+from tsattr.afex.stages.networks import training_groups, training_step
+from tsattr.afex.working import Settings, WorkingModel
 
 
 def outcome(family, rng, n):
@@ -24,8 +26,9 @@ def test_the_slope_is_that_of_the_loss_after_the_solve(family, kind):
     rng = np.random.default_rng(0)
     n, number = 60, 50
     x, y, w = rng.normal(size=(n, 1)), outcome(family, rng, n), rng.uniform(0.5, 2, n)
-    fitter = Fitter(x, y, w, family, [0], [0], Settings(n_nets=3, attention=kind, atoms=False), rng)
-    step = fitter.step(fitter.trained_keys([0], 3), fitter.signs()[:1])
+    features = [Feature.fit(x[:, 0], w, atoms=False)]
+    model = WorkingModel(x, y, w, features, family, Settings(n_nets=3, attention=kind, atoms=False), rng)
+    step = training_step(model, training_groups(model, [0], 3), model.signs()[:1])
     z = rng.normal(size=(n, 4))
     step.penalty, step.count = np.array([3.0, 5.0]), 1  # held, so that the objective is known
 
@@ -64,7 +67,7 @@ def test_columns_are_centred_over_the_known_training_rows_and_products_are_their
     rng = np.random.default_rng(0)
     u, known = rng.normal(size=(30, 2)), rng.random((30, 2)) > 0.2
     fixed = rng.normal(size=(30, 1))
-    rows = Inputs(u * known, known, fixed, [((fixed, 0), (np.zeros((30, 0)), 1))])
+    rows = NetInputs(u * known, known, fixed, [((fixed, 0), (np.zeros((30, 0)), 1))])
     w = torch.ones(30)
     w[20:] = 0
     found = _columns(Bank(2, 2, 4, 0), rows, w).detach().numpy()
@@ -88,9 +91,9 @@ def test_the_kept_step_is_the_one_with_the_least_loss_held_out():
     held = np.arange(40) % 4 == 0
 
     def ask(rows):
-        return Inputs(u[rows], np.ones((len(rows), 1), bool), np.ones((len(rows), 1)), [])
+        return NetInputs(u[rows], np.ones((len(rows), 1), bool), np.ones((len(rows), 1)), [])
 
-    found, least = train(ask, 1, np.ones(40), held, step, nets=2, hidden=4, steps=4, rng=np.random.default_rng(0))
+    found, least = Training(ask, np.ones(40), held, step, 4, np.random.default_rng(0)).nets(1, 2, 4)
     assert least == 1
     rows = np.r_[np.flatnonzero(~held), np.flatnonzero(held)]
     columns = found[0](u[rows, 0])
@@ -114,7 +117,7 @@ def test_large_tables_are_trained_in_batches():
     u = rng.normal(size=(n, 1))
 
     def ask(rows):
-        return Inputs(u[rows], np.ones((len(rows), 1), bool), np.zeros((len(rows), 1)), [])
+        return NetInputs(u[rows], np.ones((len(rows), 1), bool), np.zeros((len(rows), 1)), [])
 
-    train(ask, 1, np.ones(n), np.arange(n) % 6 == 0, step, nets=1, hidden=2, steps=2, rng=rng)
+    Training(ask, np.ones(n), np.arange(n) % 6 == 0, step, 2, rng).nets(1, 1, 2)
     assert sizes == [(nets.BATCH + n // 6, nets.BATCH)] * 2

@@ -8,10 +8,10 @@ from sklearn.metrics import log_loss
 from tsattr.afex.atoms import Bins, step_gains
 from tsattr.afex.attention import Scores
 from tsattr.afex.basis import Feature, Spline, knots_of, quantiles
-from tsattr.afex.chance import Score, State
 from tsattr.afex.families import Identity, Logit, Softmax
-from tsattr.afex.pairs import View, edge_gains, products, ranked, significant
-from tsattr.afex.rows import canonical, spread
+from tsattr.afex.pairs import PairBasis, edge_gains, products, ranked, significant
+from tsattr.afex.rows import canonical, held_out_rows
+from tsattr.afex.significance import Fit, Score
 from tsattr.afex.solve import LARGEST, Problem
 
 
@@ -79,7 +79,7 @@ def test_slopes_are_derivatives_of_the_loss(family):
     rng = np.random.default_rng(0)
     k = 3 if isinstance(family, Softmax) else 1
     eta, y = rng.normal(size=(6, k)), np.eye(3)[rng.integers(3, size=6)][:, :k]
-    gradient, curvature = family.slopes(eta, y)
+    gradient, curvature = family.derivatives(eta, y)
     h = 1e-4
     for c in range(k):
         step = h * np.eye(k)[c]
@@ -138,12 +138,12 @@ def test_the_true_pair_is_ranked_first_and_pure_noise_passes_no_test():
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, (1000, 6))
     w = np.ones(1000)
-    views = [View.of(Feature.fit(x[:, j], w), x[:, j], w) for j in range(6)]
+    bases = [PairBasis.of(Feature.fit(x[:, j], w), x[:, j], w) for j in range(6)]
     allowed = ~np.eye(6, dtype=bool)
     noise = rng.normal(size=1000)
     for truth, pair in ((x[:, 1] * x[:, 4], (1, 4)), (np.sign(x[:, 0]) * np.sign(x[:, 5]), (0, 5)), (0 * noise, None)):
-        state = State(Identity(), np.zeros((1000, 1)), (truth + noise)[:, None], w, 1.0)
-        found = ranked(views, state, allowed, 10)
+        state = Fit(Identity(), np.zeros((1000, 1)), (truth + noise)[:, None], w, 1.0)
+        found = ranked(bases, state, allowed, 10)
         passed = significant(found, 30)
         assert [c.pair for c in passed] == ([pair] if pair else [])
 
@@ -158,7 +158,7 @@ def test_gains_of_classes_are_likelihood_ratios(classes):
     else:
         family, hot, start = Softmax(), np.eye(classes)[y], np.log(shares) - np.log(shares).mean()
     columns = np.column_stack([np.ones(300), v])
-    gain = State(family, np.tile(start, (300, 1)), hot, np.ones(300), 1.0).gain(columns)
+    gain = Fit(family, np.tile(start, (300, 1)), hot, np.ones(300), 1.0).gain(columns)
     best = LogisticRegression(C=1e12, tol=1e-10, max_iter=1000).fit(v, y)
     expected = 2 * (log_loss(y, np.tile(shares, (300, 1))) - log_loss(y, best.predict_proba(v))) * 300
     assert np.isclose(gain, expected, rtol=1e-3)
@@ -166,15 +166,15 @@ def test_gains_of_classes_are_likelihood_ratios(classes):
 
 def test_gain_of_a_separating_column_is_bounded_by_the_loss_there_is():
     y = np.repeat([0.0, 1.0], 50)[:, None]
-    state = State(Logit(), np.zeros((100, 1)), y, np.ones(100), 1.0)
+    state = Fit(Logit(), np.zeros((100, 1)), y, np.ones(100), 1.0)
     assert 0.99 * 200 * np.log(2) < state.gain(2 * y - 1) <= 200 * np.log(2)
 
 
 def test_gain_does_not_depend_on_what_was_put_back():
     rng = np.random.default_rng(0)
     v, y = rng.normal(size=(200, 2)), (rng.random((200, 1)) < 0.3).astype(float)
-    state = State(Logit(), np.full((200, 1), -1.0), y, np.ones(200), 1.0)
-    moved = State(Logit(), state.eta + v[:, :1], y, np.ones(200), 1.0)
+    state = Fit(Logit(), np.full((200, 1), -1.0), y, np.ones(200), 1.0)
+    moved = Fit(Logit(), state.eta + v[:, :1], y, np.ones(200), 1.0)
     assert np.isclose(moved.gain(v, back=v[:, :1]), state.gain(v))
 
 
@@ -225,7 +225,7 @@ def test_rows_in_canonical_order():
     assert len(np.unique(np.column_stack(a[:2]), axis=0)) == len(a[0])
     scaled = canonical(x, y, w / 30)
     assert np.allclose(scaled[2], a[2])
-    held = spread(100, 0.2, rng)
+    held = held_out_rows(100, 0.2, rng)
     assert held.reshape(-1, 5).sum(1).tolist() == [1] * 20
 
 

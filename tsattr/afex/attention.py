@@ -55,7 +55,7 @@ class Scores:
         e = np.exp(found - found.max(0))
         return e / e.sum(0)
 
-    def pulled(self, slope: np.ndarray) -> np.ndarray:
+    def vector_jacobian(self, slope: np.ndarray) -> np.ndarray:
         """A slope (m, outputs) by the weights as one (n, m) by the columns."""
         if self.kind == "softmax":
             alpha = self.weights
@@ -64,7 +64,7 @@ class Scores:
         (keys, size), (query, _) = _standard(self.z, share), _standard(self.y, share)
         return share[:, None] * (query @ slope.T - keys * (self.correlations * slope).sum(1)) / size
 
-    def mixed(self, family: Family) -> np.ndarray:
+    def rescaling(self, family: Family) -> np.ndarray:
         """Intercepts and scales (1 + outputs, outputs) of the weighted sums that minimise the loss, in closed form."""
         sums = self.z @ self.weights
         problem = Problem(sums, self.y, self.w, family, np.zeros(sums.shape[1], int))
@@ -72,14 +72,14 @@ class Scores:
 
     def solution(self, family: Family) -> Solution:
         """The weights times the scales as the coefficients."""
-        mix = self.mixed(family)
+        mix = self.rescaling(family)
         coef = np.concatenate([mix[:1], self.weights @ mix[1:]])
         eta = with_ones(self.z) @ coef
         spread = 2 * float(self.w @ family.loss(eta, self.y)) / max(self.w.sum() - 2, 1.0)
         return Solution(coef, eta, np.zeros(0), max(spread, 1e-300) if family.dispersion else 1.0, np.zeros(0))
 
 
-class Step:
+class TrainingStep:
     """One step of training: the weights for the columns as they are, and the slope of the loss by these.
 
     The weights of least squares minimise the loss, whose slope is then that with the weights held (envelope theorem); the
@@ -125,12 +125,12 @@ class Step:
         else:
             self.coef = Scores(z[train], y[train], w[train], kind).solution(family).coef
         eta = with_ones(z) @ self.coef
-        outer = -w[:, None] * family.slopes(eta, y)[0]
+        outer = -w[:, None] * family.derivatives(eta, y)[0]
         outer[number:] = 0
         slope = outer @ self.coef[1:].T
         if kind != "least_squares":
             scores = Scores(z[train], y[train], w[train], kind)
-            slope[train] += scores.pulled(z.T @ outer @ scores.mixed(family)[1:].T)
+            slope[train] += scores.vector_jacobian(z.T @ outer @ scores.rescaling(family)[1:].T)
         loss = np.average(family.loss(eta, y)[number:], weights=w[number:])
         return slope / (w[train].sum() * self.scale), float(loss)
 

@@ -17,10 +17,12 @@ from threadpoolctl import threadpool_limits
 from ..core.arrays import unmasked
 from ..labels.tables import as_pandas
 from . import near
-from .columns import Columns, is_frame, nominal
+from .basis import Feature
+from .columns import TableReader, is_frame, nominal
 from .families import Family
-from .model import Fitter, Settings
-from .results import View, contributions, global_terms, versions
+from .fitting import fit_terms
+from .results import FittedModel, contributions, global_terms, versions
+from .working import Settings, WorkingModel
 
 ATTENTION = ("least_squares", "correlation", "softmax")
 PURIFY = ("marginals", "data")
@@ -83,7 +85,7 @@ class AdditiveEstimator(BaseEstimator):
         x = unmasked(x) if np.ma.is_masked(x) else x
         if reset and not isinstance(self.categorical_features, str) and self.categorical_features is not None:
             return validate_data(self, x, reset=reset, dtype=None, ensure_all_finite="allow-nan")
-        strings = not reset and self._columns.nominal.any()
+        strings = not reset and self._reader.nominal.any()
         dtype = None if strings else np.float64
         return validate_data(self, x, reset=reset, dtype=dtype, ensure_all_finite="allow-nan")
 
@@ -91,12 +93,12 @@ class AdditiveEstimator(BaseEstimator):
         """The training table, checked, and its codes (n, p); sets what is known of the columns."""
         x = self._table(x, reset=True)
         names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
-        self._columns = Columns.learn(x, names, nominal(x, names, self.categorical_features))
+        self._reader = TableReader.fit(x, names, nominal(x, names, self.categorical_features))
         return x, self._codes(x)
 
     def _codes(self, x: Any) -> np.ndarray:
         """Codes (n, p) of a table that was checked."""
-        codes = self._columns.read(x)
+        codes = self._reader.read(x)
         return check_array(codes, dtype=np.float64, ensure_all_finite="allow-nan", estimator=self, input_name="X")
 
     def _read(self, x: Any) -> np.ndarray:
@@ -158,14 +160,14 @@ class AdditiveEstimator(BaseEstimator):
             directions[:] = given
         if not np.isin(directions, (-1, 0, 1)).all():
             raise ValueError(f"monotonic_cst holds -1, 0 and 1, got {given!r}")
-        if (bad := directions.astype(bool) & self._columns.nominal).any():
-            named = [self._columns.names[j] for j in np.flatnonzero(bad)]
+        if (bad := directions.astype(bool) & self._reader.nominal).any():
+            named = [self._reader.names[j] for j in np.flatnonzero(bad)]
             raise ValueError(f"monotonic_cst is for numeric features, and these are categories: {named}")
         return directions
 
     def _place(self, feature: Any) -> int:
         """The index of a feature, given by name or index."""
-        names = self._columns.names
+        names = self._reader.names
         if isinstance(feature, str):
             if feature not in names:
                 raise KeyError(f"there is no feature {feature!r}; the features are {list(names)}")
@@ -180,16 +182,19 @@ class AdditiveEstimator(BaseEstimator):
         self, x: np.ndarray, y: np.ndarray, w: np.ndarray, family: Family, targets: np.ndarray | None, rows: int
     ) -> None:
         """Fit the additive model of `y` (n, outputs), from rows that are in order; sets the fitted attributes."""
-        family = family.adapted(np.tile(family.start(y, w), (len(y), 1)), y, w)
+        family = family.rescaled(np.tile(family.start(y, w), (len(y), 1)), y, w)
         settings, directions = self._settings(x.shape[1]), self._directions(x.shape[1])
         if directions.any() and targets is not None:
             raise ValueError("monotonic_cst is for one score: regression, or two classes")
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        levels = [0 if own is None else len(own) for own in self._columns.levels]
-        fitter = Fitter(x, y, w, family, levels, directions.tolist(), settings, rng)
+        features = [
+            Feature.fit(x[:, j], w, levels=len(levels or ()), direction=int(directions[j]), atoms=settings.splines)
+            for j, levels in enumerate(self._reader.levels)
+        ]
+        working = WorkingModel(x, y, w, features, family, settings, rng)
         with threadpool_limits(1 if x.size < LARGE else None, "blas"):
-            model = fitter.fit()
-        self._y, self._family = y, (family := fitter.family)
+            model = fit_terms(working)
+        self._y, self._family = y, (family := working.family)
         self.loss_ = family.unit * float(np.average(family.loss(model.score(x), y), weights=w))
         attrs = {
             "method": self._described(),
@@ -202,7 +207,7 @@ class AdditiveEstimator(BaseEstimator):
             "rows": rows,
             **versions(),
         }
-        self._view = View(model, self._columns, targets, x, w, attrs)
+        self._fitted = FittedModel(model, self._reader, targets, x, w, attrs)
         intercept = model.intercept[:, 0]
         self.intercept_ = float(intercept[0]) if targets is None else intercept
         self.pairs_ = list(model.pairs)
@@ -223,7 +228,7 @@ class AdditiveEstimator(BaseEstimator):
         `explain_global` and `explain_near` need them; `predict` and `explain_local` do not.
         """
         check_is_fitted(self)
-        return len(self._view.x)
+        return len(self._fitted.x)
 
     def forget_rows(self) -> Any:
         """Drop the training rows, so that the fitted model can be given away without them; returns the estimator itself.
@@ -232,8 +237,8 @@ class AdditiveEstimator(BaseEstimator):
         show stays: the names of levels, and grids of values that occur, the smallest and the largest among them.
         """
         terms = self.explain_global()
-        view = self._view
-        self._view = replace(view, x=view.x[:0].copy(), w=view.w[:0].copy(), terms=terms)
+        fitted = self._fitted
+        self._fitted = replace(fitted, x=fitted.x[:0].copy(), w=fitted.w[:0].copy(), terms=terms)
         self._y = self._y[:0].copy()
         return self
 
@@ -242,7 +247,7 @@ class AdditiveEstimator(BaseEstimator):
     def _score(self, x: Any) -> np.ndarray:
         """The score (n,) or (n, targets)."""
         codes = self._read(x)
-        return self._view.back(self._view.model.score(codes))
+        return self._fitted.outputs_last(self._fitted.model.score(codes))
 
     def eval_terms(self, X: Any) -> xr.DataArray:
         """Each term's contribution to the score of each row.
@@ -254,7 +259,7 @@ class AdditiveEstimator(BaseEstimator):
             `term` and `intercept_` is the score.
         """
         codes = self._read(X)
-        ds = contributions(self._view, codes)
+        ds = contributions(self._fitted, codes)
         pairs = ds["pair_value"].drop_vars(["first", "second"]).rename(pair="term")
         return xr.concat([ds["main"].rename(feature="term"), pairs], "term").rename("contribution")
 
@@ -276,7 +281,7 @@ class AdditiveEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         j = self._place(feature)
-        return self._view.back(self._view.model.main(j, self._values(j, x)))
+        return self._fitted.outputs_last(self._fitted.model.main(j, self._values(j, x)))
 
     def interaction(self, a: str | int, b: str | int, xa: Any, xb: Any) -> np.ndarray:
         """The contribution f_ab of a pair at values `xa` and `xb` (n,), beyond its mains; zeros for a pair not selected.
@@ -289,20 +294,20 @@ class AdditiveEstimator(BaseEstimator):
         check_is_fitted(self)
         i, j = self._place(a), self._place(b)
         va, vb = np.broadcast_arrays(self._values(i, xa), self._values(j, xb))
-        view = self._view
-        if (min(i, j), max(i, j)) not in view.model.pairs:
+        fitted = self._fitted
+        if (min(i, j), max(i, j)) not in fitted.model.pairs:
             if i == j:
                 raise ValueError(f"an interaction is of two different features, got {a!r} twice")
-            return view.back(np.zeros((len(va), view.model.outputs)))
-        place = view.model.pairs.index((min(i, j), max(i, j)))
-        return view.back(view.model.pair(place, va, vb) if i < j else view.model.pair(place, vb, va))
+            return fitted.outputs_last(np.zeros((len(va), fitted.model.outputs)))
+        place = fitted.model.pairs.index((min(i, j), max(i, j)))
+        return fitted.outputs_last(fitted.model.pair(place, va, vb) if i < j else fitted.model.pair(place, vb, va))
 
     def _values(self, j: int, x: Any) -> np.ndarray:
         """Codes of values of one feature."""
         values = np.atleast_1d(np.asarray(x))
         if values.ndim != 1:
             raise ValueError(f"values of a feature are one-dimensional, got shape {values.shape}")
-        return self._columns.read_one(values, j)
+        return self._reader.read_one(values, j)
 
     def explain_global(self) -> xr.Dataset:
         """All terms over grids of values, with bands, importances and the density of the training data.
@@ -317,7 +322,7 @@ class AdditiveEstimator(BaseEstimator):
             classes scores have a leading dim `target`.
         """
         check_is_fitted(self)
-        return global_terms(self._view)
+        return global_terms(self._fitted)
 
     def explain_local(self, X: Any) -> xr.Dataset:
         """What each feature and each pair adds to the score of each row.
@@ -325,12 +330,12 @@ class AdditiveEstimator(BaseEstimator):
         Returns
         -------
         xr.Dataset
-            `attribution` (sample, feature), pairs shared by halves, and its `standard_error`; `main` (sample, feature);
+            `attribution` (sample, feature), pairs shared by feature_attribution, and its `standard_error`; `main` (sample, feature);
             `pair_value` (sample, pair); `prediction`, the score; `reference`, the intercept; `status`. For several classes
             with a trailing dim `target`. ``attribution.sum("feature") + reference`` is the prediction.
         """
         codes = self._read(X)
-        return contributions(self._view, codes, _index(X))
+        return contributions(self._fitted, codes, _index(X))
 
     def explain_near(self, X: Any, radius: float = 1.0) -> xr.Dataset:
         """Contributions of models of the neighbourhood of each row: the same functions, their weights solved for again.
@@ -353,14 +358,14 @@ class AdditiveEstimator(BaseEstimator):
         if not radius > 0:
             raise ValueError(f"radius is a positive number of standard deviations, got {radius!r}")
         codes = self._read(X)
-        if not len(self._view.x):
+        if not len(self._fitted.x):
             raise ValueError("explain_near needs the training rows, which forget_rows() has dropped; fit again")
         with threadpool_limits(1, "blas"):
-            return near.explain(self._view, codes, radius, self._neighbours(), _index(X))
+            return near.explain(self._fitted, codes, radius, self._neighbours(), _index(X))
 
-    def _neighbours(self) -> near.Neighbours:
+    def _neighbours(self) -> near.NeighbourSource:
         """The training rows, for the models of neighbourhoods."""
-        return near.Known(self._view.x, self._y, self._view.w, self._family)
+        return near.TrainingNeighbours(self._fitted.x, self._y, self._fitted.w, self._family)
 
     def term_importances(self) -> xr.DataArray:
         """Standard deviation of each term over the training data.
@@ -371,15 +376,15 @@ class AdditiveEstimator(BaseEstimator):
             (term,), with a leading dim `target` for several classes; terms are the features and the pairs ``"a x b"``.
         """
         check_is_fitted(self)
-        if (known := self._view.terms) is not None:
+        if (known := self._fitted.terms) is not None:
             return self._sizes(np.concatenate([known["importance"], known["pair_importance"]], -1))
-        mains, pairs = self._view.sizes()
-        return self._sizes(self._view.front(np.concatenate([mains, pairs])[..., 0]))
+        mains, pairs = self._fitted.sizes()
+        return self._sizes(self._fitted.outputs_first(np.concatenate([mains, pairs])[..., 0]))
 
     def _sizes(self, sizes: np.ndarray) -> xr.DataArray:
-        terms = [*self._view.feature, *self._view.pair_coords()["pair"].tolist()]
-        coords = {"term": terms} | ({} if self._view.targets is None else {"target": self._view.targets})
-        return xr.DataArray(sizes, dims=self._view.leading("term"), coords=coords, name="importance")
+        terms = [*self._fitted.feature, *self._fitted.pair_coords()["pair"].tolist()]
+        coords = {"term": terms} | ({} if self._fitted.targets is None else {"target": self._fitted.targets})
+        return xr.DataArray(sizes, dims=self._fitted.leading("term"), coords=coords, name="importance")
 
 
 def checked_weights(sample_weight: Any, codes: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ KNOTS = 40
 """Most knots of a spline or a monotone curve."""
 RANK = 15
 """Most directions kept of a spline."""
-INNER = 3
+PRODUCT_RANK = 3
 """Directions of a spline that take part in products where no nets do."""
 FIXED = ("linear", "step", "level", "missing")
 """Kinds of columns that take part in products and that no training changes."""
@@ -112,7 +112,7 @@ class Feature:
     kinds: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
     center: np.ndarray = field(default_factory=lambda: np.zeros(0))
     spread: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    inner: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    in_products: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     used: bool = True
 
     @classmethod
@@ -121,35 +121,35 @@ class Feature:
         seen = ~np.isnan(x)
         missing = bool(not seen.all())
         if levels or not seen.any():
-            return cls(levels, 0.0, 0.0, 0.0, 1.0, 0, missing).settled(x, w)
+            return cls(levels, 0.0, 0.0, 0.0, 1.0, 0, missing).centred(x, w)
         known, weight = x[seen], w[seen]
         low, high = float(known.min()), float(known.max())
         if low == high:
-            return cls(0, low, high, low, 1.0, direction, missing).settled(x, w)
+            return cls(0, low, high, low, 1.0, direction, missing).centred(x, w)
         mean = float(np.average(known, weights=weight))
         scale = float(np.sqrt(np.average((known - mean) ** 2, weights=weight)))
         varied = high > low and scale > 0
         feature = cls(0, low, high, mean, scale if varied else 1.0, direction, missing)
-        u = feature.standard(known)
+        u = feature.standardised(known)
         if varied and direction:
             feature = replace(feature, ramps=np.r_[u.min(), knots_of(u, weight, KNOTS // 2), u.max()])
         elif varied and atoms:
             feature = replace(feature, spline=Spline.fit(u, weight))
-        return feature.settled(x, w)
+        return feature.centred(x, w)
 
     @property
     def varied(self) -> bool:
         """Whether the feature takes several values."""
         return self.high > self.low
 
-    def standard(self, x: np.ndarray) -> np.ndarray:
+    def standardised(self, x: np.ndarray) -> np.ndarray:
         """`x` clipped to the training range, in standard deviations from the mean."""
         return (np.clip(x, self.low, self.high) - self.mean) / self.scale
 
-    def settled(self, x: np.ndarray, w: np.ndarray) -> Feature:
+    def centred(self, x: np.ndarray, w: np.ndarray) -> Feature:
         """With every column centred over the training data, and those of no scale of their own scaled to variance 1."""
         columns, kinds = self._raw(x)
-        known = self._known(x)[:, None]
+        known = self._present(x)[:, None]
         weight = np.where(known, w[:, None], 0.0)
         total = np.maximum(weight.sum(0), np.finfo(float).tiny)
         center = (weight * columns).sum(0) / total
@@ -159,17 +159,21 @@ class Feature:
         if self.missing and self.used:
             kinds = np.append(kinds, "missing")
             center, spread = np.append(center, np.average(~np.isnan(x), weights=w)), np.append(spread, 1.0)
-        return replace(self, kinds=kinds, center=center, spread=spread, inner=self._inner(kinds, center))
+        return replace(
+            self, kinds=kinds, center=center, spread=spread, in_products=self._product_columns(kinds, center)
+        )
 
-    def _inner(self, kinds: np.ndarray, center: np.ndarray) -> np.ndarray:
+    def _product_columns(self, kinds: np.ndarray, center: np.ndarray) -> np.ndarray:
         """Columns that take part in products."""
         if self.levels:
             most = np.argsort(-center[: self.levels], kind="stable")[:PAIRED_LEVELS]
             return np.sort(np.r_[most, np.flatnonzero(kinds == "missing")])
         bends = np.flatnonzero(kinds == ("net" if self.nets is not None else "spline"))
-        return np.sort(np.r_[np.flatnonzero(np.isin(kinds, FIXED)), bends if self.nets is not None else bends[:INNER]])
+        return np.sort(
+            np.r_[np.flatnonzero(np.isin(kinds, FIXED)), bends if self.nets is not None else bends[:PRODUCT_RANK]]
+        )
 
-    def _known(self, x: np.ndarray) -> np.ndarray:
+    def _present(self, x: np.ndarray) -> np.ndarray:
         """Where a value is neither missing nor an unknown level."""
         return x >= 0 if self.levels else ~np.isnan(x)
 
@@ -181,7 +185,7 @@ class Feature:
             return (x[:, None] == np.arange(self.levels)).astype(float), np.full(self.levels, "level", object)
         if not self.varied:
             return np.zeros((len(x), 0)), np.zeros(0, object)
-        u = self.standard(np.where(np.isnan(x), self.mean, x))
+        u = self.standardised(np.where(np.isnan(x), self.mean, x))
         parts = {"linear": u[:, None]}
         if self.ramps is not None:
             parts["ramp"] = np.clip((u[:, None] - self.ramps[:-1]) / np.diff(self.ramps), 0, 1)
@@ -198,7 +202,7 @@ class Feature:
         """Centred columns (n, m) at values `x` (n,); 0 for a missing value or an unknown level, but for its indicator."""
         raw, _ = self._raw(x)
         m = raw.shape[1]
-        z = np.where(self._known(x)[:, None], (raw - self.center[:m]) / self.spread[:m], 0.0)
+        z = np.where(self._present(x)[:, None], (raw - self.center[:m]) / self.spread[:m], 0.0)
         if self.missing and self.used:
             z = np.column_stack([z, self.center[-1] - ~np.isnan(x)])
         return z

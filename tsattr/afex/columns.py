@@ -66,7 +66,7 @@ def _missing(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Columns:
+class TableReader:
     """How the columns of a table are read: their names, the levels of those that are categories (else None), units of times.
 
     Dates count as days since 1970 (UTC where they have a zone), periods as their first day, durations as days. `dtypes` are
@@ -79,7 +79,7 @@ class Columns:
     dtypes: tuple[Any, ...] = ()
 
     @classmethod
-    def learn(cls, x: Any, names: Sequence[str], categories: np.ndarray) -> Columns:
+    def fit(cls, x: Any, names: Sequence[str], categories: np.ndarray) -> TableReader:
         """Take the levels from the training table, the most frequent ones where there are very many."""
         columns = _columns(x)
         levels = [_levels(column, name) if c else None for column, name, c in zip(columns, names, categories)]

@@ -11,7 +11,7 @@ CELLS = 16_000_000
 PIECE = 4_000_000
 """About as many cells does a piece have."""
 
-All = slice(None)
+ALL = slice(None)
 
 
 class Design:
@@ -28,7 +28,7 @@ class Design:
         """That of given columns (n, m)."""
         return cls(lambda rows: z[rows], *z.shape)
 
-    def pieces(self, columns: np.ndarray | slice = All) -> Iterator[tuple[slice, np.ndarray]]:
+    def pieces(self, columns: np.ndarray | slice = ALL) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows, and some of the columns of these."""
         every = isinstance(columns, slice) or len(columns) == self.width
         for start in range(0, max(self.rows, 1), self.size):
@@ -36,19 +36,19 @@ class Design:
             z = with_ones(self.make(rows)) if self.kept is None else self.kept
             yield rows, z if every else z[:, columns]
 
-    def whole(self) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
         """All columns."""
         return np.concatenate([z for _, z in self.pieces()])
 
-    def times(self, coef: np.ndarray) -> np.ndarray:
+    def scores(self, coef: np.ndarray) -> np.ndarray:
         """The scores (n, k) of coefficients (1 + m, k)."""
         return np.concatenate([z @ coef for _, z in self.pieces()])
 
-    def sides(self, r: np.ndarray, columns: np.ndarray | slice = All) -> np.ndarray:
+    def cross_products(self, r: np.ndarray, columns: np.ndarray | slice = ALL) -> np.ndarray:
         """The products (columns, k) of the columns with `r` (n, k)."""
         return sum(z.T @ r[rows] for rows, z in self.pieces(columns))
 
-    def grams(self, weights: Sequence[np.ndarray], columns: np.ndarray | slice = All) -> list[np.ndarray]:
+    def gram_matrices(self, weights: Sequence[np.ndarray], columns: np.ndarray | slice = ALL) -> list[np.ndarray]:
         """The products of the columns with each other under each of some weights (n,)."""
         parts = ([(z.T * w[rows]) @ z for w in weights] for rows, z in self.pieces(columns))
         total = next(parts)

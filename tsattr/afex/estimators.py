@@ -238,7 +238,7 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
         if len(self.classes_) == 2:
             second = (y == self.classes_[1])[:, None].astype(float)
             self._fit_terms(*canonical(codes, second, w), Logit(), None, len(codes))
-            self._view.attrs["target"] = str(self.classes_[1])
+            self._fitted.attrs["target"] = str(self.classes_[1])
         else:
             hot = (y[:, None] == self.classes_).astype(float)
             self._fit_terms(*canonical(codes, hot, w), Softmax(), self.classes_, len(codes))

@@ -11,7 +11,7 @@ from ..models.predictions import asked, predicts
 from . import near
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, probability, softmax
-from .rows import canonical, merged, spread
+from .rows import canonical, held_out_rows, merged
 
 LINKS = ("identity", "logit")
 CERTAIN = 1e-6
@@ -135,7 +135,7 @@ class AFEXExplainer(AdditiveEstimator):
         self._seed = int(rng.integers(2**31))
         self._fit_terms(*merged(codes_in, answer, w_in), Identity(), targets, len(codes_in))
         self.fidelity_ = self._fidelity(codes[held], output[held], w[held])
-        self._view.attrs.update(
+        self._fitted.attrs.update(
             fidelity=self.fidelity_, link=self.link, units=self._units(), held_out=int(held.sum()), **self._explained()
         )
         self._stand_in: Any = self._trained(codes_in, answer) if self.surrogate else None
@@ -143,7 +143,7 @@ class AFEXExplainer(AdditiveEstimator):
 
     def _held(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Rows kept out for the fidelity, bool (n,)."""
-        return spread(n, self.validation_fraction, rng) if n >= FEWEST else np.zeros(n, bool)
+        return held_out_rows(n, self.validation_fraction, rng) if n >= FEWEST else np.zeros(n, bool)
 
     def _drawn(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rows with each column drawn by itself."""
@@ -151,7 +151,7 @@ class AFEXExplainer(AdditiveEstimator):
 
     def _ask(self, codes: np.ndarray) -> np.ndarray:
         """The model's output (n, targets), linked, at rows given as codes."""
-        return self._asked(self._columns.write(codes, self._template))
+        return self._asked(self._reader.write(codes, self._template))
 
     def _asked(self, x: Any) -> np.ndarray:
         """The model's output (n, targets), linked, at rows of a table."""
@@ -176,18 +176,18 @@ class AFEXExplainer(AdditiveEstimator):
         name = str(getattr(self.model, "__name__", type(self.model).__name__))
         classes: Any = getattr(self.model, "classes_", ())
         return {"model": name} | (
-            {"target": str(classes[1])} if self._view.targets is None and len(classes) == 2 else {}
+            {"target": str(classes[1])} if self._fitted.targets is None and len(classes) == 2 else {}
         )
 
     def _units(self) -> str:
         if self.link == "identity":
             return "units of the model's output"
-        return "log-odds" if self._view.targets is None else "log-probability, centred over the classes"
+        return "log-odds" if self._fitted.targets is None else "log-probability, centred over the classes"
 
     def _fidelity(self, codes: np.ndarray, output: np.ndarray, w: np.ndarray) -> float:
         if not len(codes):
             return float("nan")
-        left = float((w @ (output - self._view.model.score(codes)) ** 2).sum())
+        left = float((w @ (output - self._fitted.model.score(codes)) ** 2).sum())
         whole = float((w @ (output - np.average(output, axis=0, weights=w)) ** 2).sum())
         return 1 - left / whole if whole > 0 else float(left == 0)
 
@@ -205,9 +205,11 @@ class AFEXExplainer(AdditiveEstimator):
             codes, answer if answer.shape[1] > 1 else answer[:, 0]
         )
 
-    def _neighbours(self) -> near.Neighbours:
+    def _neighbours(self) -> near.NeighbourSource:
         """Rows drawn around a point and asked of the model, or of the net in its place."""
-        return near.Drawn(self._ask if self._stand_in is None else self._ask_net, self._view.x, Identity(), self._seed)
+        return near.SampledNeighbours(
+            self._ask if self._stand_in is None else self._ask_net, self._fitted.x, Identity(), self._seed
+        )
 
     def _ask_net(self, codes: np.ndarray) -> np.ndarray:
         """What the surrogate net says (n, targets) at rows given as codes."""

@@ -29,7 +29,7 @@ class Loss:
     unit = 1.0
     """What the loss is divided by."""
 
-    def adapted(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Any:
+    def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Any:
         """The loss in the scale of what the scores `eta` leave of `y`."""
         return self
 
@@ -54,7 +54,7 @@ class Identity(Loss):
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
         return ((y - eta) ** 2).sum(1) / 2
 
-    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature of the loss, both (n, outputs)."""
         return y - eta, np.ones_like(eta)
 
@@ -76,7 +76,7 @@ class Logit(Loss):
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
         return (logaddexp(0, eta) - y * eta).sum(1)
 
-    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature of the loss, both (n, outputs)."""
         p = _half(eta)
         return y - p, p * (1 - p)
@@ -100,7 +100,7 @@ class Softmax(Loss):
         top = eta.max(1, keepdims=True)
         return np.log(np.exp(eta - top).sum(1)) + top[:, 0] - (y * eta).sum(1)
 
-    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature along one class with the scores centred, both (n, outputs)."""
         p = softmax(eta)
         classes = eta.shape[1]
@@ -125,14 +125,14 @@ class Huber(Loss):
         near = np.minimum(far, self.width)
         return (near * (far - near / 2)).sum(1)
 
-    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient of the loss and the curvature of a square above it that touches it here, both (n, outputs)."""
         left = y - eta
         far = np.abs(left)
         weight = np.divide(self.width, far, out=np.ones_like(far), where=far > self.width)
         return np.clip(left, -self.width, self.width), weight
 
-    def adapted(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Huber:
+    def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Huber:
         """With the width that is 95 % efficient for normal noise, in the scale of the median residual; kept if about right."""
         far = np.abs(y - eta).mean(1)
         scale = float(quantiles(far, w, np.array([0.5]))[0]) or float(np.average(far, weights=w))
@@ -161,7 +161,7 @@ class Poisson(Log):
 
     unit: float = 1.0
 
-    def adapted(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Poisson:
+    def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Poisson:
         """In units of the mean outcome."""
         return Poisson(float(np.average(y, axis=0, weights=w).mean()))
 
@@ -169,7 +169,7 @@ class Poisson(Log):
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
         return (self.mean(eta) - y + xlogy(y, y) - y * eta).sum(1) / self.unit
 
-    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature of the loss, both (n, outputs)."""
         mean = self.mean(eta)
         return (y - mean) / self.unit, mean / self.unit
@@ -183,7 +183,7 @@ class Gamma(Log):
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
         return (y * self.mean(-eta) - 1 + eta - np.log(y)).sum(1)
 
-    def slopes(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the expected curvature of the loss, both (n, outputs)."""
         return y * self.mean(-eta) - 1, np.ones_like(eta)
 

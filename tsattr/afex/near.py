@@ -1,4 +1,4 @@
-"""Additive models of the neighbourhood of a row: the functions stay, their weights are solved for again."""
+"""AdditiveModel models of the neighbourhood of a row: the functions stay, their weights are solved for again."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import xarray as xr
 
 from .families import Family, Identity
-from .results import View, halves, local_dataset
+from .results import FittedModel, feature_attribution, local_dataset
 from .solve import Problem
-from .terms import Additive, groups
+from .terms import AdditiveModel, groups
 
 DRAWN = 1000
-"""Rows drawn around a point and asked of the black box."""
+"""Neighbourhood drawn around a point and asked of the black box."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows (m, p) around a point, their outcomes (m, outputs), their weights in the fit and in its check."""
+class Neighbourhood:
+    """Neighbourhood (m, p) around a point, their outcomes (m, outputs), their weights in the fit and in its check."""
 
     x: np.ndarray
     y: np.ndarray
@@ -28,7 +28,7 @@ class Rows:
     check: np.ndarray
 
 
-class Neighbours(Protocol):
+class NeighbourSource(Protocol):
     """Where the rows of a neighbourhood come from."""
 
     @property
@@ -36,13 +36,13 @@ class Neighbours(Protocol):
         """What the outcomes are."""
         ...
 
-    def around(self, model: Additive, x0: np.ndarray, radius: float) -> Rows:
-        """Rows around `x0` (p,)."""
+    def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
+        """Neighbourhood around `x0` (p,)."""
         ...
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingNeighbours:
     """The training rows, weighted by their distance."""
 
     x: np.ndarray
@@ -50,7 +50,7 @@ class Known:
     w: np.ndarray
     family: Family
 
-    def around(self, model: Additive, x0: np.ndarray, radius: float) -> Rows:
+    def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
         """All rows; one at a root mean square distance d over the features weighs ``exp(-d^2 / (2 radius^2))``."""
         square = np.zeros(len(self.x))
         for j, f in enumerate(model.features):
@@ -61,19 +61,19 @@ class Known:
         square /= max(len(model.features), 1)
         w = self.w * np.exp((square.min() - square) / (2 * radius**2))
         w *= w.sum() / (w**2).sum()
-        return Rows(self.x, self.y, w, w)
+        return Neighbourhood(self.x, self.y, w, w)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Rows drawn around the point from a normal distribution, asked of a function; a quarter of them check the fit."""
+class SampledNeighbours:
+    """Neighbourhood drawn around the point from a normal distribution, asked of a function; a quarter of them check the fit."""
 
     ask: Callable[[np.ndarray], np.ndarray]
     x: np.ndarray
     family: Family
     seed: int
 
-    def around(self, model: Additive, x0: np.ndarray, radius: float) -> Rows:
+    def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
         """Numbers with a spread of `radius` standard deviations; categories and missing values keep with probability 1/(1 + radius)."""
         rng = np.random.default_rng(self.seed)
         x = np.tile(x0, (DRAWN, 1))
@@ -84,19 +84,21 @@ class Drawn:
             else:
                 x[:, j] = np.clip(x0[j] + radius * f.scale * rng.normal(size=DRAWN), f.low, f.high)
         check = np.arange(DRAWN) % 4 == 0
-        return Rows(x, self.ask(x), (~check).astype(float), check.astype(float))
+        return Neighbourhood(x, self.ask(x), (~check).astype(float), check.astype(float))
 
 
-def explain(view: View, x: np.ndarray, radius: float, neighbours: Neighbours, sample: Any = None) -> xr.Dataset:
+def explain(
+    fitted: FittedModel, x: np.ndarray, radius: float, neighbours: NeighbourSource, sample: Any = None
+) -> xr.Dataset:
     """Contributions to each row of `x` (n, p) of the model of its neighbourhood; see `AFEXRegressor.explain_near`."""
-    parts = [_local(view.model, x0, radius, neighbours) for x0 in x]
+    parts = [_local(fitted.model, x0, radius, neighbours) for x0 in x]
     mains, pairs, reference, fidelity, rows = (np.stack(part) for part in zip(*parts))
-    ds = local_dataset(view, mains, pairs, halves(view.model, mains, pairs), None, reference, sample)
+    ds = local_dataset(fitted, mains, pairs, feature_attribution(fitted.model, mains, pairs), None, reference, sample)
     ds["fidelity"], ds["rows"] = ("sample", fidelity), ("sample", rows)
     return ds.assign_attrs(radius=float(radius))
 
 
-def _local(model: Additive, x0: np.ndarray, radius: float, neighbours: Neighbours) -> tuple[np.ndarray, ...]:
+def _local(model: AdditiveModel, x0: np.ndarray, radius: float, neighbours: NeighbourSource) -> tuple[np.ndarray, ...]:
     """Mains (p, outputs), pairs (pairs, outputs), reference (outputs,), fidelity, effective number of rows."""
     rows, family = neighbours.around(model, x0, radius), neighbours.family
     moves = _moves(model, rows, family)
@@ -119,10 +121,10 @@ def _local(model: Additive, x0: np.ndarray, radius: float, neighbours: Neighbour
     return (here - mean)[:p], (here - mean)[p:], reference, np.array(fidelity), np.array(rows.w.sum())
 
 
-def _moves(model: Additive, rows: Rows, family: Family) -> np.ndarray:
+def _moves(model: AdditiveModel, rows: Neighbourhood, family: Family) -> np.ndarray:
     """How the coefficients (1 + m, outputs) differ from the global ones: fitted to what these leave, penalties tuned to it."""
     eta = model.score(rows.x)
-    gradient, curvature = family.slopes(eta, rows.y)
+    gradient, curvature = family.derivatives(eta, rows.y)
     z = np.concatenate(model.blocks(rows.x), axis=1)
     names = groups(model.features, model.pairs, model.surfaces)
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}

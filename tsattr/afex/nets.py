@@ -1,10 +1,11 @@
-"""Training the nets: the weights of all columns are solved for at every step, the nets follow the gradient of what is left."""
+"""Training small networks: the weights of all columns are solved for at every step, the networks follow the gradient of the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ BATCH = 4096
 RATE = 0.02
 """Adam's learning rate."""
 PLANE_RATE = 0.04
-"""The same for a network of two features."""
+"""Adam's learning rate for a network of two features."""
 RIDGES, FOLDED = 32, 4
 """Ridges of a network of two features, and their combinations that are its columns."""
 STEEP = 3.0
@@ -26,28 +27,29 @@ STEEP = 3.0
 PATIENCE = 30
 """Steps without a better validation loss after which training ends."""
 
+Frozen = TypeVar("Frozen")
+Gradient = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, float]]
+"""From columns (n, m), the rows they are of and how many of these are for training: the gradient (n, m) of the training loss by
+the columns, and the loss on the other rows."""
+
 
 @dataclass(frozen=True)
-class Inputs:
-    """What the columns are made of, for some rows.
+class NetInputs:
+    """What the columns of networks are made of, for some rows.
 
-    u (n, q): standardised values of the features with nets; known (n, q): where they are not missing; fixed (n, m): columns
-    that do not change; inner: for each pair and side, columns (n, k) that do not change and take part in the products, and
-    the feature's place among those with nets, or -1.
+    u (n, q): standardised values of the features with networks; present (n, q): where they are not missing; fixed (n, m):
+    columns that do not change; sides: for each pair and each of its features, the columns (n, k) that do not change and take
+    part in the products, and the feature's position among those with networks, or -1.
     """
 
     u: np.ndarray
-    known: np.ndarray
+    present: np.ndarray
     fixed: np.ndarray
-    inner: list[tuple[tuple[np.ndarray, int], tuple[np.ndarray, int]]]
-
-
-Step = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, float]]
-"""Columns (n, m) of given rows, of which the first so many are for training: the loss's gradient by them, the validation loss."""
+    sides: list[tuple[tuple[np.ndarray, int], tuple[np.ndarray, int]]]
 
 
 class Bank(torch.nn.Module):
-    """Nets of several features at once, alike at the start."""
+    """Nets of several features at once, each feature's with the same start."""
 
     def __init__(self, features: int, nets: int, hidden: int, seed: int):
         super().__init__()
@@ -98,98 +100,97 @@ class PlaneBank(torch.nn.Module):
         return Plane(*(p.detach().double().numpy().copy() for p in (self.weight, self.bias, self.mix, self.shift)))
 
 
-def _plane_columns(bank: PlaneBank, rows: Inputs, w: Tensor) -> Tensor:
-    """The network's columns (n, FOLDED), centred and scaled over the rows of positive weight where both values are known."""
-    known = torch.as_tensor(rows.known.all(1), dtype=torch.float32)[:, None]
-    share = known * w[:, None]
+def _plane_columns(bank: PlaneBank, rows: NetInputs, w: Tensor) -> Tensor:
+    """The network's columns (n, FOLDED), centred and scaled over the rows of positive weight where both values are present."""
+    present = torch.as_tensor(rows.present.all(1), dtype=torch.float32)[:, None]
+    share = present * w[:, None]
     share = share / share.sum().clamp(min=1e-12)
-    g = bank(torch.as_tensor(rows.u, dtype=torch.float32))
+    g: Tensor = bank(torch.as_tensor(rows.u, dtype=torch.float32))
     g = g - (share * g).sum(0)
-    return known * g / (share * g**2).sum(0).clamp(min=1e-12).sqrt()
+    return present * g / (share * g**2).sum(0).clamp(min=1e-12).sqrt()
 
 
-def _columns(bank: Bank, rows: Inputs, w: Tensor) -> Tensor:
+def _columns(bank: Bank, rows: NetInputs, w: Tensor) -> Tensor:
     """The nets' columns and the products (n, m), centred and scaled over the rows of positive weight."""
     g = bank(torch.as_tensor(rows.u.T, dtype=torch.float32))
-    known = torch.as_tensor(rows.known.T, dtype=torch.float32)[:, :, None]
-    share = known * w[None, :, None]
+    present = torch.as_tensor(rows.present.T, dtype=torch.float32)[:, :, None]
+    share = present * w[None, :, None]
     share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
     g = g - (share * g).sum(1, keepdim=True)
-    g = known * g / (share * g**2).sum(1, keepdim=True).clamp(min=1e-12).sqrt()
+    g = present * g / (share * g**2).sum(1, keepdim=True).clamp(min=1e-12).sqrt()
     parts = [g.transpose(0, 1).flatten(1)]
-    for sides in rows.inner:
+    for sides in rows.sides:
         a, b = (torch.cat([torch.as_tensor(c, dtype=torch.float32), *([g[q]] if q >= 0 else [])], 1) for c, q in sides)
         parts.append((a[:, :, None] * b[:, None, :]).flatten(1))
     return torch.cat(parts, 1)
 
 
-def train(
-    inputs: Callable[[np.ndarray], Inputs],
-    features: int,
-    w: np.ndarray,
-    held: np.ndarray,
-    step: Step,
-    *,
-    nets: int,
-    hidden: int,
-    steps: int,
-    rng: np.random.Generator,
-) -> tuple[list[Nets], float]:
-    """Nets of each feature at the step with the best loss on the rows `held` out of training, and that loss.
+@dataclass(frozen=True)
+class Training:
+    """Gradient descent of networks, which are kept as they are at the step with the least loss on held-out rows.
 
     The weights of the columns minimise the loss on the training rows, so by the envelope theorem the gradient of the minimum
-    by the nets is that with the weights held: nothing is propagated through the solve (variable projection; Golub and
+    by the networks is that with the weights fixed: nothing is propagated through the solve (variable projection; Golub and
     Pereyra, 1973).
+
+    Parameters
+    ----------
+    inputs
+        From positions of rows to what the networks' columns are made of.
+    w, held_out
+        Weights (n,) of all rows, and which of them (bool) choose the step.
+    gradient
+        Solves for the weights of given columns; see `Gradient`.
+    steps
+        Most steps.
+    rng
+        Generator of the networks' start and of the batches.
     """
-    bank = Bank(features, nets, hidden, int(rng.integers(2**31)))
-    return _descent(bank, _columns, inputs, w, held, step, steps, RATE, rng)
 
+    inputs: Callable[[np.ndarray], NetInputs]
+    w: np.ndarray
+    held_out: np.ndarray
+    gradient: Gradient
+    steps: int
+    rng: np.random.Generator
 
-def train_plane(
-    inputs: Callable[[np.ndarray], Inputs],
-    w: np.ndarray,
-    held: np.ndarray,
-    step: Step,
-    *,
-    steps: int,
-    rng: np.random.Generator,
-) -> Plane:
-    """A network of two features, found as `train` finds nets."""
-    bank = PlaneBank(int(rng.integers(2**31)))
-    return _descent(bank, _plane_columns, inputs, w, held, step, steps, PLANE_RATE, rng)[0]
+    def nets(self, features: int, number: int, hidden: int) -> tuple[list[Nets], float]:
+        """So many nets of each feature, and the loss on the held-out rows."""
+        bank = Bank(features, number, hidden, int(self.rng.integers(2**31)))
+        return self._descent(bank.parameters(), partial(_columns, bank), bank.frozen, RATE)
 
+    def plane(self) -> Plane:
+        """A network of two features."""
+        bank = PlaneBank(int(self.rng.integers(2**31)))
+        return self._descent(bank.parameters(), partial(_plane_columns, bank), bank.frozen, PLANE_RATE)[0]
 
-def _descent(
-    bank: Any,
-    make: Callable[[Any, Inputs, Tensor], Tensor],
-    inputs: Callable[[np.ndarray], Inputs],
-    w: np.ndarray,
-    held: np.ndarray,
-    step: Step,
-    steps: int,
-    rate: float,
-    rng: np.random.Generator,
-) -> tuple[Any, float]:
-    """What `bank` is at the step with the best loss on the rows `held` out of training, and that loss."""
-    adam = torch.optim.Adam(bank.parameters(), lr=rate)
-    inside, outside = np.flatnonzero(~held), np.flatnonzero(held)
-    best, since, kept = np.inf, 0, bank.frozen()
-    batch, number, whole = np.r_[inside, outside], min(len(inside), BATCH), len(inside) <= BATCH
-    rows = inputs(batch) if whole else None
-    for _ in range(steps):
-        if rows is None or not whole:
-            batch = np.r_[np.sort(rng.choice(inside, BATCH, replace=False)), outside[:BATCH]]
-            rows = inputs(batch)
-        weight = torch.as_tensor(np.where(np.arange(len(batch)) < number, w[batch], 0.0), dtype=torch.float32)
-        columns = make(bank, rows, weight)
-        z = np.concatenate([rows.fixed, columns.detach().double().numpy()], axis=1)
-        slope, loss = step(z, batch, number)
-        if loss < best * (1 - 1e-4):
-            best, since, kept = loss, 0, bank.frozen()
-        since += 1
-        if since > PATIENCE:
-            break
-        adam.zero_grad()
-        columns.backward(torch.as_tensor(slope[:, rows.fixed.shape[1] :], dtype=torch.float32))
-        adam.step()
-    return kept, best
+    def _descent(
+        self,
+        parameters: Iterable[Tensor],
+        columns_of: Callable[[NetInputs, Tensor], Tensor],
+        frozen: Callable[[], Frozen],
+        rate: float,
+    ) -> tuple[Frozen, float]:
+        """What `frozen` gives at the step with the least loss on the held-out rows, and that loss."""
+        adam = torch.optim.Adam(parameters, lr=rate)
+        train, validation = np.flatnonzero(~self.held_out), np.flatnonzero(self.held_out)
+        best, since, kept = np.inf, 0, frozen()
+        batch, number, whole = np.r_[train, validation], min(len(train), BATCH), len(train) <= BATCH
+        rows = self.inputs(batch) if whole else None
+        for _ in range(self.steps):
+            if rows is None or not whole:
+                batch = np.r_[np.sort(self.rng.choice(train, BATCH, replace=False)), validation[:BATCH]]
+                rows = self.inputs(batch)
+            weight = np.where(np.arange(len(batch)) < number, self.w[batch], 0.0)
+            columns = columns_of(rows, torch.as_tensor(weight, dtype=torch.float32))
+            z = np.concatenate([rows.fixed, columns.detach().double().numpy()], axis=1)
+            gradient, loss = self.gradient(z, batch, number)
+            if loss < best * (1 - 1e-4):
+                best, since, kept = loss, 0, frozen()
+            since += 1
+            if since > PATIENCE:
+                break
+            adam.zero_grad()
+            torch.autograd.backward(columns, torch.as_tensor(gradient[:, rows.fixed.shape[1] :], dtype=torch.float32))
+            adam.step()
+        return kept, best

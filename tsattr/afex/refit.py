@@ -14,13 +14,13 @@ FOLDS = 5
 SHARES = (1.0, 0.3, 0.1)
 
 
-def loosened(problem: Problem, solution: Solution) -> Solution:
+def cross_validated(problem: Problem, solution: Solution) -> Solution:
     """The solution under the share of the penalties with the least loss in cross-validation.
 
     For outcomes without a dispersion the marginal likelihood is that of a normal approximation, which is too strict where
     few rows separate the classes almost perfectly.
     """
-    z, y, w, family = problem.z.whole()[:, 1:], problem.y, problem.w, problem.family
+    z, y, w, family = problem.z.matrix()[:, 1:], problem.y, problem.w, problem.family
     fold, losses = np.arange(len(y)) % FOLDS, np.zeros(len(SHARES))
     penalties = [np.where(solution.penalty < LARGEST, share * solution.penalty, LARGEST) for share in SHARES]
     for k in range(FOLDS):
@@ -42,10 +42,10 @@ def replicates(problem: Problem, solution: Solution, weights: np.ndarray, rng: n
     lam = np.r_[1e-9, solution.penalty[problem.groups]]
     kept = np.flatnonzero(lam < LARGEST)
     lam = lam[kept]
-    gradient, curvature = problem.family.slopes(solution.eta, problem.y)
+    gradient, curvature = problem.family.derivatives(solution.eta, problem.y)
     found = np.repeat(solution.coef[:, :, None], len(weights), axis=2)
     for c in range(problem.y.shape[1]):
-        root = np.linalg.cholesky(problem.z.grams([problem.w * curvature[:, c]], kept)[0] + np.diag(lam))
+        root = np.linalg.cholesky(problem.z.gram_matrices([problem.w * curvature[:, c]], kept)[0] + np.diag(lam))
         side = np.zeros((len(kept), len(weights)))
         for rows, z in problem.z.pieces(kept):
             half = solve_triangular(root, z.T, lower=True)

@@ -11,8 +11,8 @@ import xarray as xr
 
 from ..version import __version__
 from .basis import quantiles
-from .columns import Columns
-from .terms import Additive
+from .columns import TableReader
+from .terms import AdditiveModel
 
 GRID, PAIR_GRID = 64, 32
 """Grid points of a numeric feature in its own curve and in the surface of a pair."""
@@ -23,14 +23,14 @@ NORMAL = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class View:
+class FittedModel:
     """A fitted model with the names of its columns and outputs and the rows it was fitted on.
 
     `terms` is what the rows are needed for in `explain_global`, where they have been dropped.
     """
 
-    model: Additive
-    columns: Columns
+    model: AdditiveModel
+    reader: TableReader
     targets: np.ndarray | None
     x: np.ndarray
     w: np.ndarray
@@ -42,7 +42,7 @@ class View:
     @property
     def feature(self) -> list[str]:
         """Names of the features."""
-        return list(self.columns.names)
+        return list(self.reader.names)
 
     def pair_coords(self) -> dict[str, Any]:
         """The pairs by name, and their two features."""
@@ -57,19 +57,19 @@ class View:
     def coords(self) -> dict[str, Any]:
         """Coordinates of what has scores."""
         own = {"feature": np.array(self.feature, dtype=str), **self.pair_coords()}
-        if any(self.columns.units):
-            own["units"] = ("feature", np.array(self.columns.units, dtype=str))
+        if any(self.reader.units):
+            own["units"] = ("feature", np.array(self.reader.units, dtype=str))
         return own | ({} if self.targets is None else {"target": self.targets.astype(str)})
 
     def leading(self, *dims: str) -> tuple[str, ...]:
         """Dims with `target` first, where there is one."""
         return dims if self.targets is None else ("target", *dims)
 
-    def front(self, values: np.ndarray) -> np.ndarray:
+    def outputs_first(self, values: np.ndarray) -> np.ndarray:
         """Outputs, the last axis, moved first; left out where there is one score."""
         return values[..., 0] if self.targets is None else np.moveaxis(values, -1, 0)
 
-    def back(self, values: np.ndarray) -> np.ndarray:
+    def outputs_last(self, values: np.ndarray) -> np.ndarray:
         """Outputs, the last axis, left out where there is one score."""
         return values[..., 0] if self.targets is None else values
 
@@ -77,7 +77,7 @@ class View:
 
     def grid(self, j: int, points: int) -> np.ndarray:
         """Values of a feature at quantiles of the training data, or the codes of its levels."""
-        if (levels := self.columns.levels[j]) is not None:
+        if (levels := self.reader.levels[j]) is not None:
             return np.arange(len(levels), dtype=float)
         known = ~np.isnan(self.x[:, j])
         if not known.any():
@@ -92,7 +92,7 @@ class View:
     def density(self, j: int, grid: np.ndarray) -> np.ndarray:
         """Share of the training weight nearest to each grid point."""
         values, share = self.x[:, j], self.w / self.w.sum()
-        known = ~np.isnan(values) & (values >= (0 if self.columns.levels[j] is not None else -np.inf))
+        known = ~np.isnan(values) & (values >= (0 if self.reader.levels[j] is not None else -np.inf))
         if not len(grid):
             return np.zeros(0)
         at = np.searchsorted((grid[1:] + grid[:-1]) / 2, values[known])
@@ -137,43 +137,43 @@ def _error(values: np.ndarray) -> np.ndarray:
     return values[..., 1:].std(-1, ddof=1) if values.shape[-1] > 2 else np.full(values.shape[:-1], np.nan)
 
 
-def global_terms(view: View) -> xr.Dataset:
+def global_terms(fitted: FittedModel) -> xr.Dataset:
     """All terms over grids, with bands, importances and the density of the data."""
-    if view.terms is not None:
-        return view.terms.copy()
-    data = _mains(view) | _pairs(view) | _importances(view)
-    data["intercept"] = (view.leading(), view.front(view.model.intercept[:, 0]))
-    return xr.Dataset(data, view.coords() | {"feature_b": np.array(view.feature, dtype=str)}, view.attrs)
+    if fitted.terms is not None:
+        return fitted.terms.copy()
+    data = _mains(fitted) | _pairs(fitted) | _importances(fitted)
+    data["intercept"] = (fitted.leading(), fitted.outputs_first(fitted.model.intercept[:, 0]))
+    return xr.Dataset(data, fitted.coords() | {"feature_b": np.array(fitted.feature, dtype=str)}, fitted.attrs)
 
 
-def _mains(view: View) -> dict[str, Any]:
-    p = len(view.feature)
-    grids = [view.grid(j, GRID) for j in range(p)]
+def _mains(fitted: FittedModel) -> dict[str, Any]:
+    p = len(fitted.feature)
+    grids = [fitted.grid(j, GRID) for j in range(p)]
     size = max(map(len, grids), default=0)
-    shapes = _padded([view.model.main(j, g, draws=True) for j, g in enumerate(grids)], size)
+    shapes = _padded([fitted.model.main(j, g, draws=True) for j, g in enumerate(grids)], size)
     levels = np.full((p, size), "", dtype=object)
-    for row, own in zip(levels, view.columns.levels):
+    for row, own in zip(levels, fitted.reader.levels):
         row[: len(own or ())] = [str(level) for level in own or ()]
-    seen = np.isnan(view.x).any(0)
-    absent = np.full((p, view.model.outputs), np.nan)
+    seen = np.isnan(fitted.x).any(0)
+    absent = np.full((p, fitted.model.outputs), np.nan)
     for j in np.flatnonzero(seen).tolist():
-        absent[j] = view.model.main(j, np.array([np.nan]))[0]
+        absent[j] = fitted.model.main(j, np.array([np.nan]))[0]
     parts = dict(zip(("shape", "lower", "upper"), _band(shapes)))
-    kind = ["numeric" if own is None else "categorical" for own in view.columns.levels]
+    kind = ["numeric" if own is None else "categorical" for own in fitted.reader.levels]
     return {
         "value": (("feature", "grid"), _padded(grids, size)),
         "level": (("feature", "grid"), levels.astype(str)),
-        "density": (("feature", "grid"), _padded([view.density(j, g) for j, g in enumerate(grids)], size)),
+        "density": (("feature", "grid"), _padded([fitted.density(j, g) for j, g in enumerate(grids)], size)),
         "kind": ("feature", np.array(kind)),
-        "missing": (view.leading("feature"), view.front(absent)),
-        **{name: (view.leading("feature", "grid"), view.front(part)) for name, part in parts.items()},
+        "missing": (fitted.leading("feature"), fitted.outputs_first(absent)),
+        **{name: (fitted.leading("feature", "grid"), fitted.outputs_first(part)) for name, part in parts.items()},
     }
 
 
-def _pairs(view: View) -> dict[str, Any]:
-    model = view.model
-    grids = [tuple(view.grid(j, PAIR_GRID) for j in pair) for pair in model.pairs]
-    longest = max((len(view.grid(j, GRID)) for j in range(len(view.feature))), default=0)
+def _pairs(fitted: FittedModel) -> dict[str, Any]:
+    model = fitted.model
+    grids = [tuple(fitted.grid(j, PAIR_GRID) for j in pair) for pair in model.pairs]
+    longest = max((len(fitted.grid(j, GRID)) for j in range(len(fitted.feature))), default=0)
     sizes = [longest, max((len(second) for _, second in grids), default=0)]
     shape = (len(grids), *sizes, *model.intercept.shape)
     surfaces = np.full(shape, np.nan)
@@ -182,37 +182,37 @@ def _pairs(view: View) -> dict[str, Any]:
         surfaces[i, : len(ga), : len(gb)] = flat.reshape(len(ga), len(gb), *flat.shape[1:])
     parts = dict(zip(("interaction", "interaction_lower", "interaction_upper"), _band(surfaces)))
     first, second = (_padded([g[side] for g in grids], sizes[side]) for side in (0, 1))
-    dims = view.leading("pair", "grid", "grid_b")
+    dims = fitted.leading("pair", "grid", "grid_b")
     return {
         "value_first": (("pair", "grid"), first),
         "value_second": (("pair", "grid_b"), second),
-        **{name: (dims, view.front(part)) for name, part in parts.items()},
+        **{name: (dims, fitted.outputs_first(part)) for name, part in parts.items()},
     }
 
 
-def _importances(view: View) -> dict[str, Any]:
-    mains, pairs = view.sizes()
+def _importances(fitted: FittedModel) -> dict[str, Any]:
+    mains, pairs = fitted.sizes()
     out: dict[str, Any] = {}
     for name, dim, sizes in (("importance", "feature", mains), ("pair_importance", "pair", pairs)):
         estimate, lower, upper = _band(sizes)
         for end, part in (("", estimate), ("_lower", np.maximum(lower, 0)), ("_upper", upper)):
-            out[name + end] = (view.leading(dim), view.front(part))
-    p = len(view.feature)
-    matrix = np.zeros((p, p, view.model.outputs))
-    for (a, b), size in zip(view.model.pairs, pairs[..., 0]):
+            out[name + end] = (fitted.leading(dim), fitted.outputs_first(part))
+    p = len(fitted.feature)
+    matrix = np.zeros((p, p, fitted.model.outputs))
+    for (a, b), size in zip(fitted.model.pairs, pairs[..., 0]):
         matrix[a, b] = matrix[b, a] = size
-    out["interaction_importance"] = (view.leading("feature", "feature_b"), view.front(matrix))
+    out["interaction_importance"] = (fitted.leading("feature", "feature_b"), fitted.outputs_first(matrix))
     return out
 
 
-def contributions(view: View, x: np.ndarray, sample: Any = None) -> xr.Dataset:
-    """What each term adds for each row of `x` (n, p), pairs shared by halves."""
-    chunks = [_contributions(view.model, x[rows]) for rows in _chunks(len(x))]
+def contributions(fitted: FittedModel, x: np.ndarray, sample: Any = None) -> xr.Dataset:
+    """What each term adds for each row of `x` (n, p), pairs shared by feature_attribution."""
+    chunks = [_contributions(fitted.model, x[rows]) for rows in _chunks(len(x))]
     mains, pairs, attribution, error = (np.concatenate(part) for part in zip(*chunks))
-    return local_dataset(view, mains, pairs, attribution, error, view.model.intercept[:, 0], sample)
+    return local_dataset(fitted, mains, pairs, attribution, error, fitted.model.intercept[:, 0], sample)
 
 
-def halves(model: Additive, mains: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def feature_attribution(model: AdditiveModel, mains: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Mains (n, p, ...) plus half of each feature's pairs (n, pairs, ...)."""
     out = mains.copy()
     for i, (a, b) in enumerate(model.pairs):
@@ -221,16 +221,16 @@ def halves(model: Additive, mains: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return out
 
 
-def _contributions(model: Additive, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _contributions(model: AdditiveModel, x: np.ndarray) -> tuple[np.ndarray, ...]:
     mains, pairs = model.terms(x, draws=True)
     main = np.stack(mains, axis=1)
     pair = np.stack(pairs, axis=1) if pairs else np.zeros((len(x), 0, *model.intercept.shape))
-    attribution = halves(model, main, pair)
+    attribution = feature_attribution(model, main, pair)
     return main[..., 0], pair[..., 0], attribution[..., 0], _error(attribution)
 
 
 def local_dataset(
-    view: View,
+    fitted: FittedModel,
     mains: np.ndarray,
     pairs: np.ndarray,
     attribution: np.ndarray,
@@ -240,22 +240,22 @@ def local_dataset(
 ) -> xr.Dataset:
     """The Dataset of contributions (n, terms, outputs) and a reference (outputs,) or (n, outputs)."""
     n = len(mains)
-    target = () if view.targets is None else ("target",)
-    reference = np.broadcast_to(reference, (n, view.model.outputs))
+    target = () if fitted.targets is None else ("target",)
+    reference = np.broadcast_to(reference, (n, fitted.model.outputs))
     prediction = reference + mains.sum(1) + pairs.sum(1)
     data: dict[str, Any] = {
-        "attribution": (("sample", "feature", *target), view.back(attribution)),
-        "main": (("sample", "feature", *target), view.back(mains)),
-        "pair_value": (("sample", "pair", *target), view.back(pairs)),
-        "prediction": (("sample", *target), view.back(prediction)),
-        "reference": (("sample", *target), view.back(reference)),
+        "attribution": (("sample", "feature", *target), fitted.outputs_last(attribution)),
+        "main": (("sample", "feature", *target), fitted.outputs_last(mains)),
+        "pair_value": (("sample", "pair", *target), fitted.outputs_last(pairs)),
+        "prediction": (("sample", *target), fitted.outputs_last(prediction)),
+        "reference": (("sample", *target), fitted.outputs_last(reference)),
         "status": ("sample", np.full(n, "ok")),
     }
     if error is not None:
-        data["standard_error"] = (("sample", "feature", *target), view.back(error))
-    coords = view.coords() | {"sample": np.arange(n) if sample is None else np.asarray(sample)}
-    ds = xr.Dataset(data, coords, view.attrs)
-    ds["attribution"].attrs["units"] = ds["prediction"].attrs["units"] = view.attrs["units"]
+        data["standard_error"] = (("sample", "feature", *target), fitted.outputs_last(error))
+    coords = fitted.coords() | {"sample": np.arange(n) if sample is None else np.asarray(sample)}
+    ds = xr.Dataset(data, coords, fitted.attrs)
+    ds["attribution"].attrs["units"] = ds["prediction"].attrs["units"] = fitted.attrs["units"]
     return ds
 
 

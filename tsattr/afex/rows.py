@@ -9,7 +9,7 @@ FEW = 20
 
 
 def canonical(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct rows of `x` (n, p) and `y` (n, outputs), as `merged`, with weights that sum to the rows they are `worth`.
+    """Distinct rows of `x` (n, p) and `y` (n, outputs), as `merged`, with weights that sum to the rows they are `effective_number`.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def canonical(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, 
     """
     x_once, y_once, w_once = merged(x, y, w)
     w_once = w_once / w_once.min()  # equal weights are ones to the last bit
-    return x_once, y_once, w_once * (worth(x_once, y_once, w_once, y[w > 0], w[w > 0]) / w_once.sum())
+    return x_once, y_once, w_once * (effective_number(x_once, y_once, w_once, y[w > 0], w[w > 0]) / w_once.sum())
 
 
 def merged(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,29 +36,29 @@ def merged(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.
     return x[first], y[first], np.bincount(again.ravel(), w, len(first))
 
 
-def worth(x: np.ndarray, y: np.ndarray, w: np.ndarray, given_y: np.ndarray, given: np.ndarray) -> float:
+def effective_number(x: np.ndarray, y: np.ndarray, w: np.ndarray, given_y: np.ndarray, given: np.ndarray) -> float:
     """How many independent rows the distinct rows `x`, `y` with weights `w` are, which were `given` one by one.
 
     Where a column tells the rows apart, a row that occurs twice is one observation counted twice, and weights are only
     relative: they are worth ``(sum w)^2 / sum w^2`` rows (Kish, 1965;
-    for classes see `effective`). Rows that can recur are counted where the weights given
+    for classes see `equal_weight_rows`). Rows that can recur are counted where the weights given
     are whole numbers, in their largest common unit; other weights, and those of classes, are again relative.
     """
-    if any(_own(column) >= len(w) / 2 for column in (*x.T, *y.T)):
-        return effective(w, y)
+    if any(_singletons(column) >= len(w) / 2 for column in (*x.T, *y.T)):
+        return equal_weight_rows(w, y)
     if (given % 1 == 0).all() and not _of_classes(given_y, given):
         return float(given.sum() / np.gcd.reduce(given.astype(np.int64)))
-    return effective(given, given_y)
+    return equal_weight_rows(given, given_y)
 
 
-def effective(w: np.ndarray, y: np.ndarray) -> float:
+def equal_weight_rows(w: np.ndarray, y: np.ndarray) -> float:
     """Rows of equal weight with the same variance of the score: of a mean, or for classes (0 and 1) of their shares."""
     square = ((y - np.average(y, axis=0, weights=w)) ** 2).sum(1) if ((y == 0) | (y == 1)).all() else np.ones(len(w))
     square = square if square.any() else np.ones(len(w))
     return float(w.sum() * (w @ square) / (w**2 @ square))
 
 
-def _own(column: np.ndarray) -> int:
+def _singletons(column: np.ndarray) -> int:
     """How many values occur once."""
     return int((np.unique(column, return_counts=True)[1] == 1).sum())
 
@@ -72,7 +72,7 @@ def _of_classes(y: np.ndarray, w: np.ndarray) -> bool:
     return bool(len(low) <= FEW and (low == high).all() and np.ptp(low) > 0 and np.bincount(of).min() >= 2)
 
 
-def spread(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
+def held_out_rows(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
     """Which of `n` rows in order to keep out, one of every block of neighbours: bool (n,)."""
     block = max(2, round(1 / share))
     first = np.arange(0, n, block)

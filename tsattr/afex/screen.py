@@ -12,20 +12,20 @@ LONGEST = 50
 """Most blocks that are taken."""
 
 
-def screened(blocks: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray) -> np.ndarray:
+def selected_blocks(blocks: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Numbers of the blocks of centred columns (n, k) that predict `y` (n, outputs) together, by squared error.
 
     One block after the other is taken, the one least likely by chance for what the others leave; how many is the number with the
     least error in cross-validation, whose folds each take blocks of their own choice.
     """
     fold = np.arange(len(y)) % FOLDS
-    errors = [_path(blocks, y, np.where(fold == k, 0.0, w))[1] * (w * (fold == k)) for k in range(FOLDS)]
+    errors = [_selection_path(blocks, y, np.where(fold == k, 0.0, w))[1] * (w * (fold == k)) for k in range(FOLDS)]
     steps = min(map(len, errors))
     number = int(np.sum([e[:steps].sum(1) for e in errors], axis=0).argmin())
-    return np.array(_path(blocks, y, w)[0][:number], int)
+    return np.array(_selection_path(blocks, y, w)[0][:number], int)
 
 
-def _path(blocks: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray) -> tuple[list[int], np.ndarray]:
+def _selection_path(blocks: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray) -> tuple[list[int], np.ndarray]:
     """Blocks in the order in which they are taken, and the squared errors (1 + steps, n) along the way; rows of weight 0 are tried."""
     ends = np.cumsum([0] + [b.shape[1] for b in blocks])
     z, share = np.concatenate(blocks, axis=1), w / w.sum()

@@ -67,10 +67,10 @@ class Problem:
         self.signs = signs if signs is not None and signs.any() else None
         self.rows = w.sum()
         self.number = np.bincount(groups, minlength=groups.max(initial=-1) + 1)
-        gradient, curvature = family.slopes(np.tile(family.start(y, w), (len(y), 1)), y)
+        gradient, curvature = family.derivatives(np.tile(family.start(y, w), (len(y), 1)), y)
         self.floor = 1e-9 * max(float((w @ gradient**2).sum() / (w @ curvature).mean()), 1e-300)
-        self.gram = self.z.grams([w])[0] if family.quadratic else None
-        self.side = self.z.sides(w[:, None] * y) if family.quadratic else None
+        self.gram = self.z.gram_matrices([w])[0] if family.quadratic else None
+        self.rhs = self.z.cross_products(w[:, None] * y) if family.quadratic else None
 
     def solve(
         self,
@@ -88,36 +88,36 @@ class Problem:
         if start is None:
             start = np.zeros((self.z.width, self.y.shape[1]))
             start[0] = self.family.start(self.y, self.w)
-        coef, eta, lam = start, self.z.times(start), penalty.copy()
+        coef, eta, lam = start, self.z.scores(start), penalty.copy()
         freedom, dispersion = np.zeros(len(lam)), 1.0
         for _ in range(rounds):
             columns = self._columns(lam)
-            grams, sides = self._quadratic(columns, coef, eta)
+            grams, right_sides = self._quadratic(columns, coef, eta)
             if tune:
-                lam, freedom, dispersion = self._tuned(columns, grams, sides, lam, eta)
+                lam, freedom, dispersion = self._tuned_penalties(columns, grams, right_sides, lam, eta)
             new = np.zeros_like(coef)
-            for c, (gram, side) in enumerate(zip(grams, sides)):
-                new[columns, c] = self._step(columns, gram, side, lam)
+            for c, (gram, rhs) in enumerate(zip(grams, right_sides)):
+                new[columns, c] = self._step(columns, gram, rhs, lam)
             if self.gram is not None:
-                moved, coef = self._moved_by_gram(coef, new), new
+                change, coef = self._relative_change_by_gram(coef, new), new
             else:
                 coef, new_eta = self._damped(coef, new, eta, lam)
-                moved, eta = self._moved(eta, new_eta), new_eta
-            if moved < (TUNED if tune else EXACT) or (not tune and self.gram is not None):
+                change, eta = self._relative_change(eta, new_eta), new_eta
+            if change < (TUNED if tune else EXACT) or (not tune and self.gram is not None):
                 break
         if self.gram is not None and not (tune and exact):
-            eta = self.z.times(coef)
+            eta = self.z.scores(coef)
         if not (tune and exact):
             return Solution(coef, eta, lam, dispersion, freedom)
         done = self.solve(lam, tune=False, start=coef)
         return Solution(done.coef, done.eta, lam, dispersion, freedom)
 
-    def level(self) -> Solution:
+    def constant_solution(self) -> Solution:
         """The constant in the middle of the outcomes, every group of columns left out."""
         coef = np.zeros((self.z.width, self.y.shape[1]))
         coef[0] = self.family.start(np.median(self.y, axis=0)[None], np.ones(1))
         out = np.full(len(self.number), LARGEST)
-        return Solution(coef, self.z.times(coef), out, 0.0, np.zeros(len(out)))
+        return Solution(coef, self.z.scores(coef), out, 0.0, np.zeros(len(out)))
 
     def _columns(self, lam: np.ndarray) -> np.ndarray:
         """Columns of the groups that are not left out, the intercept's among them."""
@@ -127,37 +127,42 @@ class Problem:
         self, columns: np.ndarray, coef: np.ndarray, eta: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The loss around `eta`, for each output: its second derivative, and that times the minimum."""
-        if self.gram is not None and self.side is not None:
+        if self.gram is not None and self.rhs is not None:
             gram = self.gram if len(columns) == self.z.width else self.gram[np.ix_(columns, columns)]
-            return [gram] * self.y.shape[1], list(self.side[columns].T)
-        gradient, curvature = self.family.slopes(eta, self.y)
-        grams = self.z.grams([self.w * h for h in curvature.T], columns)
-        sides = self.z.sides(self.w[:, None] * gradient, columns)
-        return grams, [side + gram @ coef[columns, c] for c, (gram, side) in enumerate(zip(grams, sides.T))]
+            return [gram] * self.y.shape[1], list(self.rhs[columns].T)
+        gradient, curvature = self.family.derivatives(eta, self.y)
+        grams = self.z.gram_matrices([self.w * h for h in curvature.T], columns)
+        right_sides = self.z.cross_products(self.w[:, None] * gradient, columns)
+        return grams, [rhs + gram @ coef[columns, c] for c, (gram, rhs) in enumerate(zip(grams, right_sides.T))]
 
-    def _moved(self, old: np.ndarray, new: np.ndarray) -> float:
+    def _relative_change(self, old: np.ndarray, new: np.ndarray) -> float:
         """Change of the scores as a share of their spread."""
         scale = np.sqrt(np.average(((new - new.mean(0)) ** 2).sum(1), weights=self.w))
         return float(np.sqrt(np.average(((new - old) ** 2).sum(1), weights=self.w)) / max(scale, 1e-12))
 
-    def _moved_by_gram(self, old: np.ndarray, new: np.ndarray) -> float:
+    def _relative_change_by_gram(self, old: np.ndarray, new: np.ndarray) -> float:
         """The same, of scores that are not made."""
         assert self.gram is not None
         move, spread = (float(np.einsum("mk,ml,lk", c, self.gram, c, optimize=True)) for c in (new - old, new))
         spread -= float((self.gram[0] @ new @ new.T @ self.gram[0]) / self.rows)
         return float(np.sqrt(max(move, 0.0) / max(spread, 1e-24 * self.rows)))
 
-    def _tuned(
-        self, columns: np.ndarray, grams: list[np.ndarray], sides: list[np.ndarray], lam: np.ndarray, eta: np.ndarray
+    def _tuned_penalties(
+        self,
+        columns: np.ndarray,
+        grams: list[np.ndarray],
+        right_sides: list[np.ndarray],
+        lam: np.ndarray,
+        eta: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """One step of the fixed point: penalties, degrees of freedom of each group, dispersion."""
         groups = self.groups[columns[1:] - 1]
         freedom, size, rss = np.zeros(len(lam)), np.zeros(len(lam)), 0.0
-        for gram, side in zip(grams, sides):
-            coef, inverse = self._inverse(columns, gram, side, lam)
+        for gram, rhs in zip(grams, right_sides):
+            coef, inverse = self._inverse(columns, gram, rhs, lam)
             freedom += np.bincount(groups, 1 - lam[groups] * inverse[1:], len(lam))
             size += np.bincount(groups, coef[1:] ** 2, len(lam))
-            rss += coef @ gram @ coef - 2 * coef @ side
+            rss += coef @ gram @ coef - 2 * coef @ rhs
         freedom = np.maximum(freedom, 1e-12)
         dispersion = 1.0
         if self.family.dispersion:
@@ -170,16 +175,16 @@ class Problem:
 
     def _square(self, eta: np.ndarray) -> float:
         """The sum of the squared slopes in units of the curvature, which is the dispersion times the rows."""
-        gradient, curvature = self.family.slopes(eta, self.y)
+        gradient, curvature = self.family.derivatives(eta, self.y)
         return float((self.w @ gradient**2 / np.maximum(self.w @ curvature, 1e-300)).sum() * self.rows)
 
     def _inverse(
-        self, columns: np.ndarray, gram: np.ndarray, side: np.ndarray, lam: np.ndarray
+        self, columns: np.ndarray, gram: np.ndarray, rhs: np.ndarray, lam: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients, and the diagonal of the inverse of the penalised matrix."""
         factor = self._factor(columns, gram, lam)
         inverse, _ = lapack.dpotri(factor[0], lower=1)
-        return cho_solve(factor, side, check_finite=False), np.diag(inverse)
+        return cho_solve(factor, rhs, check_finite=False), np.diag(inverse)
 
     def _factor(self, columns: np.ndarray, gram: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, bool]:
         """Cholesky factor of the penalised matrix."""
@@ -192,13 +197,13 @@ class Problem:
             matrix.flat[:: len(matrix) + 1] += 1e-8 * np.diag(matrix).max()
             return cho_factor(matrix, lower=True, check_finite=False)
 
-    def _step(self, columns: np.ndarray, gram: np.ndarray, side: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    def _step(self, columns: np.ndarray, gram: np.ndarray, rhs: np.ndarray, lam: np.ndarray) -> np.ndarray:
         factor = self._factor(columns, gram, lam)
         if self.signs is None:
-            return cho_solve(factor, side, check_finite=False)
+            return cho_solve(factor, rhs, check_finite=False)
         root = np.tril(factor[0])
         low = np.r_[-np.inf, np.where(self.signs[columns[1:] - 1], 0.0, -np.inf)]
-        found = lsq_linear(root.T, solve_triangular(root, side, lower=True), (low, np.inf), method="bvls")
+        found = lsq_linear(root.T, solve_triangular(root, rhs, lower=True), (low, np.inf), method="bvls")
         return np.maximum(found.x, low)
 
     def _objective(self, coef: np.ndarray, eta: np.ndarray, lam: np.ndarray) -> float:
@@ -209,12 +214,12 @@ class Problem:
         self, old: np.ndarray, new: np.ndarray, old_eta: np.ndarray, lam: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The Newton step, halved until the objective does not grow."""
-        eta = self.z.times(new)
+        eta = self.z.scores(new)
         before = self._objective(old, old_eta, lam)
         for _ in range(20):
             if self.y.shape[1] > 1:
                 new = new - new.mean(1, keepdims=True)
-                eta = self.z.times(new)
+                eta = self.z.scores(new)
             if self._objective(new, eta, lam) <= before + 1e-10 * abs(before):
                 break
             new = (old + new) / 2
