@@ -170,12 +170,12 @@ def test_gain_of_a_separating_column_is_bounded_by_the_loss_there_is():
     assert 0.99 * 200 * np.log(2) < state.gain(2 * y - 1) <= 200 * np.log(2)
 
 
-def test_gain_does_not_depend_on_what_was_put_back():
+def test_gain_does_not_depend_on_what_was_taken_off_first():
     rng = np.random.default_rng(0)
     v, y = rng.normal(size=(200, 2)), (rng.random((200, 1)) < 0.3).astype(float)
     state = Fit(Logit(), np.full((200, 1), -1.0), y, np.ones(200), 1.0)
-    moved = Fit(Logit(), state.eta + v[:, :1], y, np.ones(200), 1.0)
-    assert np.isclose(moved.gain(v, back=v[:, :1]), state.gain(v))
+    shifted = Fit(Logit(), state.eta + v[:, :1], y, np.ones(200), 1.0)
+    assert np.isclose(shifted.gain(v, removed=v[:, :1]), state.gain(v))
 
 
 def test_products_pair_every_column_with_every_other():

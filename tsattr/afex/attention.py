@@ -1,4 +1,4 @@
-"""The weights of the basis functions: least squares, or the scores that the AFEX paper calls attention."""
+"""The weights of the basis functions while they are trained: by least squares, or by the scores that the AFEX paper calls attention."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .families import Family
 from .solve import Problem, Solution
 
 RETUNE = 25
-"""Steps of training between two looks at the penalties."""
+"""Steps of training after which the penalties are tuned again."""
 
 
-def _standard(values: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _standardised(values: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns centred and scaled under weights that sum to 1, and their standard deviations."""
     centred = values - share @ values
     size = np.maximum(np.sqrt(share @ centred**2), 1e-12)
@@ -43,8 +43,9 @@ class Scores:
     def correlations(self) -> np.ndarray:
         """Correlations (m, outputs) of columns and query."""
         share = self.w / self.w.sum()
-        keys, query = _standard(self.z, share)[0], _standard(self.y, share)[0]
-        return (keys.T * share) @ query
+        keys, query = _standardised(self.z, share)[0], _standardised(self.y, share)[0]
+        found: np.ndarray = (keys.T * share) @ query
+        return found
 
     @property
     def weights(self) -> np.ndarray:
@@ -53,16 +54,19 @@ class Scores:
         if self.kind == "correlation":
             return found
         e = np.exp(found - found.max(0))
-        return e / e.sum(0)
+        weights: np.ndarray = e / e.sum(0)
+        return weights
 
-    def vector_jacobian(self, slope: np.ndarray) -> np.ndarray:
-        """A slope (m, outputs) by the weights as one (n, m) by the columns."""
+    def column_gradient(self, gradient: np.ndarray) -> np.ndarray:
+        """The gradient (n, m) by the columns that a gradient (m, outputs) by the weights makes, by the chain rule."""
         if self.kind == "softmax":
             alpha = self.weights
-            slope = alpha * (slope - (alpha * slope).sum(0))
+            gradient = alpha * (gradient - (alpha * gradient).sum(0))
         share = self.w / self.w.sum()
-        (keys, size), (query, _) = _standard(self.z, share), _standard(self.y, share)
-        return share[:, None] * (query @ slope.T - keys * (self.correlations * slope).sum(1)) / size
+        (keys, size), (query, _) = _standardised(self.z, share), _standardised(self.y, share)
+        projected = query @ gradient.T - keys * (self.correlations * gradient).sum(1)
+        by_columns: np.ndarray = share[:, None] * projected / size
+        return by_columns
 
     def rescaling(self, family: Family) -> np.ndarray:
         """Intercepts and scales (1 + outputs, outputs) of the weighted sums that minimise the loss, in closed form."""
@@ -72,18 +76,18 @@ class Scores:
 
     def solution(self, family: Family) -> Solution:
         """The weights times the scales as the coefficients."""
-        mix = self.rescaling(family)
-        coef = np.concatenate([mix[:1], self.weights @ mix[1:]])
+        scales = self.rescaling(family)
+        coef = np.concatenate([scales[:1], self.weights @ scales[1:]])
         eta = with_ones(self.z) @ coef
-        spread = 2 * float(self.w @ family.loss(eta, self.y)) / max(self.w.sum() - 2, 1.0)
-        return Solution(coef, eta, np.zeros(0), max(spread, 1e-300) if family.dispersion else 1.0, np.zeros(0))
+        dispersion = 2 * float(self.w @ family.loss(eta, self.y)) / max(self.w.sum() - 2, 1.0)
+        return Solution(coef, eta, np.zeros(0), max(dispersion, 1e-300) if family.dispersion else 1.0, np.zeros(0))
 
 
 class TrainingStep:
-    """One step of training: the weights for the columns as they are, and the slope of the loss by these.
+    """One step of training: solves for the weights of given columns, and gives the gradient of the loss by the columns.
 
-    The weights of least squares minimise the loss, whose slope is then that with the weights held (envelope theorem); the
-    paper's scores do not, and their own change is added.
+    The weights of least squares minimise the loss, whose gradient is then that with the weights fixed (envelope theorem); the
+    paper's scores do not, and what their own change adds is added.
 
     Parameters
     ----------
@@ -117,25 +121,25 @@ class TrainingStep:
         self.scale = float(w @ family.loss(constant, y)) / w.sum()
 
     def __call__(self, z: np.ndarray, rows: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-        """Slope (n, m) of the mean loss by the columns of the first `number` rows, and the mean loss of the others."""
+        """Gradient (n, m) of the mean loss of the first `number` rows by their columns, and the mean loss of the others."""
         family, kind, y, w = self.family, self.kind, self.y[rows], self.w[rows]
         train = slice(None, number)
         if kind == "least_squares":
-            self.coef = self._solved(z[train], y[train], w[train])
+            self.coef = self._least_squares(z[train], y[train], w[train])
         else:
             self.coef = Scores(z[train], y[train], w[train], kind).solution(family).coef
         eta = with_ones(z) @ self.coef
         outer = -w[:, None] * family.derivatives(eta, y)[0]
         outer[number:] = 0
-        slope = outer @ self.coef[1:].T
+        gradient = outer @ self.coef[1:].T
         if kind != "least_squares":
             scores = Scores(z[train], y[train], w[train], kind)
-            slope[train] += scores.vector_jacobian(z.T @ outer @ scores.rescaling(family)[1:].T)
+            gradient[train] += scores.column_gradient(z.T @ outer @ scores.rescaling(family)[1:].T)
         loss = np.average(family.loss(eta, y)[number:], weights=w[number:])
-        return slope / (w[train].sum() * self.scale), float(loss)
+        return gradient / (w[train].sum() * self.scale), float(loss)
 
-    def _solved(self, z: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Coefficients by least squares, starting from the last ones; the penalties are looked at again now and then."""
+    def _least_squares(self, z: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Coefficients by least squares, starting from the last ones; every `RETUNE` steps the penalties are tuned."""
         problem = Problem(z, y, w, self.family, self.groups, self.signs)
         tune = self.count % RETUNE == 0
         found = problem.solve(self.penalty, tune=tune, start=self.coef, rounds=20 if tune else 2, exact=False)

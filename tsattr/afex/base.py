@@ -27,7 +27,7 @@ from .working import Settings, WorkingModel
 ATTENTION = ("least_squares", "correlation", "softmax")
 PURIFY = ("marginals", "data")
 LARGE = 2_000_000
-"""Cells of a table below which one thread does the linear algebra: others wait for each other more than they work."""
+"""Cells of a table below which linear algebra runs in one thread: more would spend their time waiting for each other."""
 
 
 class AdditiveEstimator(BaseEstimator):
@@ -89,8 +89,8 @@ class AdditiveEstimator(BaseEstimator):
         dtype = None if strings else np.float64
         return validate_data(self, x, reset=reset, dtype=dtype, ensure_all_finite="allow-nan")
 
-    def _learn(self, x: Any) -> tuple[Any, np.ndarray]:
-        """The training table, checked, and its codes (n, p); sets what is known of the columns."""
+    def _read_training(self, x: Any) -> tuple[Any, np.ndarray]:
+        """The training table, checked, and its codes (n, p); sets the reader of tables like it."""
         x = self._table(x, reset=True)
         names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
         self._reader = TableReader.fit(x, names, nominal(x, names, self.categorical_features))
@@ -98,8 +98,10 @@ class AdditiveEstimator(BaseEstimator):
 
     def _codes(self, x: Any) -> np.ndarray:
         """Codes (n, p) of a table that was checked."""
-        codes = self._reader.read(x)
-        return check_array(codes, dtype=np.float64, ensure_all_finite="allow-nan", estimator=self, input_name="X")
+        codes: np.ndarray = check_array(
+            self._reader.read(x), dtype=np.float64, ensure_all_finite="allow-nan", estimator=self, input_name="X"
+        )
+        return codes
 
     def _read(self, x: Any) -> np.ndarray:
         """Codes (n, p) of a table to predict for or to explain."""
@@ -109,7 +111,7 @@ class AdditiveEstimator(BaseEstimator):
     # Fitting.
 
     def _settings(self, p: int) -> Settings:
-        """The parameters, checked."""
+        """The checked parameters of the fit."""
         for name in ("n_nets", "bags", "max_epochs"):
             _check_count(name, getattr(self, name), 0)
         _check_count("hidden", self.hidden, 1)
@@ -132,28 +134,28 @@ class AdditiveEstimator(BaseEstimator):
 
     def _interactions(self, p: int) -> Any:
         """ "auto", a number, or pairs of indices."""
-        wanted = self.interactions
-        if wanted == "auto" if isinstance(wanted, str) else isinstance(wanted, int | np.integer):
-            if not isinstance(wanted, str) and wanted < 0:
-                raise ValueError(f"interactions is not negative, got {wanted}")
-            return wanted
-        if isinstance(wanted, str) or not isinstance(wanted, Sequence):
-            raise ValueError(f"interactions is 'auto', a number of pairs, or a list of pairs, got {wanted!r}")
-        pairs = [tuple(self._place(item) for item in pair) for pair in wanted]
+        requested = self.interactions
+        if requested == "auto" if isinstance(requested, str) else isinstance(requested, int | np.integer):
+            if not isinstance(requested, str) and requested < 0:
+                raise ValueError(f"interactions is not negative, got {requested}")
+            return requested
+        if isinstance(requested, str) or not isinstance(requested, Sequence):
+            raise ValueError(f"interactions is 'auto', a number of pairs, or a list of pairs, got {requested!r}")
+        pairs = [tuple(self._feature_index(item) for item in pair) for pair in requested]
         for pair in pairs:
             if len(pair) != 2 or pair[0] == pair[1]:
                 raise ValueError(f"interactions are pairs of two different features, got {pair}")
         return sorted({(min(pair), max(pair)) for pair in pairs})
 
     def _directions(self, p: int) -> np.ndarray:
-        """-1, 0 or 1 for each feature."""
+        """The direction of each feature, -1, 0 or 1 (p,)."""
         given = self.monotonic_cst
         directions = np.zeros(p, int)
         if given is None:
             return directions
         if isinstance(given, dict):
             for name, value in given.items():
-                directions[self._place(name)] = value
+                directions[self._feature_index(name)] = value
         else:
             if len(given) != p:
                 raise ValueError(f"monotonic_cst has one entry a feature, {p}, got {len(given)}")
@@ -165,7 +167,7 @@ class AdditiveEstimator(BaseEstimator):
             raise ValueError(f"monotonic_cst is for numeric features, and these are categories: {named}")
         return directions
 
-    def _place(self, feature: Any) -> int:
+    def _feature_index(self, feature: Any) -> int:
         """The index of a feature, given by name or index."""
         names = self._reader.names
         if isinstance(feature, str):
@@ -197,7 +199,7 @@ class AdditiveEstimator(BaseEstimator):
         self._y, self._family = y, (family := working.family)
         self.loss_ = family.unit * float(np.average(family.loss(model.score(x), y), weights=w))
         attrs = {
-            "method": self._described(),
+            "method": self._method_text(),
             "link": family.link,
             "units": family.units,
             "purify": self.purify,
@@ -212,14 +214,14 @@ class AdditiveEstimator(BaseEstimator):
         self.intercept_ = float(intercept[0]) if targets is None else intercept
         self.pairs_ = list(model.pairs)
 
-    def _described(self) -> str:
-        """The class and the parameters that differ from their defaults."""
+    def _method_text(self) -> str:
+        """The class and the parameters that differ from their defaults, as a result's attrs name the method."""
         defaults = {k: v.default for k, v in inspect.signature(type(self)).parameters.items()}
         changed = {k: v for k, v in self.get_params(deep=False).items() if k != "model"}
         shown = [f"{k}={v!r}" for k, v in changed.items() if repr(v) != repr(defaults[k])]
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    # What the fitted model keeps.
+    # The training rows.
 
     @property
     def training_rows_(self) -> int:
@@ -233,8 +235,8 @@ class AdditiveEstimator(BaseEstimator):
     def forget_rows(self) -> Any:
         """Drop the training rows, so that the fitted model can be given away without them; returns the estimator itself.
 
-        `explain_global` and `term_importances` say what they said; `explain_near` cannot be asked any more. What the results
-        show stays: the names of levels, and grids of values that occur, the smallest and the largest among them.
+        `explain_global` and `term_importances` give the same results as before; `explain_near` raises from then on. What the
+        results show stays: the names of levels, and grids of values that occur, the smallest and the largest among them.
         """
         terms = self.explain_global()
         fitted = self._fitted
@@ -242,7 +244,7 @@ class AdditiveEstimator(BaseEstimator):
         self._y = self._y[:0].copy()
         return self
 
-    # What the fitted model says.
+    # Terms and explanations.
 
     def _score(self, x: Any) -> np.ndarray:
         """The score (n,) or (n, targets)."""
@@ -280,7 +282,7 @@ class AdditiveEstimator(BaseEstimator):
             (n,), or (n, targets) for several classes, in units of the score.
         """
         check_is_fitted(self)
-        j = self._place(feature)
+        j = self._feature_index(feature)
         return self._fitted.outputs_last(self._fitted.model.main(j, self._values(j, x)))
 
     def interaction(self, a: str | int, b: str | int, xa: Any, xb: Any) -> np.ndarray:
@@ -292,18 +294,20 @@ class AdditiveEstimator(BaseEstimator):
             (n,), or (n, targets) for several classes, in units of the score.
         """
         check_is_fitted(self)
-        i, j = self._place(a), self._place(b)
+        i, j = self._feature_index(a), self._feature_index(b)
         va, vb = np.broadcast_arrays(self._values(i, xa), self._values(j, xb))
         fitted = self._fitted
         if (min(i, j), max(i, j)) not in fitted.model.pairs:
             if i == j:
                 raise ValueError(f"an interaction is of two different features, got {a!r} twice")
             return fitted.outputs_last(np.zeros((len(va), fitted.model.outputs)))
-        place = fitted.model.pairs.index((min(i, j), max(i, j)))
-        return fitted.outputs_last(fitted.model.pair(place, va, vb) if i < j else fitted.model.pair(place, vb, va))
+        position = fitted.model.pairs.index((min(i, j), max(i, j)))
+        return fitted.outputs_last(
+            fitted.model.pair(position, va, vb) if i < j else fitted.model.pair(position, vb, va)
+        )
 
     def _values(self, j: int, x: Any) -> np.ndarray:
-        """Codes of values of one feature."""
+        """Codes (n,) of values of one feature."""
         values = np.atleast_1d(np.asarray(x))
         if values.ndim != 1:
             raise ValueError(f"values of a feature are one-dimensional, got shape {values.shape}")
@@ -335,7 +339,7 @@ class AdditiveEstimator(BaseEstimator):
             with a trailing dim `target`. ``attribution.sum("feature") + reference`` is the prediction.
         """
         codes = self._read(X)
-        return contributions(self._fitted, codes, _index(X))
+        return contributions(self._fitted, codes, _row_labels(X))
 
     def explain_near(self, X: Any, radius: float = 1.0) -> xr.Dataset:
         """Contributions of models of the neighbourhood of each row: the same functions, their weights solved for again.
@@ -361,10 +365,10 @@ class AdditiveEstimator(BaseEstimator):
         if not len(self._fitted.x):
             raise ValueError("explain_near needs the training rows, which forget_rows() has dropped; fit again")
         with threadpool_limits(1, "blas"):
-            return near.explain(self._fitted, codes, radius, self._neighbours(), _index(X))
+            return near.explain(self._fitted, codes, radius, self._neighbours(), _row_labels(X))
 
     def _neighbours(self) -> near.NeighbourSource:
-        """The training rows, for the models of neighbourhoods."""
+        """What the models of neighbourhoods are fitted to: here the training rows."""
         return near.TrainingNeighbours(self._fitted.x, self._y, self._fitted.w, self._family)
 
     def term_importances(self) -> xr.DataArray:
@@ -377,11 +381,11 @@ class AdditiveEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         if (known := self._fitted.terms) is not None:
-            return self._sizes(np.concatenate([known["importance"], known["pair_importance"]], -1))
+            return self._importances(np.concatenate([known["importance"], known["pair_importance"]], -1))
         mains, pairs = self._fitted.sizes()
-        return self._sizes(self._fitted.outputs_first(np.concatenate([mains, pairs])[..., 0]))
+        return self._importances(self._fitted.outputs_first(np.concatenate([mains, pairs])[..., 0]))
 
-    def _sizes(self, sizes: np.ndarray) -> xr.DataArray:
+    def _importances(self, sizes: np.ndarray) -> xr.DataArray:
         terms = [*self._fitted.feature, *self._fitted.pair_coords()["pair"].tolist()]
         coords = {"term": terms} | ({} if self._fitted.targets is None else {"target": self._fitted.targets})
         return xr.DataArray(sizes, dims=self._fitted.leading("term"), coords=coords, name="importance")
@@ -389,13 +393,13 @@ class AdditiveEstimator(BaseEstimator):
 
 def checked_weights(sample_weight: Any, codes: np.ndarray) -> np.ndarray:
     """Weights (n,), of which none is negative and one at least is positive."""
-    weights = _check_sample_weight(sample_weight, codes, dtype=np.float64, ensure_non_negative=True)
+    weights: np.ndarray = _check_sample_weight(sample_weight, codes, dtype=np.float64, ensure_non_negative=True)
     if not weights.any():  # scikit-learn says so itself from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
 
 
-def _index(x: Any) -> Any:
+def _row_labels(x: Any) -> Any:
     """The labels of a table's rows, where it has them."""
     if isinstance(x, xr.DataArray):
         return x.indexes.get(x.dims[0])
@@ -409,6 +413,6 @@ def _check_count(name: str, value: Any, least: int) -> None:
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuse what is none of the `choices`."""
+    """ValueError for a value that is none of the `choices`."""
     if value not in choices:
         raise ValueError(f"{name} is one of {choices}, got {value!r}")

@@ -9,11 +9,11 @@ import numpy as np
 KNOTS = 40
 """Most knots of a spline or a monotone curve."""
 RANK = 15
-"""Most directions kept of a spline."""
+"""Most principal directions kept of a spline."""
 PRODUCT_RANK = 3
-"""Directions of a spline that take part in products where no nets do."""
+"""Leading directions of a spline that take part in products where the feature has no nets."""
 FIXED = ("linear", "step", "level", "missing")
-"""Kinds of columns that take part in products and that no training changes."""
+"""Kinds of columns that take part in products and that training nets does not change."""
 PAIRED_LEVELS = 16
 """Levels of a category that take part in products, the most frequent ones."""
 
@@ -27,13 +27,15 @@ def quantiles(values: np.ndarray, w: np.ndarray, shares: np.ndarray) -> np.ndarr
     order = np.argsort(values, kind="stable")
     below = np.cumsum(w[order])
     at = np.searchsorted(below, shares * below[-1] * (1 - 1e-12))
-    return values[order][np.clip(at, 0, len(values) - 1)]
+    chosen: np.ndarray = values[order][np.clip(at, 0, len(values) - 1)]
+    return chosen
 
 
 def knots_of(u: np.ndarray, w: np.ndarray, number: int) -> np.ndarray:
-    """Distinct quantiles inside the range, at most `number`."""
-    inside = np.unique(quantiles(u, w, np.arange(1, number + 1) / (number + 1)))
-    return inside[(inside > u.min()) & (inside < u.max())]
+    """Distinct quantiles of values `u` inside their range, at most `number`."""
+    distinct = np.unique(quantiles(u, w, np.arange(1, number + 1) / (number + 1)))
+    inside: np.ndarray = distinct[(distinct > u.min()) & (distinct < u.max())]
+    return inside
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Spline:
 
     @classmethod
     def fit(cls, u: np.ndarray, w: np.ndarray) -> Spline | None:
-        """None where the values are too few for a bend."""
+        """The spline of values `u` with weights `w`; None where they are too few for a knot."""
         knots = knots_of(u, w, KNOTS)
         if not len(knots):
             return None
@@ -67,7 +69,8 @@ class Spline:
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """Columns (n, rank)."""
-        return np.maximum(u[:, None] - self.knots, 0) @ self.rotation - np.outer(u, self.slope)
+        columns: np.ndarray = np.maximum(u[:, None] - self.knots, 0) @ self.rotation - np.outer(u, self.slope)
+        return columns
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Nets:
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """Columns (n, nets)."""
         curve = (np.tanh(u[:, None, None] * self.weight + self.bias) * self.out).sum(2)
-        return u[:, None] * (self.mix * self.slope) + (1 - self.mix) * curve
+        columns: np.ndarray = u[:, None] * (self.mix * self.slope) + (1 - self.mix) * curve
+        return columns
 
 
 @dataclass(frozen=True)
@@ -118,19 +122,19 @@ class Feature:
     @classmethod
     def fit(cls, x: np.ndarray, w: np.ndarray, *, levels: int = 0, direction: int = 0, atoms: bool = True) -> Feature:
         """Choose knots from values `x` (n,) with weights `w`; `levels` > 0 for the codes of a category."""
-        seen = ~np.isnan(x)
-        missing = bool(not seen.all())
-        if levels or not seen.any():
+        present = ~np.isnan(x)
+        missing = bool(not present.all())
+        if levels or not present.any():
             return cls(levels, 0.0, 0.0, 0.0, 1.0, 0, missing).centred(x, w)
-        known, weight = x[seen], w[seen]
-        low, high = float(known.min()), float(known.max())
+        values, weight = x[present], w[present]
+        low, high = float(values.min()), float(values.max())
         if low == high:
             return cls(0, low, high, low, 1.0, direction, missing).centred(x, w)
-        mean = float(np.average(known, weights=weight))
-        scale = float(np.sqrt(np.average((known - mean) ** 2, weights=weight)))
+        mean = float(np.average(values, weights=weight))
+        scale = float(np.sqrt(np.average((values - mean) ** 2, weights=weight)))
         varied = high > low and scale > 0
         feature = cls(0, low, high, mean, scale if varied else 1.0, direction, missing)
-        u = feature.standardised(known)
+        u = feature.standardised(values)
         if varied and direction:
             feature = replace(feature, ramps=np.r_[u.min(), knots_of(u, weight, KNOTS // 2), u.max()])
         elif varied and atoms:
@@ -144,18 +148,18 @@ class Feature:
 
     def standardised(self, x: np.ndarray) -> np.ndarray:
         """`x` clipped to the training range, in standard deviations from the mean."""
-        return (np.clip(x, self.low, self.high) - self.mean) / self.scale
+        u: np.ndarray = (np.clip(x, self.low, self.high) - self.mean) / self.scale
+        return u
 
     def centred(self, x: np.ndarray, w: np.ndarray) -> Feature:
-        """With every column centred over the training data, and those of no scale of their own scaled to variance 1."""
+        """The feature with every column centred over the training data, and linear, ramp and net columns scaled to variance 1."""
         columns, kinds = self._raw(x)
-        known = self._present(x)[:, None]
-        weight = np.where(known, w[:, None], 0.0)
+        weight = np.where(self._present(x)[:, None], w[:, None], 0.0)
         total = np.maximum(weight.sum(0), np.finfo(float).tiny)
         center = (weight * columns).sum(0) / total
         spread = np.sqrt((weight * (columns - center) ** 2).sum(0) / total)
-        own = np.isin(kinds, ["linear", "net", "ramp"])
-        spread = np.where(own & (spread > 1e-12), spread, 1.0)
+        scaled = np.isin(kinds, ["linear", "net", "ramp"])
+        spread = np.where(scaled & (spread > 1e-12), spread, 1.0)
         if self.missing and self.used:
             kinds = np.append(kinds, "missing")
             center, spread = np.append(center, np.average(~np.isnan(x), weights=w)), np.append(spread, 1.0)
@@ -164,7 +168,7 @@ class Feature:
         )
 
     def _product_columns(self, kinds: np.ndarray, center: np.ndarray) -> np.ndarray:
-        """Columns that take part in products."""
+        """Positions of the columns that take part in products."""
         if self.levels:
             most = np.argsort(-center[: self.levels], kind="stable")[:PAIRED_LEVELS]
             return np.sort(np.r_[most, np.flatnonzero(kinds == "missing")])
@@ -174,7 +178,7 @@ class Feature:
         )
 
     def _present(self, x: np.ndarray) -> np.ndarray:
-        """Where a value is neither missing nor an unknown level."""
+        """Where a value is neither missing nor an unknown level: bool (n,)."""
         return x >= 0 if self.levels else ~np.isnan(x)
 
     def _raw(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,5 @@
-"""A table's columns as a fitted model reads them: numbers as they are, times as days, categories by their place in the levels
-seen in training. What a column holds is said in `tsattr.labels.tables`, as for every table that is explained."""
+"""A table's columns as a fitted model reads them: numbers as they are, times as days, categories by their position among the
+levels of training. What kind of values a column holds is decided in `labels/tables.py`, as for every table that is explained."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def nominal(x: Any, names: Sequence[str], categorical: Any) -> np.ndarray:
                 f"categorical_features is 'from_dtype', None, a mask, indices or names, got {categorical!r}"
             )
         return np.array([kind_of(dtype) == "level" for dtype in as_pandas(x).dtypes]) if is_frame(x) else found
-    chosen = np.asarray(categorical)
-    if chosen.dtype == bool:
-        if chosen.shape != found.shape:
-            raise ValueError(f"a mask of categorical_features has one entry a column: {len(found)}, got {chosen.shape}")
-        return chosen
-    for item in chosen.tolist():
+    given = np.asarray(categorical)
+    if given.dtype == bool:
+        if given.shape != found.shape:
+            raise ValueError(f"a mask of categorical_features has one entry a column: {len(found)}, got {given.shape}")
+        return given
+    for item in given.tolist():
         if isinstance(item, str):
             if item not in names:
                 raise ValueError(f"categorical_features names {item!r}, but the columns are {list(names)}")
@@ -61,7 +61,7 @@ def nominal(x: Any, names: Sequence[str], categorical: Any) -> np.ndarray:
 
 
 def _missing(values: np.ndarray) -> np.ndarray:
-    """Where an object array holds None, NaN or NA: what does not equal itself."""
+    """Where an object array holds None, NaN or NA: bool of its shape."""
     return np.asarray(pd.isna(values), bool)
 
 
@@ -92,7 +92,7 @@ class TableReader:
         return np.array([u is not None for u in self.levels])
 
     def read(self, x: Any) -> np.ndarray:
-        """float64 (n, p): numbers, the places of levels, -1 for an unknown level, NaN for a missing value."""
+        """float64 (n, p): numbers, the positions of levels, -1 for an unknown level, NaN for a missing value."""
         if not self.nominal.any() and not is_frame(x):
             return np.asarray(x, np.float64)
         return np.column_stack([self.read_one(column, j) for j, column in enumerate(_columns(x))])
@@ -104,9 +104,9 @@ class TableReader:
             values = pd.Series(list(values), dtype=self.dtypes[j])  # times out of their column
         if levels is None:
             return self._times(values, j) if _units(values) else _numbers(values, self.names[j])
-        place = {level: float(i) for i, level in enumerate(levels)}
+        position = {level: float(i) for i, level in enumerate(levels)}
         objects = np.asarray(values, dtype=object)
-        codes = np.array([UNKNOWN if v != v else place.get(v, UNKNOWN) for v in _plain(objects)])
+        codes = np.array([UNKNOWN if v != v else position.get(v, UNKNOWN) for v in _plain(objects)])
         codes[_missing(objects)] = np.nan
         return codes
 
@@ -149,8 +149,9 @@ class TableReader:
 
 
 def _plain(objects: np.ndarray) -> list[Any]:
-    """Objects with missing ones as NaN, so that comparing them gives a bool."""
-    return np.where(_missing(objects), np.nan, objects).tolist()
+    """A list of objects with NaN for each missing one, so that comparisons give a bool."""
+    plain: list[Any] = np.where(_missing(objects), np.nan, objects).tolist()
+    return plain
 
 
 def _columns(x: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The columns of a linear score: at once, or where rows are many piece by piece, made again each time they are asked for."""
+"""The design matrix of a linear score: kept whole, or where rows are many made piece by piece each time it is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 CELLS = 16_000_000
 """Most cells of a matrix of columns that is kept as a whole (128 MB)."""
 PIECE = 4_000_000
-"""About as many cells does a piece have."""
+"""About the number of cells of a piece."""
 
 ALL = slice(None)
 
@@ -25,19 +25,19 @@ class Design:
 
     @classmethod
     def of(cls, z: np.ndarray) -> Design:
-        """That of given columns (n, m)."""
+        """The design of given columns (n, m)."""
         return cls(lambda rows: z[rows], *z.shape)
 
     def pieces(self, columns: np.ndarray | slice = ALL) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows, and some of the columns of these."""
-        every = isinstance(columns, slice) or len(columns) == self.width
+        """Slices of rows, each with some of its columns (k, columns), by default all."""
+        all_columns = isinstance(columns, slice) or len(columns) == self.width
         for start in range(0, max(self.rows, 1), self.size):
             rows = slice(start, min(start + self.size, self.rows))
             z = with_ones(self.make(rows)) if self.kept is None else self.kept
-            yield rows, z if every else z[:, columns]
+            yield rows, z if all_columns else z[:, columns]
 
     def matrix(self) -> np.ndarray:
-        """All columns."""
+        """All columns (n, 1 + m)."""
         return np.concatenate([z for _, z in self.pieces()])
 
     def scores(self, coef: np.ndarray) -> np.ndarray:
@@ -46,10 +46,11 @@ class Design:
 
     def cross_products(self, r: np.ndarray, columns: np.ndarray | slice = ALL) -> np.ndarray:
         """The products (columns, k) of the columns with `r` (n, k)."""
-        return sum(z.T @ r[rows] for rows, z in self.pieces(columns))
+        products: np.ndarray = sum(z.T @ r[rows] for rows, z in self.pieces(columns))
+        return products
 
     def gram_matrices(self, weights: Sequence[np.ndarray], columns: np.ndarray | slice = ALL) -> list[np.ndarray]:
-        """The products of the columns with each other under each of some weights (n,)."""
+        """The products (columns, columns) of the columns with each other, one matrix for each of the weights (n,)."""
         parts = ([(z.T * w[rows]) @ z for w in weights] for rows, z in self.pieces(columns))
         total = next(parts)
         for part in parts:
@@ -59,5 +60,5 @@ class Design:
 
 
 def with_ones(z: np.ndarray) -> np.ndarray:
-    """Columns with the intercept's before them."""
+    """Columns (n, m) with a column of ones before them."""
     return np.concatenate([np.ones((len(z), 1)), z], axis=1)

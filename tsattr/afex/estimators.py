@@ -155,7 +155,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
             Weights of the rows; see the notes of `AFEXRegressor`.
         """
         _required(self, y)
-        X, codes = self._learn(X)
+        X, codes = self._read_training(X)
         y = column_or_1d(check_array(unmasked(y), ensure_2d=False, dtype=np.float64, input_name="y"), warn=True)
         check_consistent_length(codes, y)
         w = checked_weights(sample_weight, codes)
@@ -224,7 +224,7 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
             Weights of the rows; see the notes of `AFEXRegressor`.
         """
         _required(self, y)
-        X, codes = self._learn(X)
+        X, codes = self._read_training(X)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
@@ -259,7 +259,8 @@ class AFEXClassifier(ClassifierMixin, AdditiveEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class (n,)."""
         score = self._score(X)
-        return self.classes_[(score > 0).astype(int) if score.ndim == 1 else score.argmax(1)]
+        label: np.ndarray = self.classes_[(score > 0).astype(int) if score.ndim == 1 else score.argmax(1)]
+        return label
 
 
 def _required(estimator: Any, y: Any) -> None:

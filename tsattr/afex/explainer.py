@@ -17,7 +17,7 @@ LINKS = ("identity", "logit")
 CERTAIN = 1e-6
 """Probabilities are taken to be at least so far from 0 and 1 before their log-odds."""
 FEWEST = 10
-"""Rows below which none are kept out for the fidelity."""
+"""Rows below which none are held out for the fidelity."""
 
 
 class AFEXExplainer(AdditiveEstimator):
@@ -122,38 +122,42 @@ class AFEXExplainer(AdditiveEstimator):
         """
         if self.link not in LINKS:
             raise ValueError(f"link is one of {LINKS}, got {self.link!r}")
-        X, codes = self._learn(X)
+        X, codes = self._read_training(X)
         w = checked_weights(sample_weight, codes)
         self._template = _safe_indexing(X, [0])
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        codes, output, w = canonical(codes, self._asked(X), w)
-        held = self._held(len(w), rng)
-        drawn = self._drawn(codes[~held], rng)
-        codes_in, w_in = np.concatenate([codes[~held], drawn]), np.r_[w[~held], np.ones(len(drawn))]
-        answer = np.concatenate([output[~held], self._ask(drawn)]) if len(drawn) else output[~held]
+        codes, output, w = canonical(codes, self._linked_output(X), w)
+        held_out = self._held_out(len(w), rng)
+        drawn = self._drawn(codes[~held_out], rng)
+        codes_in, w_in = np.concatenate([codes[~held_out], drawn]), np.r_[w[~held_out], np.ones(len(drawn))]
+        answer = np.concatenate([output[~held_out], self._output_at(drawn)]) if len(drawn) else output[~held_out]
         targets = None if answer.shape[1] == 1 else self._targets(answer.shape[1])
         self._seed = int(rng.integers(2**31))
         self._fit_terms(*merged(codes_in, answer, w_in), Identity(), targets, len(codes_in))
-        self.fidelity_ = self._fidelity(codes[held], output[held], w[held])
+        self.fidelity_ = self._fidelity(codes[held_out], output[held_out], w[held_out])
         self._fitted.attrs.update(
-            fidelity=self.fidelity_, link=self.link, units=self._units(), held_out=int(held.sum()), **self._explained()
+            fidelity=self.fidelity_,
+            link=self.link,
+            units=self._units(),
+            held_out=int(held_out.sum()),
+            **self._model_attrs(),
         )
-        self._stand_in: Any = self._trained(codes_in, answer) if self.surrogate else None
+        self._surrogate: Any = self._fit_surrogate(codes_in, answer) if self.surrogate else None
         return self
 
-    def _held(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Rows kept out for the fidelity, bool (n,)."""
+    def _held_out(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows held out for the fidelity, bool (n,)."""
         return held_out_rows(n, self.validation_fraction, rng) if n >= FEWEST else np.zeros(n, bool)
 
     def _drawn(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Rows with each column drawn by itself."""
+        """Synthetic rows (synthetic, p), each column drawn from its own values independently of the others."""
         return np.column_stack([rng.choice(column, self.synthetic) for column in codes.T])
 
-    def _ask(self, codes: np.ndarray) -> np.ndarray:
+    def _output_at(self, codes: np.ndarray) -> np.ndarray:
         """The model's output (n, targets), linked, at rows given as codes."""
-        return self._asked(self._reader.write(codes, self._template))
+        return self._linked_output(self._reader.write(codes, self._template))
 
-    def _asked(self, x: Any) -> np.ndarray:
+    def _linked_output(self, x: Any) -> np.ndarray:
         """The model's output (n, targets), linked, at rows of a table."""
         out = np.asarray(_outputs(self.model, x), np.float64)
         if out.ndim > 2 or len(out) != len(x):
@@ -171,8 +175,8 @@ class AFEXExplainer(AdditiveEstimator):
         classes = getattr(self.model, "classes_", None)
         return np.arange(number) if classes is None or len(classes) != number else np.asarray(classes)
 
-    def _explained(self) -> dict[str, str]:
-        """The model by name, and the class that its one score speaks for."""
+    def _model_attrs(self) -> dict[str, str]:
+        """The model by name, and the class that a single score is for, as attrs."""
         name = str(getattr(self.model, "__name__", type(self.model).__name__))
         classes: Any = getattr(self.model, "classes_", ())
         return {"model": name} | (
@@ -191,8 +195,8 @@ class AFEXExplainer(AdditiveEstimator):
         whole = float((w @ (output - np.average(output, axis=0, weights=w)) ** 2).sum())
         return 1 - left / whole if whole > 0 else float(left == 0)
 
-    def _trained(self, codes: np.ndarray, answer: np.ndarray) -> Any:
-        """A small net that says about the same as the model."""
+    def _fit_surrogate(self, codes: np.ndarray, answer: np.ndarray) -> Any:
+        """A small network fitted to the model's output (n, targets) at rows given as codes."""
         from sklearn.impute import SimpleImputer
         from sklearn.neural_network import MLPRegressor
         from sklearn.pipeline import make_pipeline
@@ -206,14 +210,18 @@ class AFEXExplainer(AdditiveEstimator):
         )
 
     def _neighbours(self) -> near.NeighbourSource:
-        """Rows drawn around a point and asked of the model, or of the net in its place."""
+        """What the models of neighbourhoods are fitted to: rows drawn around a point, with the output of the model or its surrogate."""
         return near.SampledNeighbours(
-            self._ask if self._stand_in is None else self._ask_net, self._fitted.x, Identity(), self._seed
+            self._output_at if self._surrogate is None else self._surrogate_output,
+            self._fitted.x,
+            Identity(),
+            self._seed,
         )
 
-    def _ask_net(self, codes: np.ndarray) -> np.ndarray:
-        """What the surrogate net says (n, targets) at rows given as codes."""
-        return self._stand_in.predict(codes).reshape(len(codes), -1)
+    def _surrogate_output(self, codes: np.ndarray) -> np.ndarray:
+        """The surrogate's output (n, targets) at rows given as codes."""
+        output: np.ndarray = self._surrogate.predict(codes)
+        return output.reshape(len(codes), -1)
 
     def forget_rows(self) -> AFEXExplainer:
         """As for any AFEX estimator; the model that is explained is kept as it is, with what it holds itself."""
@@ -222,7 +230,7 @@ class AFEXExplainer(AdditiveEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the additive model says in the model's place: (n,) or (n, targets), probabilities for the link "logit"."""
+        """Predictions of the additive model for the model's: (n,) or (n, targets), probabilities for the link "logit"."""
         score = self._score(X)
         if self.link == "identity":
             return score
@@ -246,5 +254,7 @@ def _log_odds(p: np.ndarray) -> np.ndarray:
         )
     p = np.clip(p, CERTAIN, 1 - CERTAIN)
     if p.shape[1] <= 2:
-        return np.log(p[:, -1:] / (1 - p[:, -1:]))
-    return np.log(p) - np.log(p).mean(1, keepdims=True)
+        log_odds: np.ndarray = np.log(p[:, -1:] / (1 - p[:, -1:]))
+        return log_odds
+    centred: np.ndarray = np.log(p) - np.log(p).mean(1, keepdims=True)
+    return centred

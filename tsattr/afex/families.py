@@ -1,4 +1,4 @@
-"""What the scores of an additive model stand for: the loss of each, its gradient and its curvature."""
+"""The losses of an additive model's scores, with their links, gradients and curvatures."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ EFFICIENT = 1.345
 NORMAL_MEDIAN = 0.6744897501960817
 """Median distance of a standard normal value from 0."""
 STEEP = 300.0
-"""Logarithms above which means are not computed."""
+"""Logarithm at which means are clipped, against overflow."""
 
 
 class Loss:
-    """What every loss says of itself."""
+    """What all losses declare, with its defaults."""
 
     quadratic = False
     """Whether the loss is half the squared error."""
     dispersion = True
     """Whether the size of the noise is estimated."""
     unit = 1.0
-    """What the loss is divided by."""
+    """What the loss has been divided by."""
 
     def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Any:
-        """The loss in the scale of what the scores `eta` leave of `y`."""
+        """The loss in the scale of the residuals of scores `eta` (n, outputs); itself where it has no scale."""
         return self
 
     def mean(self, eta: np.ndarray) -> np.ndarray:
-        """The prediction for scores."""
+        """The predicted mean at scores, of their shape."""
         return eta
 
 
@@ -52,7 +52,8 @@ class Identity(Loss):
 
     def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
-        return ((y - eta) ** 2).sum(1) / 2
+        loss: np.ndarray = ((y - eta) ** 2).sum(1) / 2
+        return loss
 
     def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature of the loss, both (n, outputs)."""
@@ -70,15 +71,17 @@ class Logit(Loss):
     def start(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The best constant score (outputs,)."""
         p = _share(y, w)
-        return np.log(p / (1 - p))
+        score: np.ndarray = np.log(p / (1 - p))
+        return score
 
     def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
-        return (logaddexp(0, eta) - y * eta).sum(1)
+        loss: np.ndarray = (logaddexp(0, eta) - y * eta).sum(1)
+        return loss
 
     def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature of the loss, both (n, outputs)."""
-        p = _half(eta)
+        p = probability(eta)
         return y - p, p * (1 - p)
 
 
@@ -92,13 +95,15 @@ class Softmax(Loss):
 
     def start(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The best constant score (outputs,)."""
-        score = np.log(_share(y, w))
-        return score - score.mean()
+        score: np.ndarray = np.log(_share(y, w))
+        score -= score.mean()
+        return score
 
     def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
         top = eta.max(1, keepdims=True)
-        return np.log(np.exp(eta - top).sum(1)) + top[:, 0] - (y * eta).sum(1)
+        loss: np.ndarray = np.log(np.exp(eta - top).sum(1)) + top[:, 0] - (y * eta).sum(1)
+        return loss
 
     def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature along one class with the scores centred, both (n, outputs)."""
@@ -123,7 +128,8 @@ class Huber(Loss):
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
         far = np.abs(y - eta)
         near = np.minimum(far, self.width)
-        return (near * (far - near / 2)).sum(1)
+        loss: np.ndarray = (near * (far - near / 2)).sum(1)
+        return loss
 
     def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient of the loss and the curvature of a square above it that touches it here, both (n, outputs)."""
@@ -133,14 +139,14 @@ class Huber(Loss):
         return np.clip(left, -self.width, self.width), weight
 
     def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Huber:
-        """With the width that is 95 % efficient for normal noise, in the scale of the median residual; kept if about right."""
+        """With the width that is 95 % efficient for normal noise, in the scale of the median residual; itself if that differs by under 1 %."""
         far = np.abs(y - eta).mean(1)
         scale = float(quantiles(far, w, np.array([0.5]))[0]) or float(np.average(far, weights=w))
         width = EFFICIENT / NORMAL_MEDIAN * scale
         return self if abs(width - self.width) <= 0.01 * width or width == 0 else Huber(width)
 
 
-class Log(Loss):
+class LogLink(Loss):
     """Losses whose score is the logarithm of the mean."""
 
     link = "log"
@@ -151,12 +157,13 @@ class Log(Loss):
         return np.log(np.average(y, axis=0, weights=w))
 
     def mean(self, eta: np.ndarray) -> np.ndarray:
-        """The prediction for scores."""
-        return np.exp(np.minimum(eta, STEEP))
+        """The predicted mean at scores, of their shape."""
+        mean: np.ndarray = np.exp(np.minimum(eta, STEEP))
+        return mean
 
 
 @dataclass(frozen=True)
-class Poisson(Log):
+class Poisson(LogLink):
     """Half the Poisson deviance, for counts and rates; in units of the mean outcome, so that penalties know no units."""
 
     unit: float = 1.0
@@ -167,7 +174,8 @@ class Poisson(Log):
 
     def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
-        return (self.mean(eta) - y + xlogy(y, y) - y * eta).sum(1) / self.unit
+        loss: np.ndarray = (self.mean(eta) - y + xlogy(y, y) - y * eta).sum(1)
+        return loss / self.unit
 
     def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the curvature of the loss, both (n, outputs)."""
@@ -176,12 +184,13 @@ class Poisson(Log):
 
 
 @dataclass(frozen=True)
-class Gamma(Log):
+class Gamma(LogLink):
     """Half the gamma deviance, for positive outcomes whose noise grows with their mean."""
 
     def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Loss of each row (n,) at scores `eta` (n, outputs)."""
-        return (y * self.mean(-eta) - 1 + eta - np.log(y)).sum(1)
+        loss: np.ndarray = (y * self.mean(-eta) - 1 + eta - np.log(y)).sum(1)
+        return loss
 
     def derivatives(self, eta: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the gradient and the expected curvature of the loss, both (n, outputs)."""
@@ -204,16 +213,14 @@ def _share(y: np.ndarray, w: np.ndarray) -> np.ndarray:
     return np.clip(np.average(y, axis=0, weights=w), least, 1 - least)
 
 
-def _half(eta: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(eta / 2))
-
-
 def softmax(eta: np.ndarray) -> np.ndarray:
     """Probabilities (n, classes) of scores."""
-    e: Any = np.exp(eta - eta.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
+    e = np.exp(eta - eta.max(1, keepdims=True))
+    p: np.ndarray = e / e.sum(1, keepdims=True)
+    return p
 
 
 def probability(eta: np.ndarray) -> np.ndarray:
     """Probability of the second class at log-odds `eta`."""
-    return _half(eta)
+    p: np.ndarray = 0.5 * (1 + np.tanh(eta / 2))
+    return p

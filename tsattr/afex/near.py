@@ -1,4 +1,4 @@
-"""AdditiveModel models of the neighbourhood of a row: the functions stay, their weights are solved for again."""
+"""Additive models of the neighbourhood of a row: the functions stay, their weights are solved for again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .solve import Problem
 from .terms import AdditiveModel, groups
 
 DRAWN = 1000
-"""Neighbourhood drawn around a point and asked of the black box."""
+"""Rows drawn around a point, whose outcomes the black box gives."""
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Neighbourhood (m, p) around a point, their outcomes (m, outputs), their weights in the fit and in its check."""
+    """Rows (m, p) around a point, their outcomes (m, outputs), their weights (m,) in the fit and in its check."""
 
     x: np.ndarray
     y: np.ndarray
@@ -29,15 +29,15 @@ class Neighbourhood:
 
 
 class NeighbourSource(Protocol):
-    """Where the rows of a neighbourhood come from."""
+    """What gives the rows of a neighbourhood: the training data, or a model that answers for new rows."""
 
     @property
     def family(self) -> Family:
-        """What the outcomes are."""
+        """The loss of the outcomes."""
         ...
 
     def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
-        """Neighbourhood around `x0` (p,)."""
+        """The neighbourhood of `x0` (p,) at a radius in standard deviations."""
         ...
 
 
@@ -52,21 +52,21 @@ class TrainingNeighbours:
 
     def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
         """All rows; one at a root mean square distance d over the features weighs ``exp(-d^2 / (2 radius^2))``."""
-        square = np.zeros(len(self.x))
+        total = np.zeros(len(self.x))
         for j, f in enumerate(model.features):
             column = self.x[:, j]
             differs = (column != x0[j]) & ~(np.isnan(column) & np.isnan(x0[j]))
-            far = np.zeros(len(column)) if f.levels else ((column - np.clip(x0[j], f.low, f.high)) / f.scale) ** 2
-            square += np.where(np.isnan(far) | bool(f.levels), differs, far)
-        square /= max(len(model.features), 1)
-        w = self.w * np.exp((square.min() - square) / (2 * radius**2))
+            squared = np.zeros(len(column)) if f.levels else ((column - np.clip(x0[j], f.low, f.high)) / f.scale) ** 2
+            total += np.where(np.isnan(squared) | bool(f.levels), differs, squared)
+        total /= max(len(model.features), 1)
+        w = self.w * np.exp((total.min() - total) / (2 * radius**2))
         w *= w.sum() / (w**2).sum()
         return Neighbourhood(self.x, self.y, w, w)
 
 
 @dataclass(frozen=True)
 class SampledNeighbours:
-    """Neighbourhood drawn around the point from a normal distribution, asked of a function; a quarter of them check the fit."""
+    """Rows drawn around the point from a normal distribution, with the outcomes that `ask` gives; a quarter of them check the fit."""
 
     ask: Callable[[np.ndarray], np.ndarray]
     x: np.ndarray
@@ -101,28 +101,28 @@ def explain(
 def _local(model: AdditiveModel, x0: np.ndarray, radius: float, neighbours: NeighbourSource) -> tuple[np.ndarray, ...]:
     """Mains (p, outputs), pairs (pairs, outputs), reference (outputs,), fidelity, effective number of rows."""
     rows, family = neighbours.around(model, x0, radius), neighbours.family
-    moves = _moves(model, rows, family)
+    changes = _coefficient_changes(model, rows, family)
     sizes = np.cumsum([b.shape[1] for b in model.blocks(x0[None])])[:-1]
     share = rows.w / rows.w.sum()
 
     def terms(x: np.ndarray) -> np.ndarray:
         mains, pairs = model.terms(x)
-        change = [z @ move for z, move in zip(model.blocks(x), np.split(moves[1:], sizes))]
+        change = [z @ coef for z, coef in zip(model.blocks(x), np.split(changes[1:], sizes))]
         return np.stack([t + c for t, c in zip([*mains, *pairs], change)])
 
     around, here = terms(rows.x), terms(x0[None])[:, 0]
     mean = np.einsum("n,tnk->tk", share, around)
-    eta = around.sum(0) + model.intercept[:, 0] + moves[0]
+    eta = around.sum(0) + model.intercept[:, 0] + changes[0]
     reference = share @ eta
     p = len(model.features)
     constant = np.tile(family.start(rows.y, rows.check + 1e-300), (len(eta), 1))
-    left, all_ = (float(rows.check @ family.loss(e, rows.y)) for e in (eta, constant))
-    fidelity = 1 - left / all_ if all_ > 0 else np.nan
+    loss, largest = (float(rows.check @ family.loss(e, rows.y)) for e in (eta, constant))
+    fidelity = 1 - loss / largest if largest > 0 else np.nan
     return (here - mean)[:p], (here - mean)[p:], reference, np.array(fidelity), np.array(rows.w.sum())
 
 
-def _moves(model: AdditiveModel, rows: Neighbourhood, family: Family) -> np.ndarray:
-    """How the coefficients (1 + m, outputs) differ from the global ones: fitted to what these leave, penalties tuned to it."""
+def _coefficient_changes(model: AdditiveModel, rows: Neighbourhood, family: Family) -> np.ndarray:
+    """What the local coefficients (1 + m, outputs) add to the global ones: fitted to these' residuals, with penalties of their own."""
     eta = model.score(rows.x)
     gradient, curvature = family.derivatives(eta, rows.y)
     z = np.concatenate(model.blocks(rows.x), axis=1)
@@ -130,9 +130,9 @@ def _moves(model: AdditiveModel, rows: Neighbourhood, family: Family) -> np.ndar
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     group = np.array([number[name] for name in names], int)
     kept = rows.w > 1e-6 * rows.w.max()
-    moves = []
+    changes = []
     for g, h in zip(gradient.T, curvature.T):
         h = np.maximum(h, 1e-6)
         problem = Problem(z[kept], (g / h)[kept, None], (rows.w * h)[kept], Identity(), group)
-        moves.append(problem.solve(np.full(len(number), problem.rows)).coef[:, 0])
-    return np.stack(moves, axis=1)
+        changes.append(problem.solve(np.full(len(number), problem.rows)).coef[:, 0])
+    return np.stack(changes, axis=1)

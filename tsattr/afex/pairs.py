@@ -89,7 +89,8 @@ def _residual_products(a: np.ndarray, b: np.ndarray, fit: Fit) -> np.ndarray:
     t, h = products(a, b), fit.score.curvature.mean(1)
     m = np.concatenate([np.ones((len(a), 1)), a, b], axis=1)
     weighted = m.T * h
-    return t - m @ (np.linalg.pinv(weighted @ m, rcond=1e-10, hermitian=True) @ (weighted @ t))
+    residual: np.ndarray = t - m @ (np.linalg.pinv(weighted @ m, rcond=1e-10, hermitian=True) @ (weighted @ t))
+    return residual
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Solving a finished problem again: with other shares of its penalties, and with other rows."""
+"""Solving a finished problem again: with smaller penalties, chosen by cross-validation, and for bootstrap replicates."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .solve import LARGEST, Problem, Solution
 
 FOLDS = 5
 SHARES = (1.0, 0.3, 0.1)
+"""Shares of the penalties that are tried."""
 
 
 def cross_validated(problem: Problem, solution: Solution) -> Solution:
@@ -34,7 +35,7 @@ def cross_validated(problem: Problem, solution: Solution) -> Solution:
 
 
 def replicates(problem: Problem, solution: Solution, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Coefficients (1 + m, outputs, bags) under other weights (bags, n) of the rows, by one Newton step.
+    """Coefficients (1 + m, outputs, bags) under bootstrap weights (bags, n) of the rows, by one Newton step.
 
     The prior is drawn as well, so that bands hold what the penalties hide (Newton and Raftery, 1994), and residuals are
     enlarged by their leverage, as those of the fit are too small.

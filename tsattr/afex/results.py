@@ -26,7 +26,7 @@ NORMAL = 1.959963984540054
 class FittedModel:
     """A fitted model with the names of its columns and outputs and the rows it was fitted on.
 
-    `terms` is what the rows are needed for in `explain_global`, where they have been dropped.
+    `terms` is the result of `explain_global` where the rows, which it is made from, have been dropped.
     """
 
     model: AdditiveModel
@@ -55,22 +55,22 @@ class FittedModel:
         }
 
     def coords(self) -> dict[str, Any]:
-        """Coordinates of what has scores."""
-        own = {"feature": np.array(self.feature, dtype=str), **self.pair_coords()}
+        """Coordinates of a result: features, pairs, units of times, targets."""
+        coords = {"feature": np.array(self.feature, dtype=str), **self.pair_coords()}
         if any(self.reader.units):
-            own["units"] = ("feature", np.array(self.reader.units, dtype=str))
-        return own | ({} if self.targets is None else {"target": self.targets.astype(str)})
+            coords["units"] = ("feature", np.array(self.reader.units, dtype=str))
+        return coords | ({} if self.targets is None else {"target": self.targets.astype(str)})
 
     def leading(self, *dims: str) -> tuple[str, ...]:
         """Dims with `target` first, where there is one."""
         return dims if self.targets is None else ("target", *dims)
 
     def outputs_first(self, values: np.ndarray) -> np.ndarray:
-        """Outputs, the last axis, moved first; left out where there is one score."""
+        """Values (..., outputs) with the outputs first; without that axis where there is one score."""
         return values[..., 0] if self.targets is None else np.moveaxis(values, -1, 0)
 
     def outputs_last(self, values: np.ndarray) -> np.ndarray:
-        """Outputs, the last axis, left out where there is one score."""
+        """Values (..., outputs) as they are; without that axis where there is one score."""
         return values[..., 0] if self.targets is None else values
 
     # Grids.
@@ -119,7 +119,7 @@ def _chunks(n: int) -> list[slice]:
 
 
 def _padded(parts: list[np.ndarray], size: int) -> np.ndarray:
-    """Arrays (g, ...) of unlike lengths as one (len, size, ...), filled up with NaN."""
+    """Arrays (g, ...) of different lengths as one (len, size, ...), filled up with NaN."""
     out = np.full((len(parts), size, *(parts[0].shape[1:] if parts else ())), np.nan)
     for row, part in zip(out, parts):
         row[: len(part)] = part
@@ -154,10 +154,10 @@ def _mains(fitted: FittedModel) -> dict[str, Any]:
     levels = np.full((p, size), "", dtype=object)
     for row, own in zip(levels, fitted.reader.levels):
         row[: len(own or ())] = [str(level) for level in own or ()]
-    seen = np.isnan(fitted.x).any(0)
-    absent = np.full((p, fitted.model.outputs), np.nan)
-    for j in np.flatnonzero(seen).tolist():
-        absent[j] = fitted.model.main(j, np.array([np.nan]))[0]
+    has_missing = np.isnan(fitted.x).any(0)
+    missing = np.full((p, fitted.model.outputs), np.nan)
+    for j in np.flatnonzero(has_missing).tolist():
+        missing[j] = fitted.model.main(j, np.array([np.nan]))[0]
     parts = dict(zip(("shape", "lower", "upper"), _band(shapes)))
     kind = ["numeric" if own is None else "categorical" for own in fitted.reader.levels]
     return {
@@ -165,7 +165,7 @@ def _mains(fitted: FittedModel) -> dict[str, Any]:
         "level": (("feature", "grid"), levels.astype(str)),
         "density": (("feature", "grid"), _padded([fitted.density(j, g) for j, g in enumerate(grids)], size)),
         "kind": ("feature", np.array(kind)),
-        "missing": (fitted.leading("feature"), fitted.outputs_first(absent)),
+        "missing": (fitted.leading("feature"), fitted.outputs_first(missing)),
         **{name: (fitted.leading("feature", "grid"), fitted.outputs_first(part)) for name, part in parts.items()},
     }
 
@@ -206,14 +206,14 @@ def _importances(fitted: FittedModel) -> dict[str, Any]:
 
 
 def contributions(fitted: FittedModel, x: np.ndarray, sample: Any = None) -> xr.Dataset:
-    """What each term adds for each row of `x` (n, p), pairs shared by feature_attribution."""
+    """The Dataset of each term's contribution to each row of `x` (n, p), pairs shared by halves."""
     chunks = [_contributions(fitted.model, x[rows]) for rows in _chunks(len(x))]
     mains, pairs, attribution, error = (np.concatenate(part) for part in zip(*chunks))
     return local_dataset(fitted, mains, pairs, attribution, error, fitted.model.intercept[:, 0], sample)
 
 
 def feature_attribution(model: AdditiveModel, mains: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Mains (n, p, ...) plus half of each feature's pairs (n, pairs, ...)."""
+    """The attribution (n, p, ...): mains (n, p, ...) plus half of each of a feature's pairs (n, pairs, ...)."""
     out = mains.copy()
     for i, (a, b) in enumerate(model.pairs):
         out[:, a] += pairs[:, i] / 2
@@ -260,6 +260,6 @@ def local_dataset(
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result rests on."""
+    """Versions of the libraries that a result depends on, as attrs."""
     others = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "xarray")}
     return {f"version_{name}": v for name, v in {"tsattr": __version__, **others}.items()}

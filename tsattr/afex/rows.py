@@ -1,15 +1,15 @@
-"""The training rows in an order of their own, equal rows once, with weights that sum to the rows they are worth."""
+"""The training rows in a canonical order, equal rows merged, with weights that sum to their effective number."""
 
 from __future__ import annotations
 
 import numpy as np
 
 FEW = 20
-"""Most values of an outcome that make classes."""
+"""Most distinct outcomes that count as classes."""
 
 
 def canonical(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct rows of `x` (n, p) and `y` (n, outputs), as `merged`, with weights that sum to the rows they are `effective_number`.
+    """Distinct rows of `x` (n, p) and `y` (n, outputs), as `merged`, with weights that sum to their `effective_number`.
 
     Examples
     --------
@@ -37,12 +37,12 @@ def merged(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def effective_number(x: np.ndarray, y: np.ndarray, w: np.ndarray, given_y: np.ndarray, given: np.ndarray) -> float:
-    """How many independent rows the distinct rows `x`, `y` with weights `w` are, which were `given` one by one.
+    """How many independent rows the distinct rows `x`, `y` of weights `w` count as, which were `given` one by one.
 
     Where a column tells the rows apart, a row that occurs twice is one observation counted twice, and weights are only
-    relative: they are worth ``(sum w)^2 / sum w^2`` rows (Kish, 1965;
-    for classes see `equal_weight_rows`). Rows that can recur are counted where the weights given
-    are whole numbers, in their largest common unit; other weights, and those of classes, are again relative.
+    relative: they are worth ``(sum w)^2 / sum w^2`` rows (Kish, 1965; for classes see
+    `equal_weight_rows`). Rows that can recur are counted where the weights given are whole numbers, in their largest common
+    unit; other weights, and those of classes, are again relative.
     """
     if any(_singletons(column) >= len(w) / 2 for column in (*x.T, *y.T)):
         return equal_weight_rows(w, y)
@@ -52,14 +52,14 @@ def effective_number(x: np.ndarray, y: np.ndarray, w: np.ndarray, given_y: np.nd
 
 
 def equal_weight_rows(w: np.ndarray, y: np.ndarray) -> float:
-    """Rows of equal weight with the same variance of the score: of a mean, or for classes (0 and 1) of their shares."""
+    """The number of rows of equal weight whose mean, or for classes (0 and 1) whose shares, have the same variance."""
     square = ((y - np.average(y, axis=0, weights=w)) ** 2).sum(1) if ((y == 0) | (y == 1)).all() else np.ones(len(w))
     square = square if square.any() else np.ones(len(w))
     return float(w.sum() * (w @ square) / (w**2 @ square))
 
 
 def _singletons(column: np.ndarray) -> int:
-    """How many values occur once."""
+    """How many values of a column occur once."""
     return int((np.unique(column, return_counts=True)[1] == 1).sum())
 
 
@@ -73,7 +73,7 @@ def _of_classes(y: np.ndarray, w: np.ndarray) -> bool:
 
 
 def held_out_rows(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Which of `n` rows in order to keep out, one of every block of neighbours: bool (n,)."""
+    """Which of `n` ordered rows to hold out, one drawn from every block of neighbours: bool (n,)."""
     block = max(2, round(1 / share))
     first = np.arange(0, n, block)
     held = np.zeros(n, bool)

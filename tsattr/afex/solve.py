@@ -14,6 +14,7 @@ from .families import Family
 LARGEST = 1e10
 """Penalty, in rows, of a group of columns that is left out."""
 SMALLEST = 1e-6
+"""Least penalty of a group, in rows."""
 OUT = 10.0
 """A group whose penalty is so many times the rows and still grows is left out."""
 ROUNDS = 60
@@ -22,9 +23,16 @@ TUNED, EXACT = 1e-3, 1e-9
 """Change of the scores, as a share of their spread, below which tuning the penalties and solving under fixed ones end."""
 
 
+Factor = tuple[np.ndarray, bool]
+"""A Cholesky factor as scipy has it, with whether it is the lower one."""
+
+
 @dataclass(frozen=True)
 class Solution:
-    """Coefficients (1 + m, outputs), the intercept first, and what they rest on."""
+    """Coefficients (1 + m, outputs), the intercept first, and their scores (n, outputs).
+
+    penalty (groups,); dispersion of the outcomes around the scores; freedom (groups,), the effective degrees of freedom.
+    """
 
     coef: np.ndarray
     eta: np.ndarray
@@ -37,13 +45,13 @@ class Problem:
     """Penalised likelihood of a linear score: ``sum_i w_i loss(y_i, z_i coef) + sum_g penalty_g |coef_g|^2 / 2``.
 
     A penalty belongs to a group of columns. The marginal likelihood sets each by the fixed point
-    ``penalty_g = dispersion freedom_g / |coef_g|^2`` with the effective degrees of freedom ``freedom_g``, which drives groups of
-    no use to zero (MacKay, 1992; Wood and Fasiolo, 2017).
+    ``penalty_g = dispersion freedom_g / |coef_g|^2`` with the effective degrees of freedom ``freedom_g``, which drives useless
+    groups to zero (MacKay, 1992; Wood and Fasiolo, 2017).
 
     Parameters
     ----------
     z
-        Columns (n, m), centred, or the design of them.
+        Columns (n, m), centred, or their design.
     y, w
         Outcomes (n, outputs) and weights (n,), as numbers of rows.
     groups
@@ -66,7 +74,7 @@ class Problem:
         self.groups = groups
         self.signs = signs if signs is not None and signs.any() else None
         self.rows = w.sum()
-        self.number = np.bincount(groups, minlength=groups.max(initial=-1) + 1)
+        self.number = int(groups.max(initial=-1)) + 1
         gradient, curvature = family.derivatives(np.tile(family.start(y, w), (len(y), 1)), y)
         self.floor = 1e-9 * max(float((w @ gradient**2).sum() / (w @ curvature).mean()), 1e-300)
         self.gram = self.z.gram_matrices([w])[0] if family.quadratic else None
@@ -97,7 +105,7 @@ class Problem:
                 lam, freedom, dispersion = self._tuned_penalties(columns, grams, right_sides, lam, eta)
             new = np.zeros_like(coef)
             for c, (gram, rhs) in enumerate(zip(grams, right_sides)):
-                new[columns, c] = self._step(columns, gram, rhs, lam)
+                new[columns, c] = self._minimum(columns, gram, rhs, lam)
             if self.gram is not None:
                 change, coef = self._relative_change_by_gram(coef, new), new
             else:
@@ -116,11 +124,11 @@ class Problem:
         """The constant in the middle of the outcomes, every group of columns left out."""
         coef = np.zeros((self.z.width, self.y.shape[1]))
         coef[0] = self.family.start(np.median(self.y, axis=0)[None], np.ones(1))
-        out = np.full(len(self.number), LARGEST)
+        out = np.full(self.number, LARGEST)
         return Solution(coef, self.z.scores(coef), out, 0.0, np.zeros(len(out)))
 
     def _columns(self, lam: np.ndarray) -> np.ndarray:
-        """Columns of the groups that are not left out, the intercept's among them."""
+        """Positions of the columns whose groups are not left out, the intercept's among them."""
         return np.flatnonzero(np.r_[True, lam[self.groups] < LARGEST])
 
     def _quadratic(
@@ -136,12 +144,12 @@ class Problem:
         return grams, [rhs + gram @ coef[columns, c] for c, (gram, rhs) in enumerate(zip(grams, right_sides.T))]
 
     def _relative_change(self, old: np.ndarray, new: np.ndarray) -> float:
-        """Change of the scores as a share of their spread."""
+        """Change of the scores as a share of their standard deviation."""
         scale = np.sqrt(np.average(((new - new.mean(0)) ** 2).sum(1), weights=self.w))
         return float(np.sqrt(np.average(((new - old) ** 2).sum(1), weights=self.w)) / max(scale, 1e-12))
 
     def _relative_change_by_gram(self, old: np.ndarray, new: np.ndarray) -> float:
-        """The same, of scores that are not made."""
+        """The same from the Gram matrix, where the scores have not been computed."""
         assert self.gram is not None
         move, spread = (float(np.einsum("mk,ml,lk", c, self.gram, c, optimize=True)) for c in (new - old, new))
         spread -= float((self.gram[0] @ new @ new.T @ self.gram[0]) / self.rows)
@@ -155,7 +163,7 @@ class Problem:
         lam: np.ndarray,
         eta: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """One step of the fixed point: penalties, degrees of freedom of each group, dispersion."""
+        """One step of the fixed point: penalties (groups,), degrees of freedom (groups,), dispersion."""
         groups = self.groups[columns[1:] - 1]
         freedom, size, rss = np.zeros(len(lam)), np.zeros(len(lam)), 0.0
         for gram, rhs in zip(grams, right_sides):
@@ -166,15 +174,15 @@ class Problem:
         freedom = np.maximum(freedom, 1e-12)
         dispersion = 1.0
         if self.family.dispersion:
-            rss = rss + float(self.w @ (self.y**2).sum(1)) if self.family.quadratic else self._square(eta)
+            rss = rss + float(self.w @ (self.y**2).sum(1)) if self.family.quadratic else self._pearson(eta)
             left = self.rows * len(grams) - len(grams) - freedom.sum()
             dispersion = max(rss / max(left, 1.0), self.floor)
         new = np.clip(dispersion * freedom / np.maximum(size, 1e-300), SMALLEST, LARGEST)
         out = (lam >= LARGEST) | ((new > OUT * self.rows) & (new > lam))
         return np.where(out, LARGEST, new), np.where(out, 0.0, freedom), dispersion
 
-    def _square(self, eta: np.ndarray) -> float:
-        """The sum of the squared slopes in units of the curvature, which is the dispersion times the rows."""
+    def _pearson(self, eta: np.ndarray) -> float:
+        """Pearson's statistic: squared gradients in units of the curvature, which sum to the dispersion times the rows."""
         gradient, curvature = self.family.derivatives(eta, self.y)
         return float((self.w @ gradient**2 / np.maximum(self.w @ curvature, 1e-300)).sum() * self.rows)
 
@@ -184,29 +192,32 @@ class Problem:
         """Coefficients, and the diagonal of the inverse of the penalised matrix."""
         factor = self._factor(columns, gram, lam)
         inverse, _ = lapack.dpotri(factor[0], lower=1)
-        return cho_solve(factor, rhs, check_finite=False), np.diag(inverse)
+        return _solved(factor, rhs), np.diag(inverse)
 
-    def _factor(self, columns: np.ndarray, gram: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, bool]:
+    def _factor(self, columns: np.ndarray, gram: np.ndarray, lam: np.ndarray) -> Factor:
         """Cholesky factor of the penalised matrix."""
         matrix = gram.copy()
         ridge = np.r_[1e-9 * gram[0, 0] + 1e-12, lam[self.groups[columns[1:] - 1]]]
         matrix.flat[:: len(matrix) + 1] += ridge
         try:
-            return cho_factor(matrix, lower=True, check_finite=False)
+            return _factored(matrix)
         except LinAlgError:
             matrix.flat[:: len(matrix) + 1] += 1e-8 * np.diag(matrix).max()
-            return cho_factor(matrix, lower=True, check_finite=False)
+            return _factored(matrix)
 
-    def _step(self, columns: np.ndarray, gram: np.ndarray, rhs: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    def _minimum(self, columns: np.ndarray, gram: np.ndarray, rhs: np.ndarray, lam: np.ndarray) -> np.ndarray:
+        """Coefficients that minimise the quadratic around the scores, under the signs where there are any."""
         factor = self._factor(columns, gram, lam)
         if self.signs is None:
-            return cho_solve(factor, rhs, check_finite=False)
+            return _solved(factor, rhs)
         root = np.tril(factor[0])
         low = np.r_[-np.inf, np.where(self.signs[columns[1:] - 1], 0.0, -np.inf)]
         found = lsq_linear(root.T, solve_triangular(root, rhs, lower=True), (low, np.inf), method="bvls")
-        return np.maximum(found.x, low)
+        coef: np.ndarray = np.maximum(found.x, low)
+        return coef
 
     def _objective(self, coef: np.ndarray, eta: np.ndarray, lam: np.ndarray) -> float:
+        """The penalised loss."""
         penalty = (lam[self.groups] * (coef[1:] ** 2).sum(1)).sum() / 2
         return float(self.w @ self.family.loss(eta, self.y) + penalty)
 
@@ -225,3 +236,15 @@ class Problem:
             new = (old + new) / 2
             eta = (old_eta + eta) / 2
         return new, eta
+
+
+def _factored(matrix: np.ndarray) -> Factor:
+    """Cholesky factor of a positive definite matrix."""
+    factor: Factor = cho_factor(matrix, lower=True, check_finite=False)
+    return factor
+
+
+def _solved(factor: Factor, rhs: np.ndarray) -> np.ndarray:
+    """The solution of the factored system."""
+    coef: np.ndarray = cho_solve(factor, rhs, check_finite=False)
+    return coef

@@ -1,4 +1,4 @@
-"""Functions of two features at once, for jumps along lines that no few products of one-feature functions follow."""
+"""Functions of two features at once, for jumps along lines, which products of one-feature functions approximate badly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Plane:
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """Columns (..., m) at `u` (..., 2)."""
-        return np.tanh(np.tanh(u @ self.weight.T + self.bias) @ self.mix.T + self.shift)
+        columns: np.ndarray = np.tanh(np.tanh(u @ self.weight.T + self.bias) @ self.mix.T + self.shift)
+        return columns
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Surface:
     """Bilinear functions between the values of a table (k, l, m) at knots of both features, 0 where either is missing.
 
     The means of the table along each feature are 0 under the training marginals of the hat functions at the knots, so those
-    of the functions are 0 over the training values: they have nothing that a main could.
+    of the functions are 0 over the training values: nothing in them could be a main effect.
     """
 
     first: np.ndarray
@@ -43,9 +44,9 @@ class Surface:
 
     @classmethod
     def of(cls, plane: Plane, u: np.ndarray, w: np.ndarray) -> Surface:
-        """What is left of `plane` beside any mains over values `u` (n, 2) of weights `w`, NaN where missing; of variance 1."""
+        """The interaction of `plane`: less its mean along each feature over values `u` (n, 2) of weights `w`, scaled to variance 1."""
         first, second = (_knots(v, w) for v in u.T)
-        a, b = _share(u[:, 0], first, w), _share(u[:, 1], second, w)
+        a, b = _hat_means(u[:, 0], first, w), _hat_means(u[:, 1], second, w)
         table = plane(np.stack(np.meshgrid(first, second, indexing="ij"), axis=2))
         along, across = np.tensordot(a, table, 1), np.einsum("l,klm->km", b, table)
         table = table - along - across[:, None] + a @ across
@@ -54,31 +55,35 @@ class Surface:
 
     def __call__(self, ua: np.ndarray, ub: np.ndarray) -> np.ndarray:
         """Columns (n, m) at standardised values (n,)."""
-        known = ~np.isnan(ua) & ~np.isnan(ub)
-        (i, s), (j, t) = _place(ua[known], self.first), _place(ub[known], self.second)
+        present = ~np.isnan(ua) & ~np.isnan(ub)
+        (i, s), (j, t) = _interval(ua[present], self.first), _interval(ub[present], self.second)
         s, t = s[:, None], t[:, None]
         low = (1 - t) * self.table[i, j] + t * self.table[i, j + 1]
         high = (1 - t) * self.table[i + 1, j] + t * self.table[i + 1, j + 1]
         found = np.zeros((len(ua), self.table.shape[2]))
-        found[known] = (1 - s) * low + s * high
+        found[present] = (1 - s) * low + s * high
         return found
 
 
 def _knots(u: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Quantiles of the known values, with the ends of their range."""
-    known = ~np.isnan(u)
-    return np.r_[u[known].min(), knots_of(u[known], w[known], KNOTS), u[known].max()]
+    """Quantiles of the values that are not missing, with the ends of their range."""
+    present = ~np.isnan(u)
+    values = u[present]
+    knots: np.ndarray = np.r_[values.min(), knots_of(values, w[present], KNOTS), values.max()]
+    return knots
 
 
-def _place(u: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the knot below each value, and how far the value is on the way to the next."""
+def _interval(u: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the knot below each value, and the value's fraction of the distance to the next."""
     below = np.clip(np.searchsorted(at, u, side="right") - 1, 0, len(at) - 2)
     return below, (u - at[below]) / (at[below + 1] - at[below])
 
 
-def _share(u: np.ndarray, at: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Mean of the hat function of each knot over the known values."""
-    known = ~np.isnan(u)
-    below, way = _place(u[known], at)
-    total = np.bincount(below, w[known] * (1 - way), len(at)) + np.bincount(below + 1, w[known] * way, len(at))
-    return total / w[known].sum()
+def _hat_means(u: np.ndarray, at: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Weighted mean (knots,) of the hat function of each knot over the values that are not missing."""
+    present = ~np.isnan(u)
+    weight = w[present]
+    below, fraction = _interval(u[present], at)
+    total = np.bincount(below, weight * (1 - fraction), len(at)) + np.bincount(below + 1, weight * fraction, len(at))
+    means: np.ndarray = total / weight.sum()
+    return means

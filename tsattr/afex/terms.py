@@ -79,11 +79,12 @@ class AdditiveModel:
         a, b = (self.features[j] for j in self.pairs[i])
         za, zb = a.columns(xa), b.columns(xb)
         surface = self.surfaces.get(self.pairs[i])
-        value = _applied(pair_columns((a, b), surface, (xa, xb), (za, zb)), self.pair_coef[i], draws)
+        value: np.ndarray = _applied(pair_columns((a, b), surface, (xa, xb), (za, zb)), self.pair_coef[i], draws)
         removed = self.removed_coef[i]
         if removed is None:
             return value
-        return value - _applied(np.concatenate([np.ones((len(za), 1)), za, zb], axis=1), removed, draws)
+        value = value - _applied(np.concatenate([np.ones((len(za), 1)), za, zb], axis=1), removed, draws)
+        return value
 
     def terms(self, x: np.ndarray, *, draws: bool = False) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """All mains and all pairs at rows `x` (n, p), as `main` and `pair` give them."""

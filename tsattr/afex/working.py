@@ -139,7 +139,9 @@ class WorkingModel:
     def main_effect(self, j: int) -> np.ndarray:
         """The contribution (n, outputs) of a feature's main."""
         first = self.first_coefficient(j)
-        return self.main_columns(j) @ self.solution.coef[first : first + len(self.features[j].kinds)]
+        coef = self.solution.coef[first : first + len(self.features[j].kinds)]
+        effect: np.ndarray = self.main_columns(j) @ coef
+        return effect
 
     def subsample(self, most: int) -> np.ndarray:
         """Positions of at most so many rows, evenly spread over the outcomes."""
