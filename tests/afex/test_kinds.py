@@ -77,6 +77,8 @@ def both_take(frame, first):
     np.testing.assert_array_equal(again.predict(frame), est.predict(frame))
     found = est.explain_local(frame)
     np.testing.assert_allclose(found.attribution.sum("feature") + est.intercept_, est.predict(frame), rtol=0, atol=1e-9)
+    terms = est.eval_terms(frame)
+    np.testing.assert_allclose(terms.sum("term") + est.intercept_, est.predict(frame), rtol=0, atol=1e-9)
     np.testing.assert_array_equal(again.shape("c", first.iloc[:9]), found.main.sel(feature="c")[:9])
     np.testing.assert_array_equal(again.shape("c", list(first.iloc[:9])), found.main.sel(feature="c")[:9])
     ta.plot.shape(est.explain_global())

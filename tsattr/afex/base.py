@@ -263,7 +263,8 @@ class AdditiveEstimator(BaseEstimator):
         codes = self._read(X)
         ds = contributions(self._fitted, codes)
         pairs = ds["pair_value"].drop_vars(["first", "second"]).rename(pair="term")
-        return xr.concat([ds["main"].rename(feature="term"), pairs], "term").rename("contribution")
+        mains = ds["main"].drop_vars("units", errors="ignore").rename(feature="term")
+        return xr.concat([mains, pairs], "term").rename("contribution")
 
     def shape(self, feature: str | int, x: Any) -> np.ndarray:
         """The contribution f_j of one feature at values `x`.
