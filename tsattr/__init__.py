@@ -18,6 +18,7 @@ from .explain import ExplanationWarning as ExplanationWarning
 from .explain import explain as explain
 from .methods.backprop import GradCAM as GradCAM
 from .methods.backprop import GuidedBackprop as GuidedBackprop
+from .methods.fit import FIT as FIT
 from .methods.gradient import InputXGradient as InputXGradient
 from .methods.gradient import IntegratedGradients as IntegratedGradients
 from .methods.gradient import Saliency as Saliency
@@ -26,7 +27,6 @@ from .methods.occlusion import Occlusion as Occlusion
 from .methods.rescaling import TemporalRescaling as TemporalRescaling
 from .methods.shapley import KernelShap as KernelShap
 from .methods.shapley import ShapleySampling as ShapleySampling
-from .methods.winit import FIT as FIT
 from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
 from .methods.winit import FeatureOcclusion as FeatureOcclusion
 from .methods.winit import WinIT as WinIT

@@ -92,6 +92,12 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} is True or False, got {value!r}")
 
 
+def check_choice(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    """ValueError for anything but one of the known values."""
+    if value not in known:
+        raise ValueError(f"{name} is one of {known}, got {value!r}")
+
+
 def check_positive(rule: str, value: Any, otherwise: str = "") -> None:
     """Raise unless `value` is a finite number above 0; the message begins with the rule: "tolerance must be"."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):

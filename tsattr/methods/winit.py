@@ -2,92 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..core.axes import Axes
 from ..core.baselines import Hold, Uniform
-from ..core.evaluation.choice import trial_rows
-from ..core.evaluation.stretches import Stretches, Timing, each_series
-from ..core.method import Method
-from ..core.results import Field, check_count
+from ..core.evaluation.prefix_method import PrefixMethod
+from ..core.evaluation.stretches import Stretches, StretchRemoval
+from ..core.evaluation.timing import Timing
+from ..core.results import Field, check_choice, check_count
 from ..core.samples import Moments, SampleChunk
 from ..core.states import State
-from ..core.targets import Divergence
 
 AGGREGATES = (None, "mean", "max", "absmax", "sum")
 
 
-def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is one of {known}, got {value!r}")
-
-
-class _OnPrefixes(Method):
-    """A method that asks what could be said at each time from the past alone."""
-
-    gradient: ClassVar[bool] = False
-    binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
-    default_target: ClassVar[Any] = Divergence("pd")
-
-    baseline: Any
-    dim: str
-    draws: int
-    groups: Any
-    timing: Timing | None
-    predictions = "every"
-    window: int | str = 1
-
-    def __post_init__(self) -> None:
-        check_count("draws", self.draws)
-        _one_of("predictions", self.predictions, ("every", "last"))
-        if self.baseline == Hold():  # the default holds along the method's own dim
-            object.__setattr__(self, "baseline", Hold(self.dim))
-
-    @property
-    def along(self) -> str:
-        """The dim of time, whose output axis the method tells apart itself."""
-        return self.dim
-
-    @property
-    def bound(self) -> Timing:
-        """The windows on the input."""
-        if self.timing is None:
-            raise ValueError(f"{type(self).__name__} is run by tsattr.explain")
-        return self.timing
-
-    @property
-    def arrays(self) -> int:
-        """Arrays of a sample's size in memory at once."""
-        return self.bound.arrays
-
-    def prepared(self, module: nn.Module | None, axes: Sequence[Axes]) -> Self:
-        """The method with its windows and groups on an input with these axes."""
-        timing = Timing.of(axes, self.dim, self.window, module)
-        groups = each_series(axes[0], self.dim) if self.groups is None else self.groups
-        return replace(self, timing=timing, groups=groups)
-
-    @property
-    def extra_rows(self) -> int:
-        """The most rows of no sample by which it finds out how the model can be read, for each chunk of samples."""
-        return 0 if self.timing is None else trial_rows(self.timing.times, self.timing.remembered > 0)
-
-    def _intact_rows(self) -> int:
-        """The most rows of an intact sample: as it is, step by step for its states, and each prefix for what it predicts."""
-        return 1 + self.bound.times * (2 if self.bound.remembered else 1)
-
-    def _stretches(self, samples: SampleChunk, baseline: Any) -> Stretches:
-        last = self.predictions == "last"
-        return Stretches.of(samples, self.bound, baseline, self.groups, last=last, method=type(self).__name__)
-
-
 @dataclass(frozen=True)
-class WinIT(_OnPrefixes):
+class WinIT(PrefixMethod):
     """Windowed feature importance in time: what losing a feature's recent past does to each prediction, by lag.
 
     For the prediction at t, with feature i absent over ``a .. t`` in ``x~``,
@@ -186,9 +120,9 @@ class WinIT(_OnPrefixes):
         super().__post_init__()
         if not isinstance(self.window, str):
             check_count("window", self.window)
-        _one_of("aggregate", self.aggregate, AGGREGATES)
-        _one_of("order", self.order, ("backward", "symmetric"))
-        _one_of("horizons", self.horizons, ("auto", "shared", "independent"))
+        check_choice("aggregate", self.aggregate, AGGREGATES)
+        check_choice("order", self.order, ("backward", "symmetric"))
+        check_choice("horizons", self.horizons, ("auto", "shared", "independent"))
         if self.order == "symmetric" and not self.difference:
             raise ValueError("order='symmetric' averages two orders of differences; give difference=True")
 
@@ -200,39 +134,36 @@ class WinIT(_OnPrefixes):
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         with torch.no_grad():
-            stretches = self._stretches(samples, self.baseline)
-            ends = None if samples.ends is None else samples.ends.cpu().numpy()
-            inside = torch.as_tensor(
-                self.bound.inside(last=self.predictions == "last", ends=ends), device=samples.x.device
-            )
-            inside = inside.expand(samples.n, *inside.shape[-2:])
-            over = inside[:, None, None]  # beside targets and groups
-            before = stretches.known_before[:, None, :, :, None]
-            per_draw = self.aggregate if self.aggregate in ("mean", "sum") else None
-            names = ("lag",) if per_draw is None else ()
-            shape = (samples.targets, len(stretches.groups), *inside.shape[1 : 2 + len(names)])
-            moments = Moments(samples.n, shape, self.draws, samples.x.device)
-            each = torch.arange(samples.n, device=samples.x.device)
-            for draw in range(self.draws):
-                found = self._importance(stretches, inside, draw)
-                found = torch.where(before, found, 0)  # nothing comes before the first observation to take its place
-                bad = (over & ~torch.isfinite(found)).flatten(1).any(1)
-                samples.record_state(each, torch.where(bad, State.OUTPUT, State.OK))
-                found = torch.where(over | ~before, found, torch.nan)
-                moments.add(each, torch.full_like(each, draw), _over_lags(found, over, per_draw))
-            out = {"": moments.mean()} | ({"error": moments.standard_error()} if self.draws > 1 else {})
+            stretches, inside = self._stretches(samples), self._inside(samples)
+            moments = self._moments(samples, stretches, inside)
+            value, error = moments.mean(), moments.standard_error() if self.draws > 1 else None
             if self.aggregate in ("max", "absmax"):
-                at = _extreme(out[""], over, self.aggregate)
-                held = over.any(-1)
-                out, names = {k: torch.where(held, v.gather(-1, at)[..., 0], 0) for k, v in out.items()}, ()
-            fields = {
-                "attribution": stretches.to_cells(out[""], self.bound, names),
-                "group_value": Field(("target", "group", self.dim, *names), out[""]),
-            }
-            if self.draws > 1:
-                fields["standard_error"] = stretches.to_cells(out["error"], self.bound, names)
-                fields["group_standard_error"] = Field(("target", "group", self.dim, *names), out["error"])
-            return fields | {"model_steps": Field((), stretches.series.time_steps)}
+                value, error = _at_extreme(value, error, inside[:, None, None], self.aggregate)
+            return self._fields(stretches, value, error, ("lag",) if self.aggregate is None else ())
+
+    def _inside(self, samples: SampleChunk) -> Tensor:
+        """Bool (n, times, lags): True where an observation belongs to the window of the prediction so much later."""
+        ends = None if samples.ends is None else samples.ends.cpu().numpy()
+        inside = self.bound_timing.inside(last=self.predictions == "last", ends=ends)
+        return torch.as_tensor(inside, device=samples.x.device).expand(samples.n, *inside.shape[-2:])
+
+    def _moments(self, samples: SampleChunk, stretches: Stretches, inside: Tensor) -> Moments:
+        """Moments over the draws of I (n, targets, groups, times, lags); without lags where I is summed or averaged."""
+        has_window = inside[:, None, None]  # beside targets and groups
+        known_before = stretches.known_before[:, None, :, :, None]
+        summed = self.aggregate in ("mean", "sum")
+        shape = (samples.targets, len(stretches.groups), *inside.shape[1 : 2 if summed else 3])
+        moments = Moments(samples.n, shape, self.draws, samples.x.device)
+        for draw in range(self.draws):
+            found = self._importance(stretches, inside, draw)
+            found = torch.where(known_before, found, 0)  # nothing comes before the first observation to take its place
+            bad = (has_window & ~torch.isfinite(found)).flatten(1).any(1)
+            samples.record_state(samples.indices, torch.where(bad, State.OUTPUT, State.OK))
+            found = torch.where(has_window | ~known_before, found, torch.nan)
+            if summed:
+                found = _over_lags(found, has_window, mean=self.aggregate == "mean")
+            moments.add(samples.indices, torch.full_like(samples.indices, draw), found)
+        return moments
 
     def _importance(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
         """I of one draw, (n, targets, groups, times, lags)."""
@@ -241,37 +172,41 @@ class WinIT(_OnPrefixes):
             return loss
         backward = loss.clone()
         backward[..., :-1, 1:] -= loss[..., 1:, :-1]
-        return backward if self.order == "backward" else (backward + self._forward(stretches, loss, inside, draw)) / 2
+        if self.order == "backward":
+            return backward
+        return (backward + self._forward_order(stretches, loss, inside, draw)) / 2
 
     def _losses(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
-        """D of one draw; anything where there is no such window."""
+        """D of one draw, (n, targets, groups, times, lags); anything where there is no such window."""
         n, times, lags = inside.shape
         shape = (n, stretches.values.shape[-1], len(stretches.groups), times, lags)
         out = torch.full(shape, torch.nan, dtype=torch.float64, device=inside.device)
         if self.shared and self.predictions == "every":
             i, a, g = _rows(inside.any(2), len(stretches.groups))
-            for at, v in stretches.losses(i, a, g, draw, gap=lags, length=lags, every=True):
+            removal = StretchRemoval(i, a, g, draw, gap=lags, length=lags, every=True)
+            for at, v in stretches.losses(removal):
                 out[i[at], :, g[at], a[at]] = v.transpose(1, 2)
             return out
         for lag in range(lags):
             stream = 0 if self.shared else 1 + lag
             for length in self._lengths(inside, lag):
-                here = inside[:, :, lag]
+                starts = inside[:, :, lag]
                 if self.predictions == "last":  # what the model says at the end of the series, padded or not
-                    here = here & (torch.arange(times, device=here.device) == times - length)
-                i, a, g = _rows(here, len(stretches.groups))
-                for at, v in stretches.losses(i, a, g, draw, gap=lag + 1, length=length, every=False, stream=stream):
+                    starts = starts & (torch.arange(times, device=starts.device) == times - length)
+                i, a, g = _rows(starts, len(stretches.groups))
+                removal = StretchRemoval(i, a, g, draw, gap=lag + 1, length=length, every=False, stream=stream)
+                for at, v in stretches.losses(removal):
                     out[i[at], :, g[at], a[at], lag] = v[:, 0]
         return out
 
     def _lengths(self, inside: Tensor, lag: int) -> list[int]:
-        """From the observations to where the model is read."""
+        """The numbers of times from an observation to where the model is read."""
         if self.predictions == "every":
             return [lag + 1]
         starts = inside[:, :, lag].any(0).nonzero()[:, 0]
         return (inside.shape[1] - starts).tolist()
 
-    def _forward(self, stretches: Stretches, loss: Tensor, inside: Tensor, draw: int) -> Tensor:
+    def _forward_order(self, stretches: Stretches, loss: Tensor, inside: Tensor, draw: int) -> Tensor:
         """I by removal of the earliest first: the window of each prediction is absent up to a, and then up to a - 1.
 
         A window starts after the first observation of a group.
@@ -279,41 +214,41 @@ class WinIT(_OnPrefixes):
         groups, times = loss.shape[2:4]
         i, t = (v.repeat_interleave(groups) for v in _predictions(inside))
         g = torch.arange(groups, device=loss.device).repeat(len(i) // groups)
-        start = torch.as_tensor(self.bound.first, device=loss.device)[t].maximum(stretches.begun[i, g])
+        start = torch.as_tensor(self.bound_timing.first, device=loss.device)[t].maximum(stretches.begun[i, g])
         size = t - start + 1
         read = size if self.predictions == "every" else times - start
         before = torch.zeros((len(i), loss.shape[1]), dtype=loss.dtype, device=loss.device)
         out = torch.full_like(loss, torch.nan)
-        for gap in range(1, self.bound.lags + 1):
+        for gap in range(1, self.bound_timing.lags + 1):
             up_to = before.clone()
             whole = (size == gap).nonzero()[:, 0]  # known from the other order
             up_to[whole] = loss[i[whole], :, g[whole], start[whole], gap - 1]
             for length in torch.unique(read[size > gap]).tolist():
-                which = ((read == length) & (size > gap)).nonzero()[:, 0]
-                p = i[which], start[which], g[which]
-                for at, v in stretches.losses(*p, draw, gap=gap, length=length, every=False):
-                    up_to[which[at]] = v[:, 0]
-            (open_,) = (size >= gap).nonzero(as_tuple=True)
-            a = start[open_] + gap - 1
-            out[i[open_], :, g[open_], a, t[open_] - a] = (up_to - before)[open_]
+                rows = ((read == length) & (size > gap)).nonzero()[:, 0]
+                removal = StretchRemoval(i[rows], start[rows], g[rows], draw, gap=gap, length=length, every=False)
+                for at, v in stretches.losses(removal):
+                    up_to[rows[at]] = v[:, 0]
+            (reached,) = (size >= gap).nonzero(as_tuple=True)
+            a = start[reached] + gap - 1
+            out[i[reached], :, g[reached], a, t[reached] - a] = (up_to - before)[reached]
             before = up_to
         return out
 
     def rows(self) -> tuple[int, int]:
         """The stretch from each start; to each prediction where it takes rows of its own."""
-        inside, each = self.bound.inside(last=self.predictions == "last"), len(self.groups.names) * self.draws
-        starts, stretches = int(inside.any(1).sum()), int(inside.sum())
+        inside, each = self.bound_timing.inside(last=self.predictions == "last"), len(self.groups.names) * self.draws
+        starts, windows = int(inside.any(1).sum()), int(inside.sum())
         together = self.shared and self.predictions == "every"
-        backward = starts * self.bound.lags if together else stretches
-        forward = stretches if self.order == "symmetric" else 0
-        least = starts if together else stretches
+        backward = starts * self.bound_timing.lags if together else windows
+        forward = windows if self.order == "symmetric" else 0
+        least = starts if together else windows
         return 1 + least * each, self._intact_rows() + (backward + forward) * each
 
     def coordinates(self) -> dict[str, Any]:
         """The lags in cells, and in the unit of an evenly spaced coordinate."""
         if self.aggregate is not None:
             return {}
-        timing, lag = self.bound, np.arange(self.bound.lags)
+        timing, lag = self.bound_timing, np.arange(self.bound_timing.lags)
         out: dict[str, Any] = {
             "lag": ("lag", lag, {"long_name": "time of the prediction less that of the observation, in cells"})
         }
@@ -321,13 +256,6 @@ class WinIT(_OnPrefixes):
             units = {"units": timing.units} if timing.units and not isinstance(timing.spacing, np.timedelta64) else {}
             out["lag_time"] = ("lag", lag * timing.spacing, {"long_name": "lag"} | units)
         return out
-
-
-def _grid(n: int, start: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sample, start and group of each row, sample by sample."""
-    every = [torch.arange(n, device=start.device), start, torch.arange(groups, device=start.device)]
-    i, a, g = torch.meshgrid(*every, indexing="ij")
-    return i.reshape(-1), a.reshape(-1), g.reshape(-1)
 
 
 def _predictions(inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -344,25 +272,31 @@ def _rows(which: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
     return i.repeat_interleave(groups), a.repeat_interleave(groups), group
 
 
-def _over_lags(found: Tensor, inside: Tensor, aggregate: str | None) -> Tensor:
+def _over_lags(found: Tensor, inside: Tensor, *, mean: bool) -> Tensor:
     """The sum or the mean over the predictions whose window holds an observation; 0 where there are none."""
-    if aggregate is None:
-        return found
     total = torch.where(inside, found, 0).sum(-1)
-    return total / inside.sum(-1).clamp(min=1) if aggregate == "mean" else total
+    return total / inside.sum(-1).clamp(min=1) if mean else total
 
 
-def _extreme(found: Tensor, inside: Tensor, aggregate: str) -> Tensor:
-    """The lag of the largest value, or of the largest size (of equals, the positive one)."""
-    low = torch.where(inside, found, -torch.inf)
+def _at_extreme(value: Tensor, error: Tensor | None, inside: Tensor, aggregate: str) -> tuple[Tensor, Tensor | None]:
+    """Values and standard errors at the lag of the largest value, or of the largest size (of equals, the positive one).
+
+    0 where the observation is in no window.
+    """
+    ranked = torch.where(inside, value, -torch.inf)
     if aggregate == "absmax":
-        size = torch.where(inside, found.abs(), -torch.inf)
-        low = torch.where(size == size.amax(-1, keepdim=True), low, -torch.inf)
-    return low.argmax(-1, keepdim=True)
+        size = torch.where(inside, value.abs(), -torch.inf)
+        ranked = torch.where(size == size.amax(-1, keepdim=True), ranked, -torch.inf)
+    lag, some = ranked.argmax(-1, keepdim=True), inside.any(-1)
+
+    def pick(v: Tensor) -> Tensor:
+        return torch.where(some, v.gather(-1, lag)[..., 0], 0)
+
+    return pick(value), None if error is None else pick(error)
 
 
 @dataclass(frozen=True)
-class FeatureOcclusion(_OnPrefixes):
+class FeatureOcclusion(PrefixMethod):
     """What each observation adds to the prediction at its own time: ``g(f(x_0..t), f(x_0..t with x_i,t replaced))``.
 
     WinIT with a window of one step, so delayed effects are not seen. Values as published are half of "pd", the mean over
@@ -442,76 +376,3 @@ class AugmentedOcclusion(FeatureOcclusion):
     sentence: ClassVar[str] = (
         "Augmented feature occlusion: replace one feature by values drawn from the data and record the shift."
     )
-
-
-@dataclass(frozen=True)
-class FIT(_OnPrefixes):
-    """Feature importance in time: how much of the shift of the prediction since the step before a feature explains.
-
-    ``2 sigmoid(5 E[ KL(p(y|x_0..t) || p(y|x_0..t-1)) - KL(p(y|x_0..t) || p(y|x_0..t-1, x_i,t)) ]) - 1``, where the last
-    distribution knows of time t the feature alone: all others are drawn. Between -1 and 1; the first observation has 0.
-    Delayed effects are not seen, and the first term, which no feature enters, orders times and not features. Of logits the
-    divergences come from log-probabilities; the published program takes ``1 - p`` in float32, which is 0 for a sure class, and
-    then writes -1: to repeat its numbers give ``Divergence("kl", of="probability")`` of the sigmoid.
-
-    Parameters
-    ----------
-    baseline
-        What draws the other features at t given the feature and the past: `JointGenerator`.
-    dim, draws, groups
-        As in `WinIT`; a group is kept together.
-
-    Returns
-    -------
-    attribution, ``group_value``, their standard errors (by the slope of the sigmoid), ``model_steps``.
-
-    References
-    ----------
-    Tonekaboni et al., "What went wrong and when? Instance-wise feature importance for time-series black-box models",
-    NeurIPS 2020.
-    """
-
-    default_target: ClassVar[Any] = Divergence("kl")
-
-    baseline: Any
-    dim: str = "time"
-    draws: int = 10
-    groups: Any = None
-    timing: Timing | None = field(default=None, repr=False, compare=False)
-    sentence: ClassVar[str] = "FIT: how much one observation shifts the predictive distribution at its own time step."
-
-    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
-        """Explain some samples."""
-        with torch.no_grad():
-            kept = self._stretches(samples, self.baseline)
-            groups = kept.groups
-            others = kept.complement()
-            n, times, device = samples.n, self.bound.times, samples.x.device
-            start = torch.arange(1, times, device=device)
-            moments = Moments(n, (samples.targets, len(groups), times), self.draws, device)
-            each = torch.arange(n, device=device)
-            i, a, g = _grid(n, start, len(groups))
-            for draw in range(self.draws):
-                found = torch.full(
-                    (n, samples.targets, len(groups), times), torch.nan, dtype=torch.float64, device=device
-                )
-                for at, v in others.losses(i, a, g, draw, gap=1, length=1, every=False):
-                    found[i[at], :, g[at], a[at]] = v[:, 0]
-                found[..., start] = kept.losses_without_time(start)[:, :, None] - found[..., start]
-                found = torch.where(kept.known_before[:, None], found, 0)
-                known = torch.isfinite(found).flatten(1).all(1)
-                samples.record_state(each, torch.where(known, State.OK, State.OUTPUT))
-                moments.add(each, torch.full_like(each, draw), found)
-            score = torch.tanh(2.5 * moments.mean())
-            names = ("target", "group", self.dim)
-            fields = {"attribution": kept.to_cells(score, self.bound, ()), "group_value": Field(names, score)}
-            if self.draws > 1:
-                error = 2.5 * (1 - score**2) * moments.standard_error()
-                fields["standard_error"] = kept.to_cells(error, self.bound, ())
-                fields["group_standard_error"] = Field(names, error)
-            return fields | {"model_steps": Field((), kept.series.time_steps)}
-
-    def rows(self) -> tuple[int, int]:
-        """Each time but the first with each group kept, for each draw."""
-        asked = (self.bound.times - 1) * len(self.groups.names) * self.draws
-        return 1 + asked, self._intact_rows() + asked
