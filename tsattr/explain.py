@@ -17,7 +17,8 @@ from .edge.settings import DEFAULTS, CallSettings, filled, shown
 from .edge.warning import ExplanationWarning as ExplanationWarning
 from .edge.warning import said_once
 from .labels import inputs as labels
-from .models import pipelines
+from .models.pipelines import LastStep
+from .models.transformed import TransformedInput
 
 
 @shown(CallSettings, DEFAULTS)
@@ -142,18 +143,18 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
 
 
 def _explain_one(model: Any, inputs: labels.Inputs, method: Any, settings: Any, dry_run: bool) -> xr.Dataset:
-    """With one model and seed."""
-    if not isinstance(model, pipelines.LastStep):
+    """Explain with one model and seed; the last step of a pipeline in its transformed columns, and back."""
+    if not isinstance(model, LastStep):
         return explained(Call.of(model, inputs, method, **settings), method, dry_run=dry_run)
-    view = pipelines.Transformed.of(model, inputs)
+    columns = TransformedInput.of(model, inputs)
     check_constants(method, inputs, settings["reference"], inputs.n)
-    inner, outputs = view.model(method, settings["outputs"])
+    inner, outputs = columns.model(method, settings["outputs"])
     settings = settings | {
-        "reference": view.reference(settings["reference"]),
+        "reference": columns.reference(settings["reference"]),
         "outputs": outputs,
         "dims": None,
         "sample_dim": inputs.sample_dim,
-        "valid": view.valid(),
+        "valid": columns.valid(),
     }
-    ds = explained(Call.of(inner, view.table(), method, **settings), view.method(method), dry_run=dry_run)
-    return ds if dry_run else view.labelled(ds, method)
+    ds = explained(Call.of(inner, columns.table(), method, **settings), columns.method(method), dry_run=dry_run)
+    return ds if dry_run else columns.result(ds, method)

@@ -33,7 +33,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import LinearSVC
 
 import tsattr as ta
-from tsattr.models.origins import Columns, follow
+from tsattr.models.provenance import ColumnProvenance, trace
 
 CELLS = ta.groups.Cells()
 NEW = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)  # takes folds and deprecates `shuffle`
@@ -412,7 +412,7 @@ def made_of(transformer, x):
 def test_columns_are_followed_through(name):
     x, y = numbers()
     transformer = KEPT[name].fit(x, y)
-    source = follow(transformer, Columns(np.arange(3))).source
+    source = trace(transformer, ColumnProvenance(np.arange(3))).source
     np.testing.assert_array_equal(np.eye(3, dtype=bool)[source], made_of(transformer, x))
 
 
@@ -432,7 +432,7 @@ def test_columns_are_followed_through(name):
 def test_one_hot_columns_are_counted(settings):
     x = np.array([["a", "x"]] * 5 + [["b", "y"]] * 4 + [["c", "x"]] * 2 + [["d", "y"]] * 2 + [["e", "x"]], dtype=object)
     encoder = OneHotEncoder(sparse_output=False, **settings).fit(x)
-    source = follow(encoder, Columns(np.arange(2))).source
+    source = trace(encoder, ColumnProvenance(np.arange(2))).source
     width = [OneHotEncoder(sparse_output=False, **(settings | own)).fit(x[:, [j]]).transform(x[:, [j]]).shape[1]
              for j, own in enumerate([{"drop": [d]} for d in settings["drop"]] if isinstance(settings.get("drop"), np.ndarray) else [{}, {}])]  # fmt: skip
     assert source.tolist() == [0] * width[0] + [1] * width[1]
@@ -448,16 +448,16 @@ def test_imputers_drop_what_was_never_seen_and_indicate(strategy, keep):
     x[:, 1] = np.nan
     imputer = SimpleImputer(strategy=strategy, keep_empty_features=keep, add_indicator=True).fit(x)
     kept = [0, 1, 2, 3] if keep else [0, 2, 3]
-    assert follow(imputer, Columns(np.arange(4))).source.tolist() == [*kept, 1, 3]
+    assert trace(imputer, ColumnProvenance(np.arange(4))).source.tolist() == [*kept, 1, 3]
     assert imputer.transform(x).shape[1] == len(kept) + 2
-    assert follow(MissingIndicator().fit(x), Columns(np.arange(4))).source.tolist() == [1, 3]
+    assert trace(MissingIndicator().fit(x), ColumnProvenance(np.arange(4))).source.tolist() == [1, 3]
 
 
 def test_target_encoder_of_several_classes():
     x = np.array([["a", "x"], ["b", "y"], ["c", "x"]] * 10, dtype=object)
     for y, width in ((["u", "v", "w"] * 10, 3), (["u", "v", "u"] * 10, 1), (np.arange(30) + 0.5, 1)):
         encoder = TargetEncoder().fit(x, y)
-        assert follow(encoder, Columns(np.arange(2))).source.tolist() == [0] * width + [1] * width
+        assert trace(encoder, ColumnProvenance(np.arange(2))).source.tolist() == [0] * width + [1] * width
         assert encoder.transform(x).shape[1] == 2 * width
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 
-from ..models.predictions import asked, predicts
+from ..models.predictions import is_estimator, predict_function
 from . import near
 from .base import AdditiveEstimator, checked_weights
 from .families import Identity, probability, softmax
@@ -239,8 +239,8 @@ class AFEXExplainer(AdditiveEstimator):
 
 def _outputs(model: Any, x: Any) -> Any:
     """Probabilities of a classifier, predictions of another estimator, what a function gives."""
-    if predicts(model):
-        return asked(model, "on_frames" if hasattr(x, "columns") else "on_arrays").f(x)
+    if is_estimator(model):
+        return predict_function(model, "on_frames" if hasattr(x, "columns") else "on_arrays").f(x)
     if not callable(model):
         raise TypeError(f"what is explained is a fitted estimator or a function of a table, got {model!r}")
     return model(x)

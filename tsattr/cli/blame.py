@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
-_MODELS = str(_PACKAGE / "models" / "calling.py")  # the one module that calls the user's model
+_CALLERS = [str(_PACKAGE / "models" / name) for name in ("calling.py", "ensembles.py")]  # which call the user's model
 _INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 
 
@@ -20,7 +20,7 @@ def users(error: BaseException) -> str | None:
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if theirs:
         return f"{said} ({theirs[-1].filename}, line {theirs[-1].lineno}, in {theirs[-1].name})"
-    return said if last >= 0 and frames[last].filename == _MODELS and last + 1 < len(frames) else None
+    return said if last >= 0 and frames[last].filename in _CALLERS and last + 1 < len(frames) else None
 
 
 def _installed(file: str) -> bool:

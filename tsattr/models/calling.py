@@ -1,10 +1,8 @@
-"""What is explained: torch modules, callables and scikit-learn estimators behind one calling convention."""
+"""One calling convention for torch modules, callables and scikit-learn estimators."""
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from ..core.arrays import unmasked
-from ..core.results import check_count
-from ..core.untouched import home_of, hooked
+from ..core.untouched import home_of
 from ..labels.inputs import Inputs
-from .linear import Linear
+from .ensembles import Ensemble, name_of
+from .linear import LinearModule
 from .pipelines import LastStep
-from .pipelines import last_step as last_step
-from .predictions import asked, predicts
+from .predictions import is_estimator, predict_function
+
+Call = Callable[[Tensor, dict[str, Tensor], Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -67,130 +66,29 @@ def on_frames(f: Callable[..., Any]) -> OnFrames:
     return OnFrames(f)
 
 
-@dataclass(frozen=True, init=False)
-class Ensemble:
-    """Several models of the same thing, each explained by itself: ``ta.explain(Ensemble([a, b]), x, method)``.
-
-    The result is the mean of the members' maps with its standard error between them, and how far they agree; see
-    `tsattr.edge.call.members.combine`.
-
-    Parameters
-    ----------
-    members
-        Models of any kind that `explain` takes, at least two; or a mapping from names to models.
-
-    Examples
-    --------
-    >>> import numpy as np, tsattr as ta
-    >>> double, triple = (ta.models.on_arrays(lambda x, w=w: w * x.sum(1)) for w in (2, 3))
-    >>> both = ta.models.Ensemble({"double": double, "triple": triple})
-    >>> both.names
-    ('double', 'triple')
-    """
-
-    members: tuple[Any, ...]
-    names: tuple[str, ...]
-
-    def __init__(self, members: Sequence[Any] | Mapping[str, Any]) -> None:
-        named = members if isinstance(members, Mapping) else {str(i): m for i, m in enumerate(members)}
-        if len(named) < 2:
-            raise ValueError(f"an Ensemble has at least two members, got {len(named)}; explain one model as it is")
-        object.__setattr__(self, "members", tuple(named.values()))
-        object.__setattr__(self, "names", tuple(map(str, named)))
-
-    def __repr__(self) -> str:
-        return f"Ensemble({', '.join(f'{n}: {_name(m)}' for n, m in zip(self.names, self.members))})"
-
-
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-
-
-def dropout(module: nn.Module, passes: int = 20, seed: int = 0) -> Ensemble:
-    """Networks thinned by dropout, as the members of an ensemble: what its training says of the model's uncertainty.
-
-    Each member switches off units of every Dropout module with its probability p, scales the others by 1 / (1 - p), and
-    keeps to that: all rows of all batches see one network. Members share the module's weights; the module is left as it
-    is. Dropout inside recurrent layers and ``F.dropout`` is not reached. Gal and Ghahramani, ICML 2016.
-
-    Parameters
-    ----------
-    module
-        A torch module with ``nn.Dropout`` (or ``Dropout1d``, ``2d``, ``3d``: whole channels) modules that work on tensors
-        with the rows first.
-    passes
-        Number of members, at least 2.
-    seed
-        Which units are off depends on it, the member and the module's name alone.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Not a module; no such Dropout module with p > 0 in it.
-
-    Examples
-    --------
-    >>> import torch, tsattr as ta
-    >>> net = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
-    >>> len(ta.models.dropout(net, passes=3).members)
-    3
-    """
-    check_count("passes", passes)
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"dropout thins a torch module, got {type(module).__name__}")
-    if not any(isinstance(m, _DROPOUTS) and m.p > 0 for m in module.modules()):
-        raise ValueError(
-            f"{type(module).__name__} has no nn.Dropout module with p > 0 to thin it by; F.dropout and the dropout of "
-            "recurrent layers are not reached: use nn.Dropout modules, or an Ensemble of models"
-        )
-    return Ensemble([Thinned(module, (seed % 2**64, number)) for number in range(passes)])
-
-
-class Thinned(nn.Module):
-    """A network with some units off for good; see :func:`dropout`."""
-
-    def __init__(self, module: nn.Module, entropy: tuple[int, ...]) -> None:
-        super().__init__()
-        self.module = module
-        self.entropy = entropy
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The module's output without those units."""
-        rows = len((*args, *kwargs.values())[0])
-        calls: Counter[str] = Counter()
-
-        def thin(name: str, m: nn.Module, output: Tensor) -> Tensor:
-            calls[name] += 1
-            if len(output) != rows:
-                raise ValueError(
-                    f"Dropout module {name!r} gets {tuple(output.shape)} for {rows} rows; it must have the rows first, for "
-                    "all of them to share a mask"
-                )
-            return output * self._mask(name, calls[name], m, output)
-
-        hooks = [
-            (m, m.register_forward_hook, lambda m, inputs, output, name=name: thin(name, m, output))
-            for name, m in self.module.named_modules()
-            if isinstance(m, _DROPOUTS)
-        ]
-        with hooked(*hooks):
-            return self.module(*args, **kwargs)
-
-    def _mask(self, name: str, call: int, m: Any, like: Tensor) -> Tensor:
-        """0 where a unit (or a channel) is off, else 1 / (1 - p)."""
-        shape = like.shape[1:] if isinstance(m, nn.Dropout) else (like.shape[1],) + (1,) * (like.ndim - 2)
-        draw = np.random.default_rng([*self.entropy, zlib.crc32(name.encode()), call]).random(shape)
-        return torch.as_tensor(np.where(draw < m.p, 0.0, 1 / max(1 - m.p, 1e-300))).to(like)
-
-
 @dataclass(frozen=True)
 class Model:
-    """Any model as ``call(rows, context, position of their samples) -> outputs`` on tensors; `on_frame` of one on frames.
+    """A model of any kind behind one calling convention.
 
-    `scale` is what its outputs are, where it says so: "probability", "value"; see `tsattr.core.axes.Axes`. `outputs` names
-    their axes, where the model knows, unless the user does.
+    Attributes
+    ----------
+    call
+        ``call(rows, context, position)``: outputs, rows first, of rows of the input's tensor, of the samples at `position`.
+    name
+        The model's name in results.
+    module
+        The torch module that is called, where there is one.
+    differentiable
+        True where gradients pass through `call`.
+    labels, outputs
+        Labels of its one output axis; names and labels of several. Those that the user gives come first.
+    scale
+        What its outputs are, where it says so: "probability" or "value"; see `tsattr.core.axes.Axes`.
+    on_frame
+        ``on_frame(frame, context)`` of a model on DataFrames.
     """
 
-    call: Callable[[Tensor, dict[str, Tensor], Tensor], Any]
+    call: Call
     name: str
     module: nn.Module | None = None
     differentiable: bool = True
@@ -201,7 +99,7 @@ class Model:
 
 
 def read(model: Any, inputs: Inputs) -> Model:
-    """Find out what kind of model this is.
+    """A model of any kind, for the rows of these inputs.
 
     Raises
     ------
@@ -209,15 +107,15 @@ def read(model: Any, inputs: Inputs) -> Model:
         For something that is neither a module, a callable, nor a fitted estimator.
     """
     if isinstance(model, OnArrays):
-        return Model(_arrays(model.f, inputs), _name(model.f), differentiable=False, scale=_scale(model.f))
+        return Model(_arrays(model.f, inputs), name_of(model.f), differentiable=False, scale=_scale(model.f))
     if isinstance(model, OnFrames):
         on_frame, call = _frames(model.f, inputs)
-        return Model(call, _name(model.f), differentiable=False, scale=_scale(model.f), on_frame=on_frame)
-    if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not predicts(model)):
+        return Model(call, name_of(model.f), differentiable=False, scale=_scale(model.f), on_frame=on_frame)
+    if isinstance(model, nn.Module) or (callable(model) and not isinstance(model, type) and not is_estimator(model)):
         module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
         module = module if isinstance(module, nn.Module) else None
-        return Model(_tensors(model, inputs), _name(model), module, scale=_scale(model))
-    if predicts(model) and not isinstance(model, type):
+        return Model(_tensors(model, inputs), name_of(model), module, scale=_scale(model))
+    if is_estimator(model) and not isinstance(model, type):
         return _estimator(model, inputs)
     if isinstance(model, Ensemble):
         raise TypeError(f"only explain takes an {model!r}; give one of its members, or one model of their mean output")
@@ -229,28 +127,24 @@ def read(model: Any, inputs: Inputs) -> Model:
 
 
 def _scale(f: Any) -> str | None:
-    """What a function's outputs are, where it says so; a module by the last of its layers, if it is a Sequential."""
+    """The scale of a function's outputs, where it is known: of a module by its last layer, of a method by its name."""
     while isinstance(f, nn.Sequential) and len(f):
         f = f[-1]
-    if isinstance(f, Linear):
+    if isinstance(f, LinearModule):
         return "probability" if f.classifies else "value"
     if isinstance(f, nn.Softmax | nn.Sigmoid):
         return "probability"
     name, owner = getattr(f, "__name__", ""), getattr(f, "__self__", None)
-    if (
-        name == "transform" and owner is not None and not isinstance(owner, nn.Module)
-    ):  # distances to centres, components
+    estimator = owner is not None and not isinstance(owner, nn.Module)
+    if estimator and name == "transform":  # distances to centres, components
         return "value"
-    if name == "predict" and owner is not None and not hasattr(owner, "classes_") and not isinstance(owner, nn.Module):
+    if estimator and name == "predict" and not hasattr(owner, "classes_"):
         return "value"
     return "probability" if name == "predict_proba" else None
 
 
-def _name(f: Any) -> str:
-    return getattr(f, "__qualname__", None) or type(f).__qualname__
-
-
-def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor], Tensor], Any]:
+def _tensors(f: Callable[..., Any], inputs: Inputs) -> Call:
+    """A function of tensors, one a variable and by keyword where there are several, on rows of the input's tensor."""
     if inputs.codes is not None and any(u is not None for u in inputs.codes.levels):
         raise TypeError(
             "a model on tensors cannot take columns of categories; give the whole pipeline from the raw columns, or "
@@ -274,17 +168,17 @@ def _tensors(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[st
     return call
 
 
-def _arrays(f: Callable[..., Any], inputs: Inputs) -> Callable[[Tensor, dict[str, Tensor], Tensor], Any]:
+def _arrays(f: Callable[..., Any], inputs: Inputs) -> Call:
+    """A function of numpy arrays on rows of the input's tensor."""
+
     def on_numpy(*args: Tensor, **kwargs: Tensor) -> Tensor:
         return _numeric(f(*(a.cpu().numpy() for a in args), **{k: v.cpu().numpy() for k, v in kwargs.items()}))
 
     return _tensors(on_numpy, inputs)
 
 
-def _frames(
-    f: Callable[..., Any], inputs: Inputs
-) -> tuple[Callable[[Any, dict[str, Tensor]], Tensor], Callable[[Tensor, dict[str, Tensor], Tensor], Tensor]]:
-    """A model on frames, and the same on coded rows."""
+def _frames(f: Callable[..., Any], inputs: Inputs) -> tuple[Callable[[Any, dict[str, Tensor]], Tensor], Call]:
+    """A function of DataFrames with tensors as context, and the same on rows of the input's tensor."""
 
     def on_frame(frame: Any, context: dict[str, Tensor]) -> Tensor:
         return _numeric(f(frame, **{k: v.cpu().numpy() for k, v in context.items()}))
@@ -296,6 +190,7 @@ def _frames(
 
 
 def _numeric(y: Any) -> Tensor:
+    """Outputs of a function of arrays as a float64 tensor; TypeError for what is no array of numbers."""
     if isinstance(y, list | tuple) and any(np.ndim(one) for one in y):
         shapes = ", ".join(str(np.shape(one)) for one in y[:4])
         raise TypeError(
@@ -311,9 +206,10 @@ def _numeric(y: Any) -> Tensor:
 
 
 def _estimator(model: Any, inputs: Inputs) -> Model:
+    """A fitted estimator: on DataFrames where the input is one or the estimator knows its columns by name, else on arrays."""
     table = inputs.single and len(inputs.variables[0].axes.shape) == 1
     by_name = inputs.codes is not None or (table and hasattr(model, "feature_names_in_"))
-    found = asked(model, "on_frames" if by_name else "on_arrays")
+    found = predict_function(model, "on_frames" if by_name else "on_arrays")
     on_frame, call = _frames(found.f, inputs) if by_name else (None, _arrays(found.f, inputs))
     return Model(
         call,
@@ -327,21 +223,22 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
 
 
 def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:
-    """Where to run: as asked, else where the module is, else where the input is; ValueError if that cannot be."""
-    wanted = device if device is not None else home_of(module) or inputs.device or "cpu"
+    """The device to run on: the one given, else the module's, else the input's; ValueError if it cannot be used."""
+    if device is None:
+        device = home_of(module) or inputs.device or "cpu"
     try:
-        torch.zeros((), dtype=torch.float64, device=wanted).item()
-        return torch.device(wanted)
+        torch.zeros((), dtype=torch.float64, device=device).item()
+        return torch.device(device)
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"device {str(wanted)!r} cannot be used: it must be there and hold float64, in which sums are kept ({reason}); "
+            f"device {str(device)!r} cannot be used: it must be there and hold float64, in which sums are kept ({reason}); "
             "give device='cpu' or 'cuda', or move the model there"
         ) from error
 
 
 def check_dtype(module: nn.Module | None, inputs: Inputs, *, mixed: bool = False) -> None:
-    """TypeError where an input's dtype is not that of the module's parameters; mixed precision bridges all but float64."""
+    """TypeError where a variable's dtype is not that of the module's parameters; with autocast (`mixed`) only float64 is refused."""
     if module is None:
         return
     parameters = list(module.parameters())
@@ -349,17 +246,17 @@ def check_dtype(module: nn.Module | None, inputs: Inputs, *, mixed: bool = False
         raise ValueError(
             "the model has layers whose sizes are not known yet (LazyLinear or the like): call it once on some rows"
         )
-    theirs = {p.dtype for p in parameters if p.dtype.is_floating_point}
+    accepted = {p.dtype for p in parameters if p.dtype.is_floating_point}
     for v in inputs.variables:
-        mine = getattr(torch, str(v.array.dtype))
-        bridged = mixed and torch.float64 not in theirs | {mine}
-        if theirs and mine not in theirs and not bridged:
-            names = sorted(str(t).removeprefix("torch.") for t in theirs)
+        dtype = getattr(torch, str(v.array.dtype))
+        cast = mixed and torch.float64 not in accepted | {dtype}
+        if accepted and dtype not in accepted and not cast:
+            names = sorted(str(t).removeprefix("torch.") for t in accepted)
             what = "x" if v.name is None else f"variable {v.name!r}"
             fix = f"x.astype({names[-1]!r}), or convert the model: model.to(torch.{v.array.dtype})"
             if inputs.codes is not None:  # whatever its columns are
                 what, fix = "a DataFrame", f"x.to_numpy({names[-1]!r}), or model.double()"
             if names[-1] not in ("float16", "float32", "float64"):  # no dtype of numpy's
-                single = "" if mine == torch.float32 else "x as float32 with "
+                single = "" if dtype == torch.float32 else "x as float32 with "
                 fix = f"the model in {v.array.dtype}, model.to(torch.{v.array.dtype}), or {single}autocast='bfloat16'"
             raise TypeError(f"{what} is {v.array.dtype}, the model's parameters are {' and '.join(names)}; give {fix}")

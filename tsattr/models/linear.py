@@ -1,4 +1,4 @@
-"""Fitted linear estimators with gradients."""
+"""Fitted linear estimators as torch modules, which have gradients."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 
-class Linear(nn.Module):
-    """A fitted linear estimator with gradients: its prediction, or its classes' probabilities."""
+class LinearModule(nn.Module):
+    """A fitted linear estimator as a module: its predictions, or its classes' probabilities."""
 
     weight: Tensor
     bias: Tensor
@@ -23,17 +23,17 @@ class Linear(nn.Module):
         self.classifies = hasattr(model, "predict_proba")
 
     @classmethod
-    def of(cls, model: Any, rows: np.ndarray) -> Linear | None:
-        """The module, where it says of some rows what the estimator says; else None."""
+    def of(cls, model: Any, rows: np.ndarray) -> LinearModule | None:
+        """The module of an estimator; None where their outputs on `rows` differ, or it has no coefficients."""
         predict = getattr(model, "predict", None) if not hasattr(model, "classes_") else None
         predict = getattr(model, "predict_proba", predict)
         if predict is None or not hasattr(model, "coef_") or not hasattr(model, "intercept_"):
             return None
         linear = cls(model)
         names = getattr(model, "feature_names_in_", None)
-        theirs = np.asarray(predict(rows if names is None else pd.DataFrame(rows, columns=names)))
-        ours = linear(torch.from_numpy(rows)).numpy()
-        return linear if ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-6, atol=1e-9) else None
+        expected = np.asarray(predict(rows if names is None else pd.DataFrame(rows, columns=names)))
+        found = linear(torch.from_numpy(rows)).numpy()
+        return linear if found.shape == expected.shape and np.allclose(found, expected, rtol=1e-6, atol=1e-9) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Predictions (rows,) or (rows, outputs), or probabilities (rows, classes)."""

@@ -12,29 +12,40 @@ import pandas as pd
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Columns on their way through a pipeline: what each is made of, and their names while they are the raw ones."""
+class ColumnProvenance:
+    """The provenance of a table's columns, after some steps of a pipeline.
+
+    Attributes
+    ----------
+    source
+        Int (columns,): the position of the raw column that each is made of.
+    names
+        The columns' names, as long as they are the raw columns themselves; None once a step has made new ones.
+    """
 
     source: np.ndarray
     names: tuple[str, ...] | None = None
 
-    def at(self, positions: np.ndarray) -> Columns:
-        """Some of the columns."""
-        return Columns(self.source[positions], None if self.names is None else tuple(self.names[i] for i in positions))
+    def at(self, positions: np.ndarray) -> ColumnProvenance:
+        """The columns at some positions."""
+        return ColumnProvenance(
+            self.source[positions], None if self.names is None else tuple(self.names[i] for i in positions)
+        )
 
 
-Rule = Callable[[Any, Columns], Columns | np.ndarray | None]
+Rule = Callable[[Any, ColumnProvenance], ColumnProvenance | np.ndarray | None]
+"""``rule(step, inputs)``: the provenance of a fitted step's outputs, or their `source` alone; None where the step mixes columns."""
 
 
-def follow(step: Any, columns: Columns, name: str = "") -> Columns:
-    """What each column is made of after a fitted step.
+def trace(step: Any, columns: ColumnProvenance, name: str = "") -> ColumnProvenance:
+    """The provenance of the columns that a fitted step makes.
 
     Parameters
     ----------
     step
         A fitted transformer, Pipeline, ColumnTransformer or FeatureUnion, "passthrough", or "drop".
     columns
-        What its inputs are made of.
+        The provenance of its inputs.
     name
         The step's name, for the error.
 
@@ -47,7 +58,7 @@ def follow(step: Any, columns: Columns, name: str = "") -> Columns:
     --------
     >>> from sklearn.preprocessing import OneHotEncoder
     >>> onehot = OneHotEncoder().fit([["a", "x"], ["b", "y"], ["c", "x"]])
-    >>> follow(onehot, Columns(np.arange(2))).source.tolist()
+    >>> trace(onehot, ColumnProvenance(np.arange(2))).source.tolist()
     [0, 0, 0, 1, 1]
     """
     if step is None or (isinstance(step, str) and step == "passthrough"):
@@ -58,7 +69,7 @@ def follow(step: Any, columns: Columns, name: str = "") -> Columns:
         if isinstance(step, kind):
             found = rule(step, columns)
             if found is not None:
-                return found if isinstance(found, Columns) else Columns(found)
+                return found if isinstance(found, ColumnProvenance) else ColumnProvenance(found)
     label = f"step {name!r} ({type(step).__name__})" if name else type(step).__name__
     raise TypeError(
         f"{label} mixes columns, or is not known to keep them apart, so that attributions of its output cannot be given back "
@@ -74,33 +85,34 @@ def _containers() -> dict[Any, Rule]:
     return {Pipeline: _pipeline, ColumnTransformer: _column_transformer, FeatureUnion: _union}
 
 
-def _pipeline(pipeline: Any, columns: Columns) -> Columns:
+def _pipeline(pipeline: Any, columns: ColumnProvenance) -> ColumnProvenance:
     for name, step in pipeline.steps:
-        columns = follow(step, columns, name)
+        columns = trace(step, columns, name)
     return columns
 
 
-def _union(union: Any, columns: Columns) -> np.ndarray:
-    return np.concatenate([follow(step, columns, name).source for name, step in union.transformer_list])
+def _union(union: Any, columns: ColumnProvenance) -> np.ndarray:
+    return np.concatenate([trace(step, columns, name).source for name, step in union.transformer_list])
 
 
-def _column_transformer(step: Any, columns: Columns) -> np.ndarray:
+def _column_transformer(step: Any, columns: ColumnProvenance) -> np.ndarray:
     source = np.full(max((s.stop for s in step.output_indices_.values()), default=0), -1)
-    for name, inner, chosen in step.transformers_:
-        place = step.output_indices_[name]
-        if place.stop > place.start:
-            source[place] = follow(inner, columns.at(_positions(step, chosen, columns)), name).source
+    for name, inner, selection in step.transformers_:
+        made = step.output_indices_[name]
+        if made.stop > made.start:
+            source[made] = trace(inner, columns.at(_positions(step, selection, columns)), name).source
     return source
 
 
-def _positions(step: Any, chosen: Any, columns: Columns) -> np.ndarray:
-    """Where the columns that a ColumnTransformer chose when it was fitted are now."""
+def _positions(step: Any, selection: Any, columns: ColumnProvenance) -> np.ndarray:
+    """The positions, among `columns`, of a selection that was made when the ColumnTransformer was fitted."""
     fitted = getattr(step, "feature_names_in_", None)
     at = pd.Series(np.arange(step.n_features_in_), index=fitted)
-    words = isinstance(chosen, str) or (isinstance(chosen, slice) and isinstance(chosen.start or chosen.stop, str))
-    if not words and not isinstance(chosen, slice) and np.size(chosen):
-        words = isinstance(np.asarray(chosen, dtype=object).flat[0], str)
-    positions = np.atleast_1d(at.loc[chosen] if words else at.to_numpy()[chosen])
+    if isinstance(selection, slice):
+        by_name = isinstance(selection.start or selection.stop, str)
+    else:
+        by_name = bool(np.size(selection)) and isinstance(np.asarray(selection, dtype=object).flat[0], str)
+    positions = np.atleast_1d(at.loc[selection] if by_name else at.to_numpy()[selection])
     if columns.names is None or fitted is None:
         return positions
     return np.array([columns.names.index(fitted[i]) for i in positions], int)
@@ -108,7 +120,7 @@ def _positions(step: Any, chosen: Any, columns: Columns) -> np.ndarray:
 
 @cache
 def _rules() -> dict[Any, Rule]:
-    """For each class of transformer, what its outputs are made of; None where its settings mix columns."""
+    """The rule of each class of transformer."""
     from sklearn import impute, preprocessing
     from sklearn.feature_selection import SelectorMixin
 
@@ -135,14 +147,14 @@ def _rules() -> dict[Any, Rule]:
     }
 
 
-def _imputer(imputer: Any, columns: Columns) -> np.ndarray:
-    """Columns never seen are left out; indicators come after the others."""
+def _imputer(imputer: Any, columns: ColumnProvenance) -> np.ndarray:
+    """Columns without a value in training are left out; indicators of missing values come after the others."""
     seen = imputer.keep_empty_features | ~np.asarray(pd.isna(imputer.statistics_), bool)
     indicated = imputer.indicator_.features_ if imputer.add_indicator else []
     return np.concatenate([columns.source[seen], columns.source[np.asarray(indicated, int)]])
 
 
-def _one_hot(encoder: Any, columns: Columns) -> np.ndarray:
+def _one_hot(encoder: Any, columns: ColumnProvenance) -> np.ndarray:
     rare = getattr(encoder, "infrequent_categories_", [None] * len(encoder.categories_))
     dropped = [None] * len(rare) if encoder.drop_idx_ is None else encoder.drop_idx_
     width = [
@@ -152,12 +164,12 @@ def _one_hot(encoder: Any, columns: Columns) -> np.ndarray:
     return columns.source.repeat(width)
 
 
-def _target(encoder: Any, columns: Columns) -> np.ndarray:
-    """One column for each class of a multiclass target."""
+def _target(encoder: Any, columns: ColumnProvenance) -> np.ndarray:
+    """A column gives one column, or one for each class of a multiclass target."""
     return columns.source.repeat(len(encoder.classes_) if encoder.target_type_ == "multiclass" else 1)
 
 
-def _function(function: Any, columns: Columns) -> Columns | np.ndarray | None:
+def _function(function: Any, columns: ColumnProvenance) -> ColumnProvenance | np.ndarray | None:
     if function.func is None:
         return columns
     return columns.source if isinstance(function.feature_names_out, str) else None
