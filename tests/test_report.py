@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from tsattr.ecg import LEADS
-from tsattr.edge.call import STATUS
+from tsattr.edge.table import STATUS
 from tsattr.report import report, words
 
 EVIL = '<script>alert("x")</script>'

@@ -14,7 +14,7 @@ from tsattr.core.baselines.forecast import ahead_of
 from tsattr.core.baselines.training import Channels
 from tsattr.core.keys import Key
 
-from ..test_laws import Made
+from ...test_laws import Made
 
 b = ta.baselines
 PHI, NOISE = 0.8, 0.6
