@@ -12,7 +12,8 @@ import tsattr as ta
 from tests.reference import interval_of_resamples, student_of_blocks
 from tsattr.climate import pooling
 from tsattr.climate.blocks import Blocks, chunks
-from tsattr.climate.pooling import Pool, estimate, pooled
+from tsattr.climate.estimates import estimate
+from tsattr.climate.pooling import Pool, pooled
 
 STATISTICS = {
     "mean": lambda a: a.mean("sample"),
@@ -83,7 +84,7 @@ def test_sums_do_not_grow_with_the_samples():
     for k in range(40):
         pool.update(maps(25, seed=k))
     assert sum(v.size for v in pool._sums.values()) == 4 * 8 * 24
-    assert all(len(part) == 16 for part in pool._kept[""])
+    assert len(pool._reservoirs[""].maps) == 16
     assert pool.samples == 1000
 
 

@@ -150,7 +150,7 @@ def maps(f):
 PLACES = {
     "area weights": climate.area_weights,
     "area means": climate.area_mean,
-    "dims of space": lambda f: [f.dims.index(d) for d in climate.regions.space_dims(f)],
+    "dims of space": lambda f: [f.dims.index(d) for d in climate.sphere.space_dims(f)],
     "boxes": lambda f: climate.box(f, lat=(-30, 70), lon=(290, 70)),
     "distances": lambda f: climate.distance(f, lat=10, lon=50),
     "random regions": lambda f: climate.random_regions(climate.box(f, lat=(0, 30), lon=(0, 70)), 2),

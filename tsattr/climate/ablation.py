@@ -27,9 +27,10 @@ from ..edge import trials
 from ..edge.call import Call
 from ..labels.inputs import in_order_of
 from ..metrics.intervals import members
-from .blocks import BLOCK, RESAMPLE, Blocks, chunks, numbered, within
+from .blocks import BLOCK, RESAMPLE, Blocks, chunks, time_numbers, within
 from .profiles import lags_back
-from .regions import area_weights, everywhere, random_regions, space_dims
+from .regions import random_regions
+from .sphere import area_weights, everywhere, space_dims
 
 _INTACT, _KEEP, _DROP = "intact", "keep region", "drop region"
 _MOMENTS = ("weight", "error", "f", "y", "ff", "yy", "fy")
@@ -169,7 +170,7 @@ def ablation(
     trial = _Trial.of(model, x, y, weights, over, fill, draws, seed, chunk, settings)
     found = trial.moments(list(masks.values())).assign_coords(case=list(masks))
     blocks = blocks if isinstance(blocks, Blocks) else Blocks(blocks)
-    out = _scores(found, trial.sample, blocks, numbered(x, trial.sample))
+    out = _scores(found, trial.sample, blocks, time_numbers(x, trial.sample))
     if region is not None and controls:
         others = random_regions(region, controls, valid=trial.seen(region), seed=seed)
         again = trial.moments([mask for other in others for mask in (~other, other)], check=False).sum(trial.sample)
@@ -450,7 +451,7 @@ def _scores(sums: xr.DataArray, sample: str, blocks: Blocks, time: NDArray[np.in
         change = skill - skill.sel(case=_INTACT, drop=True)
         return skill.merge(change.rename({name: f"{name}_change" for name in skill.data_vars}))
 
-    block = time // blocks.joined(int(time.max()) + 1)
+    block = time // blocks.size_for(int(time.max()) + 1)
     member = xr.DataArray(members(block, int(block.max()) + 1), dims=(BLOCK, sample))
     of_block = xr.dot(member, sums.drop_vars([c for c in sums.coords if sample in sums[c].dims]), dim=sample)
     weights = xr.DataArray(blocks.weights(len(member)), dims=(RESAMPLE, BLOCK))

@@ -1,4 +1,4 @@
-"""Consecutive samples: the chunks that are worked on at once, and the blocks whose scatter gives an interval."""
+"""Consecutive samples: the chunks that are in memory at once, and the blocks whose scatter gives an interval."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from ..core.cf import role
 from ..core.results import check_count
-from ..metrics.intervals import half_width, neighbours
+from ..metrics.intervals import half_width, neighbours, pulls
 
 RESAMPLE = "resample"
 BLOCK = "block"
-_SLAB = 2**23  # numbers held at once while resampling
-_FEW = 6  # blocks from which on intervals cover as they say
-_ALIKE = 0.25  # correlation of neighbouring blocks that memory of a third of a block does not reach: it makes 0.22
+_SLAB = 2**23  # numbers in memory at once while resampling
+_FEW = 6  # blocks from which on intervals have their nominal coverage
+_CORRELATED = 0.25  # neighbouring blocks correlate by 0.22 where the memory is a third of a block
 _MEMBERS = ("member", "realization", "realisation", "ensemble")
 
 
@@ -72,8 +72,8 @@ class Blocks:
         if not 0 < self.level < 1:
             raise ValueError(f"level is the coverage of an interval, between 0 and 1, got {self.level}")
 
-    def joined(self, samples: int) -> int:
-        """The length of a block once so many samples have been seen."""
+    def size_for(self, samples: int) -> int:
+        """The size of a block for so many samples: doubled until there are at most `most`."""
         size = self.size
         while samples > size * self.most:
             size *= 2
@@ -81,10 +81,16 @@ class Blocks:
 
     def weights(self, number: int) -> NDArray[np.float64]:
         """(resamples, number): how often each block is in each resample; NaN for a single block."""
-        if number < 2:  # nothing is known of its scatter
+        if number < 2:  # which has no scatter
             return np.full((self.resamples, number), np.nan)
         chance = np.full(number, 1 / number)
         return np.random.default_rng(self.seed).multinomial(number, chance, self.resamples).astype(np.float64)
+
+    def mean_interval(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, cells): the interval of the mean, from its sums and counts (2, blocks, cells)."""
+        mean, pull = pulls(*sums)
+        half = half_width(pull, sums[1], level=self.level, ordered=True)
+        return np.stack([mean - half, mean + half])
 
     def ends(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, ...): the ends of the middle `level` of values (resamples, ...); NaN where no resample has one."""
@@ -95,15 +101,16 @@ class Blocks:
             (known == len(values), np.quantile),
             ((known > 0) & (known < len(values)), np.nanquantile),
         ):
-            if kind.any():  # the one that looks for NaN takes many times as long
+            if kind.any():  # nanquantile takes many times as long
                 found[:, kind] = quantile(values[:, kind], [tail, 1 - tail], axis=0)
         return found
 
     def interval(self, whole: xr.Dataset, resampled: xr.Dataset, count: xr.DataArray) -> xr.Dataset:
         """`whole` with ``<name>_low`` and ``<name>_high`` of each variable of `resampled` (dim ``resample``).
 
-        What a block adds to a variable's deviation is its slope on how often the block is drawn; of that Student's t is made.
-        What moves in jumps, such as a radius, has hardly a slope: the percentiles of the resamples are within each interval.
+        What a block adds to a variable's deviation is the slope of the variable on how often the block is drawn; Student's t is
+        made of these. What moves in jumps, such as a radius, has hardly a slope: each interval holds at least the percentiles
+        of the resamples.
 
         Parameters
         ----------
@@ -114,11 +121,11 @@ class Blocks:
         drawn = self.weights(number)
         # Every resample has as many blocks: what is left of that direction is rounding.
         slope = np.linalg.pinv(drawn - drawn.mean(0), rcond=1e-9) if number > 1 else np.zeros((1, len(drawn)))
-        alike = []
+        correlations = []
         for name, values in resampled.data_vars.items():
             center = whole[name]
-            held = count.isel({d: 0 for d in count.dims if d != BLOCK and d not in center.dims})
-            share = held.broadcast_like(center).transpose(BLOCK, *center.dims).values.astype(np.float64)
+            own_count = count.isel({d: 0 for d in count.dims if d != BLOCK and d not in center.dims})
+            share = own_count.broadcast_like(center).transpose(BLOCK, *center.dims).values.astype(np.float64)
             again = values.transpose(RESAMPLE, *center.dims).values
             change = np.where(np.isfinite(again), again - center.values, 0)
             pull = np.tensordot(slope, change, 1)
@@ -127,19 +134,19 @@ class Blocks:
             ends = np.minimum(center.values - half, low), np.maximum(center.values + half, high)
             for end, found in zip(("low", "high"), ends):
                 out[f"{name}_{end}"] = center.copy(data=found)
-            alike.append(neighbours(pull))
-        return out.assign_attrs(level=self.level, resamples=self.resamples, **self.told(number, alike))
+            correlations.append(neighbours(pull))
+        return out.assign_attrs(level=self.level, resamples=self.resamples, **self.interval_attrs(number, correlations))
 
-    def told(self, number: int, alike: Sequence[float]) -> dict[str, Any]:
-        """What intervals from so many blocks rest on, as attrs: correlations of neighbouring blocks, and words."""
-        known = [a for a in alike if np.isfinite(a)]
+    def interval_attrs(self, number: int, correlations: Sequence[float]) -> dict[str, Any]:
+        """The attrs of intervals from so many blocks: in words what they rest on, and how far neighbouring blocks correlate."""
+        known = [r for r in correlations if np.isfinite(r)]
         correlation = float(np.mean(known)) if known else np.nan
         if number < 2:
             return {"intervals": "One block says nothing of its scatter: there are no intervals."}
         words = f"{self.level:.0%} intervals: Student's t over {number} blocks of samples in order of time."
         if number < _FEW:
             words += f" With fewer than {_FEW} blocks they are wide, and cover as they say only where blocks are independent."
-        if correlation > _ALIKE:
+        if correlation > _CORRELATED:
             words += (
                 f" Neighbouring blocks correlate by {correlation:.2f}: they may be too short for the samples' memory, and "
                 "intervals then cover less than they say; give longer blocks."
@@ -148,7 +155,7 @@ class Blocks:
 
 
 def time_of(x: xr.DataArray | xr.Dataset, sample: str) -> NDArray[Any] | None:
-    """When each sample was, by which blocks are cut; None where nothing tells, and samples are taken in their order.
+    """The time of each sample (samples,), by which blocks are made; None where there is none, and samples are in order.
 
     Dates along the sample dim (its own, those called ``time``, or the first that there are), or numbers called ``time``.
 
@@ -158,40 +165,40 @@ def time_of(x: xr.DataArray | xr.Dataset, sample: str) -> NDArray[Any] | None:
         Samples without a date, or members of an ensemble without any.
     """
     along = [c for c in x.coords.values() if c.dims == (sample,)]
-    own = [c for c in along if c.dtype.kind != "m" and hasattr(c, "dt")]
-    own += [c for c in along if role(c.name, c.attrs) == "time"]
-    own.sort(key=lambda c: (c.name != sample, c.name != "time"))
-    if not own:
+    times = [c for c in along if c.dtype.kind != "m" and hasattr(c, "dt")]
+    times += [c for c in along if role(c.name, c.attrs) == "time"]
+    times.sort(key=lambda c: (c.name != sample, c.name != "time"))
+    if not times:
         if members := [c.name for c in along if c.name in _MEMBERS or c.attrs.get("standard_name") == "realization"]:
             raise ValueError(
                 f"samples have a {members[0]!r} and no time, so that members of one time cannot be kept in one block; give it: "
                 f"x.assign_coords(time=({sample!r}, dates))"
             )
         return None
-    if bool(own[0].isnull().any()):
-        raise ValueError(f"{own[0].name!r} lacks the time of {int(own[0].isnull().sum())} samples; drop them")
-    return np.asarray(own[0].values)
+    if bool(times[0].isnull().any()):
+        raise ValueError(f"{times[0].name!r} lacks the time of {int(times[0].isnull().sum())} samples; drop them")
+    return np.asarray(times[0].values)
 
 
-def numbered(x: xr.DataArray | xr.Dataset, sample: str) -> NDArray[np.int64]:
-    """The number of each sample's time among all of them in order; of the sample, where there are no times."""
+def time_numbers(x: xr.DataArray | xr.Dataset, sample: str) -> NDArray[np.int64]:
+    """The number (samples,) of each sample's time among all times in order; without times, that of the sample."""
     time = time_of(x, sample)
     return np.arange(x.sizes[sample]) if time is None else np.unique(time, return_inverse=True)[1].reshape(-1)
 
 
-def in_time(x: Any, sample: str, *others: Any) -> tuple[Any, ...]:
-    """`x` in order of time, and others with an entry for each sample likewise; as they are where they are in order."""
+def sorted_by_time(x: Any, sample: str, *others: Any) -> tuple[Any, ...]:
+    """`x` sorted by time, and others with an entry for each sample likewise; unchanged where they are in order."""
     time = time_of(x, sample) if isinstance(x, xr.DataArray | xr.Dataset) and sample in x.dims else None
     if time is None or (time[1:] >= time[:-1]).all():
         return x, *others
     if sample not in x.coords:  # random draws are known by it
         x = x.assign_coords({sample: np.arange(x.sizes[sample])})
     order = np.argsort(time, kind="stable")
-    return x.isel({sample: order}), *(cut(v, order, sample) for v in others)
+    return x.isel({sample: order}), *(of_samples(v, order, sample) for v in others)
 
 
 def within(ds: xr.Dataset, bounds: Mapping[str, tuple[float | None, float | None]]) -> xr.Dataset:
-    """`ds` with the intervals of some variables ending where their range does."""
+    """`ds` with the intervals of some variables clipped to the range of their values."""
     for name, (least, most) in bounds.items():
         for end in {f"{name}_low", f"{name}_high"} & set(ds.data_vars):
             ds[end] = ds[end].copy(data=np.clip(ds[end].values, least, most))
@@ -199,7 +206,7 @@ def within(ds: xr.Dataset, bounds: Mapping[str, tuple[float | None, float | None
 
 
 def slabs(values: NDArray[np.float64], copies: int, axis: int = -1) -> list[NDArray[np.float64]]:
-    """`values` in parts along an axis, small enough that `copies` numbers for each entry are not too many."""
+    """`values` in parts along an axis, each so small that `copies` of it stay within a slab of memory."""
     return np.array_split(values, -(-values.shape[axis] * copies // _SLAB), axis)
 
 
@@ -218,16 +225,16 @@ def chunks(x: Any, size: int, settings: Mapping[str, Any]) -> Iterator[tuple[sli
         x = x.assign_coords({sample: np.arange(x.sizes[sample])})
     for start in range(0, x.sizes[sample], size):
         at = slice(start, start + size)
-        own = {name: cut(settings[name], at, sample) for name in ("context", "valid") if name in settings}
-        yield at, x.isel({sample: at}), {**settings, **own, "check": start == 0 and settings.get("check", True)}
+        by_sample = {name: of_samples(settings[name], at, sample) for name in ("context", "valid") if name in settings}
+        yield at, x.isel({sample: at}), {**settings, **by_sample, "check": start == 0 and settings.get("check", True)}
 
 
-def cut(values: Any, at: slice | NDArray[np.int64], sample: str | None = None) -> Any:
-    """The entries of some samples, of what has one for each; what has no sample dim as it is."""
+def of_samples(values: Any, at: slice | NDArray[np.int64], sample: str | None = None) -> Any:
+    """The entries of some samples, of values with one for each; values without a sample dim as they are."""
     if isinstance(values, xr.DataArray | xr.Dataset):
         return values.isel({sample or "sample": at}, missing_dims="ignore")
     if isinstance(values, Mapping):
-        return {k: cut(v, at, sample) for k, v in values.items()}
+        return {k: of_samples(v, at, sample) for k, v in values.items()}
     if isinstance(values, pd.Series | pd.DataFrame):  # whose [] goes by label
         return values.iloc[at]
     if isinstance(values, str):  # the name of a coordinate

@@ -14,8 +14,9 @@ from torch import nn
 
 from ..core.results import check_count
 from ..metrics.sanity import randomised
-from .pooling import Pool, estimate
-from .profiles import Importance, lag_profile, lags_back, over_space
+from .estimates import Importance, estimate
+from .pooling import Pool
+from .profiles import lag_profile, lags_back, over_space
 
 
 def null(module: nn.Module, importance: Callable[[nn.Module], Any], *, number: int = 5, seed: int = 0) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""Importance pooled over thousands of samples without holding them, with intervals from blocks of them."""
+"""Statistics of importance over thousands of samples, which are not kept in memory, with intervals over blocks of them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from ..core.results import check_count
 from ..edge.warning import said_once
 from ..explain import explain
-from ..metrics.intervals import half_width, members, neighbours, pulls
-from .blocks import BLOCK, RESAMPLE, Blocks, chunks, cut, in_time, slabs, time_of, within
+from ..metrics.intervals import members, neighbours, pulls
+from .blocks import BLOCK, RESAMPLE, Blocks, chunks, of_samples, slabs, sorted_by_time, time_of
+from .reservoir import Reservoir, quantiles
 
 Function = Callable[[xr.DataArray], xr.Dataset]
+"""From a map to statistics of it."""
 
 _ALL = "all"
-_TERM: dict[str, Callable[[Any], Any]] = {"mean": lambda v: v, "mean_absolute": np.abs, "rms": np.square}
+_TERMS: dict[str, Callable[[Any], Any]] = {"mean": lambda v: v, "mean_absolute": np.abs, "rms": np.square}
 
 
 @dataclass
 class Pool:
-    """Statistics of maps over samples that come chunk by chunk, in order of time, and are not held.
+    """Statistics of maps over samples that come chunk by chunk, in order of time, and are not kept.
 
-    Samples that carry dates are held to that order, and those of one time (members of an ensemble) count as one for blocks.
+    Samples with dates must come in that order, and those of one time (members of an ensemble) count as one for blocks.
 
     For each cell, over the samples where it has a value: ``mean = sum a / n``, ``mean_absolute = sum |a| / n``,
     ``rms = sqrt(sum a^2 / n)``, and quantiles. What is kept are the sums of each block of consecutive samples, so that
@@ -71,19 +73,19 @@ class Pool:
     def __post_init__(self) -> None:
         self.blocks = self.blocks if isinstance(self.blocks, Blocks) else Blocks(self.blocks)
         check_count("keep", self.keep)
-        if not self.statistics or (unknown := [s for s in self.statistics if s not in _TERM]):
-            raise ValueError(f"statistics are some of {list(_TERM)}, got {list(unknown or self.statistics)}")
+        if not self.statistics or (unknown := [s for s in self.statistics if s not in _TERMS]):
+            raise ValueError(f"statistics are some of {list(_TERMS)}, got {list(unknown or self.statistics)}")
         if wrong := [q for q in self.quantiles if not 0 <= q <= 1]:
             raise ValueError(f"quantiles are probabilities between 0 and 1, got {wrong}")
         self._rng = np.random.default_rng(self.blocks.seed)
-        self._like: xr.DataArray | None = None
-        self._times = 0  # how many have been seen
-        self._last: Any = None
+        self._template: xr.DataArray | None = None
+        self._times = 0  # so far
+        self._last_time: Any = None
         self._sums: dict[str, NDArray[np.float64]] = {}  # by label: (count and statistics, blocks, cells)
-        self._kept: dict[str, tuple[NDArray[Any], ...]] = {}  # by label: lottery numbers, positions and maps
+        self._reservoirs: dict[str, Reservoir] = {}  # by label
 
     def update(self, ds: xr.Dataset | xr.DataArray, by: Any = None) -> Pool:
-        """Take the next samples.
+        """Add the next samples.
 
         Parameters
         ----------
@@ -100,21 +102,25 @@ class Pool:
             No such variable or sample dim; cells other than before; labels that do not fit; samples out of order of time.
         """
         maps = self._maps(ds)
-        position, last = self._positions(maps)
+        position, last = self._time_numbers(maps)
         labels = self._labels(by, maps)
         values = maps.values.reshape(len(maps), -1)
         values = np.where(np.isfinite(values), values, np.nan)
-        size, self._last = self._size, last
+        size, self._last_time = self._block_size, last
         self.samples, self._times = self.samples + len(values), max(self._times, int(position.max(initial=-1)) + 1)
-        self._join(size, self._size)
-        block = position // self._size
-        lot = self._rng.random(len(values))
+        self._merge_blocks(size, self._block_size)
+        block = position // self._block_size
+        random = self._rng.random(len(values))
         for label in np.unique(labels):
             mine = labels == label
-            for b in np.unique(block[mine]):  # one after another: in float64 all are several times the chunk
-                self._add(str(label), b, values[mine & (block == b)].astype(np.float64))
+            for b in np.unique(
+                block[mine]
+            ):  # one by one: all in float64 would take several times the memory of the chunk
+                self._add_sums(str(label), b, values[mine & (block == b)].astype(np.float64))
             if self.quantiles:
-                self._draw(str(label), lot[mine], position[mine], values[mine])
+                new = Reservoir(random[mine], position[mine], values[mine])
+                old = self._reservoirs.get(str(label), new[:0])
+                self._reservoirs[str(label)] = Reservoir.joined([old, new], self.keep)
         return self
 
     def result(self) -> xr.Dataset:
@@ -133,27 +139,27 @@ class Pool:
         out = xr.Dataset({"samples": count.astype(int).drop_attrs()})
         for name in self.statistics:
             out[name] = self.maps(name)
-            ends = {k: self._ends(name, v[self._terms(name)]) for k, v in sums.items()}
+            ends = {k: self._interval_ends(name, v[self._terms(name)]) for k, v in sums.items()}
             out[f"{name}_low"], out[f"{name}_high"] = self._labelled(ends, ("end",)).transpose("end", ...)
         if self.quantiles:
             found = self._labelled({k: self._quantiles(k) for k in sums}, ("end", "probability"))
             for end, values in zip(("", "_low", "_high"), found.transpose("end", ...)):
                 out[f"quantile{end}"] = values.assign_coords(probability=list(self.quantiles))
-        out.attrs = {"samples": self.samples, "blocks": self._number, "samples_in_block": self._size}
+        out.attrs = {"samples": self.samples, "blocks": self._number, "samples_in_block": self._block_size}
         _, pull = pulls(*sums[_ALL][self._terms(self.statistics[0])])
-        return out.assign_attrs(level=self.blocks.level, **self.blocks.told(self._number, [neighbours(pull)]))
+        return out.assign_attrs(level=self.blocks.level, **self.blocks.interval_attrs(self._number, [neighbours(pull)]))
 
     def maps(self, statistic: str = "mean_absolute") -> xr.DataArray:
         """One statistic over all samples, of each condition."""
         terms = self._terms(statistic)
-        return self._labelled({k: _ratio(statistic, *v[terms].sum(1)) for k, v in self._totals().items()})
+        return self._labelled({k: _mean_of(statistic, *v[terms].sum(1)) for k, v in self._totals().items()})
 
     def resampled(self, statistic: str = "mean_absolute") -> Iterator[xr.DataArray]:
-        """The same over resampled blocks, some resamples (dim ``resample``) at a time."""
+        """One statistic of each condition over resampled blocks, some resamples (dim ``resample``) at a time."""
         sums = {k: v[self._terms(statistic)] for k, v in self._totals().items()}
         weights = self.blocks.weights(self._number)
         for w in slabs(weights, next(iter(sums.values())).shape[-1] * len(sums), axis=0):
-            yield self._labelled({k: _ratio(statistic, *(w @ v)) for k, v in sums.items()}, (RESAMPLE,))
+            yield self._labelled({k: _mean_of(statistic, *(w @ v)) for k, v in sums.items()}, (RESAMPLE,))
 
     def interval(self, f: Function, statistic: str = "mean_absolute") -> xr.Dataset:
         """A function of the pooled map with its interval: `f` of each resample's map.
@@ -176,22 +182,22 @@ class Pool:
         return self.blocks.interval(f(self.maps(statistic)), found.where(self._number > 1), count)
 
     @property
-    def _size(self) -> int:
-        return self.blocks.joined(self._times)
+    def _block_size(self) -> int:
+        return self.blocks.size_for(self._times)
 
     @property
     def _number(self) -> int:
-        return -(-self._times // self._size)
+        return -(-self._times // self._block_size)
 
-    def _positions(self, maps: xr.DataArray) -> tuple[NDArray[np.int64], Any]:
-        """The number of each sample's time, and the last time; without times, that of the sample."""
+    def _time_numbers(self, maps: xr.DataArray) -> tuple[NDArray[np.int64], Any]:
+        """The number of each sample's time in order, without times that of the sample; and the last time."""
         sample = str(maps.dims[0])
         time = time_of(maps, sample)
-        if self.samples and (time is None) != (self._last is None):
+        if self.samples and (time is None) != (self._last_time is None):
             raise ValueError("some samples carry dates and others none; give all of them theirs, or none")
         if time is None or not len(time):
-            return self._times + np.arange(len(maps)), self._last
-        before = np.concatenate([time[:1] if self._last is None else [self._last], time[:-1]])
+            return self._times + np.arange(len(maps)), self._last_time
+        before = np.concatenate([time[:1] if self._last_time is None else [self._last_time], time[:-1]])
         if (back := time < before).any():
             at = int(np.flatnonzero(back)[0])
             raise ValueError(
@@ -199,10 +205,10 @@ class Pool:
                 f"the samples by time before they are cut into chunks, as `pooled` does"
             )
         new = time != before
-        return self._times - (self._last is not None) + np.cumsum(new), time[-1]
+        return self._times - (self._last_time is not None) + np.cumsum(new), time[-1]
 
     def _terms(self, statistic: str) -> list[int]:
-        """Where its sum and the count are."""
+        """Positions of its sum and of the count among the sums kept."""
         if statistic not in self.statistics:
             raise KeyError(
                 f"the pool keeps {list(self.statistics)}, not {statistic!r}: Pool(statistics=({statistic!r}, ...))"
@@ -220,9 +226,9 @@ class Pool:
         if sample not in ds.dims:
             raise ValueError(f"the maps have dims {ds.dims}, none of them the sample dim {sample!r}; give sample_dim=")
         like = ds.drop_vars([c for c in ds.coords if sample in ds[c].dims]).isel({sample: 0})
-        if self._like is None:
-            self._like = like
-        expected = self._like
+        if self._template is None:
+            self._template = like
+        expected = self._template
         same = set(like.dims) == set(expected.dims) and all(
             like.sizes[d] == n and (d not in expected.indexes or expected.indexes[d].equals(like.indexes.get(d)))
             for d, n in expected.sizes.items()
@@ -262,94 +268,60 @@ class Pool:
         self.by = name
         return labels
 
-    def _join(self, size: int, wanted: int) -> None:
-        """Join neighbouring blocks until they are as long as wanted."""
-        while size < wanted:
+    def _merge_blocks(self, size: int, new: int) -> None:
+        """Join neighbouring blocks two by two until their size is the new one."""
+        while size < new:
             for label, sums in self._sums.items():
                 half = np.zeros_like(sums)
                 half[:, : sums.shape[1] // 2] = sums[:, 0::2] + sums[:, 1::2]
                 self._sums[label] = half
             size *= 2
 
-    def _add(self, label: str, block: int, values: NDArray[np.float64]) -> None:
+    def _add_sums(self, label: str, block: int, values: NDArray[np.float64]) -> None:
         if label not in self._sums:
             # Zeros take no memory before they are written to.
             self._sums[label] = np.zeros((1 + len(self.statistics), self.blocks.most, values.shape[1]))
         known = ~np.isnan(values)
         values = np.where(known, values, 0)
-        for total, term in zip(self._sums[label][:, block], (known, *(_TERM[s](values) for s in self.statistics))):
+        for total, term in zip(self._sums[label][:, block], (known, *(_TERMS[s](values) for s in self.statistics))):
             total += term.sum(0)
-
-    def _draw(self, label: str, *new: NDArray[Any]) -> None:
-        """Keep the maps with the lowest lottery numbers: a random sample of all that have come, in any chunks."""
-        old = self._kept.get(label)
-        parts = new if old is None else tuple(np.concatenate(pair) for pair in zip(old, new))
-        best = np.argsort(parts[0], kind="stable")[: self.keep]
-        self._kept[label] = tuple(part[best] for part in parts)
 
     def _totals(self) -> dict[str, NDArray[np.float64]]:
         """Count and sums (terms, blocks, cells) of all samples and of each condition."""
         if not self._sums:
             raise ValueError("the pool is empty: give it results of explain with update(ds)")
         parts = {label: v[:, : self._number] for label, v in sorted(self._sums.items())}
-        every = next(iter(parts.values())) if len(parts) == 1 else np.sum(list(parts.values()), axis=0)
-        return {_ALL: every} | {label: v for label, v in parts.items() if label}
+        total = next(iter(parts.values())) if len(parts) == 1 else np.sum(list(parts.values()), axis=0)
+        return {_ALL: total} | {label: v for label, v in parts.items() if label}
 
     def _labelled(self, found: Mapping[str, NDArray[np.float64]], lead: tuple[str, ...] = ()) -> xr.DataArray:
         """Arrays (*lead, cells) of each condition as labelled maps."""
-        like = self._like
-        assert like is not None
+        template = self._template
+        assert template is not None
         values = np.stack(list(found.values()), len(lead))
-        values = values.reshape(*values.shape[:-1], *like.shape)
-        data = xr.DataArray(values, dims=(*lead, "condition", *like.dims), coords=like.coords, attrs=like.attrs)
+        values = values.reshape(*values.shape[:-1], *template.shape)
+        data = xr.DataArray(
+            values, dims=(*lead, "condition", *template.dims), coords=template.coords, attrs=template.attrs
+        )
         if self.by is None:
             return data.isel(condition=0)
         return data.rename(condition=self.by).assign_coords({self.by: list(found)})
 
-    def _ends(self, statistic: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _interval_ends(self, statistic: str, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """(2, cells): the interval of each cell, from its sum and count (2, blocks, cells)."""
         parts = slabs(sums, 8)  # some copies are made of them
         if statistic == "mean":
-            return np.concatenate([self._interval(part) for part in parts], -1)
-        ends = np.concatenate([_positive(self._interval(part)) for part in parts], -1)
+            return np.concatenate([self.blocks.mean_interval(part) for part in parts], -1)
+        ends = np.concatenate([_on_logarithm(self.blocks.mean_interval(part)) for part in parts], -1)
         return np.sqrt(ends) if statistic == "rms" else ends
-
-    def _interval(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, cells): the interval of the mean."""
-        mean, pull = pulls(*sums)
-        half = half_width(pull, sums[1], level=self.blocks.level, ordered=True)
-        return np.stack([mean - half, mean + half])
 
     def _quantiles(self, condition: str) -> NDArray[np.float64]:
         """(3, quantiles, cells): of the maps kept, and the ends of their intervals."""
-        kept = self._kept if condition == _ALL else {condition: self._kept[condition]}
-        lot, position, values = (np.concatenate(parts) for parts in zip(*kept.values()))
-        best = np.argsort(lot, kind="stable")[: self.keep]
-        member = members(position[best] // self._size, self._number)
-        parts = slabs(values[best].astype(np.float64), 8)
-        return np.concatenate([self._quantiles_of(part, member) for part in parts], -1)
-
-    def _quantiles_of(self, values: NDArray[np.float64], member: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Quantiles of values (kept, cells) in blocks, `member` (blocks, kept), with their intervals after Woodruff.
-
-        The share of values up to the quantile is a mean, whose interval is known; the quantile's is read off the distribution.
-        """
-        ordered, number = np.sort(values, axis=0), np.isfinite(values).sum(0)  # missing ones come last
-
-        def at(share: Any) -> NDArray[np.float64]:
-            rank = np.clip(np.ceil(np.nan_to_num(share) * number - 1e-9) - 1, 0, np.maximum(number - 1, 0)).astype(int)
-            return np.where(np.isnan(share), np.nan, np.take_along_axis(ordered, rank[None], 0)[0])
-
-        count = member @ np.isfinite(values)
-        found = np.empty((3, len(self.quantiles), values.shape[1]))
-        for k, q in enumerate(self.quantiles):
-            found[0, k] = at(q)
-            below = member @ (values <= found[0, k])
-            with np.errstate(invalid="ignore"):
-                share = below.sum(0) / number
-            low, high = self._interval(np.stack([below, count])).clip(0, 1)
-            found[1:, k] = at(q + share - high), at(q + share - low)
-        return found
+        parts = self._reservoirs.values() if condition == _ALL else [self._reservoirs[condition]]
+        sample = Reservoir.joined(parts, self.keep)
+        member = members(sample.position // self._block_size, self._number)
+        slab = slabs(sample.maps.astype(np.float64), 8)
+        return np.concatenate([quantiles(part, member, self.quantiles, self.blocks) for part in slab], -1)
 
 
 def pooled(
@@ -387,54 +359,23 @@ def pooled(
     [0.5, 0.0, 0.5, 0.0]
     """
     pool, sample = Pool() if pool is None else pool, settings.get("sample_dim") or "sample"
-    each = {name: settings[name] for name in ("context", "valid") if name in settings}
-    x, by, each = in_time(x, sample, by, each)
+    by_sample = {name: settings[name] for name in ("context", "valid") if name in settings}
+    x, by, by_sample = sorted_by_time(x, sample, by, by_sample)
     with said_once():
-        for at, part, own in chunks(x, chunk, settings | each):
-            pool.update(explain(model, part, method, **own), cut(by, at, sample))
+        for at, part, part_settings in chunks(x, chunk, settings | by_sample):
+            pool.update(explain(model, part, method, **part_settings), of_samples(by, at, sample))
     return pool
 
 
-def estimate(
-    f: Function, importance: Pool | xr.DataArray, null: xr.DataArray | None = None, shares: Sequence[str] = ()
-) -> xr.Dataset:
-    """``f(map)`` of at least 0, with intervals where `importance` is a `Pool`, and ``<name>_null`` of the null's maps beside it.
-
-    Shares are variables that are at most 1.
-    """
-    if isinstance(importance, Pool):
-        out = importance.interval(f)
-        out = within(out, {str(name): (0.0, 1.0 if name in shares else None) for name in out.data_vars})
-    else:
-        out = f(_importances(importance))
-    if null is not None:
-        for name, values in f(_importances(null)).data_vars.items():
-            if "member" in values.dims:
-                out[f"{name}_null"] = values
-    return out
-
-
-def _importances(maps: xr.DataArray) -> xr.DataArray:
-    if not isinstance(maps, xr.DataArray):
-        raise TypeError(
-            f"importance is a Pool or a DataArray, got {type(maps).__name__}; of a result: abs(ds.attribution)"
-        )
-    if bool((maps < 0).any()):
-        raise ValueError(
-            f"importance is at least 0, got {float(maps.min()):.3g}; give abs(attribution), or a Pool of it"
-        )
-    return maps
-
-
-def _positive(ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same interval (2, cells) on the logarithm: means of what is at least 0 are skewed, and it covers better."""
+def _on_logarithm(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The interval (2, cells) made on the logarithm: it covers better, as means of values of at least 0 are skewed."""
     middle = ends.mean(0)
     with np.errstate(invalid="ignore"):
         factor = np.exp(np.where(middle > 0, (ends[1] - middle) / middle, 0 * middle))
         return np.stack([middle / factor, middle * factor])
 
 
-def _ratio(statistic: str, total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_of(statistic: str, total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore"):
         mean = total / count
     return np.sqrt(mean) if statistic == "rms" else mean

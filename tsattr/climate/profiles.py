@@ -15,12 +15,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .pooling import Pool, estimate
-from .regions import area_weights, space_dims
+from .estimates import Importance, estimate
+from .sphere import area_weights, space_dims
 
 _SHARES = (0.5, 0.8, 0.9)
-
-Importance = Pool | xr.DataArray
 
 
 def radial_profile(

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..climate.regions import EARTH_RADIUS_KM, coordinates, distance
+from ..climate.sphere import EARTH_RADIUS_KM, coordinates, distance
 
 Floats = NDArray[np.float64]
 

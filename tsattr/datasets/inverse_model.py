@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..climate.records import step_unit
-from ..climate.regions import area_weights
+from ..climate.sphere import area_weights
 from ..labels.inputs import in_order_of
 from .benchmark import check_sizes
 from .covariance import PACIFIC, blob, checked_mask, great_circle_correlation, grid_cells, square_root

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..climate.regions import distance
+from ..climate.sphere import distance
 from .additive import AdditiveField, as_shapes, field_shapes, mean_absolute
 from .benchmark import check_sizes
 from .covariance import (
