@@ -12,8 +12,8 @@ import xarray as xr
 import tsattr as ta
 from tsattr.core.bound import BoundTargets
 from tsattr.core.engine import Engine, smooth
+from tsattr.core.preserve import preserved_state
 from tsattr.core.samples import Moments
-from tsattr.core.untouched import untouched
 
 W = torch.arange(1.0, 9.0, dtype=torch.float64)
 X = np.random.default_rng(0).normal(size=(5, 8))
@@ -324,7 +324,7 @@ def test_gradients_work_where_they_are_switched_off(method):
 
 
 def test_untouched_without_a_module():
-    with untouched(None, None, draws=True):
+    with preserved_state(None, None, draws=True):
         first = torch.rand(3)
     assert torch.equal(first, torch.rand(3))
 

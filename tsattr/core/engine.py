@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .bound import BoundTargets
-from .untouched import draws_seen, without_cudnn
+from .preserve import recorded_draws, without_cudnn
 
 Rows = Callable[[slice], Tensor]
 Intact = Callable[[slice], Tensor | None]
@@ -224,7 +224,7 @@ class Engine:
 
     def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
         """What the model gives, one tensor of numbers."""
-        first = draws_seen(self.drawn) if self.targets is None else contextlib.nullcontext()
+        first = recorded_draws(self.drawn) if self.targets is None else contextlib.nullcontext()
         with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return _numbers(self._forwarded(rows, position))
 

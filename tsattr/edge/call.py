@@ -15,11 +15,11 @@ import xarray as xr
 from ..core.axes import Axes
 from ..core.engine import Engine
 from ..core.method import Method
+from ..core.preserve import preserved_state
 from ..core.results import RESERVED, check_flag
 from ..core.samples import SampleChunk
 from ..core.targets.outputs import outputs_axes
 from ..core.targets.question import BoundTargets, Question
-from ..core.untouched import untouched
 from ..labels import inputs as labels
 from ..models import calling as models
 from .progress import reported
@@ -153,7 +153,7 @@ class Call:
 
         with (
             reported(self.settings["progress"], total, what) as (advance, expect),
-            untouched(self.model.module, self.device),
+            preserved_state(self.model.module, self.device),
         ):
             engine = Engine(
                 forward,

@@ -15,9 +15,9 @@ from torch.overrides import TorchFunctionMode
 from ..core.engine import Engine, Forward, graph
 from ..core.evaluation.receptive import Leaky, Line, lines
 from ..core.method import Method
+from ..core.preserve import temporary_hooks, without_cudnn
 from ..core.results import EVENT, Field
 from ..core.samples import SampleChunk
-from ..core.untouched import hooked, without_cudnn
 
 
 def _module_of(method: Any, module: nn.Module | None) -> nn.Module:
@@ -247,7 +247,7 @@ class GradCAM(Method):
         module = _module_of(self, samples.engine.module)
         name = self._named(module)
         tap, layer = _Tap(name, samples.engine), module.get_submodule(name)
-        with hooked((layer, layer.register_forward_hook, tap.keep)), _forward_as(samples.engine, tap.forward):
+        with temporary_hooks((layer, layer.register_forward_hook, tap.keep)), _forward_as(samples.engine, tap.forward):
             places = self._places(samples, tap)
             coarse = self._class_maps(samples, tap)
         return {"attribution": Field(("target", EVENT), _at_input(coarse, places, samples.event))}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..core.arrays import unmasked
-from ..core.untouched import untouched
+from ..core.preserve import preserved_state
 from .agreement import agreement, similarities
 from .controls import sample_key, smooth_random
 
@@ -226,7 +226,7 @@ def _redraw(layer: nn.Module, seed: int) -> None:
     reset: Any = getattr(layer, "reset_parameters", None)
     if reset is not None and not any(True for _ in layer.children()):
         place = next((t.device for t in [*layer.parameters(), *layer.buffers()]), torch.device("cpu"))
-        with untouched(None, None, draws=True):
+        with preserved_state(None, None, draws=True):
             torch.manual_seed(seed)
             layer.cpu()  # so that the device changes no draw
             reset()
@@ -309,7 +309,7 @@ def _judged(ds: xr.Dataset, dim: str | None, when: str, what: str) -> dict[str, 
 def _trained(train: Callable[[Any, Any], Any], x: Any, y: Any, seed: int) -> Any:
     import random
 
-    with untouched(None, None, draws=True):
+    with preserved_state(None, None, draws=True):
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002 - the training may draw from it
         random.seed(seed)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from ..core.arrays import unmasked
-from ..core.untouched import home_of
+from ..core.preserve import device_of
 from ..labels.inputs import Inputs
 from .ensembles import Ensemble, name_of
 from .linear import LinearModule
@@ -225,7 +225,7 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
 def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:
     """The device to run on: the one given, else the module's, else the input's; ValueError if it cannot be used."""
     if device is None:
-        device = home_of(module) or inputs.device or "cpu"
+        device = device_of(module) or inputs.device or "cpu"
     try:
         torch.zeros((), dtype=torch.float64, device=device).item()
         return torch.device(device)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.preserve import temporary_hooks
 from ..core.results import check_count
-from ..core.untouched import hooked
 
 
 def name_of(model: Any) -> str:
@@ -129,7 +129,7 @@ class Thinned(nn.Module):
             for name, m in self.module.named_modules()
             if isinstance(m, _DROPOUTS)
         ]
-        with hooked(*hooks):
+        with temporary_hooks(*hooks):
             return self.module(*args, **kwargs)
 
     def _mask(self, name: str, call: int, m: Any, output: Tensor) -> Tensor:

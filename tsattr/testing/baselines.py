@@ -118,7 +118,7 @@ def shape(case: Case) -> None:
 
 
 @law("the input is not written into", "Fill a new tensor: torch.where(absent, values, x), or x.clone() before writing.")
-def untouched(case: Case) -> None:
+def preserved_state(case: Case) -> None:
     """Neither the rows nor the mask change."""
     for what, absent in case.masks.items():
         x, mask = case.rows, absent.clone()

@@ -15,8 +15,8 @@ from ..arrays import Array
 from ..axes import Axes
 from ..bound import BoundTargets
 from ..engine import Engine
+from ..preserve import device_of, preserved_state
 from ..results import check_count
-from ..untouched import home_of, untouched
 from .fills import Baseline, Full, per_row
 from .fitted import Training, cell_index
 from .gaussian import ConditionalGaussian, Normal
@@ -113,8 +113,8 @@ class Boundary(Baseline):
         start = torch.as_tensor(train.values)
         metric, about = _metric(covariance, train.axes, sample_dim)
         module = model if isinstance(model, torch.nn.Module) else None
-        ask = _asker(model, home_of(module) or torch.device("cpu"), _dtype(x))
-        with untouched(module, None):
+        ask = _asker(model, device_of(module) or torch.device("cpu"), _dtype(x))
+        with preserved_state(module, None):
             with torch.no_grad():
                 outputs = torch.cat([ask(rows) for rows in start.split(batch_size)])
             other = _others(outputs, a, b)

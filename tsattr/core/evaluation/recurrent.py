@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..evaluator import Unsupported
-from ..untouched import hooked
+from ..preserve import temporary_hooks
 from .series import Series, StretchEvaluation, spliced
 
 LayerState = list[Tensor]  # of one layer h, and c of an LSTM, (levels, r, hidden) each
@@ -68,7 +68,7 @@ class Recurrent(StretchEvaluation):
             for k, layer in enumerate(self.layers)
         ]
         after = [(layer, layer.register_forward_hook, partial(pass_.keep, k)) for k, layer in enumerate(self.layers)]
-        with hooked(*before, *after):
+        with temporary_hooks(*before, *after):
             y = self.series.outputs(i, rows)
         if len(pass_.found) < len(self.layers):
             raise Unsupported("a recurrent layer is not used")

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ..axes import Axes
 from ..engine import Engine
 from ..method import Method
+from ..preserve import temporary_hooks
 from ..results import Field
 from ..samples import SampleChunk
-from ..untouched import hooked
 from .detector import FEWEST, MOST, Look, clean_rows, drawn
 from .detector import Detector as Detector
 
@@ -235,7 +235,7 @@ def watched(module: nn.Module | None) -> Iterator[Features]:
         return _numbers(last.pop().flatten(1))
 
     linear = [] if module is None else [m for m in module.modules() if isinstance(m, nn.Linear)]
-    with hooked(*((m, m.register_forward_pre_hook, see) for m in linear)):
+    with temporary_hooks(*((m, m.register_forward_pre_hook, see) for m in linear)):
         yield features
 
 

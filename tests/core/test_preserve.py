@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import tsattr as ta
-from tsattr.core import untouched as module_of
-from tsattr.core.untouched import hooked, untouched, without_cudnn
+from tsattr.core import preserve
+from tsattr.core.preserve import preserved_state, temporary_hooks, without_cudnn
 
 CPU = torch.device("cpu")
 X = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
@@ -111,7 +111,7 @@ def test_what_did_not_change_is_not_written_to():
 
 
 def test_a_tensor_too_large_to_be_copied_is_told(monkeypatch):
-    monkeypatch.setattr(module_of, "_COPIED", 30)
+    monkeypatch.setattr(preserve, "_COPY_LIMIT", 30)
     net = Keeps()
     with pytest.warns(RuntimeWarning, match="Keeps wrote into a tensor of .* of which no copy was kept"):
         ta.explain(net, X, ta.Saliency(), target=0)
@@ -264,7 +264,7 @@ def test_a_call_that_ends_first_leaves_the_mode_to_the_other(error, shared):
         assert isinstance(errors["second"], error)
     assert all(m.training for m in (*model.modules(), *other.modules()))
     assert torch.backends.mha.get_fastpath_enabled()
-    assert not module_of._HELD
+    assert not preserve._SAVED
 
 
 @pytest.mark.parametrize("method", [ta.GuidedBackprop(), ta.GradCAM(), ta.TemporalRescaling(ta.Saliency())])
@@ -284,7 +284,7 @@ def test_methods_that_look_inside_do_not_see_the_other_threads_calls(method):
 
 def test_a_hook_sees_the_calls_of_its_own_thread():
     net, seen = nn.Identity(), []
-    with hooked((net, net.register_forward_hook, lambda *args: seen.append(args))):
+    with temporary_hooks((net, net.register_forward_hook, lambda *args: seen.append(args))):
         together(lambda: net(1))
         assert not seen
         net(1)
@@ -343,9 +343,9 @@ def test_a_model_that_draws_beside_other_threads_leaves_the_state_as_it_was(kind
     idle = threading.Thread(target=waits.wait, args=(20,))
     idle.start()
     try:
-        before = module_of._states()
+        before = preserve._states()
         found = ta.explain(lambda x: x.sum(1) + 0 * draw(kind), X, ta.Occlusion(ta.groups.Cells()))
-        assert all(module_of._same_state(before[name], state) for name, state in module_of._states().items())
+        assert all(preserve._same_state(before[name], state) for name, state in preserve._states().items())
         assert found.attribution.shape == X.shape
     finally:
         waits.set()
@@ -356,14 +356,14 @@ def test_a_scope_that_draws_leaves_the_state_as_it_was_beside_other_threads():
     waits = threading.Event()
     idle = threading.Thread(target=waits.wait, args=(20,))
     idle.start()
-    before = module_of._states()
-    with untouched(None, None, draws=True):
+    before = preserve._states()
+    with preserved_state(None, None, draws=True):
         torch.manual_seed(1)
         np.random.seed(1)  # noqa: NPY002
         random.seed(1)
     waits.set()
     idle.join()
-    assert not module_of._moved(before)
+    assert not preserve._changed(before)
 
 
 def test_two_calls_of_models_that_draw_leave_the_first_ones_state():
@@ -391,7 +391,7 @@ def test_an_interrupt_at_any_point_leaves_all_as_it_was():
     buffers = {k: v.clone() for k, v in net.state_dict().items()}
 
     def call():
-        with untouched(net, CPU), hooked((net[0], net[0].register_forward_hook, lambda *_: None)):
+        with preserved_state(net, CPU), temporary_hooks((net[0], net[0].register_forward_hook, lambda *_: None)):
             with torch.no_grad():
                 net[1].running_mean += 1
             torch.rand(1)
@@ -402,7 +402,7 @@ def test_an_interrupt_at_any_point_leaves_all_as_it_was():
 
         def look(frame, event, arg, number=number):
             nonlocal count, stopped
-            if frame.f_code.co_filename != module_of.__file__:
+            if frame.f_code.co_filename != preserve.__file__:
                 return None
             if event == "call" and not stopped:  # where Python looks for signals
                 count += 1
@@ -422,7 +422,7 @@ def test_an_interrupt_at_any_point_leaves_all_as_it_was():
         assert all(torch.equal(v, buffers[k]) for k, v in net.state_dict().items()), number
         assert torch.backends.mha.get_fastpath_enabled(), number
         assert not net[0]._forward_hooks, number
-        assert not module_of._HELD, number
+        assert not preserve._SAVED, number
         if not stopped:
             break
         number += 1
@@ -447,4 +447,4 @@ def test_an_interrupt_of_the_user_leaves_all_as_it_was(where, method):
         handle.remove()
     assert all(m.training and not m._forward_hooks for m in net.modules())
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-    assert not module_of._HELD
+    assert not preserve._SAVED

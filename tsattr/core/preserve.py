@@ -1,7 +1,7 @@
-"""A model and the process are left as they were: what a call changes of them is counted, as calls may run at the same time.
+"""A call leaves the model and the process in the state in which it found them, also where calls run at the same time.
 
-What belongs to the process or to a module is shared by all threads: modes, tensors, devices, hooks, switches of backends,
-global random states. The first call that needs one changed remembers how it was, and the last puts it back.
+The state of a module or of the process is shared by all threads: modes, tensors, devices, hooks, backend flags, global random
+states. It is reference-counted: the first call that changes a part of it saves that part, and the last restores it.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from torch.nn.parameter import is_lazy
 
 Register = Callable[[Callable[..., Any]], Any]
 
-_COPIED = 2**30  # bytes of a module's buffers of which a call keeps a copy; larger ones are watched
-_PAUSE = 0.05  # seconds in which another thread that draws is seen to, though it shares a processor
+_COPY_LIMIT = 2**30  # bytes of a module's buffers that a call copies; of larger ones the version counter is compared
+_PAUSE = 0.05  # seconds in which another thread that draws does so, even on a shared processor
 _EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
-class _Held:
-    """Something shared as it was, and the calls that need it otherwise."""
+class _Saved:
+    """A part of the shared state as it was, and the calls that need it changed."""
 
-    by: set[object]
+    calls: set[object]
 
     def restore(self) -> None:
-        """Put it back; may be done twice."""
+        """Restore it; may run twice."""
         raise NotImplementedError
 
 
 _LOCK = threading.RLock()
-_HELD: dict[Hashable, _Held] = {}
+_SAVED: dict[Hashable, _Saved] = {}
 
 
 @contextlib.contextmanager
-def _undone(undo: Callable[[], None]) -> Iterator[None]:
-    """Run `undo` in the end, and once more where an interrupt came meanwhile."""
+def _finally(undo: Callable[[], None]) -> Iterator[None]:
+    """Run `undo` at the end, and a second time where an interrupt came during the first."""
     try:
         try:
             yield
@@ -55,78 +55,89 @@ def _undone(undo: Callable[[], None]) -> Iterator[None]:
         raise
 
 
-def _hold(call: object, key: Hashable, found: Callable[[], _Held]) -> bool:
-    """True where `call` is the first to hold it, which must then change it."""
-    first = key not in _HELD
+def _acquire(call: object, key: Hashable, save: Callable[[], _Saved]) -> bool:
+    """Count `call` among those that need a part of the state changed; True for the first, which saved it and must change it."""
+    first = key not in _SAVED
     if first:
-        held = found()
-        held.by = {call}
-        _HELD[key] = held
-    _HELD[key].by.add(call)
+        saved = save()
+        saved.calls = {call}
+        _SAVED[key] = saved
+    _SAVED[key].calls.add(call)
     return first
 
 
-def _let_go(call: object) -> None:
-    failed: list[Exception] = []
+def _release_all(call: object) -> None:
+    """Restore, the last saved first, whatever no other call needs changed."""
+    errors: list[Exception] = []
     with _LOCK:
-        for key, held in reversed(list(_HELD.items())):
-            if call in held.by:
+        for key, saved in reversed(list(_SAVED.items())):
+            if call in saved.calls:
                 try:
-                    _leave(call, key, held)
-                except Exception as error:  # one that fails must not keep the others from it
-                    failed.append(error)
-    if failed:
-        raise failed[0]
+                    _release(call, key, saved)
+                except Exception as error:  # one failure must not prevent the other restores
+                    errors.append(error)
+    if errors:
+        raise errors[0]
 
 
-def _leave(call: object, key: Hashable, held: _Held) -> None:
-    if held.by == {call}:
+def _release(call: object, key: Hashable, saved: _Saved) -> None:
+    if saved.calls == {call}:
         try:
-            held.restore()
+            saved.restore()
         except Exception:
-            del _HELD[key]
+            del _SAVED[key]
             raise
-        del _HELD[key]  # not after an interrupt: it is put back once more
-    held.by.discard(call)
+        del _SAVED[key]  # not reached after an interrupt: `_finally` restores it a second time
+    saved.calls.discard(call)
 
 
 @contextlib.contextmanager
-def untouched(module: nn.Module | None, device: torch.device | None, *, draws: bool = False) -> Iterator[None]:
-    """Explain `module` in eval mode on `device`, and leave it, random states and backend switches exactly as they were.
+def preserved_state(module: nn.Module | None, device: torch.device | None, *, draws: bool = False) -> Iterator[None]:
+    """`module` in eval mode on `device`; at the end it, the random states and the backend flags are exactly as before.
 
-    Of a module that means: modes, devices, and all tensors that it holds as buffers or plain attributes, in value and
-    identity (a copy is made of up to 1 GiB of buffers; a larger one that changes is told by a warning). What it counts in
-    plain numbers or notes in lists goes on, as by those a model is watched; where they matter to its outputs, it is no
-    function of its row, and `tsattr.edge.trials` refuses it. A global random
-    state is set back where this is the only thread, or where the model was seen to draw from it: another thread's draws
-    do not come twice because of a model that draws none.
+    Of a module these are restored: modes, devices, and all tensors that it has as buffers or plain attributes, in value and
+    identity (up to 1 GiB of buffers is copied; a larger one that changes is reported by a warning). Counters in plain numbers
+    and lists that it appends to are not: users watch a model by them, and where its outputs depend on them it is no function
+    of its row, which `tsattr.edge.trials` refuses. A global random state is restored where this is the only thread, or where
+    the model was seen to draw from it, so that no draw of another thread is repeated.
+
+    Parameters
+    ----------
+    module
+        The torch module, or None where the model has none.
+    device
+        Where to explain it; None: where it is.
+    draws
+        True where the call itself draws from the global generators, whose states are then restored in any case.
     """
     call = object()
-    with _undone(lambda: _let_go(call)):
+    with _finally(lambda: _release_all(call)):
         with _LOCK:
-            _hold(call, "random", _RandomStates)
+            _acquire(call, "random", _SavedRandomStates)
             if draws:
-                _HELD["random"].drawn |= {"torch", "numpy", "random"}  # type: ignore[attr-defined]
-            if _hold(call, "fast path", lambda: _Switch(torch.backends.mha.get_fastpath_enabled(), _set_fast_path)):
-                _set_fast_path(False)  # padded places come out otherwise there, and it is taken without gradients only
+                _SAVED["random"].drawn |= {"torch", "numpy", "random"}  # type: ignore[attr-defined]
+            if _acquire(
+                call, "fast path", lambda: _SavedFlag(torch.backends.mha.get_fastpath_enabled(), _set_fast_path)
+            ):
+                _set_fast_path(False)  # it gives other values at padded positions, and is used only without gradients
             if module is not None:
                 _prepare(call, module, device)
-        with torch.inference_mode(False):  # the caller may be in it, and gradients cannot be taken there
+        with torch.inference_mode(False):  # the caller may be in inference mode, which allows no gradients
             yield
 
 
 @contextlib.contextmanager
 def without_cudnn() -> Iterator[None]:
-    """CuDNN refuses the backward pass of recurrent layers in eval mode; here they run without it."""
+    """Disable cuDNN, which refuses the backward pass of recurrent layers in eval mode."""
     call = object()
-    with _undone(lambda: _let_go(call)):
+    with _finally(lambda: _release_all(call)):
         with _LOCK:
-            if _hold(call, "cudnn", lambda: _Switch(torch.backends.cudnn.enabled, _set_cudnn)):
+            if _acquire(call, "cudnn", lambda: _SavedFlag(torch.backends.cudnn.enabled, _set_cudnn)):
                 _set_cudnn(False)
         yield
 
 
-class _Switch(_Held):
+class _SavedFlag(_Saved):
     def __init__(self, value: bool, put: Callable[[bool], None]) -> None:
         self.value, self.put = value, put
 
@@ -145,26 +156,26 @@ def _set_cudnn(value: bool) -> None:
 # ---- modules
 
 
-def home_of(module: nn.Module | None) -> torch.device | None:
-    """Where a module's first parameter (or buffer, in one without parameters) is."""
+def device_of(module: nn.Module | None) -> torch.device | None:
+    """The device of a module's first parameter, or first buffer where it has no parameters; None where it has neither."""
     if module is None:
         return None
     return next((t.device for t in itertools.chain(module.parameters(), module.buffers())), None)
 
 
 def _prepare(call: object, module: nn.Module, device: torch.device | None) -> None:
-    """Bring a module into eval mode and onto a device, with each of its parts remembered as it was."""
-    home, parts = home_of(module), list(module.modules())
-    moved = home is not None and device is not None and home != device
-    if moved and any(id(m) in _HELD for m in parts):
+    """Save the state of each submodule, then set eval mode and move to the device."""
+    current, parts = device_of(module), list(module.modules())
+    moved = current is not None and device is not None and current != device
+    if moved and any(id(m) in _SAVED for m in parts):
         raise ValueError(
-            f"another call is using this {type(module).__name__} on {home}, so that it cannot be moved to {device}; give both "
+            f"another call is using this {type(module).__name__} on {current}, so that it cannot be moved to {device}; give both "
             "calls the same device=, or each a copy.deepcopy of the model"
         )
-    room = _COPIED
+    budget = _COPY_LIMIT
     for m in parts:
-        if _hold(call, id(m), functools.partial(_Part, m, moved, room)):
-            room -= _HELD[id(m)].copied  # type: ignore[attr-defined]
+        if _acquire(call, id(m), functools.partial(_SavedModule, m, moved, budget)):
+            budget -= _SAVED[id(m)].copied  # type: ignore[attr-defined]
     if any(getattr(m, "training", False) for m in parts):  # of frozen TorchScript there is no such attribute
         try:
             module.eval()
@@ -175,40 +186,40 @@ def _prepare(call: object, module: nn.Module, device: torch.device | None) -> No
         module.to(device)
 
 
-class _Part(_Held):
-    """One module, without those inside it."""
+class _SavedModule(_Saved):
+    """The state of one module, without its submodules."""
 
-    def __init__(self, module: nn.Module, moved: bool, room: int) -> None:
+    def __init__(self, module: nn.Module, moved: bool, budget: int) -> None:
         self.module = module
         self.training = getattr(module, "training", None)
         self.before = _attributes(module)
-        held = [t for value in self.before.values() for t in _tensors(value)]
+        tensors = [t for value in self.before.values() for t in _tensors(value)]
         if type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval:
-            held += _parameters(module)  # some merge weights when the mode changes
+            tensors += _parameters(module)  # some merge weights when the mode changes
         self.copied = 0
         self.copies: list[tuple[Tensor, Tensor]] = []
         self.watched: list[tuple[Tensor, int]] = []
-        for t in held:
-            if self.copied + t.nbytes <= room:
+        for t in tensors:
+            if self.copied + t.nbytes <= budget:
                 self.copies.append((t, t.detach().clone()))
                 self.copied += t.nbytes
             else:
                 self.watched.append((t, t._version))
         own = _parameters(module) if moved else []
-        self.places = [(t, t.data) for p in own for t in (p, p.grad) if t is not None]
+        self.data = [(t, t.data) for p in own for t in (p, p.grad) if t is not None]
 
     def restore(self) -> None:
         if self.training is None:
             vars(self.module).pop("training", None)
         elif self.module.training != self.training:
             self.module.training = self.training
-        for t, data in self.places:
+        for t, data in self.data:
             t.data = data
         now = _attributes(self.module)
         for name in now.keys() | self.before.keys():
             was, value = self.before.get(name), now.get(name)
             if was is not value and any(map(_tensors, (was, value))):
-                _put(self.module, name, was, name in self.before)
+                _set_attribute(self.module, name, was, name in self.before)
         for t, copy in self.copies:
             if not _equal(t, copy):
                 with torch.no_grad():
@@ -237,11 +248,12 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     return {name: own[name] for name in own.keys() - _EVERY_MODULE} | module._buffers
 
 
-def _put(module: nn.Module, name: str, value: Any, there: bool) -> None:
+def _set_attribute(module: nn.Module, name: str, value: Any, existed: bool) -> None:
+    """Set an attribute or buffer; delete it where it did not exist before."""
     own = vars(module) if name in vars(module) or name not in module._buffers else module._buffers
     if isinstance(module, torch.jit.ScriptModule):
         setattr(module, name, value)
-    elif there:
+    elif existed:
         own[name] = value
     else:
         del own[name]
@@ -265,8 +277,8 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def hooked(*hooks: tuple[nn.Module, Register, Callable[..., Any]]) -> Iterator[None]:
-    """Hooks (module, how it is registered, hook) that see the calls of this thread alone, and are gone afterwards."""
+def temporary_hooks(*hooks: tuple[nn.Module, Register, Callable[..., Any]]) -> Iterator[None]:
+    """Register hooks (module, register method, hook) that run for this thread's calls only; they are removed at the end."""
     thread = threading.get_ident()
     mine: set[Any] = set()
 
@@ -277,14 +289,14 @@ def hooked(*hooks: tuple[nn.Module, Register, Callable[..., Any]]) -> Iterator[N
         mine.add(only_here)
         return only_here
 
-    def remove() -> None:  # by what they are: an interrupt may come before the handle of one is known
+    def remove() -> None:  # found by identity: an interrupt may come before a handle is returned
         for m, _, _ in hooks:
             for table in (m._forward_hooks, m._forward_pre_hooks):
                 for number in [number for number, hook in list(table.items()) if hook in mine]:
                     m._forward_pre_hooks_with_kwargs.pop(number, None)
                     del table[number]
 
-    with _undone(remove):
+    with _finally(remove):
         for _, register, hook in hooks:
             register(own(hook))
         yield
@@ -293,7 +305,7 @@ def hooked(*hooks: tuple[nn.Module, Register, Callable[..., Any]]) -> Iterator[N
 # ---- random numbers
 
 
-class _RandomStates(_Held):
+class _SavedRandomStates(_Saved):
     """Torch's, NumPy's and Python's global generators."""
 
     def __init__(self) -> None:
@@ -310,7 +322,7 @@ class _RandomStates(_Held):
 
 
 def _states() -> dict[str, Any]:
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call, unused-ignore]
     return {
         "torch": torch.get_rng_state(),
         **{f"torch {i}": state for i, state in enumerate(on_gpu)},
@@ -337,24 +349,25 @@ def _set_state(name: str, state: Any) -> None:
 
 
 @contextlib.contextmanager
-def draws_seen(seen: set[str]) -> Iterator[None]:
-    """Note in `seen` which global generators ("torch", "numpy", "random") the scope draws from.
+def recorded_draws(seen: set[str]) -> Iterator[None]:
+    """Add to `seen` the global generators ("torch", "numpy", "random") that the scope draws from.
 
-    Where other threads run, a state that moves may be moved by them: then it moves as well while nothing is done for longer.
+    Another thread may draw meanwhile: what also changes while this thread waits is not counted.
     """
     states, began = _states(), time.perf_counter()
     yield
-    moved, took = _moved(states), time.perf_counter() - began
-    if moved and threading.active_count() > 1:
+    changed, elapsed = _changed(states), time.perf_counter() - began
+    if changed and threading.active_count() > 1:
         states = _states()
-        time.sleep(min(max(3 * took, _PAUSE), 1.0))
-        moved -= _moved(states)
-    seen |= moved
+        time.sleep(min(max(3 * elapsed, _PAUSE), 1.0))
+        changed -= _changed(states)
+    seen |= changed
     with _LOCK:
-        if "random" in _HELD:
-            _HELD["random"].drawn |= moved  # type: ignore[attr-defined]
+        if "random" in _SAVED:
+            _SAVED["random"].drawn |= changed  # type: ignore[attr-defined]
 
 
-def _moved(states: dict[str, Any]) -> set[str]:
+def _changed(states: dict[str, Any]) -> set[str]:
+    """The generators whose states differ from these."""
     now = _states()
     return {name.partition(" ")[0] for name in states if not _same_state(now[name], states[name])}
