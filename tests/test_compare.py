@@ -91,6 +91,12 @@ def test_no_baseline_takes_its_own_test():
     assert not own.loc[["EG", "saliency", *CONTROLS]].to_numpy().any()
     mixed = {"m": ta.IntegratedGradients(b.Mixture(b.Mean(), b.Constant(0.0)), steps=2, draws=2)}
     assert compare(NET, X, mixed, metrics="gap").own_fill.sel({"method": "m"}).values.tolist() == [True, True, False]
+    inside = ta.TemporalRescaling(
+        ta.Occlusion(ta.groups.Cells(), b.Bridge()), ta.groups.Cells(), baseline=b.Constant(0.0)
+    )
+    others = {"rescaled": inside, "implied": ta.InputXGradient()}
+    own = compare(NET, X, others, metrics="gap", check=False).own_fill.sel({"method": list(others)}).values
+    assert own.tolist() == [[True, False, True], [True, False, False]]
     # The score is fitted without those cells: whatever stands there changes nothing.
     expected = ta.metrics.adjusted(
         table()

@@ -338,6 +338,16 @@ def test_a_constant_outside_a_channels_range_warns(constant, named, recwarn):
         assert recwarn.list[0].filename == __file__
 
 
+def test_constants_of_a_method_inside_are_looked_at_once_each():
+    x, far = long(), ta.baselines.Constant(99.0)
+    inside = ta.Occlusion(ta.groups.Along("lead"), far)
+    for baseline, count in ((ta.baselines.Mean(), 1), (far, 1), (ta.baselines.Constant(98.0), 2)):
+        method = ta.TemporalRescaling(inside, ta.groups.Along("lead"), ta.groups.Along("lead"), baseline)
+        with pytest.warns(ta.ExplanationWarning, match=r"Constant\(value=99.0\) lies outside") as found:
+            ta.explain(lambda r: r.sum((1, 2)), x, method)
+        assert len(found) == count
+
+
 def test_the_range_may_come_from_a_reference(recwarn):
     method = ta.Occlusion(ta.groups.Along("lead"))
     model = ta.models.on_arrays(lambda r: r.sum((1, 2)))

@@ -151,7 +151,7 @@ def compare(
     )
     if clean is not None and len(clean) >= FEWEST:
         table = table.merge(trial.off_data(clean))
-    table["own_fill"] = ("method", "fill"), _own(chosen, trial.given, names)
+    table["own_fill"] = ("method", "fill"), _own_fills(chosen, trial.given, names)
     table["control"] = "method", np.array([n not in methods for n in names])
     rows = np.full((len(names), call.inputs.n), np.nan)
     rows[: len(methods)] = [r for r, _ in costs.values()]
@@ -208,21 +208,21 @@ def _rows(ds: Any, n: int) -> np.ndarray:
 
 
 def _kinds(baseline: Any) -> set[type]:
-    """The kinds of baseline that a setting holds: of each variable, and of each member of a mixture."""
+    """The classes of baseline that a setting holds: of each variable, and of each member of a mixture."""
     if isinstance(baseline, Mapping):
         return set().union(*map(_kinds, baseline.values()))
-    if baseline is None or isinstance(baseline, int | float):  # a share of the range, as noise
+    if isinstance(baseline, int | float):  # noise, as a share of the range
         return set()
     members = adopted(baseline).members
     return set().union(*map(_kinds, members)) if members else {type(baseline)}
 
 
-def _own(methods: Mapping[str, Any], fills: Mapping[str, Any], names: list[str]) -> np.ndarray:
-    """Bool (methods, fills): True where the fill is of a kind that the method's own baseline is of."""
+def _own_fills(methods: Mapping[str, Any], fills: Mapping[str, Any], names: list[str]) -> np.ndarray:
+    """Bool (methods, fills): True where the fill is of the class of a baseline of the method, or of a method inside it."""
     own = np.zeros((len(names), len(fills)), bool)
     for i, method in enumerate(methods.values()):
         if isinstance(method, Method):
-            used = _kinds(method.setting("baseline")) | _kinds(method.setting("noise"))
+            used = set().union(*map(_kinds, method.baselines()))
             own[i] = [bool(used & _kinds(fill)) for fill in fills.values()]
     return own
 

@@ -261,6 +261,10 @@ def test_settings_are_found_and_changed_also_in_a_method_inside():
     groups = [ta.groups.Along("b"), ta.groups.Cells(), ta.groups.Along("a")]
     assert method.settings("groups") == groups
     assert method.settings("baseline") == [ta.baselines.Constant(1.0), ta.baselines.Mean()]
+    assert method.baselines() == [ta.baselines.Constant(1.0), ta.baselines.Mean()]
+    assert ta.InputXGradient().baselines() == [ta.baselines.Constant(0.0)]
+    assert ta.SmoothGrad(0.1).baselines() == [0.1]
+    assert ta.Saliency().baselines() == []
     assert method.inner() == [inner]
     assert inner.inner() == method.settings("noise") == []
     changed = method.with_settings(lambda value, kind: 3 if kind == "draws" else f"{kind} {value!r}")

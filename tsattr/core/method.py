@@ -173,6 +173,12 @@ class Method(ABC):
         own = [getattr(self, name) for name, k in self.binds.items() if k == kind]
         return own + [value for method in self.inner() for value in method.settings(kind)]
 
+    def baselines(self) -> list[Any]:
+        """All that it puts in place of cells: baselines and noise among its settings, the implied one, and those of methods inside."""
+        own = [getattr(self, name) for name, kind in self.binds.items() if kind in ("baseline", "noise")]
+        own = [baseline for baseline in (*own, self.implied_baseline) if baseline is not None]
+        return own + [baseline for method in self.inner() for baseline in method.baselines()]
+
     def inner(self) -> list[Method]:
         """The methods that are settings of this one."""
         return [getattr(self, name) for name, kind in self.binds.items() if kind == "method"]

@@ -23,20 +23,21 @@ _WHY = {
 
 
 def check_constants(method: Method, inputs: Inputs, reference: Any, n: int) -> None:
-    """Warn of a constant baseline that lies outside what was observed: in a reference, else in the first `n` samples."""
-    baseline = method.setting("baseline") if method.has("baseline") else method.implied_baseline
+    """Warn of constant baselines that lie outside what was observed: in a reference, else in the first `n` samples."""
     for v in inputs.variables:
-        constant = baseline.get(v.name) if isinstance(baseline, Mapping) else baseline
-        if not isinstance(constant, Constant):
+        each = [b.get(v.name) if isinstance(b, Mapping) else b for b in method.baselines()]
+        constants = {repr(b): b for b in each if isinstance(b, Constant)}
+        if not constants:
             continue
         given = reference if reference is None or v.name is None else reference.get(v.name)
         if given is None:
             x, known = v.load(slice(0, n))
-            seen = np.where(known, x, np.nan)
+            observed = np.where(known, x, np.nan)
         else:
-            seen = references.observed(given, v.axes)
-        if doubt := _doubt(constant, v, seen):
-            tell(doubt)
+            observed = references.observed(given, v.axes)
+        for constant in constants.values():
+            if doubt := _doubt(constant, v, observed):
+                tell(doubt)
 
 
 def _doubt(constant: Constant, v: Variable, seen: np.ndarray) -> str | None:
