@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from tsattr.core.atomic import CannotWrite, MissingFile, file_to_fill
+from tsattr.core.atomic import CannotWrite, MissingFile, atomic_write
 from tsattr.core.baselines import Generator
 
 from .baselines.test_stored import fitted
 
 
 def write(path, text="new"):
-    with file_to_fill(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text)
 
 
@@ -117,8 +117,8 @@ def test_a_read_only_file_is_left(tmp_path, monkeypatch):
 
 KILLED = """
 import sys, time
-from tsattr.core.atomic import file_to_fill
-with file_to_fill(sys.argv[1]) as temporary:
+from tsattr.core.atomic import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)
     time.sleep(60)

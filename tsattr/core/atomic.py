@@ -1,6 +1,6 @@
-"""Files that are written whole or not at all: under another name first, which is then changed.
+"""Atomic writes: a file is written under a temporary name and then renamed, so that it is there whole or not at all.
 
-What stands there already keeps its permissions and its owner, and stays as it is where anything fails.
+A file that is replaced passes on its permissions and its owner; where anything fails it stays as it is.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # no such locks there: what is left after a kill stays
+except ImportError:  # no such locks on this system: what a killed write left behind stays
     fcntl = None  # type: ignore[assignment]
 
 PREFIX = ".tsattr-"
-OLD = 60.0  # seconds after which a folder that nobody holds is not one that is just being made
+STALE = 60.0  # seconds; a younger folder without a lock may be one that is being made
 
 
 class MissingFile(FileNotFoundError, ValueError):
-    """A file or folder that should be there is not."""
+    """A file or folder that does not exist."""
 
 
 class CannotWrite(OSError, ValueError):
@@ -33,16 +33,16 @@ class CannotWrite(OSError, ValueError):
 
 
 @contextmanager
-def file_to_fill(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path; if all goes well, what was written there, or beside it, is moved to `path`, or beside it.
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path to write to; without an error, what was written there or beside it is moved to `path` or beside it.
 
-    A symbolic link is followed: what it points to is written, and the link stays. Folders of writes that were killed are
-    removed by the next.
+    A symbolic link is followed: its target is written, and the link stays. Temporary folders of killed writes are removed by
+    the next write.
     """
     path = Path(path)
     target = _target(path)
     try:
-        with _folder_of_its_own(target.parent) as folder:
+        with _temporary_folder(target.parent) as folder:
             yield Path(folder, path.name)
             # `path` last: a WFDB record is not seen without its header.
             for file in sorted(Path(folder).iterdir(), key=lambda x: x.name == path.name):
@@ -54,11 +54,11 @@ def file_to_fill(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _target(path: Path) -> Path:
-    """The file that is meant, behind symbolic links; raises where there is what is no file."""
+    """The file behind symbolic links; raises where it cannot be written or is no file."""
     target = Path(os.path.realpath(path)) if os.path.islink(path) else path
     if os.path.islink(target):
         raise CannotWrite(f"cannot write {path}: it is a symbolic link that leads back to itself; remove it")
-    if not os.path.isdir(target.parent):  # unlike Path.is_dir, False where one may not look
+    if not os.path.isdir(target.parent):  # unlike Path.is_dir, False where permission is lacking
         raise MissingFile(f"no folder {target.parent} to write into: make it first")
     if os.path.isdir(target):
         raise CannotWrite(f"cannot write {path}: it is a folder")
@@ -70,7 +70,7 @@ def _target(path: Path) -> Path:
 
 
 def _move(file: Path, target: Path) -> None:
-    """Give a file the name of another, and that one's permissions and owner."""
+    """Rename `file` to `target`, with the permissions and owner of the file that it replaces."""
     if target.exists():
         before = target.stat()
         try:
@@ -85,25 +85,25 @@ def _move(file: Path, target: Path) -> None:
 
 
 @contextmanager
-def _folder_of_its_own(parent: Path) -> Iterator[str]:
-    """A folder for us alone, held by a lock that ends with this process, and gone at the end."""
-    _remove_left(parent)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as folder, _held(folder):
+def _temporary_folder(parent: Path) -> Iterator[str]:
+    """A folder of this process, locked until it ends, and removed at the end."""
+    _remove_stale(parent)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as folder, _lock(folder):
         yield folder
 
 
 @contextmanager
-def _held(folder: str) -> Iterator[bool]:
-    """Lock a folder; False where somebody else has it, or there are no locks."""
+def _lock(folder: str) -> Iterator[bool]:
+    """Lock a folder; False where another process has the lock, or the system has none."""
     handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
     try:
-        yield handle is not None and _locked(handle)
+        yield handle is not None and _try_lock(handle)
     finally:
         if handle is not None:
             os.close(handle)
 
 
-def _locked(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -111,11 +111,11 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _remove_left(parent: Path) -> None:
-    """Remove the folders that killed writes have left: old ones that nobody holds."""
-    for left in parent.glob(f"{PREFIX}*"):
+def _remove_stale(parent: Path) -> None:
+    """Remove the folders that killed writes left behind: those that are old and not locked."""
+    for stale in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > OLD:
-                with _held(str(left)) as free:
+            if time.time() - stale.stat().st_mtime > STALE:
+                with _lock(str(stale)) as free:
                     if free:
-                        shutil.rmtree(left, ignore_errors=True)
+                        shutil.rmtree(stale, ignore_errors=True)

@@ -19,7 +19,7 @@ import xarray as xr
 from xarray.backends import H5NetCDFStore
 
 from ..core.atomic import CannotWrite as CannotWrite
-from ..core.atomic import MissingFile, file_to_fill
+from ..core.atomic import MissingFile, atomic_write
 from . import damage
 from .wfdb_header import wfdb_stem
 
@@ -279,7 +279,7 @@ def write_netcdf(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) 
     dataset = plain if isinstance(plain, xr.Dataset) else plain.to_dataset(name=plain.name or _UNNAMED)
     summed = [k for k, v in dataset.variables.items() if v.ndim and v.size and v.dtype.kind in _SUMMED]
     encoding = {name: {"fletcher32": True} for name in summed}  # so that a changed byte is an error for any reader
-    with file_to_fill(path) as temporary:
+    with atomic_write(path) as temporary:
         with _FileForHDF5(temporary, "w+") as file, file.errors(), h5netcdf.File(file, "w") as netcdf:
             dataset.dump_to_store(H5NetCDFStore(netcdf), encoding=encoding)
         damage.seal(temporary)
@@ -343,7 +343,7 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
     ...     read_input(folder + "/a.zarr").sel(lead="II").item()
     2.0
     """
-    with file_to_fill(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             _with_history(data).drop_encoding().to_zarr(temporary, zarr_format=2)
         except ImportError as error:
@@ -390,7 +390,7 @@ def write_text(text: str, path: str | os.PathLike[str]) -> None:
     ...     pathlib.Path(folder, "note.txt").read_text("utf-8")
     '0.5 ≤ p'
     """
-    with file_to_fill(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -406,7 +406,7 @@ def write_figure(figure: Any, path: str | os.PathLike[str], **options: Any) -> N
     ...     pathlib.Path(folder, "empty.png").read_bytes()[1:4]
     b'PNG'
     """
-    with file_to_fill(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, **options)
 
 
@@ -430,5 +430,5 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """
     if kind_of(path) == ".zarr" and importlib.util.find_spec("zarr") is None:
         raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'")
-    with file_to_fill(path):
+    with atomic_write(path):
         pass  # all of a write but the file

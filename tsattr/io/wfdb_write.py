@@ -13,9 +13,9 @@ import numpy as np
 import wfdb
 import xarray as xr
 
+from ..core.atomic import atomic_write
 from ..ecg import canonical_lead
 from .annotations import marks
-from .files import file_to_fill
 from .filters import positive
 from .wfdb_header import VOLTS, Channel, Header, checksum, header_text, read_header
 
@@ -86,7 +86,7 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
         comments=tuple(_comments(signal.attrs)),
     )
     annotations = marks(signal)
-    with file_to_fill(header) as temporary:
+    with atomic_write(header) as temporary:
         temporary.write_text(header_text(header.stem, text), encoding="utf-8")
         temporary.with_suffix(".dat").write_bytes(samples.T.tobytes())
         _check_read_back(text, temporary)

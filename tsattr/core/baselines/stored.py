@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..atomic import MissingFile, file_to_fill
+from ..atomic import MissingFile, atomic_write
 from .fitted import Fitted
 
 
@@ -65,7 +65,7 @@ def _write(path: Path, kind: str, fitted: Fitted, settings: Mapping[str, Any]) -
                 parts[f"coordinate {dim} of {name}"] = values.astype(values.dtype.str)  # without metadata of the dtype
         described[name] = {"dims": array.dims, "coords": list(array.coords), "labels": labels}
     header = {"kind": kind, "settings": dict(settings), "source": fitted.source, "arrays": described}
-    with file_to_fill(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **parts)
 
 
