@@ -14,8 +14,9 @@ from torch import Tensor
 from .. import metrics as measures
 from ..core import baselines, groups
 from ..core.baselines.fills import adopted
+from ..core.completeness import incompleteness
 from ..core.groups.masks import OneGroup
-from ..core.results import check_count, incompleteness
+from ..core.results import check_count
 from ..core.samples import SampleChunk
 from ..core.shift.detector import Detector
 from ..core.shift.scores import Shifts

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-
-from .samples import SampleChunk
 
 EVENT = "..."
 """Stands for the input's own dims in :attr:`Field.dims`."""
@@ -54,28 +51,6 @@ class Field:
 
     dims: tuple[str, ...]
     values: Tensor
-
-
-def completeness(samples: SampleChunk, maps: Tensor, total: Tensor, reference: Tensor) -> dict[str, Field]:
-    """How far sums `total` (n, targets) of `maps` are from the change of the target since the baseline's `reference`."""
-    gap, error = incompleteness(total, samples.prediction - reference, torch.nan_to_num(maps).flatten(2).norm(dim=2))
-    return {
-        "reference": Field(("target",), reference),
-        "completeness_gap": Field(("target",), gap),
-        "completeness_error": Field(("target",), error),
-    }
-
-
-def incompleteness(total: Tensor, change: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the sum of a map is from the change of the target, and that over the larger of the change and the map's norm.
-
-    The norm, `size`, keeps the error finite where contributions cancel; without a gap the error is 0, also of an empty map.
-
-    >>> [v.tolist() for v in incompleteness(*torch.tensor([[3.0, 0.0], [2.0, 0.0], [4.0, 0.0]]))]
-    [[1.0, 0.0], [0.25, 0.0]]
-    """
-    gap = (total - change).abs()
-    return gap, torch.where(gap == 0, 0, gap / torch.maximum(change.abs(), size))
 
 
 def check_count(name: str, value: Any, *, none: bool = False) -> None:

@@ -17,10 +17,11 @@ from ..core.arrays import Array, column_labels, unmasked
 from ..core.axes import Axes
 from ..core.baselines import Jitter, fills
 from ..core.cf import goes_round, time_dim, units_of
+from ..core.completeness import incompleteness
 from ..core.groups import binding, masks
 from ..core.indexing import is_dates, positions_of, repeated
 from ..core.keys import sample_ids
-from ..core.results import EVENT, MAPS, RESERVED, incompleteness
+from ..core.results import EVENT, MAPS, RESERVED
 from .tables import Codes, as_pandas
 
 _INPUT_ONLY = (
@@ -467,7 +468,7 @@ def _numbers(name: str, value: Any) -> np.ndarray:
 
 
 def completeness(total: xr.DataArray, change: xr.DataArray, size: xr.DataArray) -> dict[str, xr.DataArray]:
-    """The gap and the error of maps with sums `total` and norms `size`, as `core.results.completeness` gives them.
+    """The gap and the error of maps with sums `total` and norms `size`, as `core.completeness.completeness` gives them.
 
     >>> one = xr.DataArray(2.0)
     >>> [float(v) for v in completeness(one + 1, one, one).values()]

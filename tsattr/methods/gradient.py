@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.balance import Balance
 from ..core.baselines import Constant
+from ..core.completeness import CompletenessTest, completeness
 from ..core.method import Method
-from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
+from ..core.results import EVENT, Field, affordable, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
 from ..core.states import State
 
@@ -293,7 +293,7 @@ class IntegratedGradients(Method):
         """Explain some samples."""
         n, device = samples.n, samples.x.device
         moments = Moments(n, (samples.targets, *samples.event), self._draws, device)
-        balance = Balance(samples, self._draws, self.share, points=self.points)
+        test = CompletenessTest(samples, self._draws, self.share, points=self.points)
         ends = Moments(n, (samples.targets,), self._draws, device)
         steps = torch.zeros(n, dtype=torch.int64, device=device)
         kept = []
@@ -303,15 +303,15 @@ class IntegratedGradients(Method):
             for at, v in samples.values(i, start.__getitem__):
                 end[at] = v
             ends.add(i, draw, end)
-            maps, used = self._integrate(samples, i, draw, start, end, balance)
+            maps, used = self._integrate(samples, i, draw, start, end, test)
             moments.add(i, draw, maps)
-            balance.add(i, draw, maps, samples.prediction[i] - end)
+            test.add(i, draw, maps, samples.prediction[i] - end)
             steps.scatter_reduce_(0, i, used, "amax")
             if self.per_draw:
                 kept.append(maps)
         mean, reference = moments.mean(), ends.mean()
-        lost = balance.lost(mean, samples.prediction - reference)
-        samples.record_state(samples.indices, torch.where(lost, State.NOT_CONVERGED, State.OK))
+        failed = test.failed(mean, samples.prediction - reference)
+        samples.record_state(samples.indices, torch.where(failed, State.NOT_CONVERGED, State.OK))
         out = {
             "attribution": Field(("target", EVENT), mean),
             **completeness(samples, mean, mean.flatten(2).sum(2), reference),
@@ -324,7 +324,7 @@ class IntegratedGradients(Method):
         return out
 
     def _integrate(
-        self, samples: SampleChunk, i: Tensor, draw: Tensor, start: Tensor, end: Tensor, balance: Balance
+        self, samples: SampleChunk, i: Tensor, draw: Tensor, start: Tensor, end: Tensor, test: CompletenessTest
     ) -> tuple[Tensor, Tensor]:
         """Maps (m, targets, *event) of the paths from `start`, with the target's values `end` there, and the points used."""
         m, device = len(i), i.device
@@ -357,7 +357,7 @@ class IntegratedGradients(Method):
                 size = maps.flatten(2).norm(dim=2)
                 change = (maps - previous).flatten(2).norm(dim=2)
                 unsettled = (change > 2 * self.tolerance * size).any(1)
-                unsettled |= balance.missed(who, maps, size, samples.prediction[who] - end[active])
+                unsettled |= test.fails(who, maps, size, samples.prediction[who] - end[active])
                 go_on = unsettled & ~samples.failed[who]  # a map that is not finite never settles
                 active, maps = active[go_on], maps[go_on]
             previous = maps

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
+from ..core.completeness import completeness
 from ..core.method import Method
-from ..core.results import EVENT, Field, affordable, check_count, check_positive, completeness
+from ..core.results import EVENT, Field, affordable, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
 from ..core.states import State
 

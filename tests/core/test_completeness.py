@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core.results import incompleteness
+from tsattr.core.completeness import incompleteness
 from tsattr.labels.inputs import completeness
 
 X = xr.DataArray(np.random.default_rng(0).normal(size=(4, 5)), dims=("sample", "time"))
