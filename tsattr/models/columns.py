@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ class SampleRows(Baseline):
         (samples, columns).
     """
 
+    sentence: ClassVar[str] = "a row of values for each sample"
+    on_command_line: ClassVar[bool] = False
     values: np.ndarray
 
     def _bind(self, axes: Axes) -> Full:
