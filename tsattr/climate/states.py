@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..core.axes import Axes
 from ..core.baselines import Constant, Samples
+from ..core.baselines.climatology import date_text, phases_of
 from ..core.baselines.fills import Baseline, Full
 from ..core.baselines.references import dealt, reference_table
-from ..core.baselines.templates import date_text, phases_of
 from ..core.keys import Key
 
 

@@ -10,6 +10,7 @@ earlier times alone says ``causal = True``; WinIT and its family take no other.
 from .autoregressive import AutoRegressive as AutoRegressive
 from .blur import Blur as Blur
 from .boundary import Boundary as Boundary
+from .climatology import Climatology as Climatology
 from .constant import Constant as Constant
 from .empirical import Samples as Samples
 from .gaps import Bridge as Bridge
@@ -19,6 +20,7 @@ from .generator import Generator as Generator
 from .inpaint import Inpaint as Inpaint
 from .joint import JointGenerator as JointGenerator
 from .marginal import Marginal as Marginal
+from .median_beat import MedianBeat as MedianBeat
 from .mixture import Mixture as Mixture
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
@@ -28,8 +30,6 @@ from .spectral import BandStop as BandStop
 from .spectral import PhaseRandomised as PhaseRandomised
 from .statistics import Mean as Mean
 from .statistics import Mode as Mode
-from .templates import Climatology as Climatology
-from .templates import MedianBeat as MedianBeat
 from .typical import Typical as Typical
 
 __all__ = [

@@ -19,7 +19,8 @@ from ..preserve import device_of, preserved_state
 from ..results import check_count
 from .fills import Baseline, Full, per_row
 from .fitted import Training, cell_index
-from .gaussian import ConditionalGaussian, Normal
+from .gaussian import ConditionalGaussian
+from .normal import Normal
 
 Metric = Callable[[Tensor], Tensor]
 

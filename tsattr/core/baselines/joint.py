@@ -15,7 +15,7 @@ from ..results import check_count
 from .fills import Causal
 from .fitted import Fitted
 from .forecast import noise
-from .gaussian import latent_of
+from .normal import latent_of
 from .training import Channels, Frame, Learnt, Past, Recipe
 
 _FACTORS = 32  # of the covariance of many channels; of fewer it is full
