@@ -7,7 +7,7 @@ import tsattr as ta
 from tsattr import climate, plot
 from tsattr.core.axes import Axes
 from tsattr.core.cf import direction, role, unit_of
-from tsattr.core.shift.novelty import View
+from tsattr.core.shift.novelty import VariableReference
 
 EAST = [
     ("lon", {}),
@@ -217,7 +217,9 @@ def test_scores_go_along_what_is_time():
 
 def test_the_detector_looks_along_what_is_time():
     rows = np.random.default_rng(0).normal(size=(30, 80)).cumsum(-1)
-    found, expected = (View(rows, Axes(("lead", t), (2, 40), time=t), 0).distances(rows[:5])[0] for t in ("t", "time"))
+    found, expected = (
+        VariableReference(rows, Axes(("lead", t), (2, 40), time=t), 0).distances(rows[:5])[0] for t in ("t", "time")
+    )
     assert "spectrum" in found
     assert set(found) == set(expected)
     for name in expected:

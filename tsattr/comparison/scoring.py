@@ -298,7 +298,7 @@ class Trial:
         """Curves (methods, targets, n, rankings, shares) from values (n, shares, targets) of each order."""
         if not values:
             return np.empty(0)
-        every = torch.stack(values).unflatten(0, (*shape, len(self.rankings)))  # each order's own target
+        every = torch.stack(values).reshape(*shape, len(self.rankings), *values[0].shape)  # each order's own target
         own = torch.stack([every[:, t, ..., t] for t in range(shape[1])], 1)
         return own.transpose(2, 3).cpu().numpy()
 

@@ -15,7 +15,7 @@ from ..core.method import Method, results_of
 from ..core.results import Field
 from ..core.samples import SampleChunk
 from ..core.shift.detector import FEWEST
-from ..core.shift.scores import Shifts, asked
+from ..core.shift.scores import Shifts, shift_rows
 from ..core.states import State
 from ..core.targets.parsing import Named
 from ..labels import alignment
@@ -105,7 +105,7 @@ def _cost(call: Call, bound: Method, clean: int) -> xr.Dataset:
     """What a call asks of the model at most, beside so many `clean` samples of a reference."""
     inputs, ds = call.inputs, xr.Dataset()
     least, most = bound.rows()
-    looked, once = asked(bound, clean, call.model.module) if clean >= FEWEST and not call.context else (0, 0)
+    looked, once = shift_rows(bound, clean, call.model.module) if clean >= FEWEST and not call.context else (0, 0)
     most += looked
     once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):

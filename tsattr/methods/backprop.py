@@ -231,8 +231,8 @@ class GradCAM(Method):
         return replace(self, layer=self._named(_with_layers(_module_of(self, module))))
 
     def _named(self, module: nn.Module) -> str:
-        known = dict(module.named_modules())
-        convolutions = [name for name, m in known.items() if isinstance(m, nn.modules.conv._ConvNd)]
+        known: dict[str, nn.Module] = dict(module.named_modules())
+        convolutions: list[str] = [name for name, m in known.items() if isinstance(m, nn.modules.conv._ConvNd)]
         name = self.layer
         if name is None and convolutions:
             return convolutions[-1]
@@ -364,7 +364,7 @@ def _with_layers(module: nn.Module) -> nn.Module:
 
 
 def _calls_a_layer(node: Any) -> bool:
-    return node.op == "call_module" and node.target != "_guards_fn"
+    return bool(node.op == "call_module" and node.target != "_guards_fn")
 
 
 def _at_input(maps: Tensor, places: list[Line], event: tuple[int, ...]) -> Tensor:

@@ -123,7 +123,7 @@ class TemporalRescaling(Method):
         """(n, targets, groups): how far the map moves without each group asked for, NaN for the others."""
         i, k = asked.nonzero(as_tuple=True)
         out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
-        for pick in torch.arange(len(i), device=i.device).split(samples.engine.batch_size) if len(i) else ():
+        for pick in torch.split(torch.arange(len(i), device=i.device), samples.engine.batch_size) if len(i) else ():
             who, group = i[pick], k[pick]
             removal = samples.removal(groups, self.baseline, who, torch.zeros_like(who), group)
             without = samples.with_rows(who, removal.rows(slice(None)))

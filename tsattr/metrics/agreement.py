@@ -58,9 +58,11 @@ def mean_spearman(maps: ArrayLike) -> NDArray[np.float64]:
     values = unmasked(maps, np.float64)
     ranks = rankdata(values, axis=-1, nan_policy="omit")
     known = np.isfinite(ranks)
-    away = np.where(known, ranks - np.nansum(ranks, -1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1), 0)
-    size = np.sqrt((away**2).sum(-1, keepdims=True))
-    unit = np.divide(away, size, out=np.full_like(away, np.nan), where=size > 0)
+    deviation = np.where(
+        known, ranks - np.nansum(ranks, -1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1), 0
+    )
+    size = np.sqrt((deviation**2).sum(-1, keepdims=True))
+    unit = np.divide(deviation, size, out=np.full_like(deviation, np.nan), where=size > 0)
     # The square of a sum of unit vectors holds each pair twice and each vector once.
     k = len(unit)
     mean = np.clip(((unit.sum(0) ** 2).sum(-1) - k) / (k * (k - 1)), -1, 1)
@@ -233,7 +235,7 @@ def _top(values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     size, k = np.abs(values), max(1, round(share * values.size))
     edge = np.partition(size, -k)[-k]
     above, tied = size > edge, size == edge
-    return np.where(tied, (k - above.sum()) / tied.sum(), above)
+    return np.asarray(np.where(tied, (k - above.sum()) / tied.sum(), above))
 
 
 def _checked(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -23,7 +23,7 @@ def members(block: NDArray[np.int64], number: int) -> Values:
     >>> members(np.array([0, 1, 1]), 2).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]
     """
-    return (block == np.arange(number)[:, None]).astype(np.float64)
+    return np.asarray(block == np.arange(number)[:, None], np.float64)
 
 
 def pulls(total: Values, count: Values) -> tuple[Values, Values]:
@@ -81,7 +81,7 @@ def cosines(number: int) -> Values:
     """
     many = max(k for k in range(1, number) if k**3 <= number**2)
     k, at = np.arange(1, many + 1)[:, None], np.arange(number) + 0.5
-    return np.sqrt(2 / number) * np.cos(np.pi * k * at / number)
+    return np.asarray(np.sqrt(2 / number) * np.cos(np.pi * k * at / number))
 
 
 def neighbours(pull: Values) -> float:

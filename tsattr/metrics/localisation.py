@@ -278,7 +278,7 @@ def _widened(truth: NDArray[np.bool_], cells: int) -> NDArray[np.bool_]:
         return truth
     from scipy.ndimage import maximum_filter1d
 
-    return maximum_filter1d(truth.astype(np.uint8), 2 * cells + 1, axis=-1, mode="constant").astype(bool)
+    return np.asarray(maximum_filter1d(truth.astype(np.uint8), 2 * cells + 1, axis=-1, mode="constant"), bool)
 
 
 def _top_share(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

@@ -113,4 +113,4 @@ def removed(samples: SampleChunk, groups: Any, fill: Any, orders: Sequence[Order
     back = torch.empty_like(order_of_first)
     back[order_of_first] = torch.arange(len(first), device=device)
     found = values[back[inverse]].reshape(n, sum(steps), -1)
-    return list(found.split(steps, 1))
+    return list(torch.split(found, steps, 1))

@@ -18,8 +18,8 @@ from tsattr.core.groups.binding import bind as bind_groups
 from tsattr.core.groups.masks import JoinedGroups
 from tsattr.core.samples import SampleChunk
 from tsattr.core.shift.detector import Detector
-from tsattr.core.shift.novelty import Steps, Subspace, View, clean_limit
-from tsattr.core.shift.scores import Shifts, penultimate, told_apart, watched
+from tsattr.core.shift.novelty import Jumps, Subspace, VariableReference, clean_limit
+from tsattr.core.shift.scores import Shifts, detector_auc, feature_recorder, penultimate
 
 LEADS, TIMES, R = 2, 20, 0.6
 WAVE = Axes(("lead", "time"), (LEADS, TIMES))
@@ -100,7 +100,7 @@ def test_mahalanobis_is_scipys_where_the_subspace_is_the_whole_space():
     train, rows = table(500), table(20, seed=1) + 1
     inverse = np.linalg.inv(np.cov(train.T))
     expected = [distance.mahalanobis(row, train.mean(0), inverse) for row in rows]
-    view = View(train, TABLE, 0)
+    view = VariableReference(train, TABLE, 0)
     found, told = view.distances(rows)
     assert len(view.subspace.components) == 3
     np.testing.assert_allclose(found["mahalanobis"], expected, rtol=1e-10)
@@ -112,15 +112,15 @@ def test_mahalanobis_of_many_samples_is_that_of_the_population():
     rows = table(20, seed=1)
     inverse = np.linalg.inv(COVARIANCE)
     expected = [distance.mahalanobis(row, [5, -2, 1], inverse) for row in rows]
-    found, _ = View(table(20000), TABLE, 0).distances(rows)
+    found, _ = VariableReference(table(20000), TABLE, 0).distances(rows)
     np.testing.assert_allclose(found["mahalanobis"], expected, rtol=0.05)
 
 
 def test_units_of_a_channel_do_not_matter():
     units = (1.0, 1e6, 1e-6)
     rows = table(20, seed=1) * 1.5
-    plain = Detector.fit(table(300), TABLE).look(rows)
-    scaled = Detector.fit(table(300, units=units), TABLE).look(rows * np.array(units))
+    plain = Detector.fit(table(300), TABLE).diagnose(rows)
+    scaled = Detector.fit(table(300, units=units), TABLE).diagnose(rows * np.array(units))
     np.testing.assert_allclose(plain.diagnostics, scaled.diagnostics, rtol=1e-8)
 
 
@@ -146,17 +146,17 @@ def test_the_distances_agree_with_a_slow_reference():
 
 
 def test_combined_takes_both_the_distance_in_the_subspace_and_the_one_from_it():
-    (view,) = CLEAN.views.every
+    (view,) = CLEAN.references.every
     d, _ = view.distances(waves(5, seed=1).reshape(5, -1))
     limits = CLEAN.limits[0]
     expected = np.sqrt((d["mahalanobis"] / limits["mahalanobis"]) ** 2 + (d["residual"] / limits["residual"]) ** 2)
-    np.testing.assert_allclose(CLEAN.look(waves(5, seed=1)).diagnostics[:, 0], expected / CLEAN.overall["combined"])
+    np.testing.assert_allclose(CLEAN.diagnose(waves(5, seed=1)).diagnostics[:, 0], expected / CLEAN.overall["combined"])
 
 
 def test_the_spectral_distance_is_that_of_log_power():
     axes = Axes(("time",), (64,))
     noise = np.random.default_rng(0).normal(size=(400, 64))
-    spectrum = View(noise, axes, 0).spectrum
+    spectrum = VariableReference(noise, axes, 0).spectrum
     rows = noise[:3]
     # Five times the amplitude is ln 25 more of log power in each band, whatever the series.
     louder = np.log(spectrum._power(5 * rows)) - np.log(spectrum._power(rows))
@@ -175,7 +175,7 @@ def test_the_spectral_distance_is_that_of_log_power():
 
 
 def test_a_flat_series_is_beyond_in_spectrum_and_not_infinitely_so():
-    found = CLEAN.look(np.full((1, LEADS, TIMES), 3.0)).diagnostics[0]
+    found = CLEAN.diagnose(np.full((1, LEADS, TIMES), 3.0)).diagnostics[0]
     spectrum = found[CLEAN.names.index("spectrum")]
     assert 1 < spectrum < 100
     # It is the mean of clean data, up to the error of a mean of 200 samples.
@@ -192,7 +192,7 @@ def ramps(n):
 
 
 def test_the_jump_of_a_constant_in_a_ramp():
-    steps = Steps(ramps(30), 2, (1,))
+    steps = Jumps(ramps(30), 2, (1,))
     np.testing.assert_allclose(steps.rms.reshape(-1), [1, 10])
     assert steps.limit == pytest.approx(1)
     x = ramps(1)
@@ -230,7 +230,7 @@ def test_a_clean_window_is_beyond_once_in_a_hundred_times():
     repeats, share = 40, []
     for seed in range(repeats):
         detector = Detector.fit(waves(200, seed=2 * seed), WAVE, seed=seed)
-        rows = detector.look(waves(400, seed=2 * seed + 1)).diagnostics
+        rows = detector.diagnose(waves(400, seed=2 * seed + 1)).diagnostics
         share.append((rows > 1).mean(0))
     found = dict(zip(detector.names, np.mean(share, 0)))
     # Of 100 calibrating windows the largest is the limit; a further one exceeds it once in 101 times. Over repeats the
@@ -243,7 +243,7 @@ def test_few_samples_take_turns_and_are_cautious():
     repeats, share = 40, []
     for seed in range(repeats):
         detector = Detector.fit(waves(60, seed=2 * seed), WAVE, seed=seed)
-        share.append((detector.look(waves(200, seed=2 * seed + 1)).diagnostics > 1).mean(0))
+        share.append((detector.diagnose(waves(200, seed=2 * seed + 1)).diagnostics > 1).mean(0))
     found = dict(zip(detector.names, np.mean(share, 0)))
     for name in ("combined", "mahalanobis", "residual", "neighbour", "spectrum"):
         assert 0.2 / 61 < found[name] < (1 + 4 / math.sqrt(repeats)) / 61, name
@@ -251,8 +251,8 @@ def test_few_samples_take_turns_and_are_cautious():
 
 def test_a_clean_step_is_beyond_once_in_a_hundred_times():
     steps = np.diff(waves(4000, seed=9), axis=2)
-    (view,) = CLEAN.views.every
-    share = (abs(steps / view.steps.rms) > view.steps.limit).mean()
+    (view,) = CLEAN.references.every
+    share = (abs(steps / view.jumps.rms) > view.jumps.limit).mean()
     assert share == pytest.approx(0.01, abs=0.003)  # 7600 steps of 200 windows: about 100 beyond, give or take 10 %
 
 
@@ -311,9 +311,9 @@ def test_the_area_for_rows_with_known_overlap():
     rng = np.random.default_rng(0)
     clean, other = rng.normal(size=(400, 1)), rng.normal(size=(400, 1)) + 1
     # Of N(0, 1) and N(1, 1) the best possible area is Phi(1 / sqrt 2) = 0.760.
-    assert told_apart(clean, other) == pytest.approx(0.760, abs=0.04)
-    assert told_apart(clean, rng.normal(size=(400, 1))) == pytest.approx(0.5, abs=0.06)
-    assert math.isnan(told_apart(clean[:19], other[:19]))
+    assert detector_auc(clean, other) == pytest.approx(0.760, abs=0.04)
+    assert detector_auc(clean, rng.normal(size=(400, 1))) == pytest.approx(0.5, abs=0.06)
+    assert math.isnan(detector_auc(clean[:19], other[:19]))
 
 
 def test_the_end_of_a_path_is_one_removal_of_everything():
@@ -321,7 +321,7 @@ def test_the_end_of_a_path_is_one_removal_of_everything():
     found = shifts(samples(waves(4, seed=1)))
     assert shifts.names == ["all"]
     assert found["shift"].values.shape == (4, 1)
-    expected = CLEAN.look(np.full((1, LEADS, TIMES), 3.0)).diagnostics[0]
+    expected = CLEAN.diagnose(np.full((1, LEADS, TIMES), 3.0)).diagnostics[0]
     np.testing.assert_allclose(found["shift_diagnostic"].values[:, 0], np.tile(expected, (4, 1)), rtol=1e-12)
 
 
@@ -379,7 +379,7 @@ def test_the_order_of_dims_changes_nothing():
 @pytest.mark.parametrize("n", [50, 300])
 def test_a_seed_gives_the_same_detector(n):
     x = waves(5, seed=1)
-    first, again, other = (Detector.fit(waves(n), WAVE, seed=s).look(x).diagnostics for s in (1, 1, 2))
+    first, again, other = (Detector.fit(waves(n), WAVE, seed=s).diagnose(x).diagnostics for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other, equal_nan=True)
 
@@ -395,8 +395,8 @@ def test_a_long_signal_is_scored_alike_in_any_order_of_dims():
     axes, turned = Axes(("lead", "time"), (12, 400)), Axes(("time", "lead"), (400, 12))
     clean = np.cumsum(np.random.default_rng(0).normal(size=(700, 12, 400)), 2)  # 350 to fit to: randomised
     rows = clean[:4] + 5
-    found = Detector.fit(clean, axes).look(rows)
-    other = Detector.fit(clean.transpose(0, 2, 1), turned).look(rows.transpose(0, 2, 1))
+    found = Detector.fit(clean, axes).diagnose(rows)
+    other = Detector.fit(clean.transpose(0, 2, 1), turned).diagnose(rows.transpose(0, 2, 1))
     np.testing.assert_allclose(found.diagnostics, other.diagnostics, rtol=1e-6)
 
 
@@ -430,11 +430,11 @@ def test_missing_cells_of_the_reference_inform_nothing():
     clean = waves(300)
     holes = np.random.default_rng(5).random(clean.shape) < 0.05
     a = Detector.fit(np.where(holes, np.nan, clean), WAVE)
-    found = a.look(waves(300, seed=1)).diagnostics
+    found = a.diagnose(waves(300, seed=1)).diagnostics
     assert (found[:, 0] > 1).mean() < 0.05
-    (view,) = a.views.every
-    np.testing.assert_allclose(view.steps.rms.reshape(-1), math.sqrt(2 * (1 - R)), rtol=0.05)
-    (complete,) = Detector.fit(clean, WAVE).views.every
+    (view,) = a.references.every
+    np.testing.assert_allclose(view.jumps.rms.reshape(-1), math.sqrt(2 * (1 - R)), rtol=0.05)
+    (complete,) = Detector.fit(clean, WAVE).references.every
     np.testing.assert_allclose(view.spectrum.mean, complete.spectrum.mean, atol=0.2)
 
 
@@ -487,7 +487,7 @@ def test_a_layer_that_is_changed_in_place_afterwards():
 
 def test_the_hooks_are_gone_after_an_error():
     module = net()
-    with pytest.raises(RuntimeError, match="shapes"), watched(module):
+    with pytest.raises(RuntimeError, match="shapes"), feature_recorder(module):
         module(torch.zeros(2, 3, dtype=torch.float64))
     assert not any(m._forward_pre_hooks for m in module.modules())
 
@@ -506,7 +506,7 @@ def test_features_are_looked_at_and_each_row_is_counted():
     mask = windows().mask(torch.zeros(1, dtype=torch.int64), torch.tensor([2]))
     row = torch.where(mask, -50.0, torch.as_tensor(x[:1]))
     told = module[:3](row).detach().numpy()
-    slow = shifts.detector.look(row.numpy(), features=told).diagnostics[0, -1]
+    slow = shifts.detector.diagnose(row.numpy(), features=told).diagnostics[0, -1]
     assert slow == pytest.approx(features[0, 2], rel=1e-9)
     other = Shifts.fit(method, clean, WAVE, s.engine, torch.float64, features=False)
     assert "features" not in other.detector.names
@@ -519,7 +519,7 @@ def test_a_shift_in_the_features_only():
     clean = rng.normal(size=(300, 3))
     features = np.stack([clean[:, 0], np.zeros(300)], 1)  # a unit that is never active
     detector = Detector.fit(clean, TABLE, features=features)
-    found = dict(zip(detector.names, detector.look(clean[:1], features=np.array([[0.0, 5.0]])).diagnostics[0]))
+    found = dict(zip(detector.names, detector.diagnose(clean[:1], features=np.array([[0.0, 5.0]])).diagnostics[0]))
     assert found["features"] > 1 > found["combined"]
 
 
@@ -539,12 +539,12 @@ def test_of_several_variables_the_farthest_off_counts():
     rows = both(3, seed=1)
     rows[1, -1] += 100
     rows[2, :20] += 100
-    found = detector.look(rows).diagnostics[:, 0]
+    found = detector.diagnose(rows).diagnostics[:, 0]
     assert found[0] < 1 < found[1:].min()
     alone = [Detector.fit(both(400)[:, at], axes) for at, axes in parts]  # the same halves
-    own = [d.look(rows[:, at]).diagnostics[:, 0] * d.overall["combined"] for d, (at, _) in zip(alone, parts)]
+    own = [d.diagnose(rows[:, at]).diagnostics[:, 0] * d.overall["combined"] for d, (at, _) in zip(alone, parts)]
     np.testing.assert_allclose(found, np.maximum(*own) / detector.overall["combined"])
-    share = (detector.look(both(2000, seed=2)).diagnostics[:, 0] > 1).mean()
+    share = (detector.diagnose(both(2000, seed=2)).diagnostics[:, 0] > 1).mean()
     assert share < 0.03
 
 
@@ -571,14 +571,14 @@ def test_categories_are_told_by_level():
     axes = Axes(("feature",), (2,), nominal=np.array([True, False]))
     detector = Detector.fit(clean, axes)
     rows = np.array([[1.0, 10.0], [1.0, 0.0], [2.0, 10.0], [7.0, 0.0], [np.nan, 5.0]])
-    assert (detector.look(rows).diagnostics[:, 0] > 1).tolist() == [False, True, True, True, False]
+    assert (detector.diagnose(rows).diagnostics[:, 0] > 1).tolist() == [False, True, True, True, False]
 
 
 def test_data_that_keep_to_a_subspace_exactly():
     clean = np.random.default_rng(0).normal(size=(300, 2)) @ np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
     detector = Detector.fit(clean, TABLE)
     rows = np.array([[0.5, 0.5, 1.0], [0.5, 0.5, 0.5]])  # the third is the sum of the others
-    residual = detector.look(rows).diagnostics[:, detector.names.index("residual")]
+    residual = detector.diagnose(rows).diagnostics[:, detector.names.index("residual")]
     assert residual[0] < 1e-6
     assert residual[1] > 100
 
@@ -586,7 +586,7 @@ def test_data_that_keep_to_a_subspace_exactly():
 def test_data_that_never_vary():
     detector = Detector.fit(np.ones((30, LEADS, TIMES)), WAVE)
     rows = np.stack([np.ones((LEADS, TIMES)), np.full((LEADS, TIMES), 2.0)])
-    found = detector.look(rows, np.zeros(rows.shape, bool)).diagnostics
+    found = detector.diagnose(rows, np.zeros(rows.shape, bool)).diagnostics
     assert (found[:, 0] > 1).tolist() == [False, True]
 
 

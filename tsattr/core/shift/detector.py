@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arrays import unmasked
 from ..axes import Axes
-from .novelty import View, clean_limit
+from .novelty import VariableReference, clean_limit
 
 FEWEST = 20
 """Reference samples without which nothing can be said of what clean data look like."""
@@ -30,11 +30,15 @@ Distances = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a detector finds of some rows.
+class Diagnosis:
+    """How far some rows are from clean ones.
 
-    `diagnostics` (rows, :attr:`Detector.names`) are 1 at the limit of clean data, "combined" first; NaN where there is
-    none. `description` (rows, numbers) is what a classifier can tell rows apart by.
+    Attributes
+    ----------
+    diagnostics
+        (rows, :attr:`Detector.names`) distances that are 1 at the limit of clean data, "combined" first; NaN where there is none.
+    description
+        (rows, numbers) the features of a classifier that tells filled rows from clean ones.
     """
 
     diagnostics: np.ndarray
@@ -42,11 +46,11 @@ class Look:
 
 
 @dataclass(frozen=True)
-class _Views:
-    """Each variable's view, and that of the model's features where there are any."""
+class _References:
+    """The reference of each variable, and that of the model's features where there are any."""
 
-    variables: tuple[tuple[slice, View], ...]
-    features: View | None
+    variables: tuple[tuple[slice, VariableReference], ...]
+    features: VariableReference | None
 
     @classmethod
     def fit(
@@ -55,33 +59,35 @@ class _Views:
         parts: Sequence[tuple[slice, Axes]],
         features: np.ndarray | None,
         seed: int,
-        like: _Views | None = None,
-    ) -> _Views:
-        """Views of some clean rows; with `like`, of part of those that it is of."""
-        models = [None] * (len(parts) + 1) if like is None else [*like.every, None]
-        variables = tuple((at, View(rows[:, at], axes, seed, model)) for (at, axes), model in zip(parts, models))
+        sized_as: _References | None = None,
+    ) -> _References:
+        """Of some clean rows; with `sized_as`, with its numbers of components."""
+        models = [None] * (len(parts) + 1) if sized_as is None else [*sized_as.every, None]
+        variables = tuple(
+            (at, VariableReference(rows[:, at], axes, seed, model)) for (at, axes), model in zip(parts, models)
+        )
         if features is None:
             return cls(variables, None)
         axes = Axes(("feature",), features.shape[1:])
-        return cls(variables, View(features, axes, seed, models[len(parts)]))
+        return cls(variables, VariableReference(features, axes, seed, models[len(parts)]))
 
     @property
-    def every(self) -> list[View]:
-        """All of them, the features' last."""
+    def every(self) -> list[VariableReference]:
+        """The references of the variables, and of the features last."""
         return [*(v for _, v in self.variables), *([] if self.features is None else [self.features])]
 
     def distances(self, rows: np.ndarray, features: np.ndarray | None) -> tuple[list[Distances], np.ndarray]:
-        """The distances by view, and the coordinates in the subspaces of the variables."""
-        found, told = zip(*(view.distances(rows[:, at]) for at, view in self.variables))
+        """Distances by reference, and coordinates (rows, numbers) in the subspaces of the variables."""
+        found, coordinates = zip(*(variable.distances(rows[:, at]) for at, variable in self.variables))
         distances = list(found)
         if self.features is not None and features is not None:
             distances.append(self.features.distances(features)[0])
-        return distances, np.concatenate([t[:, :_DESCRIBED] for t in told], 1)
+        return distances, np.concatenate([c[:, :_DESCRIBED] for c in coordinates], 1)
 
     def join(self, rows: np.ndarray, absent: np.ndarray) -> np.ndarray:
-        """The farthest jump of any variable, NaN without edges in time."""
-        found = [view.join(rows[:, at], absent[:, at]) for at, view in self.variables]
-        return np.fmax.reduce([np.full(len(rows), np.nan), *(f for f in found if f is not None)])
+        """The largest jump (rows,) of any variable at the edges of what is absent; NaN without edges in time."""
+        found = [variable.join(rows[:, at], absent[:, at]) for at, variable in self.variables]
+        return np.asarray(np.fmax.reduce([np.full(len(rows), np.nan), *(f for f in found if f is not None)]))
 
 
 @dataclass(frozen=True)
@@ -102,12 +108,12 @@ class Detector:
     - ``features``: as ``combined``, of the model's penultimate features.
 
     All but ``spectrum`` are one-sided: what is smoother than data (a mean, a blur, all zeros for signals about zero) lies
-    nearer to their centre than any of them. Spectra and a classifier (:func:`tsattr.core.shift.scores.told_apart`) find it.
+    nearer to their centre than any of them. Spectra and a classifier (:func:`tsattr.core.shift.scores.detector_auc`) find it.
 
     Of several variables the one farthest off counts. A missing cell is taken for its clean mean and deviates by nothing.
     """
 
-    views: _Views
+    references: _References
     limits: tuple[dict[str, float], ...]
     overall: dict[str, float]
 
@@ -148,49 +154,51 @@ class Detector:
         >>> clean = np.random.default_rng(0).normal(size=(400, 3))
         >>> detector = Detector.fit(clean, Axes(("feature",), (3,)))
         >>> rows = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
-        >>> dict(zip(detector.names, (detector.look(rows).diagnostics > 1).T.tolist()))["mahalanobis"]
+        >>> dict(zip(detector.names, (detector.diagnose(rows).diagnostics > 1).T.tolist()))["mahalanobis"]
         [False, True]
         """
         parts = [(slice(None), parts)] if isinstance(parts, Axes) else list(parts)
         rows = clean_rows(reference, parts)
-        order = drawn(len(rows), seed)
+        order = reference_subset(len(rows), seed)
         if features is not None:
             features = unmasked(features, np.float64)
             features = np.where(np.isfinite(features), features, np.nan)
 
-        def fitted(who: np.ndarray, like: _Views | None = None) -> _Views:
-            return _Views.fit(rows[who], parts, None if features is None else features[who], seed, like)
+        def fitted(at: np.ndarray, sized_as: _References | None = None) -> _References:
+            return _References.fit(rows[at], parts, None if features is None else features[at], seed, sized_as)
 
-        turned: list[list[Distances]] = []
+        turns: list[list[Distances]] = []
         if len(order) >= _HALVES:
             half = len(order) // 2
-            views, held_out = fitted(order[:half]), [order[half:]]
+            references, held_out = fitted(order[:half]), [order[half:]]
         else:
-            views, held_out = fitted(order), np.array_split(order, _FOLDS)
-        for held in held_out:
-            others = views if len(held_out) == 1 else fitted(np.setdiff1d(order, held), views)
-            turned.append(others.distances(rows[held], None if features is None else features[held])[0])
-        clean = [{name: np.concatenate([d[name] for d in turns]) for name in turns[0]} for turns in zip(*turned)]
-        limits = tuple(view.limits(found) for view, found in zip(views.every, clean))
-        far = cls(views, limits, {})._scaled(clean)
+            references, held_out = fitted(order), np.array_split(order, _FOLDS)
+        for fold in held_out:
+            others = references if len(held_out) == 1 else fitted(np.setdiff1d(order, fold), references)
+            turns.append(others.distances(rows[fold], None if features is None else features[fold])[0])
+        clean = [{name: np.concatenate([d[name] for d in each]) for name in each[0]} for each in zip(*turns)]
+        limits = tuple(reference.limits(found) for reference, found in zip(references.every, clean))
+        far = cls(references, limits, {})._scaled(clean)
         # Never less than a limit: where clean rows keep to a subspace exactly, it is not what they reach.
-        return cls(views, limits, {name: max(1.0, clean_limit(v)) for name, v in far.items()})
+        return cls(references, limits, {name: max(1.0, clean_limit(v)) for name, v in far.items()})
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The diagnostics, in the order of :attr:`Look.diagnostics`."""
-        variables = [view for _, view in self.views.variables]
+        """The diagnostics, in the order of :attr:`Diagnosis.diagnostics`."""
+        variables = [variable for _, variable in self.references.variables]
         return (
             "combined",
             "mahalanobis",
             "residual",
             "neighbour",
             *["spectrum"] * any(v.spectrum is not None for v in variables),
-            *["join"] * any(v.steps is not None for v in variables),
-            *["features"] * (self.views.features is not None),
+            *["join"] * any(v.jumps is not None for v in variables),
+            *["features"] * (self.references.features is not None),
         )
 
-    def look(self, rows: np.ndarray, absent: np.ndarray | None = None, features: np.ndarray | None = None) -> Look:
+    def diagnose(
+        self, rows: np.ndarray, absent: np.ndarray | None = None, features: np.ndarray | None = None
+    ) -> Diagnosis:
         """Compare rows with clean windows.
 
         Parameters
@@ -203,19 +211,21 @@ class Detector:
             (r, features), if the detector knows the clean ones.
         """
         flat = unmasked(rows, np.float64).reshape(len(rows), -1)
-        found, told = self.views.distances(flat, features)
+        found, description = self.references.distances(flat, features)
         scaled = {name: v / self.overall[name] for name, v in self._scaled(found).items()}
-        told = np.concatenate([told, np.stack([v for name, v in scaled.items() if name != "features"], 1)], 1)
+        description = np.concatenate(
+            [description, np.stack([v for name, v in scaled.items() if name != "features"], 1)], 1
+        )
         if absent is not None and "join" in self.names:
-            scaled["join"] = self.views.join(flat, absent.reshape(flat.shape))
+            scaled["join"] = self.references.join(flat, absent.reshape(flat.shape))
         nothing = np.full(len(flat), np.nan)
-        return Look(np.stack([scaled.get(name, nothing) for name in self.names], 1), told)
+        return Diagnosis(np.stack([scaled.get(name, nothing) for name in self.names], 1), description)
 
     def _scaled(self, found: list[Distances]) -> Distances:
-        """Distances by view over their limits, combined, the farthest variable each."""
+        """Distances by reference, over their limits and combined; of several variables the farthest."""
         within = [{name: v / limits[name] for name, v in d.items()} for d, limits in zip(found, self.limits)]
         combined = [np.hypot(d["mahalanobis"], d["residual"]) for d in within]
-        variables = len(self.views.variables)
+        variables = len(self.references.variables)
         out = {"combined": np.maximum.reduce(combined[:variables])}
         for name in ("mahalanobis", "residual", "neighbour", "spectrum"):
             if parts := [d[name] for d in within[:variables] if name in d]:
@@ -225,7 +235,7 @@ class Detector:
         return out
 
 
-def drawn(n: int, seed: int) -> np.ndarray:
+def reference_subset(n: int, seed: int) -> np.ndarray:
     """Positions of the at most 1000 of n reference samples that a detector uses, in random order."""
     return np.random.default_rng(seed).permutation(n)[:MOST]
 

@@ -20,7 +20,7 @@ _COMPONENTS = 100
 _EXACT = 300  # a full decomposition takes well under a second up to this many rows or columns
 _NEIGHBOURS = 5
 _BANDS = 12
-_NOTHING = 1e-3  # standard deviations a cell: less is no shift, even where clean rows keep to a subspace exactly
+_NEGLIGIBLE = 1e-3  # standard deviations a cell: less is no shift, even where clean rows keep to a subspace exactly
 
 
 def clean_limit(scores: np.ndarray) -> float:
@@ -33,7 +33,7 @@ def clean_limit(scores: np.ndarray) -> float:
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 
-class Standard:
+class Standardiser:
     """Cells as deviations from their clean mean in standard deviations of their channel; categories as indicators.
 
     A missing cell deviates by nothing. A category's code becomes one column for each code that clean data have; one that
@@ -78,11 +78,11 @@ class Standard:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Rows (r, \\*shape) as columns (r, columns)."""
-        away = (self._columns(rows.reshape(len(rows), -1)) - self.mean) / self.scale
-        return np.nan_to_num(away, copy=False, nan=0.0)
+        deviation = (self._columns(rows.reshape(len(rows), -1)) - self.mean) / self.scale
+        return np.asarray(np.nan_to_num(deviation, copy=False, nan=0.0))
 
-    def whole(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of numbers with the clean mean at missing cells."""
+    def with_means(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (r, \\*shape) of numbers with the clean mean at missing cells."""
         return np.where(np.isnan(rows), self.mean.reshape(rows.shape[1:]), rows)
 
 
@@ -119,7 +119,7 @@ class Subspace:
             self.components = pca.components_[:kept]
             self.deviation = np.sqrt(pca.explained_variance_[:kept])
         self.complete = len(self.components) == width > 1
-        self.nothing = _NOTHING * math.sqrt(width)
+        self.least_residual = _NEGLIGIBLE * math.sqrt(width)
         self.clean = self.scores(columns)
 
     def scores(self, columns: np.ndarray) -> np.ndarray:
@@ -128,21 +128,21 @@ class Subspace:
 
     def mahalanobis(self, scores: np.ndarray) -> np.ndarray:
         """Mahalanobis distance (r,) in the subspace."""
-        return np.linalg.norm(scores / self.deviation, axis=1)
+        return np.asarray(np.linalg.norm(scores / self.deviation, axis=1))
 
     def residual(self, columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Distance (r,) from the subspace; 0 where it is the whole space."""
         if self.complete:
             return np.zeros(len(columns))
-        return np.linalg.norm(columns - self.mean - scores @ self.components, axis=1)
+        return np.asarray(np.linalg.norm(columns - self.mean - scores @ self.components, axis=1))
 
     def neighbour(self, scores: np.ndarray) -> np.ndarray:
         """Mean distance (r,) to the five nearest clean rows in the subspace, which need not fill it as one cloud."""
         from scipy.spatial.distance import cdist
 
-        apart = cdist(scores, self.clean)
-        nearest = min(_NEIGHBOURS, apart.shape[1])
-        return np.partition(apart, nearest - 1, axis=1)[:, :nearest].mean(1)
+        distance = cdist(scores, self.clean)
+        nearest = min(_NEIGHBOURS, distance.shape[1])
+        return np.asarray(np.partition(distance, nearest - 1, axis=1)[:, :nearest].mean(1))
 
 
 class Spectrum:
@@ -173,7 +173,7 @@ class Spectrum:
         power = self._power(rows)
         self.floor = np.maximum(1e-6 * power.mean((0, -1), keepdims=True), np.finfo(float).tiny)
         logs = np.log(power + self.floor)
-        self.mean, self.deviation = logs.mean(0), np.maximum(logs.std(0, ddof=1), _NOTHING)
+        self.mean, self.deviation = logs.mean(0), np.maximum(logs.std(0, ddof=1), _NEGLIGIBLE)
 
     def _power(self, rows: np.ndarray) -> np.ndarray:
         """Power (r, \\*channels, bands)."""
@@ -187,11 +187,11 @@ class Spectrum:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Distances (r,)."""
-        away = (np.log(self._power(rows) + self.floor) - self.mean) / self.deviation
-        return np.asarray(np.sqrt((away**2).reshape(len(rows), -1).mean(1)))
+        deviation = (np.log(self._power(rows) + self.floor) - self.mean) / self.deviation
+        return np.asarray(np.sqrt((deviation**2).reshape(len(rows), -1).mean(1)))
 
 
-class Steps:
+class Jumps:
     """Jumps where a removed stretch meets what is present, in units of clean first differences along time.
 
     ``sqrt(mean (|x_s - x'_(s-1)| / d_c)^2)`` over the edges of the stretch, d_c the root mean square of the first
@@ -228,8 +228,8 @@ class Steps:
         return np.where(count > 0, np.sqrt(square / np.maximum(count, 1)), np.nan)
 
 
-class View:
-    """One variable's rows against clean ones, whatever the order of its dims.
+class VariableReference:
+    """What clean rows of one variable are like, and how far others are from them, whatever the order of its dims.
 
     Parameters
     ----------
@@ -239,11 +239,11 @@ class View:
         The variable's dims. Spectra and steps are taken along what is time, where it has enough cells.
     seed
         As for :class:`Subspace`.
-    like
-        A view of more rows, whose number of components is taken.
+    sized_as
+        A reference of more rows, whose number of components is taken.
     """
 
-    def __init__(self, rows: np.ndarray, axes: Axes, seed: int, like: View | None = None) -> None:
+    def __init__(self, rows: np.ndarray, axes: Axes, seed: int, sized_as: VariableReference | None = None) -> None:
         self.shape = axes.shape
         self.order = tuple(np.argsort(axes.dims).tolist())
         names = [axes.dims[a] for a in self.order]
@@ -252,15 +252,15 @@ class View:
         time = 1 + names.index(called) if called in names and axes.nominal is None else None
         rows = self._ordered(rows)
         nominal = None if axes.nominal is None else axes.nominal.transpose(self.order)
-        self.standard = Standard(rows, channels, nominal)
-        components = None if like is None else len(like.subspace.components)
-        self.subspace: Subspace = Subspace(self.standard(rows), seed, components)
+        self.standardiser = Standardiser(rows, channels, nominal)
+        components = None if sized_as is None else len(sized_as.subspace.components)
+        self.subspace: Subspace = Subspace(self.standardiser(rows), seed, components)
         size = 0 if time is None else rows.shape[time]
-        self.spectrum = self.steps = None
+        self.spectrum = self.jumps = None
         if time is not None and size >= Spectrum.fewest:
-            self.spectrum = Spectrum(self.standard.whole(rows), time, channels)
+            self.spectrum = Spectrum(self.standardiser.with_means(rows), time, channels)
         if time is not None and size > 1:
-            self.steps = Steps(rows, time, channels)
+            self.jumps = Jumps(rows, time, channels)
 
     def _ordered(self, rows: np.ndarray) -> np.ndarray:
         return rows.reshape(-1, *self.shape).transpose(0, *(1 + a for a in self.order))
@@ -268,7 +268,7 @@ class View:
     def distances(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Distances (r,) of rows (r, cells) by name, and their coordinates (r, components) in units of clean spread."""
         rows = self._ordered(rows)
-        columns = self.standard(rows)
+        columns = self.standardiser(rows)
         scores = self.subspace.scores(columns)
         found = {
             "mahalanobis": self.subspace.mahalanobis(scores),
@@ -276,18 +276,18 @@ class View:
             "neighbour": self.subspace.neighbour(scores),
         }
         if self.spectrum is not None:
-            found["spectrum"] = self.spectrum(self.standard.whole(rows))
+            found["spectrum"] = self.spectrum(self.standardiser.with_means(rows))
         return found, scores / self.subspace.deviation
 
     def limits(self, clean: dict[str, np.ndarray]) -> dict[str, float]:
         """The limit of each distance, from those of clean rows that nothing here was fitted to."""
         found = {name: clean_limit(v) for name, v in clean.items()}
-        found["residual"] = max(found["residual"], self.subspace.nothing)
+        found["residual"] = max(found["residual"], self.subspace.least_residual)
         return {name: v if v > 0 else 1.0 for name, v in found.items()}
 
     def join(self, rows: np.ndarray, absent: np.ndarray) -> np.ndarray | None:
         """Jumps (r,) at the edges of what is absent, 1 at the clean limit; None without a time dim."""
-        if self.steps is None:
+        if self.jumps is None:
             return None
-        found = self.steps(self._ordered(rows), self._ordered(absent))
-        return found / self.steps.limit if self.steps.limit > 0 else found
+        found = self.jumps(self._ordered(rows), self._ordered(absent))
+        return found / self.jumps.limit if self.jumps.limit > 0 else found

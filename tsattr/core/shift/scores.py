@@ -21,10 +21,10 @@ from ..method import Method
 from ..preserve import temporary_hooks
 from ..results import Field
 from ..samples import SampleChunk
-from .detector import FEWEST, MOST, Look, clean_rows, drawn
+from .detector import FEWEST, MOST, Diagnosis, clean_rows, reference_subset
 from .detector import Detector as Detector
 
-_TOLD_APART = 500  # samples that a classifier is trained on
+_CLASSIFIED = 500  # samples that a classifier is trained on
 
 Features = Callable[[int], np.ndarray | None]
 
@@ -52,7 +52,7 @@ class Shifts:
     the model is asked for each row, which counts as an evaluation.
 
     :meth:`summary` is of all samples so far: ``shift_beyond`` (diagnostic), the share of removals, draw by draw, that lie
-    beyond 1; and ``detector_auc``, see :func:`told_apart`, of each sample against one of its removals, drawn by its key.
+    beyond 1; and ``detector_auc``, see :func:`detector_auc`, of each sample against one of its removals, drawn by its key.
     """
 
     def __init__(self, detector: Detector, baseline: Any, groups: Any = None, draws: int = 1) -> None:
@@ -86,7 +86,7 @@ class Shifts:
             False for a model that needs more than its input (a context), which a reference lacks.
         """
         rows = clean_rows(reference, [(slice(None), parts)] if isinstance(parts, Axes) else parts)
-        used = drawn(len(rows), engine.seed)
+        used = reference_subset(len(rows), engine.seed)
         event = np.asarray(reference).shape[1:]
         clean = torch.as_tensor(rows[used].reshape(-1, *event), dtype=dtype)
         known = penultimate(engine, clean) if features else None
@@ -95,30 +95,30 @@ class Shifts:
 
     def rows(self) -> int:
         """Rows it asks of the model for each sample, at most."""
-        return 0 if self.detector.views.features is None else self.draws * len(self.names)
+        return 0 if self.detector.references.features is None else self.draws * len(self.names)
 
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Score the removals of some samples."""
         size, kinds, device = len(self.names), len(self.detector.names), samples.x.device
         present = self._present(samples)
-        intact, told = self._intact(samples)
-        chosen = _choose(samples, present, self.groups)
-        filled = np.full_like(told, np.nan)
+        intact, clean = self._intact(samples)
+        chosen = _draw_group(samples, present, self.groups)
+        filled = np.full_like(clean, np.nan)
         total = torch.zeros((samples.n, size, kinds), dtype=torch.float64, device=device)
-        asks = self.detector.views.features is not None
-        with watched(samples.engine.module if asks else None) as features:
+        uses_model = self.detector.references.features is not None
+        with feature_recorder(samples.engine.module if uses_model else None) as features:
             for i, draw in samples.draws(self.draws, copies=size):
                 j, k = present[i].nonzero(as_tuple=True)
                 block = torch.full((len(i), size, kinds), torch.nan, dtype=torch.float64, device=device)
-                for at, found in self._looks(samples, i[j], draw[j], k, features):
+                for at, found in self._diagnoses(samples, i[j], draw[j], k, features):
                     block[j[at], k[at]] = torch.as_tensor(found.diagnostics, device=device)
-                    mine = (draw[j[at]] == 0) & (chosen[i[j[at]]] == k[at])
-                    filled[i[j[at]][mine].cpu().numpy()] = found.description[mine.cpu().numpy()]
+                    taken = (draw[j[at]] == 0) & (chosen[i[j[at]]] == k[at])
+                    filled[i[j[at]][taken].cpu().numpy()] = found.description[taken.cpu().numpy()]
                 total.index_add_(0, i, block)
                 known = ~torch.isnan(block)
                 self._beyond += torch.stack([(block > 1).sum((0, 1)), known.sum((0, 1))]).cpu().numpy()
         some = (chosen >= 0).cpu().numpy()
-        self._pairs.append((samples.ids[some], told[some], filled[some]))
+        self._pairs.append((samples.ids[some], clean[some], filled[some]))
         mean = total / self.draws
         return {
             "shift": Field(("group",), mean[..., 0]),
@@ -127,12 +127,12 @@ class Shifts:
         }
 
     def summary(self) -> dict[str, np.ndarray]:
-        """What is known of all samples so far."""
+        """``shift_beyond`` (diagnostic) and ``detector_auc`` of all samples so far."""
         beyond, known = self._beyond
         share = np.where(known > 0, beyond / np.maximum(known, 1), np.nan)
         ids, clean, filled = (np.concatenate(p) for p in zip(*self._pairs))
-        order = np.argsort(ids, kind="stable")[:_TOLD_APART]  # whatever the order in which samples came
-        return {"shift_beyond": share, "detector_auc": np.array(told_apart(clean[order], filled[order]))}
+        order = np.argsort(ids, kind="stable")[:_CLASSIFIED]  # whatever the order in which samples came
+        return {"shift_beyond": share, "detector_auc": np.array(detector_auc(clean[order], filled[order]))}
 
     def _present(self, samples: SampleChunk) -> Tensor:
         """Bool (n, groups): True for a group with valid cells."""
@@ -141,29 +141,30 @@ class Shifts:
         return torch.as_tensor(self.groups.count(samples.valid_cells, samples.position) > 0)
 
     def _intact(self, samples: SampleChunk) -> tuple[np.ndarray, np.ndarray]:
-        looks = [self.detector.look(_numbers(samples.known[at])) for at in _slices(samples.n, samples.engine)]
-        return np.concatenate([v.diagnostics[:, 0] for v in looks]), np.concatenate([v.description for v in looks])
+        """The combined distance (n,) of the intact samples, and their description (n, numbers)."""
+        found = [self.detector.diagnose(_numbers(samples.known[at])) for at in _slices(samples.n, samples.engine)]
+        return np.concatenate([v.diagnostics[:, 0] for v in found]), np.concatenate([v.description for v in found])
 
-    def _looks(
+    def _diagnoses(
         self, samples: SampleChunk, i: Tensor, draw: Tensor, k: Tensor, features: Features
-    ) -> Iterator[tuple[slice, Look]]:
-        """What the detector finds of the rows without group k, batch by batch."""
-        asks = self.detector.views.features is not None
+    ) -> Iterator[tuple[slice, Diagnosis]]:
+        """The detector's diagnosis of the rows without group k, batch by batch."""
+        uses_model = self.detector.references.features is not None
         removal = samples.removal(self.groups, self.baseline, i, draw, k)
         rows = samples.x
 
         def made(at: slice) -> Tensor:
             nonlocal rows
             rows = removal.rows(at)
-            return rows.clone() if asks else rows  # the model may write into its input
+            return rows.clone() if uses_model else rows  # the model may write into its input
 
-        own = ((at, made(at)) for at in _slices(len(i), samples.engine))
-        # Asked about whole rows, whatever may be cheaper: only then are there features.
-        for at, _ in samples.values(i, made) if asks else own:
+        without_model = ((at, made(at)) for at in _slices(len(i), samples.engine))
+        # The model is asked about whole rows, whatever may be cheaper: only then are there features.
+        for at, _ in samples.values(i, made) if uses_model else without_model:
             cells = samples.valid_cells[i[at]]
             known = torch.where(cells, rows, torch.nan)
-            gone = cells & removal.mask(at)
-            yield at, self.detector.look(_numbers(known), gone.cpu().numpy(), features(len(known)))
+            absent = cells & removal.mask(at)
+            yield at, self.detector.diagnose(_numbers(known), absent.cpu().numpy(), features(len(known)))
 
 
 def _numbers(rows: Tensor) -> np.ndarray:
@@ -174,18 +175,17 @@ def _slices(n: int, engine: Engine) -> Iterator[slice]:
     return (slice(start, min(start + engine.batch_size, n)) for start in range(0, n, engine.batch_size))
 
 
-def _choose(samples: SampleChunk, present: Tensor, groups: Any) -> Tensor:
-    """One of the present groups of each sample, drawn by its key; -1 where there is none."""
-    who = torch.arange(samples.n, device=samples.x.device)
-    key = samples.key(who, torch.zeros_like(who)).fork(62)
+def _draw_group(samples: SampleChunk, present: Tensor, groups: Any) -> Tensor:
+    """Int64 (n,): one of the present groups of each sample, drawn by its key; -1 where there is none."""
+    key = samples.key(samples.indices, torch.zeros_like(samples.indices)).fork(62)
     order = torch.as_tensor(np.zeros(1, int) if groups is None else groups.order, device=samples.x.device)
-    there = present[:, order]
+    present = present[:, order]
     drawn = torch.tensor([key.rng(row).random() for row in range(samples.n)], dtype=torch.float64, device=order.device)
-    nth = 1 + (drawn * there.sum(1)).long()
-    return torch.where(there.any(1), order[(there.cumsum(1) == nth[:, None]).int().argmax(1)], -1)
+    nth = 1 + (drawn * present.sum(1)).long()
+    return torch.where(present.any(1), order[(present.cumsum(1) == nth[:, None]).int().argmax(1)], -1)
 
 
-def told_apart(clean: np.ndarray, filled: np.ndarray, folds: int = 5) -> float:
+def detector_auc(clean: np.ndarray, filled: np.ndarray, folds: int = 5) -> float:
     """Area under the ROC curve of a classifier that tells filled rows from clean ones; 0.5 if it cannot, 1 if it always can.
 
     Randomised trees (Geurts, Ernst and Wehenkel, 2006) are trained on the coordinates in the principal subspace and the
@@ -218,15 +218,15 @@ def told_apart(clean: np.ndarray, filled: np.ndarray, folds: int = 5) -> float:
 
 
 @contextlib.contextmanager
-def watched(module: nn.Module | None) -> Iterator[Features]:
-    """A function of a number of rows that gives the input (rows, features) of the linear layer called last since it was asked.
+def feature_recorder(module: nn.Module | None) -> Iterator[Features]:
+    """While it is active the inputs of linear layers are recorded; yields ``features(rows)``.
 
-    None where there is no such layer, or where it did not see one row for each of so many. The hooks are gone afterwards,
-    also after an error.
+    That gives the input (rows, features) of the linear layer called last since `features` was called before; None where there
+    is none, or where it did not see one row for each of so many. The hooks are gone afterwards, also after an error.
     """
     last: list[Tensor] = []
 
-    def see(_: nn.Module, args: tuple[Any, ...]) -> None:
+    def record(_: nn.Module, args: tuple[Any, ...]) -> None:
         last[:] = [args[0].detach().clone()] if args else []
 
     def features(rows: int) -> np.ndarray | None:
@@ -235,12 +235,12 @@ def watched(module: nn.Module | None) -> Iterator[Features]:
         return _numbers(last.pop().flatten(1))
 
     linear = [] if module is None else [m for m in module.modules() if isinstance(m, nn.Linear)]
-    with temporary_hooks(*((m, m.register_forward_pre_hook, see) for m in linear)):
+    with temporary_hooks(*((m, m.register_forward_pre_hook, record) for m in linear)):
         yield features
 
 
-def asked(method: Method, clean: int, module: nn.Module | None) -> tuple[int, int]:
-    """The most rows of the model by which removals are looked at: for each sample, and of so many `clean` ones together."""
+def shift_rows(method: Method, clean: int, module: nn.Module | None) -> tuple[int, int]:
+    """The most rows that features ask of the model: for each sample, and for so many `clean` reference samples together."""
     if not _may_have(module):
         return 0, 0
     groups = method.setting("groups")
@@ -267,7 +267,7 @@ def penultimate(engine: Engine, rows: Tensor) -> np.ndarray | None:
     def outputs(at: slice) -> Tensor:
         return engine.outputs(rows[at].to(engine.device, copy=True), position[at])
 
-    with watched(engine.module) as features:
+    with feature_recorder(engine.module) as features:
         for at, _ in engine.values(len(rows), lambda at: None, outputs):
             found.append(features(at.stop - at.start))
     engine.count_trial(len(rows))
