@@ -6,7 +6,7 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 LEADS, TIMES, CLASSES = 3, 12, 3
+Made = TypeVar("Made", bound=nn.Module)
 
 
-def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+def seeded(make: Callable[[], Made], seed: int = 0) -> Made:
     """A module in float64 and eval mode whose weights are always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -86,6 +87,11 @@ class Around(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """What the function gives."""
         return self.f(*args, **kwargs)
+
+
+def cut_to(array: Tensor, like: Tensor) -> Tensor:
+    """The part of an array that belongs to rows of other lengths: to the prefixes that a method may ask about."""
+    return array[tuple(slice(n) for n in like.shape)]
 
 
 class Spy:
