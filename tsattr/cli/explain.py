@@ -140,7 +140,7 @@ def _label(a: xr.DataArray, dim: str, k: int) -> str:
 
 def _plot(ds: xr.Dataset, x: Any, path: Path) -> None:
     from ..io import write_figure
-    from ..report.sections import one_picture
+    from ..report.pictures import one_picture
 
     first = {ds.prediction.dims[0]: 0} | ({"target": 0} if "target" in ds.dims else {})
     figure, _ = one_picture(ds.attribution.isel(first), x.isel({ds.prediction.dims[0]: 0}), None)

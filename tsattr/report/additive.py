@@ -13,7 +13,7 @@ import xarray as xr
 from ..plot.features import by_importance, checked, names_of, score_units
 from . import markup, sections, tables
 from .markup import number
-from .material import chosen_samples, with_sample_dim
+from .material import sample_positions, with_sample_dim
 
 QUALITY = ("fidelity", "r2", "loss", "rmse", "accuracy", "auc")
 FAITHFUL, FAIR = 0.95, 0.8  # shares of the variance of a black box that its additive picture keeps
@@ -102,7 +102,7 @@ def additive(
         markup.section("What each feature does", *tables.shapes(terms)),
         markup.section("What features do together", *tables.pairs(terms)),
         markup.section(
-            "Single cases", *([] if local is None else tables.cases(local, x, chosen_samples(local, samples)))
+            "Single cases", *([] if local is None else tables.cases(local, x, sample_positions(local, samples)))
         ),
         markup.section("How good it is", markup.paragraph(faithful, bad) if faithful else "", figures),
         markup.section("Beyond the training data", *tables.outside(terms, local, x)),

@@ -72,7 +72,7 @@ def comparison(
         markup.section("Who comes first", *[_ranking(table, main, r) for r in rankings if main]),
         markup.section("Under each fill", *_fills(table, main, rankings[0])),
         markup.section("What the target does", *[_curves(table, curve, rankings[0]) for curve in AXIS]),
-        markup.section("What cannot be told apart", *_apart(table, main, rankings)),
+        markup.section("What cannot be told apart", *_ties(table, main, rankings)),
         markup.section("Every measure", *[_scores(table, removal, r) for r in rankings]),
         markup.section("Against known truth", *_truth(table, truth, rankings)),
         markup.section("Do the maps agree", *_agreement(table)),
@@ -147,7 +147,8 @@ def _curves(table: xr.Dataset, curve: str, ranking: str) -> str:
     return markup.picture(plot.curves(table, curve, ranking), alt, what)
 
 
-def _apart(table: xr.Dataset, measure: str | None, rankings: list[str]) -> list[str]:
+def _ties(table: xr.Dataset, measure: str | None, rankings: list[str]) -> list[str]:
+    """Return the pairs of methods that are not distinguishable, by ranking."""
     if measure is None or table.sizes["method"] < 2:
         return []
     words = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as escape
 from string import Template
 
 from matplotlib.figure import Figure

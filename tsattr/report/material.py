@@ -1,4 +1,4 @@
-"""A result and what goes with it, brought into one form: everything labelled, samples along `sample`."""
+"""A result, its input and maps to compare in the form that reports need: labelled, with samples along `sample`."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def _labelled(x: Any, attribution: xr.DataArray, dims: list[Hashable]) -> xr.Dat
     return xr.DataArray(values, dims=dims, coords=coords)
 
 
-def chosen_samples(ds: xr.Dataset, samples: Sequence[Any] | None) -> list[int]:
-    """Return the positions of the samples to draw."""
+def sample_positions(ds: xr.Dataset, samples: Sequence[Any] | None) -> list[int]:
+    """Return the positions of samples given by label, else by position; of the first few where none are given."""
     n = ds.sizes["sample"]
     if samples is None:
         return list(range(min(n, MOST_SAMPLES)))
@@ -124,5 +124,5 @@ def shape_of(part: Input) -> str:
 
 
 def cell_dims(array: xr.DataArray) -> list[Hashable]:
-    """Return the dims that an explanation spreads over."""
+    """Return the dims of a sample's cells."""
     return [d for d in array.dims if d not in NOT_CELLS]

@@ -15,7 +15,8 @@ from ..plot.checks import status_of
 from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
 from .markup import number, percent
-from .material import Input, all_inputs, cell_dims, chosen_samples, maps_compared, shape_of, with_sample_dim
+from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
+from .pictures import pictures
 
 
 def report(
@@ -86,7 +87,7 @@ def report(
     ds = tables.as_result(ds)
     inputs = all_inputs(ds, x, truth)
     compared = maps_compared(comparisons, inputs[0].signal.dims)
-    chosen = chosen_samples(ds, samples)
+    positions = sample_positions(ds, samples)
     waves = waves if waves is not None else inputs[0].signal.coords.get("wave")
     clinical = any("lead" in part.attribution.dims for part in inputs)
     leads = {str(v) for part in inputs if "lead" in part.attribution.coords for v in part.attribution.lead.values}
@@ -101,10 +102,10 @@ def report(
     pages = [
         f"<header><h1>{markup.escape(title)}</h1></header>",
         _in_short(ds, inputs, compared, scores),
-        markup.section("What was asked", markup.terms(words.asked(ds, ds.sizes["sample"], shapes))),
-        markup.section("The result in one picture", *sections.pictures(ds, inputs, chosen)),
-        markup.section("Where the attribution lies", *sections.places(ds, inputs, chosen, waves)),
-        markup.section("Other methods and baselines", *sections.comparison(compared, inputs, chosen)),
+        markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
+        markup.section("The result in one picture", *pictures(ds, inputs, positions)),
+        markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
+        markup.section("Other methods and baselines", *sections.comparison(compared, inputs, positions)),
         markup.section("Checks", *sections.checks(ds)),
         markup.section("Against known truth", *sections.against_truth(inputs, scores)),
         markup.section("What can and cannot be concluded", markup.bullets(own + standard)),
@@ -119,7 +120,8 @@ def report(
     return page
 
 
-def _in_short(ds, inputs, compared, scores) -> str:
+def _in_short(ds: xr.Dataset, inputs: list[Input], compared: xr.DataArray | None, scores: xr.Dataset | None) -> str:
+    """Return the findings in a few sentences, as the page's summary."""
     lines = []
     verdict, _ = words.completeness_verdict(ds)
     strongest = _strongest(inputs)
@@ -134,13 +136,13 @@ def _in_short(ds, inputs, compared, scores) -> str:
         mean = sections.mean_agreement(compared)[1]
         lines.append(f"Mean rank agreement of the maps compared is {number(mean, 2)}: {words.agreement_verdict(mean)}.")
     if scores is not None and (names := score_names(scores)):
-        mean = scores[names[0]].mean([d for d in scores[names[0]].dims if d != "method"])
-        if bool(mean.notnull().any()):
-            methods = scores["method"].values if "method" in scores.coords else np.arange(mean.size)
-            best = methods[int(np.nanargmax(mean.values))]
+        means = scores[names[0]].mean([d for d in scores[names[0]].dims if d != "method"])
+        if bool(means.notnull().any()):
+            methods = scores["method"].values if "method" in scores.coords else np.arange(means.size)
+            best = methods[int(np.nanargmax(means.values))]
             level = chance_level(scores, names[0])
             against = f", where chance is {number(level)}" if level is not None else ""
-            lines.append(f"Against known truth, {best} does best: {names[0]} {number(float(mean.max()))}{against}.")
+            lines.append(f"Against known truth, {best} does best: {names[0]} {number(float(means.max()))}{against}.")
     return f'<section class="short" aria-label="In short">{markup.bullets(lines)}</section>' if lines else ""
 
 

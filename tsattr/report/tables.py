@@ -18,7 +18,10 @@ from .material import NOT_CELLS, Input, cell_dims, sample_name
 
 MOST_SHAPES, MOST_PAIRS, MOST_ROWS, FEW_CASES = 12, 6, 50, 8
 NOTHING = 0.01  # a term that moves the score by less than this share of the largest adds next to nothing
-STEEP, NARROW = 0.2, 0.06  # more than a share of a shape's way within less than a share of the range is a jump
+STEEP, NARROW = (
+    0.2,
+    0.06,
+)  # a jump: more than this share of a curve's total variation within less than that share of its range
 
 
 def strongest(terms: xr.Dataset) -> list[str]:
@@ -69,8 +72,8 @@ def importance(terms: xr.Dataset) -> list[str]:
         for name, *sizes in zip(ranked["term"].values[:MOST_ROWS], *columns)
     ]
     head = ("term", *(several or ["size [95 % interval]"]))
-    about = f"Importance, {score_units(terms)}{_cut(ranked.sizes['term'])}"
-    return [markup.picture(plot.importance(terms), alt, caption), markup.table(about, head, rows)]
+    caption_of_table = f"Importance, {score_units(terms)}{_cut(ranked.sizes['term'])}"
+    return [markup.picture(plot.importance(terms), alt, caption), markup.table(caption_of_table, head, rows)]
 
 
 def _cut(n: int) -> str:
@@ -126,10 +129,10 @@ def shape_in_words(terms: xr.Dataset, i: int) -> str:
     """
     values, name = Values.of(terms, i), terms["feature"].values[i]
     y = terms["shape"].values[i][values.kept]
-    told = _curve_in_words(values, y) if values.levels is None else _levels_in_words(values, y)
+    text = _curve_in_words(values, y) if values.levels is None else _levels_in_words(values, y)
     if terms.attrs.get("link") == "logit":
-        told += f"; from its lowest to its highest point the odds grow {_fold(float(np.ptp(y)))}"
-    return f"{name}: {told}.{_missing_in_words(terms, i)}"
+        text += f"; from its lowest to its highest point the odds grow {_fold(float(np.ptp(y)))}"
+    return f"{name}: {text}.{_missing_in_words(terms, i)}"
 
 
 def _fold(extent: float) -> str:
@@ -150,18 +153,18 @@ def _levels_in_words(values: Values, y: np.ndarray) -> str:
 def _curve_in_words(values: Values, y: np.ndarray) -> str:
     """Return whether a curve rises, falls or turns, and where it jumps."""
     steps = np.diff(y)
-    way, net = float(np.abs(steps).sum()), float(y[-1] - y[0])
+    variation, net = float(np.abs(steps).sum()), float(y[-1] - y[0])
     at = [f"{signed(level)} at {written(float(x))}" for level, x in zip(y, values.at)]
-    if abs(net) > 0.9 * way:
-        told = f"the score {'rises' if net > 0 else 'falls'} from {at[0]} to {at[-1]}"
+    if abs(net) > 0.9 * variation:
+        text = f"the score {'rises' if net > 0 else 'falls'} from {at[0]} to {at[-1]}"
     else:
-        told = f"the score is highest with {at[int(y.argmax())]} and lowest with {at[int(y.argmin())]}"
+        text = f"the score is highest with {at[int(y.argmax())]} and lowest with {at[int(y.argmin())]}"
     k = int(np.abs(steps).argmax())
     narrow = np.diff(values.at)[k] < NARROW * np.ptp(values.at) if len(y) > 1 else False
-    if narrow and abs(steps[k]) > STEEP * way:
+    if narrow and abs(steps[k]) > STEEP * variation:
         between = f"{written(float(values.at[k]))} and {written(float(values.at[k + 1]))}"
-        told += f", with a jump of {signed(steps[k])} between {between}"
-    return told
+        text += f", with a jump of {signed(steps[k])} between {between}"
+    return text
 
 
 def _missing_in_words(terms: xr.Dataset, i: int) -> str:
@@ -169,8 +172,8 @@ def _missing_in_words(terms: xr.Dataset, i: int) -> str:
     if not np.isfinite(value):
         return ""
     share = missing_share(terms, i)
-    seen = f" ({percent(share)} of the training data)" if share > 0 else ""
-    return f" A missing value{seen} adds {signed(value)}."
+    of_training = f" ({percent(share)} of the training data)" if share > 0 else ""
+    return f" A missing value{of_training} adds {signed(value)}."
 
 
 def pairs(terms: xr.Dataset) -> list[str]:
@@ -186,10 +189,10 @@ def pairs(terms: xr.Dataset) -> list[str]:
             target = int(terms["pair_importance"].isel(pair=p).values.argmax())
             here = terms.isel(target=target)
         of = "" if target is None else f", class {names_of(terms, 'target')[target]}"
-        told = pair_in_words(here, p)
+        text = pair_in_words(here, p)
         parts.append(markup.heading(f"{terms['pair'].values[p]}{of}"))
-        alt = f"Heat map of the pair {terms['pair'].values[p]}{of}. {told}"
-        parts.append(markup.picture(plot.interaction(terms, p, target=target, title=""), alt, told))
+        alt = f"Heat map of the pair {terms['pair'].values[p]}{of}. {text}"
+        parts.append(markup.picture(plot.interaction(terms, p, target=target, title=""), alt, text))
     if len(order) > MOST_PAIRS:
         parts.append(markup.paragraph(f"Pairs in the model that are not drawn here: {len(order) - MOST_PAIRS}."))
     return parts
@@ -215,18 +218,20 @@ def _where(axes: list[Values], at: Any) -> str:
     )
 
 
-def cases(local: xr.Dataset, x: Any, chosen: list[int]) -> list[str]:
-    """Return each chosen case step by step."""
+def cases(local: xr.Dataset, x: Any, positions: list[int]) -> list[str]:
+    """Return the waterfall of each case at `positions`."""
     parts = []
-    for i in chosen:
+    for i in positions:
         parts.append(markup.heading(f"Case {sample_name(local, i)}"))
-        told = case_in_words(local, i)
+        text = case_in_words(local, i)
         caption = (
             "From the reference, which is the model's intercept, each step adds what one feature or pair contributes."
         )
-        figure = plot.waterfall(local.drop_vars("sample", errors="ignore"), i, x=x)  # i is a place, whatever the labels
-        parts += [markup.paragraph(told), markup.picture(figure, f"Waterfall chart. {told} {caption}", caption)]
-    left = local.sizes["sample"] - len(chosen)
+        figure = plot.waterfall(
+            local.drop_vars("sample", errors="ignore"), i, x=x
+        )  # i is a position, whatever the labels
+        parts += [markup.paragraph(text), markup.picture(figure, f"Waterfall chart. {text} {caption}", caption)]
+    left = local.sizes["sample"] - len(positions)
     if left > 0:
         parts.append(markup.paragraph(f"Cases in the result that are not drawn here: {left}."))
     return parts
@@ -247,9 +252,9 @@ def case_in_words(local: xr.Dataset, i: int) -> str:
         at[name] = f"{number(float(here[name]))} {score_units(local)}{extra}"
     strongest = int(np.nanargmax(np.abs(here["attribution"].values)))
     value, feature = float(here["attribution"][strongest]), here["feature"].values[strongest]
-    does = "raises" if value > 0 else "lowers"
+    verb = "raises" if value > 0 else "lowers"
     return (
-        f"The score{of}, is {at['prediction']}; the reference is {at['reference']}. Most of all, {feature} {does} it, by "
+        f"The score{of}, is {at['prediction']}; the reference is {at['reference']}. Most of all, {feature} {verb} it, by "
         f"{number(abs(value))}{', its halves of pairs included' if local.sizes.get('pair', 0) else ''}."
     ).replace("The score, is", "The score is")
 
@@ -259,7 +264,7 @@ def step_by_step(ds: xr.Dataset, part: Input, i: int, target: int | None) -> tup
     table = not part.name and len(cell_dims(part.attribution)) == 1 and "time" not in part.attribution.dims
     if not table or not {"prediction", "reference"} <= set(ds):
         return None
-    here = ds.drop_vars("sample", errors="ignore")  # i is a place, whatever the labels
+    here = ds.drop_vars("sample", errors="ignore")  # i is a position, whatever the labels
     label = None if target is None else names_of(ds, "target")[target]
     ends = here[["prediction", "reference"]].isel(sample=i)
     known = np.isfinite(ends["prediction"]).all() & np.isfinite(ends["reference"]).all()
@@ -303,30 +308,31 @@ def outside(terms: xr.Dataset, local: xr.Dataset | None, x: Any) -> list[str]:
         values = values_of(x, local)
     else:
         values = np.empty((0, terms.sizes["feature"]))
-    rows = [_seen(terms, i, values[:, i]) for i in by_importance(terms)[:MOST_ROWS]]
+    rows = [_coverage_row(terms, i, values[:, i]) for i in by_importance(terms)[:MOST_ROWS]]
     head = ["feature", "seen in training", "missing in training", "a missing value adds"]
     head += ["cases beyond", "cases missing"] if len(values) else []
-    told = (
+    text = (
         "Beyond the range of the training data a contribution is held at what it is at the end of the range. A level that "
         "training did not have adds 0, and so does a missing value where training had none."
     )
-    about = f"What the training data held{_cut(terms.sizes['feature'])}"
-    table = markup.table(about, head, [row[: len(head)] for row in rows])
-    return [markup.paragraph(told), table]
+    caption = f"What the training data held{_cut(terms.sizes['feature'])}"
+    table = markup.table(caption, head, [row[: len(head)] for row in rows])
+    return [markup.paragraph(text), table]
 
 
-def _seen(terms: xr.Dataset, i: int, given: np.ndarray) -> tuple[str, ...]:
+def _coverage_row(terms: xr.Dataset, i: int, given: np.ndarray) -> tuple[str, ...]:
+    """Return a row of the table: a feature, its range in training, missing values, and how many of the cases go beyond it."""
     values = Values.of(terms, i)
-    gone = np.array([written(v) == "missing" for v in given], bool)
+    missing_cases = np.array([written(v) == "missing" for v in given], bool)
     if values.levels is not None:
         known = {str(v) for v in terms["level"].values[i][values.kept]}
-        seen, beyond = f"{len(known)} levels", sum(str(v) not in known for v in given[~gone])
+        seen, beyond = f"{len(known)} levels", sum(str(v) not in known for v in given[~missing_cases])
     elif not len(values.at):
-        seen, beyond = "no value", int((~gone).sum())
+        seen, beyond = "no value", int((~missing_cases).sum())
     else:
         low, high = float(values.at[0]), float(values.at[-1])
         seen = f"{written(low)} to {written(high)}"
-        numbers = given[~gone].astype(float)
+        numbers = given[~missing_cases].astype(float)
         beyond = int(((numbers < low) | (numbers > high)).sum())
     missing = terms["missing"].isel(feature=i).values if "missing" in terms else np.array(np.nan)
     adds = "–" if not np.isfinite(missing).any() else ", ".join(signed(float(v)) for v in np.atleast_1d(missing))
@@ -336,5 +342,5 @@ def _seen(terms: xr.Dataset, i: int, given: np.ndarray) -> tuple[str, ...]:
         percent(missing_share(terms, i)),
         adds,
         str(beyond),
-        str(int(gone.sum())),
+        str(int(missing_cases.sum())),
     )

@@ -16,20 +16,18 @@ from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
 from ..core.method import registry
 
-GOOD, FAIR = 0.01, 0.05  # completeness errors that a reader need not mind, and that a map can still be read with
+GOOD, FAIR = 0.01, 0.05  # completeness errors up to which a map adds up, and adds up roughly
 
 _ESTIMATORS = {
     "AFEXExplainer": "AFEX: an additive model of the black box learns what each feature adds; pairs are shared by halves.",
     **dict.fromkeys(
         ("AFEXRegressor", "AFEXClassifier"),
-        "AFEX: the model is a sum of one curve for each feature and of pairs, and this is what each adds; pairs are "
-        "shared by halves.",
+        "AFEX: the model is a sum of one curve for each feature and of pairs, and this is what each adds; pairs are shared by halves.",
     ),
 }
 
 _STATUS_NOTES = {
-    "not converged": "stopped before its map had settled, or its sum misses the change of the prediction: more steps are needed, "
-    "or a method without gradients where the model blocks them",
+    "not converged": "stopped before its map had settled, or its sum misses the change of the prediction: more steps are needed, or a method without gradients where the model blocks them",
     "non-finite gradient": "has finite outputs whose gradients are NaN or infinite; a method without gradients can explain it",
     "non-finite output": "made the model answer with NaN or infinity; its map means nothing",
     "no baseline": "has values where the baseline has none; there is nothing to compare it with",
@@ -50,12 +48,14 @@ def head(text: object) -> str:
 
 
 def _target(target: str) -> str:
+    """Return a sentence on a target."""
     if target.startswith("Divergence"):
         return "how far the model's prediction moves when something is taken away"
     return "the number of the model's output that is explained" if target else "not recorded"
 
 
 def _sentence(method: str) -> str:
+    """Return the sentence of a method or additive estimator, empty for one that is not known."""
     known = registry()
     return known[method].sentence if method in known else _ESTIMATORS.get(method, "")
 
@@ -67,18 +67,19 @@ def _of_baseline(name: str) -> tuple[str, str]:
 
 
 def _note(method: str) -> str:
+    """Return what can be concluded from a method's map, empty for one that is not known."""
     known = registry()
     return known[method].note if method in known else ""
 
 
-def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
-    """Return term, sentence and literal setting for what was asked."""
+def call_terms(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
+    """Return term, sentence and literal setting for the model, target, method, baseline, groups and input of a call."""
     attrs = ds.attrs
     method, baseline = str(attrs.get("method", "")), str(attrs.get("baseline", ""))
     model = str(attrs.get("model", ""))
     targets = ", ".join(str(t) for t in np.atleast_1d(ds["target"].values)) if "target" in ds.dims else ""
     target = targets or str(attrs.get("target", ""))
-    against, _ = _of_baseline(head(baseline))
+    absent, _ = _of_baseline(head(baseline))
     rows = [
         ("Model", "" if model else "not recorded", model),
         ("Target", _target(target), str(attrs.get("target_definition", target))),
@@ -88,7 +89,7 @@ def asked(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
     if groups := str(attrs.get("groups", "")):
         rows.insert(3, ("Groups: what goes absent together", "", groups))
     if baseline and baseline != "None":
-        rows.insert(3, ("Baseline: what “absent” means", against[:1].upper() + against[1:], baseline))
+        rows.insert(3, ("Baseline: what “absent” means", absent[:1].upper() + absent[1:], baseline))
     return rows
 
 
@@ -113,8 +114,7 @@ def completeness_verdict(ds: xr.Dataset) -> tuple[str, bool]:
     if not bad:
         return f"The maps add up roughly for {_all(n)}; {worst}. More steps would settle it.", False
     return (
-        f"Maps that do not add up to prediction − reference: {bad} of {n} ({worst}, where above {100 * FAIR:.0f} % is too "
-        "much): do not trust them; raise the number of steps and explain again.",
+        f"Maps that do not add up to prediction − reference: {bad} of {n} ({worst}, where above {100 * FAIR:.0f} % is too much): do not trust them; raise the number of steps and explain again.",
         True,
     )
 
@@ -149,7 +149,7 @@ def status_sentences(status: dict[str, list[str]]) -> list[str]:
 
 
 def agreement_verdict(mean: float) -> str:
-    """Return what a mean rank correlation between maps allows one to say."""
+    """Return a sentence on a mean rank correlation between maps."""
     if np.isnan(mean):
         return "agreement cannot be measured, as some map is constant"
     if mean >= 0.8:
@@ -171,10 +171,8 @@ def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> l
         )
     about = "not about the patient: it" if clinical else "not about the world: it"
     found += [
-        f"Attribution is about the model, {about} shows what this model's number rests on, right or wrong. It is no "
-        "evidence that the prediction is correct, and none of cause and effect.",
-        "Inputs that go together (neighbouring moments, related leads or columns) can stand in for each other: how "
-        "credit is divided among them is in part arbitrary, so read their sum before their parts.",
+        f"Attribution is about the model, {about} shows what this model's number rests on, right or wrong. It is no evidence that the prediction is correct, and none of cause and effect.",
+        "Inputs that go together (neighbouring moments, related leads or columns) can stand in for each other: how credit is divided among them is in part arbitrary, so read their sum before their parts.",
     ]
     if baseline not in ("", "None"):
         found.append(
@@ -182,13 +180,11 @@ def notes(ds: xr.Dataset, *, clinical: bool, limb_leads: bool, truth: bool) -> l
         )
     if limb_leads:
         found.append(
-            "The six limb leads are not independent: III = II − I, aVR = −(I + II)/2, aVL = I − II/2 and aVF = II − I/2. "
-            "Credit may move among them without any change in what the model does; read them as one group."
+            "The six limb leads are not independent: III = II − I, aVR = −(I + II)/2, aVL = I − II/2 and aVF = II − I/2. Credit may move among them without any change in what the model does; read them as one group."
         )
     if truth:
         found.append(
-            "The truth is what was planted or marked. A model may reach the right answer on other grounds; low scores can "
-            "be the model's doing and not the method's."
+            "The truth is what was planted or marked. A model may reach the right answer on other grounds; low scores can be the model's doing and not the method's."
         )
     if clinical:
         found.append(

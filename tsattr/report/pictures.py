@@ -1,0 +1,172 @@
+"""Each sample in one picture, in the form that its dims ask for, with its caption and its description in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from .. import ecg, plot
+from ..edge.table import words_of_class
+from ..plot.maps import map_dims
+from ..plot.shade import axis_units
+from . import markup, tables
+from .markup import number
+from .material import Input, cell_dims, sample_name
+
+MOST_TARGETS, MOST_TRACES, MOST_MAPS = 6, 16, 6
+
+
+def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[str]:
+    """Return a picture of each sample at `positions`, of each target where there are several."""
+    parts = []
+    several = "target" in inputs[0].attribution.dims
+    for i in positions:
+        name = sample_name(ds, i)
+        for k in range(min(ds.sizes.get("target", 1), MOST_TARGETS)):
+            here = ds.isel(sample=i, target=k) if several else ds.isel(sample=i)
+            target = f", target {here['target'].item() if 'target' in here.coords else k}" if several else ""
+            parts.append(markup.heading(f"Sample {name}{target}"))
+            parts.append(markup.paragraph(_prediction(here)))
+            for part in inputs:
+                where = {"sample": i, "target": k} if "target" in part.attribution.dims else {"sample": i}
+                map_ = part.attribution.isel(where, drop=True)
+                truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
+                signal = part.signal.isel(sample=i, drop=True)
+                shown = map_ if part.by_lag is None else part.by_lag.isel(where, drop=True)
+                steps = tables.step_by_step(ds, part, i, k if several else None)
+                figure, caption = steps or one_picture(shown, signal, truth)
+                of = f" {part.name}" if part.name else ""
+                alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
+                parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
+    left = ds.sizes["sample"] - len(positions)
+    if left > 0:
+        parts.append(markup.paragraph(f"Samples in the result that are not drawn here: {left}."))
+    if several and ds.sizes["target"] > MOST_TARGETS:
+        parts.append(
+            markup.paragraph(f"Targets in the result that are not drawn here: {ds.sizes['target'] - MOST_TARGETS}.")
+        )
+    return parts
+
+
+def _prediction(here: xr.Dataset) -> str:
+    if "prediction" not in here:
+        return ""
+    y = float(here["prediction"])
+    if not np.isfinite(y):
+        return "The model gives no finite number for this input: there is nothing to explain."
+    if str(here.attrs.get("target", "")).startswith("Divergence"):
+        return "What is explained is how far the prediction moves when something is taken away."
+    predicted = words_of_class(here["predicted"]) if "predicted" in here else ""
+    said = f"The model predicts {predicted}. " if predicted else ""
+    if "reference" not in here:
+        return f"{said}The target is {number(y, 4)} for this input."
+    y0 = float(here["reference"])
+    return (
+        f"{said}The target is {number(y, 4)} for this input and {number(y0, 4)} at the baseline; "
+        f"the difference to be explained is {number(y - y0, 4)}."
+    )
+
+
+def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
+    """Return the picture that the dims ask for, and its caption."""
+    if "lag" in attribution.dims and "lag" not in signal.dims:
+        figure = plot.lags(attribution, signal)
+        return (
+            figure,
+            "Across, when a value was measured; upward, how much later it moved a prediction. Series with most first.",
+        )
+    colours = "Orange speaks for the target, blue against it"
+    dims = cell_dims(attribution)
+    signal = signal.transpose(*dims)
+    truth = None if truth is None else truth.transpose(*dims)
+    if "time" in dims and len(dims) <= 2:
+        if "lead" in dims and _is_ecg(signal):
+            start, stretch = _stretch(attribution)
+            figure = plot.ecg(signal, attribution, layout="12x1", truth=truth, start=start)
+            return figure, f"The signal on ECG paper{stretch}. {colours}; no colour is no attribution."
+        strongest, shown = _strongest_rows(attribution)
+        known = None if truth is None else truth.isel(strongest)
+        figure = plot.trace(signal.isel(strongest), attribution.isel(strongest), truth=known)
+        return figure, f"The signal over time. {colours}; gaps are left bare.{shown}"
+    if len(dims) == 1:
+        return plot.bars(
+            _with_values(attribution, signal), label="attribution"
+        ), f"Each entry with its value, strongest first. {colours}."
+    numeric = signal if signal.dtype.kind in "fiu" else None
+    figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS)
+    maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
+    shown = (
+        f" Of {maps} maps those with the most absolute attribution, {MOST_MAPS} at most." if maps > MOST_MAPS else ""
+    )
+    bare = " Grey: no value." if attribution.isnull().any() else ""
+    return figure, f"Attribution as a map, the input as contour lines. {colours}.{bare}{shown}"
+
+
+def _stretch(attribution: xr.DataArray, length: float = 10.0) -> tuple[float | None, str]:
+    """Return where the `length` seconds with the most absolute attribution start, and how to say so."""
+    time = attribution["time"].values
+    if time.dtype.kind != "f" or attribution["time"].attrs.get("units", "s") != "s" or time[-1] - time[0] <= length:
+        return None, ""
+    size = abs(attribution).sum([d for d in attribution.dims if d != "time"]).values
+    starts = np.arange(time[0], time[-1] - length + 1.0)
+    upto = np.append(0.0, np.cumsum(size))
+    sums = upto[np.searchsorted(time, starts + length)] - upto[np.searchsorted(time, starts)]
+    start = float(starts[sums.argmax()])
+    return start, f", the {length:g} seconds with the most attribution (from {start:g} s)"
+
+
+def _strongest_rows(attribution: xr.DataArray) -> tuple[dict[Any, np.ndarray], str]:
+    """Return the positions of as many rows as a picture holds, and how to say which."""
+    others = [d for d in attribution.dims if d != "time"]
+    if not others or attribution.sizes[others[0]] <= MOST_TRACES:
+        return {}, ""
+    strength = abs(attribution).sum("time").values
+    best = np.sort(np.argsort(-strength, kind="stable")[:MOST_TRACES])
+    return {others[0]: best}, f" The {MOST_TRACES} of {strength.size} with the most absolute attribution."
+
+
+def _is_ecg(signal: xr.DataArray) -> bool:
+    units = signal.coords["units"].values if "units" in signal.coords else [signal.attrs.get("units", "")]
+    known = {str(u) for u in np.atleast_1d(units)}
+    standard = (
+        {str(name) for name in signal["lead"].values} & {*ecg.LEADS, "MLII"} if "lead" in signal.coords else set()
+    )
+    return "time" in signal.coords and (known <= {"mV", "uV", "µV", "V"} or (known <= {""} and bool(standard)))
+
+
+def _with_values(attribution: xr.DataArray, signal: xr.DataArray) -> xr.DataArray:
+    """Return one-dim attribution with each entry named by itself and its value, as in "age = 63"."""
+    dim = attribution.dims[0]
+    names = attribution[dim].values if dim in attribution.coords else range(attribution.size)
+    shown = [
+        "missing" if v is None or v != v else f"{v:.4g}" if isinstance(v, float | np.floating) else str(v)
+        for v in signal.values
+    ]
+    named = attribution.assign_coords({dim: [f"{name} = {value}" for name, value in zip(names, shown)]})
+    return named.isel({dim: np.argsort(-np.nan_to_num(np.abs(attribution.values)), kind="stable")})
+
+
+def _alt(attribution: xr.DataArray, signal: xr.DataArray) -> str:
+    """Return where the largest cell lies, for those who do not see the picture."""
+    if attribution.ndim == 1 and attribution.dims != ("time",):
+        attribution = _with_values(attribution, signal)
+    size = np.abs(attribution.values.astype(float))
+    if not np.isfinite(size).any() or np.nanmax(size) == 0:
+        return "There is no attribution."
+    at = np.unravel_index(np.nanargmax(size), size.shape)
+    return f"The largest attribution is {number(float(attribution.values[at]))}, at {place_in_words(attribution, at)}."
+
+
+def place_in_words(array: xr.DataArray, at: Sequence[Any]) -> str:
+    """Return the coordinates, with units, of the cell at a position along each dim."""
+    labels = []
+    for dim, i in zip(array.dims, at):
+        value = array[dim].values[i] if dim in array.coords else i
+        shown = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+        units = axis_units(array, dim)
+        labels.append(f"{dim} {shown} {units}" if units else f"{dim} {shown}")
+    return ", ".join(labels)
