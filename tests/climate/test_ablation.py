@@ -11,8 +11,9 @@ from torch import nn
 import tsattr as ta
 from tests.reference import interval_of_resamples
 from tsattr.climate import area_weights, disc, distance, random_regions
-from tsattr.climate.ablation import Retrain, ablated, ablation
+from tsattr.climate.ablation import Retrain, ablation
 from tsattr.climate.blocks import Blocks
+from tsattr.climate.removals import ablated
 
 ZERO = ta.baselines.Constant(0.0)
 LAT, LON, LAGS = np.array([-60.0, -20.0, 20.0, 60.0]), np.arange(0.0, 360.0, 45.0), np.array([-3, -2, -1])

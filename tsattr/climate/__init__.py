@@ -5,7 +5,6 @@ samples, its profiles in space and lag, and ablation in skill units.
 """
 
 from .ablation import Retrain as Retrain
-from .ablation import ablated as ablated
 from .ablation import ablation as ablation
 from .blocks import Blocks as Blocks
 from .controls import filtered as filtered
@@ -29,6 +28,7 @@ from .regions import disc as disc
 from .regions import nino34 as nino34
 from .regions import polygon as polygon
 from .regions import random_regions as random_regions
+from .removals import ablated as ablated
 from .sphere import EARTH_RADIUS_KM as EARTH_RADIUS_KM
 from .sphere import area_mean as area_mean
 from .sphere import area_weights as area_weights

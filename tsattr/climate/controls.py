@@ -1,4 +1,4 @@
-"""What importance would look like for other reasons: untrained networks, and filters that look ahead."""
+"""Controls for importance that has other causes: untrained networks, and filters that look ahead."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def filtered(
         start = signal.sosfilt_zi(sections).reshape(len(sections), *[1] * (lines.ndim - 1), 2) * lines[..., :1]
         return np.asarray(signal.sosfilt(sections, lines, zi=start)[0])
 
-    out = xr.apply_ufunc(run, field, input_core_dims=[[dim]], output_core_dims=[[dim]], keep_attrs=True)
+    out: xr.DataArray = xr.apply_ufunc(run, field, input_core_dims=[[dim]], output_core_dims=[[dim]], keep_attrs=True)
     return out.transpose(*field.dims).astype(np.result_type(field.dtype, np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Emulators as models of physical fields: normalisation put into the model, and errors in the place of forecasts."""
+"""Emulators as models of physical fields: with the normalisation inside the model, and of a forecast's errors."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ def normalised(
 
 
 def _of_variable(value: Any, variable: labels.Variable, name: str) -> Any:
+    """The entry of one variable of a Dataset's statistic; the statistic itself of a DataArray."""
     if variable.name is None:
         return value
     if not isinstance(value, Mapping) or variable.name not in value:
@@ -74,7 +75,7 @@ def _of_variable(value: Any, variable: labels.Variable, name: str) -> Any:
 
 
 def _aligned(value: Any, variable: labels.Variable, name: str) -> Tensor:
-    """A statistic over the dims of one variable, with 1 for its samples."""
+    """A statistic (1, *event) over the dims of one variable."""
     v = variable.axes.align(Array.of(value), name + variable.suffix)
     if len(v) > 1:
         raise ValueError(
@@ -130,7 +131,7 @@ class _Errors(nn.Module):
         self.model = model
 
     def forward(self, *args: Tensor, truth: Tensor, **context: Tensor) -> Tensor:
-        y = self.model(*args, **context)
+        y: Tensor = self.model(*args, **context)
         if y.shape != truth.shape:
             raise ValueError(
                 f"the truth has shape {tuple(truth.shape)}, the forecast {tuple(y.shape)}; give the same dims in the same order"

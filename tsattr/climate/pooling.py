@@ -112,13 +112,11 @@ class Pool:
         block = position // self._block_size
         random = self._rng.random(len(values))
         for label in np.unique(labels):
-            mine = labels == label
-            for b in np.unique(
-                block[mine]
-            ):  # one by one: all in float64 would take several times the memory of the chunk
-                self._add_sums(str(label), b, values[mine & (block == b)].astype(np.float64))
+            rows = labels == label
+            for b in np.unique(block[rows]):  # one by one: in float64 all take several times the chunk's memory
+                self._add_sums(str(label), b, values[rows & (block == b)].astype(np.float64))
             if self.quantiles:
-                new = Reservoir(random[mine], position[mine], values[mine])
+                new = Reservoir(random[rows], position[rows], values[rows])
                 old = self._reservoirs.get(str(label), new[:0])
                 self._reservoirs[str(label)] = Reservoir.joined([old, new], self.keep)
         return self
@@ -179,14 +177,17 @@ class Pool:
         found = xr.concat([part[differ] for part in parts], RESAMPLE)
         count = self._labelled({k: v[0] for k, v in self._totals().items()}, (BLOCK,))
         count = count.max([d for d in count.dims if d not in (BLOCK, self.by)])
-        return self.blocks.interval(f(self.maps(statistic)), found.where(self._number > 1), count)
+        out: xr.Dataset = self.blocks.interval(f(self.maps(statistic)), found.where(self._number > 1), count)
+        return out
 
     @property
     def _block_size(self) -> int:
-        return self.blocks.size_for(self._times)
+        """Times in a block."""
+        return int(self.blocks.size_for(self._times))
 
     @property
     def _number(self) -> int:
+        """Number of blocks so far."""
         return -(-self._times // self._block_size)
 
     def _time_numbers(self, maps: xr.DataArray) -> tuple[NDArray[np.int64], Any]:
@@ -249,8 +250,8 @@ class Pool:
                 raise KeyError(f"the maps have no coordinate {by!r}; they have {list(map(str, maps.coords))}")
             by = maps[by]
         if isinstance(by, xr.DataArray):
-            theirs, mine = by.indexes.get(sample), maps.indexes.get(sample)
-            if by.dims != (sample,) or (theirs is not None and mine is not None and not theirs.equals(mine)):
+            given, own = by.indexes.get(sample), maps.indexes.get(sample)
+            if by.dims != (sample,) or (given is not None and own is not None and not given.equals(own)):
                 raise ValueError(
                     f"by has dims {by.dims} or other labels than the maps; give by.sel({sample}=x.{sample})"
                 )
@@ -259,8 +260,8 @@ class Pool:
             raise ValueError(f"by is called {name!r}, the condition of the earlier samples {self.by!r}; keep to one")
         if name in maps.dims:
             raise ValueError(f"by is called {name!r}, as a dim of the maps is; give by.rename(...)")
-        given = np.asarray(by, dtype=object)
-        labels = np.array([str(v) if known else "" for v, known in zip(given, pd.notnull(given))], dtype=str)
+        values = np.asarray(by, dtype=object)
+        labels = np.array([str(v) if known else "" for v, known in zip(values, pd.notnull(values))], dtype=str)
         if len(labels) != len(maps):
             raise ValueError(f"by has {len(labels)} labels for {len(maps)} samples; give one for each")
         if _ALL in labels:

@@ -1,7 +1,7 @@
-"""How importance falls off with distance and with lag, and whether the two are apart.
+"""How importance falls off with distance and with lag, and whether the two decays are separable.
 
 Importance is a map of at least 0, such as the mean of ``|attribution|`` over samples: its sum over cells is the mass, and a
-cell's share of the mass is what these functions share out. They take a `Pool`, and then give the ends ``<name>_low`` and
+cell has a share of it. These functions take a `Pool`, and then give the ends ``<name>_low`` and
 ``<name>_high`` of intervals over blocks of samples; or a DataArray. Dims that they do not name (a condition, a target, a sample) go
 through. With ``null``, the maps of untrained networks (see `controls.null`), ``<name>_null`` (dim ``member``) is beside each result: a
 network that sees little looks local whatever it has learnt.
@@ -44,7 +44,7 @@ def radial_profile(
     distance
         Great-circle distance of each cell from the target, km; see `tsattr.climate.distance`.
     area
-        Of each cell, in any unit; by default the cosine of latitude, for a regular grid.
+        Area of each cell, in any unit; by default the cosine of latitude, for a regular grid.
     bins
         Width of the bins, km; or their edges. What lies beyond the last edge counts in the sums only.
     shares
@@ -192,10 +192,10 @@ def separability(
     space: Sequence[Hashable] | None = None,
     null: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Whether the decay with lag is the same everywhere: how nearly importance is g(lag) h(place).
+    """Whether the decay with lag is the same everywhere: how close importance is to a product g(lag) h(place).
 
     With s the singular values of the matrix of importance (lag, place): ``rank1_share = s_1^2 / sum s^2``, 1 where lag and place
-    are apart. ``lag_pattern`` is g, the first left singular vector, made to sum to 1. Importance that is at least 0 has a large
+    are separable. ``lag_pattern`` is g, the first left singular vector, made to sum to 1. Importance that is at least 0 has a large
     rank-1 share whatever its pattern (its mean alone is of rank 1): read it beside that of the null and of other targets.
     Noise of the pooled map lowers it: the intervals reach further down than up.
 
@@ -222,7 +222,7 @@ def separability(
             )
         _check(maps, (lag, *places))
         m = maps.fillna(0)
-        # Of the products of lags alone: there are far fewer lags than places.
+        # Eigenvectors of the small matrix of lags are the left singular vectors: there are far fewer lags than places.
         gram = xr.dot(m, m.rename({lag: "_other"}), dim=list(places))
         values, vectors = xr.apply_ufunc(
             np.linalg.eigh, gram, input_core_dims=[[lag, "_other"]], output_core_dims=[["_mode"], [lag, "_mode"]]
@@ -235,12 +235,12 @@ def separability(
 
 
 def over_space(maps: xr.DataArray, space: Sequence[Hashable] | None) -> xr.DataArray:
-    """The sum over the dims of space that there are; by default those of latitude and longitude."""
+    """The sum over those dims of space that the maps have; by default those of latitude and longitude."""
     return maps.sum([d for d in (space_dims(maps) if space is None else space) if d in maps.dims])
 
 
 def lags_back(maps: xr.DataArray, lag: str) -> xr.DataArray:
-    """The size of each lag."""
+    """The size of each lag, as a float (lag,): how far it is back from the present."""
     if lag not in maps.coords or lag not in maps.dims:
         raise KeyError(
             f"lags need a dim {lag!r} with a coordinate that counts back; the importance has {list(maps.dims)}"
@@ -254,14 +254,15 @@ def lags_back(maps: xr.DataArray, lag: str) -> xr.DataArray:
 
 
 def _check(maps: xr.DataArray, dims: Sequence[Hashable], cells: xr.DataArray | None = None) -> None:
-    """ValueError unless the maps have the dims, and the cells of the other array."""
+    """ValueError unless the maps have the dims, and the cells of another array."""
     if lost := [d for d in dims if d not in maps.dims]:
         raise ValueError(f"the importance has dims {list(maps.dims)}, not {lost}; name its own with lag= and space=")
     if cells is not None:
-        xr.align(maps, cells, join="exact")  # else cells that are labelled differently would be left out in silence
+        xr.align(maps, cells, join="exact")  # else cells with different labels would be left out without a word
 
 
 def _edges(distance: xr.DataArray, bins: float | Sequence[float]) -> NDArray[np.float64]:
+    """Edges (bins + 1,) in km, from a width or as given."""
     if np.ndim(bins) == 0:
         if not float(np.asarray(bins)) > 0:
             raise ValueError(f"bins is a width in km above 0, or edges, got {bins}")
@@ -281,18 +282,18 @@ def _by_distance(
     middle = xr.DataArray((edges[1:] + edges[:-1]) / 2, dims="distance")
     member = (bin_of == xr.DataArray(np.arange(len(middle)), dims="distance")).astype(float)
     m = maps.fillna(0)
-    found = xr.dot(m, member, dim=distance.dims) / m.sum(distance.dims if total is None else total)
+    found: xr.DataArray = xr.dot(m, member, dim=distance.dims) / m.sum(distance.dims if total is None else total)
     return found.assign_coords(distance=middle)
 
 
 def _reach(
     mass: NDArray[np.float64], distance: NDArray[np.float64], shares: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of mass (..., cells): the distance (..., shares) within which at least each share lies; and the distances sorted."""
+    """The distance (..., shares) within which at least each share of the mass (..., cells) lies, and the distances sorted."""
     order = np.argsort(distance, kind="stable")
     cumulative = np.nan_to_num(mass[..., order]).cumsum(-1)
-    wanted = np.asarray(shares) * (1 - 1e-12)  # a share that is met exactly stays met after rounding
-    first = np.stack([(cumulative >= q * cumulative[..., -1:]).argmax(-1) for q in wanted], -1)
+    targets = np.asarray(shares) * (1 - 1e-12)  # a share that is reached exactly stays reached after rounding
+    first = np.stack([(cumulative >= q * cumulative[..., -1:]).argmax(-1) for q in targets], -1)
     return np.where(cumulative[..., -1:] > 0, distance[order][first], np.nan), distance[order]
 
 
@@ -303,12 +304,12 @@ def _radius(
     flat = distance.reshape(-1)
     radius, ordered = _reach(mass.reshape(*mass.shape[: mass.ndim - distance.ndim], -1), flat, shares)
     within = np.nan_to_num(area.reshape(-1)[np.argsort(flat, kind="stable")]).cumsum()
-    held = within[np.searchsorted(ordered, radius, side="right").clip(max=len(flat)) - 1] / within[-1]
-    return radius, np.where(np.isnan(radius), np.nan, held)
+    area_within = within[np.searchsorted(ordered, radius, side="right").clip(max=len(flat)) - 1] / within[-1]
+    return radius, np.where(np.isnan(radius), np.nan, area_within)
 
 
 def _efolding(mass: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much further back than its peak mass (..., lags) first is at most 1/e of it."""
+    """How much further back than its peak (...) the mass (..., lags) first is at most 1/e of the peak."""
     order = np.argsort(back)
     back, mass = back[order], mass[..., order]
     peak = mass.argmax(-1)[..., None]
@@ -324,7 +325,7 @@ def _efolding(mass: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[n
 
 
 def _with_units(ds: xr.Dataset, **units: str) -> xr.Dataset:
-    """Units of variables and coordinates; shares have 1, and nothing else is left of what the maps were."""
+    """The Dataset with these units of variables and coordinates, 1 for all others, and no other attrs."""
     for name in (*ds.data_vars, *units):
         ds[name].attrs = {"units": units.get(str(name), "1")}
     return ds

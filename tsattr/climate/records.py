@@ -1,4 +1,4 @@
-"""Samples cut from a record: histories before a forecast with relative lag beside absolute time, and labels along them."""
+"""Samples cut from a record: the history before each forecast, by lag and by time, and labels of lags, regions and seasons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 def histories(
     field: Any, lags: int = 36, lead: int | Sequence[int] | None = None, *, dim: str = "time"
 ) -> tuple[Any, Any]:
-    """Every stretch of a record, and what comes after it: input and truth of an emulator.
+    """Every window of a record, and what comes after it: input and truth of an emulator.
 
     Sample s holds the steps s - lags + 1 .. s, whose ``lag`` runs from -lags to -1, so that lag -1 is the last step that is
     known; truth at lead L is step s + L: the step right after it is lead 1. Nothing is copied until it is used, and chunked
@@ -90,8 +90,10 @@ def step_unit(field: Any, dim: str) -> str | None:
     if not dates and time.dtype.kind not in "iuf":
         return None
     steps = np.diff(time.values)
-    if (back := steps <= 0 * steps[0]).any():
-        raise _uneven(time, back, "does not increase", f"sort it, field.sortby({dim!r}), and drop what is there twice")
+    if (backward := steps <= 0 * steps[0]).any():
+        raise _uneven(
+            time, backward, "does not increase", f"sort it, field.sortby({dim!r}), and drop what is there twice"
+        )
     months = np.diff(12 * time.dt.year.values + time.dt.month.values) if dates else np.zeros(1)
     if (months == months[0]).all() and months[0] > 0:
         return {1: "month", 12: "year"}.get(int(months[0]))
@@ -99,21 +101,22 @@ def step_unit(field: Any, dim: str) -> str | None:
     # Decimal years in float32 are rounded to an hour.
     odd = steps != usual if dates else ~np.isclose(steps, usual, 1e-3, 4 * np.spacing(abs(time.values).max()))
     if odd.any():
-        apart = np.median(months)
-        if apart and (months == apart).mean() > 0.5:  # months, whose lengths differ by themselves
-            odd = months != apart
+        typical = np.median(months)
+        if typical and (months == typical).mean() > 0.5:  # months, whose lengths differ by themselves
+            odd = months != typical
         whole = f"field.resample({dim}='MS').asfreq()" if dates else f"field.reindex({dim}=...)"
-        mend = f"fill the gap with NaN, such as {whole}, or cut the pieces apart"
-        raise _uneven(time, odd, "is not evenly spaced", mend)
+        fix = f"fill the gap with NaN, such as {whole}, or cut the pieces apart"
+        raise _uneven(time, odd, "is not evenly spaced", fix)
     if not dates:
         return None
     hours = usual / np.timedelta64(1, "h") if time.dtype.kind == "M" else usual.total_seconds() / 3600
     return {1.0: "h", 24.0: "day"}.get(float(hours))  # names that a reader of NetCDF does not take for a timedelta
 
 
-def _uneven(time: xr.DataArray, where: NDArray[np.bool_], rule: str, mend: str) -> ValueError:
+def _uneven(time: xr.DataArray, where: NDArray[np.bool_], rule: str, fix: str) -> ValueError:
+    """The error that names the first two times between which a rule is broken."""
     at = int(np.flatnonzero(where)[0])
-    return ValueError(f"{time.name!r} {rule}: {time.values[at]} is followed by {time.values[at + 1]}; {mend}")
+    return ValueError(f"{time.name!r} {rule}: {time.values[at]} is followed by {time.values[at + 1]}; {fix}")
 
 
 def bins(values: xr.DataArray, edges: Sequence[float]) -> xr.DataArray:
@@ -207,14 +210,14 @@ def crossed(*labels: xr.DataArray) -> xr.DataArray:
     levels, number = np.unique(code[~none], return_inverse=True)
     out = np.full(code.shape, -1)
     out[~none] = number
-    chosen = [
+    combined = [
         "/".join(n[i] for n, i in zip(names, at)) for at in zip(*np.unravel_index(levels, [len(n) for n in names]))
     ]
-    return _coded(parts[0].copy(data=out), chosen)
+    return _coded(parts[0].copy(data=out), combined)
 
 
 def _numbered(label: xr.DataArray) -> xr.DataArray:
-    """Labels as numbers 0, 1, ... with a name for each."""
+    """Labels as numbers 0, 1, ... with a name for each; -1 for no label."""
     if label.dtype.kind in "iub" and "flag_meanings" not in label.attrs:
         levels = [v for v in np.unique(label.values).tolist() if v >= 0]
         names = [str(v) for v in levels]
@@ -232,7 +235,7 @@ def _numbered(label: xr.DataArray) -> xr.DataArray:
 
 
 def _coded(number: xr.DataArray, names: Sequence[str]) -> xr.DataArray:
-    """Numbers as CF flags; meanings are set apart by blanks, so that a name has none."""
+    """Numbers as CF flags; their meanings are separated by blanks, so that blanks in names become underscores."""
     out = number.astype(np.int64)
     out.attrs = {"flag_values": np.arange(len(names)), "flag_meanings": " ".join(n.replace(" ", "_") for n in names)}
     return out

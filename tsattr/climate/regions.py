@@ -131,7 +131,7 @@ def random_regions(
     area: xr.DataArray | None = None,
     seed: int = 0,
 ) -> xr.DataArray:
-    """Discs of the area of a region, anywhere else: the control for whether *this* region matters.
+    """Discs of the area of a region, elsewhere: the control for whether *this* region matters.
 
     A disc is grown cell by cell, by great-circle distance, from a centre drawn by area, until its area is nearest to that of
     the region. It keeps out of the region where there is room for it.
@@ -163,18 +163,18 @@ def random_regions(
         raise TypeError(f"a region is boolean, True inside, got {region.dtype}")
     usable = xr.ones_like(region) if valid is None else valid.transpose(*region.dims)
     size = everywhere(area_weights(region) if area is None else area, region)
-    wanted, left = (float(size.where(cells).sum()) for cells in (region & usable, usable & ~region))
-    if not (wanted and left):
+    region_area, other_area = (float(size.where(cells).sum()) for cells in (region & usable, usable & ~region))
+    if not (region_area and other_area):
         raise ValueError(
             f"the region holds {int((region & usable).sum())} of {int(usable.sum())} valid cells: there is no other"
         )
-    chance = size.where(usable & ~region if left >= wanted else usable, 0).values.ravel()
+    chance = size.where(usable & ~region if other_area >= region_area else usable, 0).values.ravel()
     lat, lon = (everywhere(c, region).values.ravel() for c in coordinates(region))
     found = np.zeros((number, region.size), bool)
     for row, at in zip(found, np.random.default_rng(seed).choice(region.size, number, p=chance / chance.sum())):
         km = distance(region, lat=lat[at], lon=lon[at]).transpose(*region.dims).values.ravel()
         order = np.lexsort((km, chance == 0))
-        row[order[: 1 + np.abs(chance[order].cumsum() - wanted).argmin()]] = True
+        row[order[: 1 + np.abs(chance[order].cumsum() - region_area).argmin()]] = True
     dims = ("control", *region.dims)
     return xr.DataArray(found.reshape(number, *region.shape), dims=dims, coords=region.coords)
 
@@ -188,6 +188,6 @@ def nino34(field: xr.DataArray) -> xr.DataArray:
     >>> nino34(y).values.tolist()
     [2.0]
     """
-    index = area_mean(field, box(field, **NINO_BOXES["nino34"])).rename("nino34")
+    index: xr.DataArray = area_mean(field, box(field, **NINO_BOXES["nino34"])).rename("nino34")
     index.attrs["long_name"] = "area mean over 5S-5N, 170W-120W"
     return index

@@ -1,4 +1,4 @@
-"""What "absent" means for a field: a state with its provenance, the present held back in time, draws of the same season.
+"""Baselines of fields: a state with its provenance, the last state persisting, draws of the same season.
 
 All in the units of the input. The climatology by calendar month is ``ta.baselines.Climatology``, a surrogate with the same
 spectrum ``ta.baselines.PhaseRandomised("lag")``.
@@ -24,9 +24,9 @@ from ..core.keys import Key
 
 @dataclass(frozen=True)
 class State(Constant):
-    """One state of the field, in the units of the input, and what it is: ``x'_i = value_i``.
+    """One state of the field, in the units of the input, with its provenance: ``x'_i = value_i``.
 
-    Every state asks a question of its own, which the result records. Mamalakis, Barnes and Ebert-Uphoff, 2023.
+    Each state asks another question, and the result records it. Mamalakis, Barnes and Ebert-Uphoff, 2023.
 
     Parameters
     ----------
@@ -114,12 +114,12 @@ class State(Constant):
         return cls(x.mean(dim), f"mean of {x.sizes[dim]} along {dim}")
 
     @classmethod
-    def _mean(cls, chosen: xr.DataArray, dim: str, which: str, name: str) -> State:
-        n = chosen.sizes[dim]
+    def _mean(cls, times: xr.DataArray, dim: str, which: str, name: str) -> State:
+        n = times.sizes[dim]
         if n == 0:
             raise ValueError(f"the field has no time {which}")
-        first, last = (date_text(v) for v in chosen[dim].values[[0, -1]])
-        return cls(chosen.mean(dim), f"{name + ', ' if name else ''}mean of {n} times, {first}..{last}")
+        first, last = (date_text(v) for v in times[dim].values[[0, -1]])
+        return cls(times.mean(dim), f"{name + ', ' if name else ''}mean of {n} times, {first}..{last}")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class SameSeason(Samples):
 
     As ``ta.baselines.Samples``, but a January is only ever replaced by Januaries; so is the end of a history, whose sample is
     labelled by the date of its last lag. A reference that holds the sample itself, or histories that overlap with it, makes
-    the answer tamer: fit it on other years.
+    attributions smaller: fit it on other years.
 
     Parameters
     ----------
@@ -197,18 +197,19 @@ class SameSeason(Samples):
         return cls(kept.reference, sample_dim, by)
 
     def _bind(self, axes: Axes) -> Full:
-        theirs = self._phases(self.reference.coords.get(self.sample_dim), "reference")
-        mine = self._phases(axes.sample_coord, "input")
-        if lost := sorted(set(mine.tolist()) - set(theirs.tolist())):
+        reference_phases = self._phases(self.reference.coords.get(self.sample_dim), "reference")
+        phases = self._phases(axes.sample_coord, "input")
+        if lost := sorted(set(phases.tolist()) - set(reference_phases.tolist())):
             raise ValueError(f"the reference of SameSeason has no sample of {self.by} {lost}, which the input has")
         table = reference_table(self.reference, self.sample_dim, axes, type(self).__name__)
-        pools = {phase: np.flatnonzero(theirs == phase) for phase in set(mine.tolist())}
+        pools = {phase: np.flatnonzero(reference_phases == phase) for phase in set(phases.tolist())}
         gaps = int(np.isnan(table).sum())
         return Full(
-            lambda x, key: dealt(table, x, key, lambda position: pools[int(mine[position])]), causal=True, gaps=gaps
+            lambda x, key: dealt(table, x, key, lambda position: pools[int(phases[position])]), causal=True, gaps=gaps
         )
 
     def _phases(self, dates: np.ndarray | None, whose: str) -> np.ndarray:
+        """The calendar month or season of each sample, as a number (samples,)."""
         if dates is None:
             raise ValueError(
                 f"SameSeason needs the dates of the {whose}'s samples, and its sample dim has no coordinate"

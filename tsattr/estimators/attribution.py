@@ -105,7 +105,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
             self.targets_ = self.target
         else:
             self.targets_ = 1 if len(classes) == 2 else list(range(len(classes)))
-        # Known only once the model has been asked, and a transformer says beforehand what its columns are.
+        # A transformer names its columns before it transforms; the targets are known once the model has been called.
         first = self._explained(x[:1])
         self._names = [str(t) for t in first.target.values] if "target" in first.dims else None
         return self
@@ -113,7 +113,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
     def transform(self, X: Any) -> np.ndarray:
         """Attributions (rows, columns), or (rows, columns x targets) with the targets of a column side by side."""
         check_is_fitted(self)
-        values = self._explained(self._checked(X, reset=False)).attribution.values
+        values: np.ndarray = self._explained(self._checked(X, reset=False)).attribution.values
         return values.reshape(len(values), -1)
 
     def explain(self, X: Any) -> xr.Dataset:
@@ -123,7 +123,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of `transform`: the input's, with the target's after a bar where there are several."""
-        names = super().get_feature_names_out(input_features)
+        names: np.ndarray = super().get_feature_names_out(input_features)
         if self._names is None:
             return names
         return np.array([f"{name}|{target}" for name in names for target in self._names], dtype=object)
@@ -136,11 +136,11 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        theirs = get_tags(self.estimator)
-        tags.target_tags.required = theirs.target_tags.required
-        tags.input_tags.allow_nan = theirs.input_tags.allow_nan
-        tags.input_tags.string = theirs.input_tags.string
-        tags.input_tags.categorical = theirs.input_tags.categorical
+        inner = get_tags(self.estimator)
+        tags.target_tags.required = inner.target_tags.required
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.input_tags.string = inner.input_tags.string
+        tags.input_tags.categorical = inner.input_tags.categorical
         return tags
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
@@ -160,7 +160,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 def _fitted(method: Any, x: Any) -> Any:
     """The method, with a baseline that was given as a class fitted to `x`."""
     check_is_method(method)
-    kind: Any = method.setting("baseline")
-    if not isinstance(kind, type):
+    baseline: Any = method.setting("baseline")
+    if not isinstance(baseline, type):
         return method
-    return method.with_setting("baseline", kind.fit(as_pandas(x)))  # type: ignore[attr-defined]
+    return method.with_setting("baseline", baseline.fit(as_pandas(x)))  # type: ignore[attr-defined]

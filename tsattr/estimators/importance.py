@@ -103,13 +103,13 @@ def partial_dependence(
     ([[0.0, 1.0, 2.0]], [[0.0, 3.0, 6.0]])
     """
     names = _names(X)
-    asked = list(range(len(names))) if features is None else list(features)
-    pairs = [f for f in asked if isinstance(f, tuple) and f not in names.tolist()]
-    single = [_position(f, names) for f in asked if f not in pairs]
+    requested = list(range(len(names))) if features is None else list(features)
+    pairs = [f for f in requested if isinstance(f, tuple) and f not in names.tolist()]
+    single = [_position(f, names) for f in requested if f not in pairs]
     settings = {"categorical_features": _levelled(X, names) or None} | settings
     X = _floats(X)
-    if gaps := {j: levels for j in _levelled(X, names) if (levels := _known_levels(X, j)) is not None}:
-        settings = {"custom_values": gaps} | settings
+    if incomplete := {j: levels for j in _levelled(X, names) if (levels := _known_levels(X, j)) is not None}:
+        settings = {"custom_values": incomplete} | settings
     dependence = functools.partial(inspection.partial_dependence, estimator, X, **settings)
     parts = []
     if single:
@@ -117,12 +117,12 @@ def partial_dependence(
         ds = xr.concat(curves, xr.DataArray(names[single], dims="feature", name="feature"), join="outer")
         parts.append(ds.assign(level=ds.level.where(ds.level.notnull(), "").astype(str)))
     if pairs:
-        places = [tuple(_position(f, names) for f in pair) for pair in pairs]
-        if bad := [pair for pair, place in zip(pairs, places) if len(set(place)) != 2 or len(place) != 2]:
+        positions = [tuple(_position(f, names) for f in pair) for pair in pairs]
+        if bad := [pair for pair, at in zip(pairs, positions) if len(set(at)) != 2 or len(at) != 2]:
             raise ValueError(f"a pair is of two different columns, got {bad[0]}")
         average = functools.partial(inspection.partial_dependence, estimator, X, **settings | {"kind": "average"})
-        surfaces = [_surface(average(list(place)), [_order(X, j) for j in place]) for place in places]
-        both = [names[[place[side] for place in places]] for side in (0, 1)]
+        surfaces = [_surface(average(list(at)), [_order(X, j) for j in at]) for at in positions]
+        both = [names[[at[side] for at in positions]] for side in (0, 1)]
         label = xr.DataArray([f"{a} x {b}" for a, b in zip(*both)], dims="pair", name="pair")
         ds = xr.concat(surfaces, label, join="outer").assign_coords(first=("pair", both[0]), second=("pair", both[1]))
         sides = [f"level_{side}" for side in ("first", "second")]
@@ -135,42 +135,42 @@ def partial_dependence(
 
 
 def _levelled(x: Any, names: np.ndarray) -> list[Any]:
-    """The columns that hold levels: text, categories, booleans and what is no number, by position."""
+    """Positions of the columns that hold levels: text, categories, booleans and all else that is no number."""
     return [j for j in range(len(names)) if _column(x, j).dtype.kind not in "iuf"]
 
 
 def _floats(x: Any) -> Any:
-    """A table with its whole numbers as floats, as grids lie between them."""
+    """A table with its whole numbers as floats, as a grid has values between them."""
     if not hasattr(x, "iloc"):
         return x
     return x.astype({name: "float64" for name, dtype in x.dtypes.items() if getattr(dtype, "kind", "O") in "iu"})
 
 
 def _column(x: Any, j: int) -> np.ndarray:
-    """The values of one column, numbers as numbers where nothing but the table's dtype makes them objects."""
+    """The values (rows,) of one column."""
     column = x.iloc[:, j] if hasattr(x, "iloc") else np.asarray(x)[:, j]
     return np.asarray(column)
 
 
 def _known_levels(x: Any, j: int) -> np.ndarray | None:
-    """The levels of a column of levels with missing cells, which scikit-learn cannot sort; None without missing cells."""
+    """The sorted levels of a column with missing cells, which scikit-learn cannot sort itself; None without missing cells."""
     column = _column(x, j)
-    gone = missing(column)
-    return np.array(sorted(set(column[~gone].tolist()), key=str), dtype=object) if gone.any() else None
+    absent = missing(column)
+    return np.array(sorted(set(column[~absent].tolist()), key=str), dtype=object) if absent.any() else None
 
 
 def _order(x: Any, j: int) -> list[Any] | None:
-    """The levels of an ordered category, of a pandas frame."""
+    """The levels, in their order, of an ordered category of a pandas frame; None for any other column."""
     dtype: Any = x.dtypes.iloc[j] if hasattr(x, "iloc") and hasattr(x, "dtypes") else None
     return list(dtype.categories) if getattr(dtype, "ordered", False) else None
 
 
 def _axis(grid: Any, order: list[Any] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions of a grid's entries in their order, the values along it, and the names of levels."""
+    """Positions of a grid's entries in order, their values, and the names of their levels (each (grid,))."""
     grid = np.asarray(grid)
     at = np.arange(len(grid))
     if grid.dtype.kind in "iuf":
-        at = np.flatnonzero(~np.isnan(grid))  # NaN stands for no value here
+        at = np.flatnonzero(~np.isnan(grid))  # NaN pads a shorter grid
         return at, grid[at].astype(float), np.array([""] * len(at), dtype=object)
     if order is not None:
         at = np.array(sorted(at, key=lambda i: order.index(grid[i])))
@@ -178,7 +178,7 @@ def _axis(grid: Any, order: list[Any] | None) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _curve(found: Any, order: list[Any] | None) -> xr.Dataset:
-    """One feature's curve; positions on the grid are a coordinate while curves of unlike lengths are put together."""
+    """One feature's curve (grid,), with positions as coordinate, by which curves of different lengths are concatenated."""
     at, value, level = _axis(found["grid_values"][0], order)
     data: dict[str, Any] = {"value": ("grid", value), "level": ("grid", level)}
     for name, dims in (("average", ("target", "grid")), ("individual", ("target", "sample", "grid"))):
@@ -189,7 +189,7 @@ def _curve(found: Any, order: list[Any] | None) -> xr.Dataset:
 
 
 def _surface(found: Any, orders: list[list[Any] | None]) -> xr.Dataset:
-    """What two columns do together."""
+    """The partial dependence (grid, grid_b) on two columns."""
     (at, *first), (at_b, *second) = (_axis(grid, order) for grid, order in zip(found["grid_values"], orders))
     average = found["average"][:, at][:, :, at_b]
     data: dict[str, Any] = {"average_pair": (("target", "grid", "grid_b"), average)}
@@ -213,4 +213,5 @@ def _position(feature: Any, names: np.ndarray) -> int:
         return int(feature)
     if feature not in names.tolist():
         raise KeyError(f"feature {feature!r} is none of the columns {names.tolist()}")
-    return names.tolist().index(feature)
+    position: int = names.tolist().index(feature)
+    return position

@@ -1,4 +1,4 @@
-"""Features of windows of signals, that know which lead and window they are of."""
+"""Features of windows of signals, with the lead and window that each is made of."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ LAYOUTS = {
 
 
 def _slope(v: np.ndarray, t: np.ndarray) -> np.ndarray:
-    known = np.where(np.isnan(v), np.nan, t)
-    centred = known - np.nanmean(known, -1, keepdims=True)
+    """Least-squares slope (...) of values v (..., cells) on times t, over the cells that are not missing."""
+    times = np.where(np.isnan(v), np.nan, t)
+    centred = times - np.nanmean(times, -1, keepdims=True)
     spread = np.nansum(centred**2, -1)
     slope = np.nansum(centred * v, -1) / np.where(spread > 0, spread, 1)
     return np.where(np.isnan(v).all(-1), np.nan, slope)
@@ -43,10 +44,10 @@ FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "rms": lambda v, t: np.sqrt(np.nanmean(v**2, -1)),
     "slope": _slope,
 }
-"""What can be said of a window's values v (..., cells) at times t; missing cells are left out, and none left gives NaN."""
+"""Statistics of a window's values v (..., cells) at times t; missing cells are left out, NaN where all are missing."""
 
 
-def _of_values(f: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def _without_times(f: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return lambda v, t: f(v)
 
 
@@ -149,7 +150,7 @@ class WindowFeatures(TransformerMixin, BaseEstimator):
             )
         t = _axes(x).line("time")
         out = np.empty((*x.shape[:2], len(self.windows_), len(self._named())))
-        with warnings.catch_warnings():  # what is missing altogether is NaN
+        with warnings.catch_warnings():  # windows without values are NaN
             warnings.filterwarnings("ignore", "(?i)mean of empty|all-nan|degrees of freedom", RuntimeWarning)
             for w, (start, stop) in enumerate(self.windows_):
                 values = x.values[..., start:stop].astype(np.float64)
@@ -188,7 +189,7 @@ class WindowFeatures(TransformerMixin, BaseEstimator):
         )
 
     def _named(self) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-        """The functions by name."""
+        """The functions of values and times by name."""
         named: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
         for f in self.functions:
             name = f if isinstance(f, str) else getattr(f, "__name__", type(f).__name__)
@@ -198,7 +199,7 @@ class WindowFeatures(TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"two functions are named {name!r}: columns are known by them; name them apart (def ...)"
                 )
-            named[name] = FUNCTIONS[f] if isinstance(f, str) else _of_values(f)
+            named[name] = FUNCTIONS[f] if isinstance(f, str) else _without_times(f)
         return named
 
     def _read(self, X: Any) -> xr.DataArray:
@@ -210,13 +211,13 @@ class WindowFeatures(TransformerMixin, BaseEstimator):
         channels = [str(d) for d in X.dims if d in ("lead", "channel", "feature", "variable")]
         if X.ndim != 3 or "time" not in X.dims or len(channels) != 1:
             raise ValueError(f"signals have a sample dim, a lead (or channel) and time; X has dims {list(X.dims)}")
-        x = X.transpose(..., channels[0], "time")
+        x: xr.DataArray = X.transpose(..., channels[0], "time")
         return x.assign_coords({d: np.arange(x.sizes[d]) for d in x.dims[1:] if d not in x.coords})
 
     def _array(self, X: Any) -> np.ndarray:
-        """A bare array whose layout was named."""
+        """A bare 3-D array whose layout was named. ValueError for any other."""
         if isinstance(X, pd.DataFrame):
-            return _of_rows(X, self.layout)
+            return _from_multiindex(X, self.layout)
         try:
             x = np.asarray(X)
         except ValueError:
@@ -233,8 +234,8 @@ class WindowFeatures(TransformerMixin, BaseEstimator):
         return x
 
 
-def _of_rows(frame: pd.DataFrame, layout: str | None) -> np.ndarray:
-    """sktime's pd-multiindex: rows are (case, time), columns channels."""
+def _from_multiindex(frame: pd.DataFrame, layout: str | None) -> np.ndarray:
+    """Signals (case, channel, time) from sktime's pd-multiindex frame: rows (case, time), columns channels."""
     if layout != "sktime" or frame.index.nlevels != 2:
         raise TypeError(
             "a DataFrame of signals has rows (case, time) and channels for columns, and layout='sktime'; got "
@@ -246,7 +247,8 @@ def _of_rows(frame: pd.DataFrame, layout: str | None) -> np.ndarray:
     cases, times = (np.asarray(frame.index.get_level_values(i)).reshape(len(lengths), -1) for i in (0, 1))
     if (cases != cases[:, :1]).any() or (times != times[:1]).any():
         raise ValueError("rows are not case by case at the same times; sort them: X.sort_index(), and pad with NaN")
-    return frame.to_numpy(np.float64).reshape(*cases.shape, -1).transpose(0, 2, 1)
+    values: np.ndarray = frame.to_numpy(np.float64).reshape(*cases.shape, -1)
+    return values.transpose(0, 2, 1)
 
 
 def _axes(x: xr.DataArray) -> Axes:
