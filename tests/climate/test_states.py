@@ -8,6 +8,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr import climate as c
+from tsattr.labels.inputs import read
 
 b, g = ta.baselines, ta.groups
 RNG = np.random.default_rng(3)
@@ -30,7 +31,7 @@ def replaced(baseline, x=X, draws=1):
 
 def first_draw(baseline, x=X, seed=0):
     rows = torch.as_tensor(np.array(x.values))
-    inputs = ta.labels.read(x, None, None, None)
+    inputs = read(x, None, None, None)
     from tsattr.core.keys import Key, sample_ids
 
     key = Key(seed, sample_ids(inputs.sample_coord, len(x)), torch.arange(len(x)), np.zeros(len(x), np.int64))
