@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsattr.core import evaluator
+from tsattr.core.samples import SampleChunk
 
 from .test_layers import FILES, LAYERS, room_of
 
@@ -56,3 +57,8 @@ def test_the_paths_that_it_names_exist():
     )
     assert len(named) > 20
     assert [path for path in named if not any((ROOT / top / path).exists() for top in ("", "tsattr"))] == []
+
+
+def test_the_verbs_of_samples_that_it_names_exist():
+    named = set(re.findall(r"`(?:samples|SampleChunk)\.(\w+)", TEXT))
+    assert {"without", "record_state", "engine"} <= named <= {*dir(SampleChunk), *SampleChunk.__annotations__}
