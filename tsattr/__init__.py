@@ -20,12 +20,12 @@ from .methods.backprop import GradCAM as GradCAM
 from .methods.backprop import GuidedBackprop as GuidedBackprop
 from .methods.fit import FIT as FIT
 from .methods.gradient import InputXGradient as InputXGradient
-from .methods.gradient import IntegratedGradients as IntegratedGradients
 from .methods.gradient import Saliency as Saliency
 from .methods.gradient import SmoothGrad as SmoothGrad
+from .methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from .methods.kernel_shap import KernelShap as KernelShap
 from .methods.occlusion import Occlusion as Occlusion
 from .methods.rescaling import TemporalRescaling as TemporalRescaling
-from .methods.shapley import KernelShap as KernelShap
 from .methods.shapley import ShapleySampling as ShapleySampling
 from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
 from .methods.winit import FeatureOcclusion as FeatureOcclusion

@@ -10,7 +10,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.core.groups import masks
-from tsattr.methods.shapley import coalitions, constrained_least_squares
+from tsattr.methods.kernel_shap import coalitions, constrained_least_squares
 
 g, b = ta.groups, ta.baselines
 
@@ -211,7 +211,7 @@ def test_masks_are_made_batch_by_batch(method, monkeypatch):
 
 @pytest.mark.parametrize("bytes_", [1, 2**28])
 def test_coalitions_of_several_samples_are_planned_together_or_one_by_one(bytes_, monkeypatch):
-    monkeypatch.setattr("tsattr.methods.shapley._PLANS", bytes_)
+    monkeypatch.setattr("tsattr.methods.kernel_shap._COALITIONS", bytes_)
     model, players = GAMES["twelve"]
     x = torch.as_tensor(np.random.default_rng(0).normal(size=(5, players)))
     method = ta.KernelShap(g.Cells(), b.Gaussian(0.3), coalitions=100, draws=3)

@@ -262,6 +262,13 @@ class SampleChunk:
             self.record_state(i[at], torch.where(finite, torch.where(sloped, State.OK, State.GRADIENT), State.OUTPUT))
             yield at, grads
 
+    def intact_gradients(self) -> Tensor:
+        """Gradients (n, targets, *event), float64, at the samples themselves."""
+        out = torch.empty((self.n, self.targets, *self.event), dtype=torch.float64, device=self.x.device)
+        for at, grads in self.gradients(self.indices, lambda at: self.x[at]):
+            out[at] = torch.stack(grads, 1).to(out.dtype)
+        return out
+
     def with_rows(self, i: Tensor, rows: Tensor) -> SampleChunk:
         """`rows` (r, *event), each in the place of sample `i`: with its draws, context, and outputs to compare with."""
         out = copy.copy(self)

@@ -30,7 +30,8 @@ from ..climate import (
 )
 from ..explain import explain
 from ..io import write_netcdf
-from ..methods.gradient import InputXGradient, IntegratedGradients, Saliency
+from ..methods.gradient import InputXGradient, Saliency
+from ..methods.integrated_gradients import IntegratedGradients
 from ..methods.occlusion import Occlusion
 from .ocean import EFOLDING, LAGS, TARGETS, ocean, planted, response, simulate
 from .scores import Say, along_method, ranking

@@ -16,7 +16,8 @@ from ..datasets import simulate_ecg
 from ..ecg import WAVES, by_lead, by_wave
 from ..explain import explain
 from ..io import write_netcdf
-from ..methods.gradient import IntegratedGradients, Saliency
+from ..methods.gradient import Saliency
+from ..methods.integrated_gradients import IntegratedGradients
 from ..methods.occlusion import Occlusion
 from .scores import Say, along_method, ranking
 from .training import fit

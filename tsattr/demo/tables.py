@@ -16,8 +16,9 @@ from ..core.targets import Function
 from ..datasets import simulate_risk
 from ..explain import explain
 from ..io import write_netcdf
+from ..methods.kernel_shap import KernelShap
 from ..methods.occlusion import Occlusion
-from ..methods.shapley import KernelShap, ShapleySampling
+from ..methods.shapley import ShapleySampling
 from .scores import Say, along_method, ranking
 
 

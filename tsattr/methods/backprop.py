@@ -87,10 +87,8 @@ class GuidedBackprop(Method):
 
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
-        out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
         with _forward_as(samples.engine, _guided(samples.engine)):
-            for at, grads in samples.gradients(torch.arange(samples.n, device=out.device), lambda at: samples.x[at]):
-                out[at] = torch.stack(grads, 1).to(out.dtype)
+            out = samples.intact_gradients()
         return {"attribution": Field(("target", EVENT), out.abs() if self.absolute else out)}
 
     def rows(self) -> tuple[int, int]:

@@ -1,34 +1,18 @@
-"""Methods that follow the model's gradient: saliency, input times gradient, SmoothGrad, integrated gradients."""
+"""Methods that read the model's gradient at the input or near it: saliency, input times gradient, SmoothGrad."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
-from ..core.completeness import CompletenessTest, completeness
 from ..core.method import Method
 from ..core.results import EVENT, Field, affordable, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
-from ..core.states import State
-
-_PATH = 2**32  # the stream of random path points, far from those of an input's variables
-# Cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold.
-_LONG = 2**16
-
-
-def _gradients_at_x(samples: SampleChunk) -> Tensor:
-    """(n, targets, *event) in float64."""
-    out = torch.empty((samples.n, samples.targets, *samples.event), dtype=torch.float64, device=samples.x.device)
-    for at, grads in samples.gradients(torch.arange(samples.n, device=out.device), lambda at: samples.x[at]):
-        out[at] = torch.stack(grads, 1).to(out.dtype)
-    return out
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ class Saliency(Method):
 
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
-        g = _gradients_at_x(samples)
+        g = samples.intact_gradients()
         return {"attribution": Field(("target", EVENT), g.abs() if self.absolute else g)}
 
     def rows(self) -> tuple[int, int]:
@@ -95,7 +79,7 @@ class InputXGradient(Method):
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         x = samples.known.to(torch.float64)[:, None]
-        return {"attribution": Field(("target", EVENT), _gradients_at_x(samples) * x)}
+        return {"attribution": Field(("target", EVENT), samples.intact_gradients() * x)}
 
     def rows(self) -> tuple[int, int]:
         """The intact sample, and once more with its gradient."""
@@ -156,264 +140,3 @@ class SmoothGrad(Method):
     def within(self, rows: int) -> SmoothGrad:
         """As many draws as `rows` rows a sample allow."""
         return replace(self, draws=affordable("draws", rows - 1, self, rows))
-
-
-@cache
-def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(n)
-    return (nodes + 1) / 2, weights / 2
-
-
-def midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1]."""
-    return (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
-
-
-def refinements(rule: str, most: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
-    """Finer and finer rules of at most `most` points: (points, new nodes, their weights, factor on the sum so far).
-
-    Each has three times the points of the last, so that an error that falls like 1/n is half the change. A third of the
-    midpoints are the old ones; Gauss-Legendre rules share none. The first levels are skipped where there is room: two
-    coarse rules may agree by missing the same kink.
-    """
-    if rule == "gauss-legendre":
-        n = 4 if most >= 12 else 1
-        while n <= most:
-            yield (n, *gauss_legendre(n), 0.0)
-            n *= 3
-    else:
-        n = 9 if most >= 27 else 3 if most >= 9 else 1
-        nodes, weights = midpoint(n)
-        yield n, nodes, weights, 0.0
-        while 3 * n <= most:
-            n *= 3
-            nodes, weights = midpoint(n)
-            new = np.arange(n) % 3 != 1
-            yield n, nodes[new], weights[new], 1 / 3
-
-
-@dataclass(frozen=True)
-class IntegratedGradients(Method):
-    """Integrated gradients along the straight line from the baseline to the input.
-
-    ``a_i = (x_i - x'_i) * Integral_0^1 df/dx_i (x' + t (x - x')) dt``, so that the attributions sum to f(x) - f(x')
-    (completeness). Sundararajan, Taly and Yan, ICML 2017. With a baseline that draws, the mean over the draws; with
-    ``steps=1`` that is expected gradients (Erion et al., 2021), one stratified point of the path for each draw.
-
-    Parameters
-    ----------
-    baseline
-        What absent means; an object of `tsattr.baselines`.
-    steps
-        Number of path points for each draw. None refines the rule for each sample until half the map's last relative
-        change, ``|a_new - a_old| / |a_new| / 2`` (the estimate of what is left, as the error falls like 1/n), is within
-        `tolerance` for every target, and its completeness error within twice that.
-    rule
-        Quadrature: "midpoint" (nested, tripled: 9, 27, ..., 729 points), "gauss-legendre" (4, 12, 36, ...), or "auto":
-        Gauss-Legendre where the model's autograd graph has no kink (ReLU, max-pooling, ...), else midpoint. Neither uses
-        the end points, where ties of ReLU and max-pooling give wrong gradients.
-    tolerance, max_steps
-        Target of the refinement and the largest rule it may use; past that the sample's status is "not converged". So it is
-        where the sum misses, as where rounding, ``long()`` or ``detach()`` block gradients: where ``completeness_error`` is
-        above twice `tolerance`, with fixed `steps` above ``2 / steps`` (at most 0.5) if that is more; over several draws
-        where it is so of their own maps on average. Of expected gradients the mean map counts, which may miss by chance as
-        well, by the half width of the sum's 99.9 % interval (Student's t over the draws): few draws tell little. Rounding of
-        the outputs is left out.
-    draws
-        Number of draws of the baseline. None: one of what is always the same, each sample of a `Samples` reference once, a
-        hundred at most.
-    per_draw
-        Also return ``attribution_draw`` with a `draw` dim: each baseline's own result; and how far they agree,
-        ``agreement``: the mean Spearman correlation over pairs of draws.
-
-    Returns
-    -------
-    attribution, reference, completeness_gap, completeness_error, steps, and standard_error over several draws.
-
-    Examples
-    --------
-    >>> import torch, tsattr as ta
-    >>> f = lambda x: x[:, 0] * x[:, 1]
-    >>> ds = ta.explain(f, torch.tensor([[2.0, 3.0]]), ta.IntegratedGradients())
-    >>> ds.attribution.values.round(6).tolist(), float(ds.reference[0])
-    ([[3.0, 3.0]], 0.0)
-    """
-
-    baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
-    steps: int | None = None
-    rule: str = "auto"
-    tolerance: float = 0.01
-    max_steps: int = 729
-    draws: int | None = None
-    per_draw: bool = False
-    gradient: ClassVar[bool] = True
-    binds: ClassVar[Mapping[str, str]] = {"baseline": "baseline", "draws": "draws"}
-    effort: ClassVar[tuple[str, ...]] = ("steps", "draws")
-    in_target_units: ClassVar[bool] = True
-    sentence: ClassVar[str] = (
-        "Integrated gradients: go in a straight line from the baseline to the input and add up how much each cell's own "
-        "change moved the target on the way."
-    )
-    note: ClassVar[str] = (
-        "The straight way from baseline to input passes through inputs that no recording produces; what the model does "
-        "there is part of the answer."
-    )
-
-    @property
-    def needs_smoothness(self) -> bool:
-        """True if the rule depends on the kinks of the model's graph."""
-        return self.rule == "auto"
-
-    @property
-    def points(self) -> bool:
-        """True for expected gradients: one point of the path for each of several draws."""
-        return self.steps == 1 and self._draws > 1
-
-    @property
-    def share(self) -> float:
-        """The largest completeness error, but for chance and rounding, of a sum that is right."""
-        coarse = 0 if self.steps is None or self.points else min(0.5, 2 / self.steps)
-        return max(2 * self.tolerance, coarse)
-
-    def __post_init__(self) -> None:
-        check_count("max_steps", self.max_steps)
-        for name in ("draws", "steps"):
-            check_count(name, getattr(self, name), none=True)
-        if self.rule not in ("auto", "midpoint", "gauss-legendre"):
-            raise ValueError(f"rule is 'auto', 'midpoint' or 'gauss-legendre', got {self.rule!r}")
-        check_positive("tolerance must be", self.tolerance)
-
-    @property
-    def _draws(self) -> int:
-        """How many there are, which is known once the baseline is bound."""
-        return self.draws or 1
-
-    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
-        """Explain some samples."""
-        n, device = samples.n, samples.x.device
-        moments = Moments(n, (samples.targets, *samples.event), self._draws, device)
-        test = CompletenessTest(samples, self._draws, self.share, points=self.points)
-        ends = Moments(n, (samples.targets,), self._draws, device)
-        steps = torch.zeros(n, dtype=torch.int64, device=device)
-        kept = []
-        for i, draw in samples.draws(self._draws, copies=self.steps or 9):
-            start = samples.fill(self.baseline, i, draw)
-            end = torch.empty(len(i), samples.targets, dtype=torch.float64, device=device)
-            for at, v in samples.values(i, start.__getitem__):
-                end[at] = v
-            ends.add(i, draw, end)
-            maps, used = self._integrate(samples, i, draw, start, end, test)
-            moments.add(i, draw, maps)
-            test.add(i, draw, maps, samples.prediction[i] - end)
-            steps.scatter_reduce_(0, i, used, "amax")
-            if self.per_draw:
-                kept.append(maps)
-        mean, reference = moments.mean(), ends.mean()
-        failed = test.failed(mean, samples.prediction - reference)
-        samples.record_state(samples.indices, torch.where(failed, State.NOT_CONVERGED, State.OK))
-        out = {
-            "attribution": Field(("target", EVENT), mean),
-            **completeness(samples, mean, mean.flatten(2).sum(2), reference),
-            "steps": Field((), steps),
-        }
-        if self._draws > 1:
-            out["standard_error"] = Field(("target", EVENT), moments.standard_error())
-        if self.per_draw:
-            out["attribution_draw"] = Field(("draw", "target", EVENT), torch.cat(kept).unflatten(0, (n, self._draws)))
-        return out
-
-    def _integrate(
-        self, samples: SampleChunk, i: Tensor, draw: Tensor, start: Tensor, end: Tensor, test: CompletenessTest
-    ) -> tuple[Tensor, Tensor]:
-        """Maps (m, targets, *event) of the paths from `start`, with the target's values `end` there, and the points used."""
-        m, device = len(i), i.device
-        rule = self.rule if self.rule != "auto" else "gauss-legendre" if samples.engine.smooth else "midpoint"
-        away = (samples.x[i] - start).to(torch.float64)
-        if samples.valid is not None:
-            away = torch.where(samples.valid[i], away, 0)
-        away = away[:, None]
-        total = torch.zeros((m, samples.targets, *samples.event), dtype=torch.float64, device=device)
-        active = torch.arange(m, device=device)
-        if self.steps is not None:
-            nodes, weights = (gauss_legendre if rule == "gauss-legendre" else midpoint)(self.steps)
-            points = torch.as_tensor(nodes, device=device).expand(m, -1)
-            if self.points:  # one for each draw, in a stratum of its own
-                key = samples.key(i, draw).fork(_PATH)
-                shift = key.each(lambda row: key.rng(row).random(), points)
-                points = ((draw + shift) / self._draws)[:, None]
-            self._add(samples, i, start, active, points, weights, total)
-            return total * away, torch.full((m,), self.steps, device=device)
-        used = torch.zeros(m, dtype=torch.int64, device=device)
-        previous: Tensor | None = None
-        for count, nodes, weights, carry in refinements(rule, self.max_steps):
-            total[active] *= carry
-            each = torch.as_tensor(nodes, device=device).expand(len(active), -1)
-            self._add(samples, i, start, active, each, weights, total)
-            used[active] = count
-            maps = total[active] * away[active]
-            if previous is not None:
-                who = i[active]
-                size = maps.flatten(2).norm(dim=2)
-                change = (maps - previous).flatten(2).norm(dim=2)
-                unsettled = (change > 2 * self.tolerance * size).any(1)
-                unsettled |= test.fails(who, maps, size, samples.prediction[who] - end[active])
-                go_on = unsettled & ~samples.failed[who]  # a map that is not finite never settles
-                active, maps = active[go_on], maps[go_on]
-            previous = maps
-            if not len(active):
-                break
-        samples.record_state(i[active], torch.full_like(active, State.NOT_CONVERGED))
-        return total * away, used
-
-    @staticmethod
-    def _add(
-        samples: SampleChunk,
-        i: Tensor,
-        start: Tensor,
-        active: Tensor,
-        points: Tensor,
-        weights: np.ndarray,
-        total: Tensor,
-    ) -> None:
-        """Add weighted gradients at path points (active, s) to the sums of the active paths."""
-        j = active.repeat_interleave(points.shape[1])
-        t = points.reshape(-1).to(samples.x.dtype).reshape(-1, *[1] * len(samples.event))
-        w = torch.as_tensor(weights, device=i.device).repeat(len(active)).reshape(t.shape)
-
-        def points_at(at: slice) -> Tensor:
-            paths = j[at]
-            if paths[0] == paths[-1]:  # a single one, as paths follow each other: nothing to repeat
-                paths = paths[:1]
-            end = samples.x.index_select(0, i[paths])
-            rows = torch.lerp(start.index_select(0, paths), end, t[at])
-            # An invalid cell may hold anything, also what no line can be drawn to.
-            return rows if samples.valid is None else torch.where(samples.valid[i[paths]], rows, end)
-
-        for at, grads in samples.gradients(i[j], points_at):
-            for k, g in enumerate(grads):
-                if g[0].numel() >= _LONG:
-                    for path, row, weight in zip(j[at].tolist(), g.contiguous(), w[at].flatten().tolist()):
-                        total[path, k].add_(row, alpha=weight)
-                    continue
-                # Laid out and converted first: strides and a product of two dtypes cost several times as much.
-                own = g.to(total.dtype, copy=True, memory_format=torch.contiguous_format)
-                total[:, k].index_add_(0, j[at], own.mul_(w[at]))
-
-    def rows(self) -> tuple[int, int]:
-        """The intact sample, the end point of each draw, and the path points."""
-        if self.steps is not None:
-            return 1 + self._draws * (1 + self.steps), 1 + self._draws * (1 + self.steps)
-        least = most = 0
-        for rule in ("midpoint", "gauss-legendre") if self.rule == "auto" else (self.rule,):
-            new = [len(nodes) for _, nodes, *_ in refinements(rule, self.max_steps)]
-            low, most = sum(new[:2]), max(most, sum(new))
-            least = min(least, low) if least else low
-        return 1 + self._draws * (1 + least), 1 + self._draws * (1 + most)
-
-    def within(self, rows: int) -> IntegratedGradients:
-        """As many points of each path as `rows` rows a sample allow; of expected gradients, as many draws."""
-        if self.steps == 1:
-            return replace(self, draws=affordable("draws", (rows - 1) // 2, self, rows))
-        draws = max(1, min(self._draws, (rows - 1) // 2))
-        return replace(self, steps=affordable("steps", (rows - 1) // draws - 1, self, rows), draws=draws)

@@ -1,0 +1,222 @@
+"""Shapley values over groups by weighted least squares over coalitions (KernelSHAP)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.baselines import Constant
+from ..core.game import ORDERS, Game
+from ..core.method import Method
+from ..core.results import Field, affordable, check_count
+from ..core.samples import Moments, SampleChunk
+
+_COALITIONS = 2**28  # bytes of coalitions in memory at once, of several samples
+_LARGEST = 2**31  # bytes of the least squares' matrix, of which some four copies are made
+
+
+@dataclass(frozen=True)
+class KernelShap(Method):
+    """Shapley values of groups by weighted least squares over coalitions (KernelSHAP).
+
+    Minimises ``sum_S w(S) (f(S) - f(none) - sum_{g in S} v_g)^2`` with ``w(S) = (M - 1) / (C(M, s) s (M - s))`` under
+    ``sum_g v_g = f(x) - f(none)``, which holds exactly. Sizes are enumerated from the outside in while that is affordable;
+    of the others coalitions are drawn with their complements. Exact if all 2^M - 2 are affordable. Lundberg and Lee, 2017;
+    Covert and Lee, 2021.
+
+    Memory is that of the least squares, coalitions x groups in float64 some four times: 0.8 GB for 3,000 groups. Larger ones
+    than 2 GiB each are refused; `ShapleySampling` is linear in the groups.
+
+    Parameters
+    ----------
+    groups
+        The players; an object of `tsattr.groups`. With overlapping groups a cell is absent while any of its groups is.
+    baseline
+        What takes the place of absent cells.
+    coalitions
+        Largest number of coalitions for each draw; by default 2 M + 2048.
+    draws
+        Number of independent runs, each with a draw of the baseline and coalitions of its own; their mean is reported with
+        its standard error. None: one of what is always the same, each sample of a `Samples` reference once, a hundred at most.
+
+    Returns
+    -------
+    attribution (each group's value divided evenly over its valid cells), group_value, their standard errors over several
+    draws, reference, completeness_gap, completeness_error, steps (coalitions used in a draw).
+
+    Raises
+    ------
+    ValueError
+        Fewer coalitions than twice the number of groups: the least squares would not be determined.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> ds = ta.explain(lambda x: x[:, 0] * x[:, 1], torch.tensor([[2.0, 3.0]]), ta.KernelShap(ta.groups.Cells()))
+    >>> ds.group_value.values.round(9).tolist()
+    [[3.0, 3.0]]
+    """
+
+    groups: Any
+    baseline: Any = Constant(0.0)  # noqa: RUF009 - frozen
+    coalitions: int | None = None
+    draws: int | None = None
+    gradient: ClassVar[bool] = False
+    binds: ClassVar[Mapping[str, str]] = {"groups": "groups", "baseline": "baseline", "draws": "draws"}
+    effort: ClassVar[tuple[str, ...]] = ("coalitions", "draws")
+    in_target_units: ClassVar[bool] = True
+    sentence: ClassVar[str] = (
+        "Kernel SHAP: fit Shapley values to the model's answers with random sets of groups taken away."
+    )
+    note: ClassVar[str] = (
+        "A group's Shapley value is divided evenly over its cells: the picture is no finer than the groups."
+    )
+
+    def __post_init__(self) -> None:
+        check_count("draws", self.draws, none=True)
+        if self.coalitions is not None:
+            check_count("coalitions", self.coalitions)
+
+    @property
+    def _draws(self) -> int:
+        """How many there are, which is known once the baseline is bound."""
+        return self.draws or 1
+
+    def _budget(self, players: int) -> int:
+        return self._budget_of(2 * players + 2048 if self.coalitions is None else self.coalitions, players)
+
+    @staticmethod
+    def _budget_of(budget: int, players: int) -> int:
+        if budget < min(2 * players, 2**players - 2):
+            raise ValueError(
+                f"KernelShap needs at least two coalitions a group, {2 * players} for {players} groups, got coalitions={budget}"
+            )
+        if (size := 8 * players * min(budget, 2 ** min(players, 60))) > _LARGEST:
+            raise ValueError(
+                f"KernelShap solves least squares of {budget} coalitions x {players} groups, {size / 1e9:.1f} GB and some four times "
+                "that while it does; take larger groups, or ShapleySampling, whose memory is linear in the groups"
+            )
+        return budget
+
+    def __call__(self, samples: SampleChunk) -> dict[str, Field]:
+        """Explain some samples."""
+        game = Game.of(samples, self.groups, self.baseline)
+        n, targets, players, device = samples.n, samples.targets, game.size.shape[1], samples.x.device
+        budget = self._budget(players)
+        maps = Moments(n, (targets, *samples.event), self._draws, device)
+        values = Moments(n, (targets, players), self._draws, device)
+        empty = Moments(n, (targets,), self._draws, device)
+        steps = torch.zeros(n, dtype=torch.int64, device=device)
+        each = max(1, _COALITIONS // (players * min(budget, 2 ** min(players, 60))))
+        blocks = samples.draws(self._draws, min(budget, 2**players))
+        for i, draw in ((i, d) for pair in blocks for i, d in zip(*(torch.split(v, each) for v in pair))):
+            key, playing = samples.key(i, draw).fork(ORDERS), game.players(i)
+            plans = [coalitions(len(p), budget, key.rng(row)) for row, p in enumerate(playing)]
+            value, nothing = self._fitted(game, i, draw, playing, plans)
+            values.add(i, draw, value)
+            maps.add(i, draw, game.divide(i, value))
+            empty.add(i, draw, nothing)
+            steps[i] = torch.tensor([len(z) for z, _ in plans], device=device)
+        return game.result(maps, values, empty.mean()) | {"steps": Field((), steps)}
+
+    @staticmethod
+    def _fitted(
+        game: Game, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[Tensor, Tensor]:
+        """Values (m, targets, groups) by least squares over each row's coalitions, and the worth (m, targets) of the empty one."""
+        players, device = game.size.shape[1], i.device
+        # One row for the empty coalition, then those of the plan, item by item.
+        present = [np.zeros((1 + len(z), players), bool) for z, _ in plans]
+        for members, rows, (z, _) in zip(playing, present, plans):
+            rows[1:, members] = z
+        j = torch.as_tensor(np.repeat(np.arange(len(i)), [len(rows) for rows in present]), device=device)
+        joined = torch.as_tensor(np.concatenate(present), device=device)
+
+        def absent(at: slice) -> Tensor:
+            return (game.size[i[j[at]]] > 0) & ~joined[at]
+
+        worth = game.worth(i[j], draw[j], absent).cpu().numpy()
+        top = game.samples.prediction[i].cpu().numpy()
+        found = np.full((len(i), top.shape[1], players), np.nan)
+        nothing, first = np.empty_like(top), 0
+        for row, (z, w) in enumerate(plans):
+            nothing[row] = worth[first]
+            found[row][:, playing[row]] = constrained_least_squares(
+                z, w, worth[first + 1 : first + 1 + len(z)] - worth[first], top[row] - worth[first]
+            )
+            first += 1 + len(z)
+        return torch.as_tensor(found, device=device), torch.as_tensor(nothing, device=device)
+
+    def rows(self) -> tuple[int, int]:
+        """The intact sample, and the empty and the other coalitions of each draw."""
+        players = len(self.groups.names)
+        number = min(self._budget(players), 2**players - 2)
+        return 1 + self._draws * (1 + number), 1 + self._draws * (1 + number)
+
+    def within(self, rows: int) -> KernelShap:
+        """As many coalitions as `rows` rows a sample allow, in fewer draws where each would have too few."""
+        players = len(self.groups.names)
+        draws = max(1, min(self._draws, (rows - 1) // (1 + min(2 * players, 2**players - 2))))
+        most = affordable("coalitions", (rows - 1) // draws - 1, self, rows)
+        self._budget_of(most, players)
+        return replace(self, coalitions=most, draws=draws)
+
+
+def coalitions(players: int, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Coalitions bool (m, players) with their weights: whole sizes while they are affordable, then pairs drawn.
+
+    Sizes s and M - s are taken together, the outermost first: they weigh most. What is left of the budget goes to
+    coalitions of the other sizes, drawn in proportion to the kernel's weight together with their complements, which share
+    the weight of those sizes evenly.
+    """
+    if players < 2:
+        return np.zeros((0, players), bool), np.zeros(0)
+    kernel = {s: (players - 1) / (s * (players - s)) for s in range(1, players)}  # of all coalitions of a size together
+    rows: list[np.ndarray] = []
+    weights: list[float] = []
+    size = 1
+    while size <= players // 2:
+        sizes = {size, players - size}
+        number = sum(math.comb(players, s) for s in sizes)
+        if len(rows) + number > budget:
+            break
+        for s in sorted(sizes):
+            for members in itertools.combinations(range(players), s):
+                z = np.zeros(players, bool)
+                z[list(members)] = True
+                rows.append(z)
+                weights.append(kernel[s] / math.comb(players, s))
+        size += 1
+    left, pairs = [s for s in kernel if size <= s <= players - size], (budget - len(rows)) // 2
+    if left and pairs:
+        mass = np.array([kernel[s] for s in left])
+        for s in rng.choice(left, size=pairs, p=mass / mass.sum()):
+            z = np.zeros(players, bool)
+            z[rng.choice(players, size=s, replace=False)] = True
+            rows += [z, ~z]
+        weights += [mass.sum() / (2 * pairs)] * (2 * pairs)
+    return np.array(rows).reshape(-1, players), np.array(weights)
+
+
+def constrained_least_squares(z: np.ndarray, w: np.ndarray, y: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Values (targets, players) that fit ``z v = y`` by weighted least squares and sum to `total` exactly.
+
+    The constraint is met by putting the last player's value as what the others leave.
+    """
+    players = z.shape[1]
+    if players == 0:
+        return np.zeros((len(total), 0))
+    if not np.isfinite(y).all() or not np.isfinite(total).all():
+        return np.full((len(total), players), np.nan)
+    z = z.astype(np.float64)
+    root = np.sqrt(w)[:, None]
+    others = z[:, :-1] - z[:, -1:]
+    fit, *_ = np.linalg.lstsq(root * others, root * (y - z[:, -1:] * total), rcond=None)
+    return np.concatenate([fit, (total - fit.sum(0))[None]]).T
