@@ -52,17 +52,18 @@ class Law:
     fix
         What usually breaks it, and what to do.
     check
-        ``check(case) -> str | None``: raises where the law does not hold, returns why where it does not apply.
+        ``check(case) -> str | None``: raises where the law does not hold, returns why where it does not apply. It may have
+        settings, for tests that are about one of them.
     """
 
     name: str
     fix: str
     check: Callable[..., str | None]
 
-    def __call__(self, case: Any, **settings: Any) -> str:
+    def __call__(self, case: Any, *settings: Any, **named: Any) -> str:
         """ "holds", or "does not apply: " and why; LawBroken where it does not hold."""
         try:
-            why = self.check(case, **settings)
+            why = self.check(case, *settings, **named)
         except Exception as error:
             seen = str(error) if isinstance(error, Seen) else f"{type(error).__name__}: {error}"
             broken = LawBroken(f"{case.name} breaks the law {self.name!r}. Seen: {seen.rstrip('.')}. {self.fix}")

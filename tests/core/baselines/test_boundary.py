@@ -8,9 +8,9 @@ import tsattr as ta
 from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import bind
+from tsattr.testing.methods.state import Trap, same_state, state_of
 
 from ...conftest import linear_net, recurrent_net, relu_net, signals, smooth_net
-from ...test_laws import Trap, assert_same_state, state_of
 
 X, TRAIN = signals(6), signals(40, seed=2)
 MATRIX = np.cov(TRAIN.values.reshape(40, -1).T) + 0.1 * np.eye(36)
@@ -119,14 +119,14 @@ def test_float32_rows_for_a_float32_model():
 
 @pytest.mark.parametrize("last", [10**9, 1, 2])
 def test_the_model_is_left_as_it_was(last):
-    model = Trap(last)
+    model = Trap(relu_net(), last)
     before = state_of(model)
     if last < 10:
         with pytest.raises(ArithmeticError, match="the model fails"):
             b.Boundary.fit(model, X, a=1)
     else:
         b.Boundary.fit(model, X, a=1)
-    assert_same_state(before, state_of(model))
+    same_state(model, before)
 
 
 def test_what_has_no_boundary_is_said_and_stays_near():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -111,16 +112,16 @@ class Case:
 
 @contextmanager
 def told(pattern: str) -> Iterator[None]:
-    """Raise unless an ExplanationWarning begins with a text; other warnings go on."""
+    """Raise unless an ExplanationWarning begins as a regular expression says; other warnings go on."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    said = [w for w in caught if issubclass(w.category, ExplanationWarning) and str(w.message).startswith(pattern)]
+    said = [w for w in caught if issubclass(w.category, ExplanationWarning) and re.match(pattern, str(w.message))]
     for other in caught:
         if other not in said:
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
     if not said:
-        raise Seen(f"no ExplanationWarning that begins with {pattern!r}")
+        raise Seen(f"no ExplanationWarning that says {pattern!r}")
 
 
 def statuses(ds: xr.Dataset, expected: list[str]) -> None:
