@@ -2,32 +2,18 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from tsattr.testing.cases import CLASSES, LEADS, seeded, signals
+from tsattr.testing.cases import TIMES as TIMES
+from tsattr.testing.cases import linear as linear_net
+from tsattr.testing.cases import network as relu_net
+from tsattr.testing.cases import trained_statistics as trained_statistics
+
 torch.set_num_threads(1)  # tensors are tiny here: a second thread only waits for the first
-
-LEADS, TIMES, CLASSES = 3, 12, 3
-
-
-def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """A module in float64 and eval mode whose weights are always the same."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make().double().eval()
-
-
-def trained_statistics(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Batch normalisation as if trained: means and variances that are not 0 and 1."""
-    numbers = torch.Generator().manual_seed(seed)
-    for m in module.modules():
-        if isinstance(m, nn.modules.batchnorm._BatchNorm):
-            m.running_mean.copy_(torch.randn(m.num_features, generator=numbers))
-            m.running_var.copy_(torch.rand(m.num_features, generator=numbers) + 0.5)
-    return module
 
 
 class Recurrent(nn.Module):
@@ -44,24 +30,6 @@ class Recurrent(nn.Module):
         return self.head(states[torch.arange(len(x)), last])
 
 
-def linear_net() -> nn.Module:
-    return seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(LEADS * TIMES, CLASSES)))
-
-
-def relu_net() -> nn.Module:
-    """Every kind of layer with a state or a kink: convolution, batch normalisation, ReLU, dropout, max-pooling."""
-    layers = lambda: nn.Sequential(  # noqa: E731
-        nn.Conv1d(LEADS, 5, 3, padding=1),
-        nn.BatchNorm1d(5),
-        nn.ReLU(),
-        nn.Dropout(0.3),
-        nn.MaxPool1d(2),
-        nn.Flatten(),
-        nn.Linear(5 * TIMES // 2, CLASSES),
-    )
-    return trained_statistics(seeded(layers))
-
-
 def smooth_net() -> nn.Module:
     layers = lambda: nn.Sequential(  # noqa: E731
         nn.Conv1d(LEADS, 5, 3, padding=1),
@@ -76,24 +44,6 @@ def smooth_net() -> nn.Module:
 
 def recurrent_net() -> nn.Module:
     return seeded(Recurrent)
-
-
-def signals(n: int = 4, seed: int = 1) -> xr.DataArray:
-    """Labelled signals whose values float32 can hold, so that precision is the only difference between dtypes."""
-    values = np.random.default_rng(seed).normal(size=(n, LEADS, TIMES)).astype(np.float32).astype(np.float64)
-    return xr.DataArray(
-        values,
-        dims=("sample", "lead", "time"),
-        coords={
-            "sample": [f"p{i}" for i in range(n)],
-            "lead": ["I", "II", "V1"],
-            "time": ("time", np.arange(TIMES) / 100, {"units": "s"}),
-            "age": ("sample", 40.0 + np.arange(n), {"units": "years"}),
-            "device": "A",
-        },
-        name="ecg",
-        attrs={"units": "mV", "filtered": True, "site": "ward 3"},
-    )
 
 
 @pytest.fixture

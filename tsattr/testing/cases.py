@@ -28,7 +28,7 @@ def trained_statistics(module: nn.Module, seed: int = 0) -> nn.Module:
     """Batch normalisation as if trained: means and variances that are not 0 and 1."""
     numbers = torch.Generator().manual_seed(seed)
     for m in module.modules():
-        if isinstance(m, nn.BatchNorm1d) and m.running_mean is not None and m.running_var is not None:
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None and m.running_var is not None:
             m.running_mean.copy_(torch.randn(m.num_features, generator=numbers))
             m.running_var.copy_(torch.rand(m.num_features, generator=numbers) + 0.5)
     return module
@@ -72,7 +72,7 @@ def network(event: tuple[int, ...] = (LEADS, TIMES)) -> nn.Module:
 
 def linear(event: tuple[int, ...] = (LEADS, TIMES), outputs: int = CLASSES) -> nn.Sequential:
     """A linear model: outputs ``x @ w + b``, the weights in its second layer."""
-    return nn.Sequential(nn.Flatten(), seeded(lambda: nn.Linear(math.prod(event), outputs)))
+    return seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(math.prod(event), outputs)))
 
 
 class Around(nn.Module):
