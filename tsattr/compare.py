@@ -14,7 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from . import metrics as measures
-from .comparison.scoring import MEASURES, Trial
+from .comparison.scoring import MEASURES, Measurement
 from .comparison.settings import EVALUATION_DEFAULTS, EvaluationSettings
 from .comparison.verdict import recommendation
 from .core.baselines.fills import adopted
@@ -32,7 +32,7 @@ from .labels import alignment
 from .labels.inputs import Inputs
 from .metrics import pairs
 
-_SOURCE = 2**36  # the stream that chooses whose map a control is made from
+_CHOICE = 2**36  # the stream that chooses whose map a control is made from
 CONTROLS = ("random", "smooth random")
 
 
@@ -117,13 +117,13 @@ def compare(
         check_count("budget", budget)
     s = filled("compare", settings, EVALUATION_DEFAULTS)
     call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
-    trial = Trial.of(call, s)
+    measurement = Measurement.of(call, s)
     block = read_blocks(blocks, call.inputs)
     chosen, most = {}, {}
     for name, m in methods.items():
         chosen[name], most[name] = _within(m, budget, call)
     tried = trials.tried(call)
-    trial.call = call = call.unchecked()
+    measurement.call = call = call.unchecked()
     maps, costs = {}, {}
     for name, method in chosen.items():
         began = time.perf_counter()
@@ -138,7 +138,7 @@ def compare(
         costs[name] = _rows(ds, call.inputs.n), time.perf_counter() - began
         maps[name] = alignment.read_maps(call.inputs, ds, len(call.question.targets))
     make = _Controls(call.inputs) if controls else None
-    table = trial.run(maps, controls=make)
+    table = measurement.run(maps, controls=make)
     for name, given in methods.items():
         if doubt := alignment.other_target(given, table):
             tell(f"{name}: {doubt}")
@@ -146,12 +146,12 @@ def compare(
     names = table.method.values.tolist()
     clean = (
         None
-        if call.settings["reference"] is None or not trial.names
+        if call.settings["reference"] is None or not measurement.metrics
         else alignment.read_reference(call.inputs, call.settings["reference"])
     )
     if clean is not None and len(clean) >= FEWEST:
-        table = table.merge(trial.off_data(clean))
-    table["own_fill"] = ("method", "fill"), _own_fills(chosen, trial.given, names)
+        table = table.merge(measurement.off_data(clean))
+    table["own_fill"] = ("method", "fill"), _own_fills(chosen, measurement.unbound_fills, names)
     table["control"] = "method", np.array([n not in methods for n in names])
     rows = np.full((len(names), call.inputs.n), np.nan)
     rows[: len(methods)] = [r for r, _ in costs.values()]
@@ -229,13 +229,13 @@ def _own_fills(methods: Mapping[str, Any], fills: Mapping[str, Any], names: list
 
 @dataclasses.dataclass
 class _Controls:
-    """Two maps that know nothing: white noise, and noise as smooth as the map of a method drawn for each sample."""
+    """Two random maps: white noise, and noise as smooth as the map of a method drawn for each sample."""
 
     inputs: Inputs
 
     def __call__(self, samples: SampleChunk, maps: Tensor) -> dict[str, Tensor]:
         every = torch.arange(samples.n, device=samples.x.device)
-        key = samples.key(every, torch.zeros_like(every)).fork(_SOURCE)
+        key = samples.key(every, torch.zeros_like(every)).fork(_CHOICE)
         source = torch.tensor([int(key.rng(row).integers(len(maps))) for row in range(samples.n)], device=every.device)
         chosen = maps[source, every].to(torch.float64)
         if samples.valid is not None:
@@ -290,10 +290,10 @@ def _pairs(table: xr.Dataset, sample: str, block: np.ndarray, resamples: int, se
             found = pairs.bootstrap(each, block, resamples=resamples, seed=seed)
             out["score"][m, r], out["score_low"][m, r], out["score_high"][m, r] = found.mean, found.low, found.high
             sign = -1.0 if table[name].attrs["better"] == "lower" else 1.0
-            apart_by = sign * (each[one] - each[other])
-            # Maps that differ by rounding must not be told apart by it.
-            apart_by[np.abs(apart_by) <= 1e-9 * np.nanmax(np.abs(each), initial=0)] = 0
-            found = pairs.bootstrap(apart_by, block, resamples=resamples, seed=seed)
+            difference = sign * (each[one] - each[other])
+            # Maps that differ by rounding alone are equal.
+            difference[np.abs(difference) <= 1e-9 * np.nanmax(np.abs(each), initial=0)] = 0
+            found = pairs.bootstrap(difference, block, resamples=resamples, seed=seed)
             for key, up, down in (
                 ("difference", found.mean, -found.mean),
                 ("difference_low", found.low, -found.high),

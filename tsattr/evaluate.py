@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import xarray as xr
 
-from .comparison.scoring import Trial
+from .comparison.scoring import Measurement
 from .comparison.settings import EVALUATION_DEFAULTS, EvaluationSettings
 from .edge.call import Call
 from .edge.settings import DEFAULTS, filled, shown
@@ -85,7 +85,7 @@ def evaluate(model: Any, x: Any, ds: xr.Dataset | xr.DataArray, **settings: Unpa
     """
     s = filled("evaluate", settings, EVALUATION_DEFAULTS)
     call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
-    found = Trial.of(call, s).run({"": alignment.read_maps(call.inputs, ds, len(call.question.targets))})
+    found = Measurement.of(call, s).run({"": alignment.read_maps(call.inputs, ds, len(call.question.targets))})
     if doubt := alignment.other_target(ds, found):
         tell(doubt)
     return found.isel(method=0, drop=True)

@@ -1,4 +1,4 @@
-"""A trial of explanations: cells are taken away in the order that each map gives them, and the target is watched."""
+"""Measures of explanations: cells are taken away in the order that each map gives them, and the target is read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import xarray as xr
 from torch import Tensor
 
 from .. import metrics as measures
-from ..core import baselines, groups
-from ..core.baselines.fills import adopted
 from ..core.completeness import incompleteness
 from ..core.groups.masks import OneGroup
 from ..core.results import check_count
@@ -24,9 +22,9 @@ from ..edge import trials
 from ..edge.call import Call
 from ..edge.warning import tell
 from ..labels import alignment
-from ..labels.inputs import Inputs
 from ..metrics import removal
-from .settings import RANKINGS, TRIAL_DEFAULTS
+from .defaults import default_fills, default_groups, is_random
+from .settings import MEASUREMENT_DEFAULTS, RANKINGS
 
 # name: (better, meaning, from which rows)
 MEASURES = {
@@ -82,13 +80,25 @@ COLUMNS = frozenset((*MEASURES, *_OF_TRUTH, *(f"{name}_chance" for name in _OF_T
 
 
 @dataclass
-class Trial:
-    """What is measured, on which groups and with which fills; everything bound to one input."""
+class Measurement:
+    """What is measured, on which groups and with which fills; everything bound to one input.
+
+    Attributes
+    ----------
+    metrics
+        The names of the measures.
+    fills, unbound_fills
+        By name, bound to the input and as given.
+    share
+        The shares of the groups (shares,), from 0 to 1, after whose removal the target is read.
+    top
+        The share at which comprehensiveness and sufficiency are read.
+    """
 
     call: Call
-    names: tuple[str, ...]
+    metrics: tuple[str, ...]
     fills: dict[str, Any]
-    given: dict[str, Any]
+    unbound_fills: dict[str, Any]
     groups: Any
     rankings: tuple[str, ...]
     truth: np.ndarray | None
@@ -99,15 +109,17 @@ class Trial:
     draws: int
 
     @classmethod
-    def of(cls, call: Call, settings: Mapping[str, Any]) -> Trial:
+    def of(cls, call: Call, settings: Mapping[str, Any]) -> Measurement:
         """Check and bind the settings of `evaluate`."""
-        names, fills, units, rankings, truth, steps, top, subsets, sizes, draws = (settings[k] for k in TRIAL_DEFAULTS)
+        metrics, fills, units, rankings, truth, steps, top, subsets, sizes, draws = (
+            settings[k] for k in MEASUREMENT_DEFAULTS
+        )
         reference = call.settings["reference"]
         inputs = call.inputs
         inputs.check_samples(COLUMNS)
-        names = tuple(MEASURES if names is None else [names] if isinstance(names, str) else names)
-        for what, wanted, known in (("metrics", names, tuple(MEASURES)), ("rankings", rankings, RANKINGS)):
-            if unknown := [k for k in wanted if k not in known]:
+        metrics = tuple(MEASURES if metrics is None else [metrics] if isinstance(metrics, str) else metrics)
+        for what, chosen, known in (("metrics", metrics, tuple(MEASURES)), ("rankings", rankings, RANKINGS)):
+            if unknown := [k for k in chosen if k not in known]:
                 raise ValueError(f"{what} knows {', '.join(known)}; got {unknown[0]!r}")
         for what, number in (("steps", steps), ("subsets", subsets), ("draws", draws)):
             check_count(what, number)
@@ -116,14 +128,14 @@ class Trial:
         for value in (top, *sizes):
             if not 0 < value < 1:
                 raise ValueError(f"top and sizes are shares between 0 and 1, got {value}")
-        given = default_fills(inputs, reference) if fills is None else dict(fills)
-        if not given and names:
+        unbound = default_fills(inputs, reference) if fills is None else dict(fills)
+        if not unbound and metrics:
             raise ValueError("fills is empty: nothing can take the place of what is removed")
         return cls(
             call,
-            names,
-            {name: inputs.bind(fill, "baseline") for name, fill in given.items()},
-            given,
+            metrics,
+            {name: inputs.bind(fill, "baseline") for name, fill in unbound.items()},
+            unbound,
             inputs.bind(default_groups(inputs) if units is None else units, "groups"),
             tuple(rankings),
             None if truth is None else alignment.read_mask(inputs, truth, "truth"),
@@ -134,9 +146,9 @@ class Trial:
             draws,
         )
 
-    def asks(self, *kinds: str) -> bool:
-        """True where a measure needs such rows."""
-        return any(MEASURES[name][2] in kinds for name in self.names)
+    def needs(self, *kinds: str) -> bool:
+        """True where a measure needs rows of one of these kinds, the third entry of `MEASURES`."""
+        return any(MEASURES[name][2] in kinds for name in self.metrics)
 
     def run(
         self,
@@ -159,9 +171,9 @@ class Trial:
                 names = [*maps, *extra]
                 parts.append(self._measure(samples, torch.cat([several, *(e[None] for e in extra.values())])))
         if engine.unfilled:
-            who = ", ".join(inputs.names(sorted(engine.unfilled)[:10])) + (", ..." if len(engine.unfilled) > 10 else "")
-            text = f"a fill has no value (NaN) for cells of {inputs.sample_dim} {who}, which has no scores then"
-            tell(text)
+            unfilled = ", ".join(inputs.names(sorted(engine.unfilled)[:10]))
+            unfilled += ", ..." if len(engine.unfilled) > 10 else ""
+            tell(f"a fill has no value (NaN) for cells of {inputs.sample_dim} {unfilled}, which has no scores then")
         asked = engine.bound
         if asked.taken:
             tell(asked.taken)
@@ -177,7 +189,7 @@ class Trial:
                 variable.attrs = {"better": MEASURES[str(name)][0], "long_name": MEASURES[str(name)][1]}
         ds.attrs = {
             "target": ", ".join(asked.names),
-            "fills": "; ".join(f"{k}={v!r}" for k, v in self.given.items()),
+            "fills": "; ".join(f"{k}={v!r}" for k, v in self.unbound_fills.items()),
             "seed": call.seed,
             "top": self.top,
             **({"target_taken": asked.taken} if asked.taken else {}),
@@ -197,8 +209,8 @@ class Trial:
             shifts: dict[str, Shifts] = {}
             for at, samples in self.call.chunks(engine, arrays=4, most=most):
                 playing = self.groups.count(samples.valid_cells, samples.position) > 0
-                gone = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
-                half = self.groups.union(gone & playing, samples.position).expand_as(samples.x)
+                absent = removal.subset(samples, self.groups, playing, -1) < playing.sum(1, keepdim=True) / 2
+                half = self.groups.union(absent & playing, samples.position).expand_as(samples.x)
                 groups = OneGroup(half, at.start, "half")
                 for name, fill in self.fills.items():
                     shift = shifts.setdefault(name, Shifts(detector, fill, groups))
@@ -219,8 +231,8 @@ class Trial:
         known = torch.nan_to_num(maps.to(torch.float64))
         sums = self._sums(samples, known, plan["subsets"])
         fields: dict[str, list[np.ndarray]] = {}
-        for name, fill in self.fills.items() if self.names else ():
-            draws = self.draws if draws_differ(self.given[name]) else 1
+        for name, fill in self.fills.items() if self.metrics else ():
+            draws = self.draws if is_random(self.unbound_fills[name]) else 1
             found = removal.removed(samples, self.groups, fill, [o for part in plan.values() for o in part], draws)
             values = {part: [found.pop(0) for _ in orders] for part, orders in plan.items()}
             down, up = (self._curves(values[part], shape) for part in ("first", "last"))
@@ -247,7 +259,7 @@ class Trial:
         number = playing.sum(1)[:, None]
         counts = (torch.as_tensor(self.share, device=number.device) * number).round().to(torch.int64)
         orders = []
-        if self.asks("first", "last", "both"):
+        if self.needs("first", "last", "both"):
             ties = removal.ties(samples, self.groups)
             for m in maps.transpose(1, 2).flatten(0, 1):
                 credit = removal.credit(self.groups, m, samples.position)
@@ -255,10 +267,10 @@ class Trial:
                     score = credit.abs() if ranking == "absolute" else credit
                     orders.append(removal.Order(removal.by_score(score, playing, ties), counts))
         return {
-            "first": orders if self.asks("first", "both") else [],
-            "last": [order.kept(playing) for order in orders] if self.asks("last", "both") else [],
-            "subsets": self._subsets(samples, playing) if self.asks("subsets") else [],
-            "all": [removal.Order(torch.zeros_like(playing, dtype=torch.int32), number)] if self.asks("all") else [],
+            "first": orders if self.needs("first", "both") else [],
+            "last": [order.kept(playing) for order in orders] if self.needs("last", "both") else [],
+            "subsets": self._subsets(samples, playing) if self.needs("subsets") else [],
+            "all": [removal.Order(torch.zeros_like(playing, dtype=torch.int32), number)] if self.needs("all") else [],
         }
 
     @staticmethod
@@ -289,9 +301,9 @@ class Trial:
             return np.empty(0)
         sums = []
         for order in random:
-            gone = self.groups.union(order.place < order.counts, samples.position).expand_as(samples.x)
-            gone = gone & samples.valid_cells
-            sums.append((maps * gone[:, None]).flatten(3).sum(3).transpose(1, 2))
+            absent = self.groups.union(order.place < order.counts, samples.position).expand_as(samples.x)
+            absent = absent & samples.valid_cells
+            sums.append((maps * absent[:, None]).flatten(3).sum(3).transpose(1, 2))
         return torch.stack(sums, 3).cpu().numpy()
 
     def _curves(self, values: list[Tensor], shape: tuple[int, int]) -> np.ndarray:
@@ -315,14 +327,14 @@ class Trial:
             out["cumulative_preservation"] = measures.cumulative_change(up[..., ::-1], q)
         if down.size and up.size:
             out["gap"] = out["insertion"] - out["deletion"]
-        return {name: v for name, v in out.items() if name in self.names}
+        return {name: v for name, v in out.items() if name in self.metrics}
 
     def _subset_scores(self, sums: np.ndarray, change: np.ndarray) -> dict[str, np.ndarray]:
         """Means over the sizes, from credit (methods, targets, n, subsets) and change (n, targets, subsets)."""
         a = sums.reshape(*sums.shape[:3], len(self.sizes), self.subsets)
         b = change.swapaxes(0, 1).reshape(*change.shape[1::-1], len(self.sizes), self.subsets)
         out = {"sensitivity_n": measures.sensitivity_n(a, b), "infidelity": measures.infidelity(a, b)}
-        return {name: v.mean(-1) for name, v in out.items() if name in self.names}
+        return {name: v.mean(-1) for name, v in out.items() if name in self.metrics}
 
     @staticmethod
     def _lost(samples: SampleChunk, maps: Tensor) -> np.ndarray:
@@ -352,37 +364,3 @@ class Trial:
 def _gap(maps: Tensor, change: Tensor) -> Tensor:
     """The completeness error of maps (methods, n, targets, ...) as (methods, targets, n)."""
     return incompleteness(maps.flatten(3).sum(3), change, maps.flatten(3).norm(dim=3))[1].transpose(1, 2)
-
-
-def draws_differ(fill: Any) -> bool:
-    """True where a fill draws; a mapping by variable, where any of them does."""
-    several = fill.values() if isinstance(fill, Mapping) else [fill]
-    return any(adopted(f).random for f in several)
-
-
-def default_fills(inputs: Inputs, reference: Any) -> dict[str, Any]:
-    """The mean over time, the bridge (for series), and values of other samples."""
-    fills: dict[str, Any] = {}
-    if all(v.axes.called("time") in v.axes.dims for v in inputs.variables):
-        fills = {"mean": baselines.Mean("time"), "bridge": baselines.Bridge("time")}
-    name = inputs.sample_dim
-    if inputs.single:
-        given = inputs.variables[0].array if reference is None else reference
-        if inputs.codes is not None and reference is None:
-            given = inputs.codes.frame
-        return fills | {"samples": baselines.Samples.fit(given, sample_dim=name)}
-    given = {v.name: v.array if reference is None else reference[v.name] for v in inputs.variables}
-    return fills | {"samples": {k: baselines.Samples.fit(v, sample_dim=name) for k, v in given.items()}}
-
-
-def default_groups(inputs: Inputs) -> Any:
-    """Windows of a fiftieth of the time dim for every channel, cells where there is no time."""
-    each = {v.name: _windows(v.axes) for v in inputs.variables}
-    return each[None] if inputs.single else each
-
-
-def _windows(axes: Any) -> Any:
-    time = axes.called("time")
-    if time not in axes.dims or (size := axes.shape[axes.axis(time)] // 50) < 2:
-        return groups.Cells()
-    return groups.Windows(step=None, **{d: 1 for d in axes.dims if d != time}, **{time: size})

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from ..edge.settings import DEFAULTS, CallSettings
 
 
-class TrialSettings(TypedDict, total=False):
+class MeasurementSettings(TypedDict, total=False):
     """What is measured, with which fills and on which groups; :func:`tsattr.evaluate` says what they mean."""
 
     metrics: Sequence[str] | None
@@ -23,13 +23,13 @@ class TrialSettings(TypedDict, total=False):
     draws: int
 
 
-class EvaluationSettings(CallSettings, TrialSettings, total=False):
-    """Those of a trial, and of the call on which it is made."""
+class EvaluationSettings(CallSettings, MeasurementSettings, total=False):
+    """Those of a measurement, and of the call on which it is made."""
 
 
 RANKINGS = ("signed", "absolute")
-TRIAL_DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(TrialSettings.__annotations__),
+MEASUREMENT_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(MeasurementSettings.__annotations__),
     **{"rankings": RANKINGS, "steps": 10, "top": 0.2, "subsets": 32, "sizes": (0.1, 0.3), "draws": 1},
 }
-EVALUATION_DEFAULTS = DEFAULTS | TRIAL_DEFAULTS
+EVALUATION_DEFAULTS = DEFAULTS | MEASUREMENT_DEFAULTS

@@ -1,4 +1,4 @@
-"""What a comparison says, in words: who comes first, who cannot be told from it, and what the test cannot know."""
+"""What a comparison says, in words: which method comes first, which cannot be told from it, and what the test cannot know."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Standing:
         self.control = table.control.values.astype(bool)
         self.score, self.low, self.high = (here[k].values for k in ("score", "score_low", "score_high"))
         self.sign = -1.0 if str(here.better.values) == "lower" else 1.0
-        self.apart, self.difference = here.distinguishable.values, here.difference.values
+        self.distinguishable, self.difference = here.distinguishable.values, here.difference.values
         merit: np.ndarray = self.sign * self.score
         # Scores that differ by rounding are equal.
         merit = np.round(merit / (np.nanmax(np.abs(merit), initial=0) or 1), 9)
@@ -77,22 +77,22 @@ class Standing:
         self.best = next(int(k) for rest in (self.left_out, self.control) for k in self.order if not rest[k])
         self.tied = np.zeros(len(self.order), bool)
         for k in self.methods:
-            self.tied[k] = not self.told(self.best, k)
+            self.tied[k] = not self.surely_better(self.best, k)
 
-    def told(self, i: int, j: int) -> bool:
-        """True where i is better than j beyond doubt."""
-        return bool(self.apart[i, j] and self.difference[i, j] > 0)
+    def surely_better(self, i: int, j: int) -> bool:
+        """True where method i is distinguishably better than method j."""
+        return bool(self.distinguishable[i, j] and self.difference[i, j] > 0)
 
     def beaten_by_chance(self, i: int) -> list[str]:
-        """The controls that i cannot be told from, or that are better."""
-        return [self.names[c] for c in np.flatnonzero(self.control).tolist() if not self.told(i, c)]
+        """The names of the controls that method i is not distinguishably better than."""
+        return [self.names[c] for c in np.flatnonzero(self.control).tolist() if not self.surely_better(i, c)]
 
     def value(self, i: int) -> str:
         """The score with its interval."""
         return f"{self.score[i]:.3g} [{self.low[i]:.3g}, {self.high[i]:.3g}]"
 
     def first(self) -> str:
-        """Who to use."""
+        """Which method to use, in a sentence or two."""
         if not self.methods:
             if (self.left_out & ~self.control).any():
                 return f"No method keeps to the budget of {self.table.attrs['budget']} rows a sample: give more rows."
@@ -120,7 +120,7 @@ class Standing:
         return text
 
     def against_controls(self) -> list[str]:
-        """Which methods are no better than chance."""
+        """The controls, and which methods are no better than they, in sentences."""
         poor = {self.names[i]: c for i in self.methods if i != self.best and (c := self.beaten_by_chance(i))}
         chance = [f"{self.names[c]} {self.value(c)}" for c in np.flatnonzero(self.control).tolist()]
         out = [f"Controls: {listing(chance)}."] if chance else []
@@ -132,7 +132,7 @@ class Standing:
 
 
 def _over_budget(table: xr.Dataset, most: Mapping[str, int]) -> list[str]:
-    """Who takes more rows of the model than all were allowed."""
+    """Which methods take more rows of the model than the budget allows, in a sentence."""
     if "over_budget" not in table or not table.over_budget.any():
         return []
     took = table.model_evaluations.max([d for d in table.model_evaluations.dims if d != "method"])
@@ -186,7 +186,7 @@ def _rankings(table: xr.Dataset, v: Standing) -> list[str]:
     for ranking in table.ranking.values[1:]:
         w = Standing(table, v.measure, str(ranking))
         if w.methods and w.best != v.best:
-            sure = "and can be told from it" if w.told(w.best, v.best) else "but cannot be told from it"
+            sure = "and can be told from it" if w.surely_better(w.best, v.best) else "but cannot be told from it"
             out.append(f"With {ranking} ranking {w.names[w.best]} comes before {v.names[v.best]}, {sure}.")
     return out
 
@@ -201,7 +201,7 @@ def _other_measures(table: xr.Dataset, v: Standing, measures: Sequence[str]) -> 
             and measure != "completeness"
             and w.methods
             and w.best != v.best
-            and w.told(w.best, v.best)
+            and w.surely_better(w.best, v.best)
         ):
             firsts.setdefault(w.names[w.best], []).append(words_of(measure))
     return [f"{name} is distinguishably better by {listing(by)}." for name, by in firsts.items()]
