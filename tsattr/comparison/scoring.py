@@ -233,7 +233,9 @@ class Measurement:
         fields: dict[str, list[np.ndarray]] = {}
         for name, fill in self.fills.items() if self.metrics else ():
             draws = self.draws if is_random(self.unbound_fills[name]) else 1
-            found = removal.removed(samples, self.groups, fill, [o for part in plan.values() for o in part], draws)
+            found = removal.target_values(
+                samples, self.groups, fill, [o for part in plan.values() for o in part], draws
+            )
             values = {part: [found.pop(0) for _ in orders] for part, orders in plan.items()}
             down, up = (self._curves(values[part], shape) for part in ("first", "last"))
             scores = {"deletion_curve": down, "insertion_curve": up} | self._areas(down, up)

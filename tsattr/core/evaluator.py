@@ -1,4 +1,4 @@
-"""Ways to come by the model's outputs: each is tried against the plain way, then trusted; the cheapest answers."""
+"""Ways to get the model's outputs: each is tried against the dense one, then trusted; the cheapest answers."""
 
 from __future__ import annotations
 

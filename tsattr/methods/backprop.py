@@ -111,7 +111,7 @@ def _guided(engine: Engine) -> Forward:
     forward = engine.forward
 
     def guided(rows: Tensor, position: Tensor) -> Any:
-        with _InPlace() as there:
+        with _InPlaceReLUs() as in_place:
             y = forward(rows, position)
         if isinstance(y, Tensor) and y.requires_grad:
             nodes = graph(y)
@@ -122,7 +122,7 @@ def _guided(engine: Engine) -> Forward:
                     "write an autograd.Function with operations of torch"
                 )
             relus = [node for node in nodes if _is_relu(node)]
-            if not relus and not there.found:
+            if not relus and not in_place.found:
                 raise ValueError(
                     f"GuidedBackprop finds no ReLU in the graph of {type(engine.module).__name__}, so there is nothing to guide: "
                     "use Saliency(absolute=False)"
@@ -155,7 +155,7 @@ def _is_relu(node: Any) -> bool:
     return bool(name.startswith("ReluBackward"))
 
 
-class _InPlace(TorchFunctionMode):
+class _InPlaceReLUs(TorchFunctionMode):
     """Stops negative gradients at ReLUs in place on a view, such as a flattened tensor, which the graph hides."""
 
     def __init__(self) -> None:
@@ -244,26 +244,35 @@ class GradCAM(Method):
         """Explain some samples."""
         module = _module_of(self, samples.engine.module)
         name = self._named(module)
-        tap, layer = _Tap(name, samples.engine), module.get_submodule(name)
-        with temporary_hooks((layer, layer.register_forward_hook, tap.keep)), _forward_as(samples.engine, tap.forward):
-            places = self._places(samples, tap)
-            coarse = self._class_maps(samples, tap)
-        return {"attribution": Field(("target", EVENT), _at_input(coarse, places, samples.event))}
+        recorder, layer = _Recorder(name, samples.engine), module.get_submodule(name)
+        with (
+            temporary_hooks((layer, layer.register_forward_hook, recorder.keep)),
+            _forward_as(samples.engine, recorder.forward),
+        ):
+            centres = self._cell_centres(samples, recorder)
+            coarse = self._class_maps(samples, recorder)
+        return {"attribution": Field(("target", EVENT), _at_input(coarse, centres, samples.event))}
 
-    def _class_maps(self, samples: SampleChunk, tap: _Tap) -> Tensor:
+    def _class_maps(self, samples: SampleChunk, recorder: _Recorder) -> Tensor:
         """(n, targets, *grid) in float64."""
         maps = []
         for at, _ in samples.gradients(torch.arange(samples.n, device=samples.x.device), lambda at: samples.x[at]):
-            a = tap.output(at.stop - at.start).detach().to(torch.float64)
+            a = recorder.output(at.stop - at.start).detach().to(torch.float64)
             over = list(range(2, a.ndim))
             maps.append(
-                torch.stack([(g.to(a.dtype).mean(over, keepdim=True) * a).sum(1) for g in tap.back(samples.targets)], 1)
+                torch.stack(
+                    [
+                        (g.to(a.dtype).mean(over, keepdim=True) * a).sum(1)
+                        for g in recorder.target_gradients(samples.targets)
+                    ],
+                    1,
+                )
             )
         out = torch.cat(maps)
         return out.clamp(min=0) if self.relu else out
 
-    def _places(self, samples: SampleChunk, tap: _Tap) -> list[Line]:
-        """Where the layer's cells lie in the input; the same for all samples, and so asked with the longest one's context."""
+    def _cell_centres(self, samples: SampleChunk, recorder: _Recorder) -> list[Line]:
+        """Where the layer's cells lie in the input, by axis; the same for all samples, found in the place of the longest one."""
         longest = samples.valid_cells.flatten(1).sum(1).argmax()
         numbers = np.random.default_rng(0).standard_normal((self.extra_rows, *samples.event))
         rows = torch.as_tensor(numbers).to(samples.x).requires_grad_(True)
@@ -272,39 +281,39 @@ class GradCAM(Method):
             with Leaky():
                 samples.engine.forward(rows.clone(), samples.position[longest].expand(len(rows)))
             samples.engine.count_trial(len(rows))
-            return lines(tap.output(len(rows)), rows)
+            return lines(recorder.output(len(rows)), rows)
 
     def rows(self) -> tuple[int, int]:
         """The intact sample, and once more with its gradient."""
         return 2, 2
 
 
-class _Tap:
-    """Keeps what a layer gave in the last forward pass, and the gradients that came back to it, one for each target."""
+class _Recorder:
+    """Records a layer's outputs in the last forward pass and the gradients at them, one for each target."""
 
     def __init__(self, name: str, engine: Engine) -> None:
-        self.name, self.ask, self.listens = name, engine.forward, False
+        self.name, self.inner, self.recording = name, engine.forward, False
         self.clear()
 
     def clear(self) -> None:
-        """Forget the last pass."""
-        self.given: list[Any] = []
+        """Drop what was recorded of the last pass."""
+        self.outputs: list[Any] = []
         self.gradients: list[Tensor] = []
 
     def forward(self, rows: Tensor, position: Tensor) -> Any:
         """The engine's forward pass: with checkpoints a layer runs again in the backward pass, which is no second use."""
         self.clear()
-        self.listens = True
+        self.recording = True
         try:
-            return self.ask(rows, position)
+            return self.inner(rows, position)
         finally:
-            self.listens = False
+            self.recording = False
 
     def keep(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         """Hook of the layer."""
-        if not self.listens:
+        if not self.recording:
             return output
-        self.given.append(output)
+        self.outputs.append(output)
         if not (isinstance(output, Tensor) and output.requires_grad):
             return output
         output.register_hook(self.gradients.append)
@@ -312,13 +321,13 @@ class _Tap:
 
     def output(self, rows: int) -> Tensor:
         """The layer's output (rows, channels, *positions)."""
-        if not self.given:
+        if not self.outputs:
             raise ValueError(f"layer {self.name!r} is not called for a prediction; name one that is")
-        if len(self.given) != 1:
+        if len(self.outputs) != 1:
             raise ValueError(
-                f"layer {self.name!r} is used {len(self.given)} times for one prediction; name one that is used once"
+                f"layer {self.name!r} is used {len(self.outputs)} times for one prediction; name one that is used once"
             )
-        (a,) = self.given
+        (a,) = self.outputs
         if not isinstance(a, Tensor) or a.ndim < 3 or len(a) != rows:
             shape = tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__
             raise ValueError(
@@ -332,8 +341,8 @@ class _Tap:
             )
         return a
 
-    def back(self, targets: int) -> list[Tensor]:
-        """d target / d output for each target."""
+    def target_gradients(self, targets: int) -> list[Tensor]:
+        """d target / d output (rows, channels, *positions) for each target."""
         if len(self.gradients) != targets:
             raise ValueError(
                 f"{targets - len(self.gradients)} of {targets} targets do not depend on layer {self.name!r}; name a layer that "
@@ -365,12 +374,12 @@ def _calls_a_layer(node: Any) -> bool:
     return bool(node.op == "call_module" and node.target != "_guards_fn")
 
 
-def _at_input(maps: Tensor, places: list[Line], event: tuple[int, ...]) -> Tensor:
+def _at_input(maps: Tensor, centres: list[Line], event: tuple[int, ...]) -> Tensor:
     """Maps (n, targets, *grid) at the input's cells, the same along the axes that the layer does not have."""
-    for axis, line in enumerate(places, start=2):
+    for axis, line in enumerate(centres, start=2):
         maps = line.interpolate(maps, axis, event[line.axis])
-    order = sorted(range(len(places)), key=lambda a: places[a].axis)
+    order = sorted(range(len(centres)), key=lambda a: centres[a].axis)
     maps = maps.permute(0, 1, *(2 + a for a in order))
-    kept = {line.axis for line in places}
+    kept = {line.axis for line in centres}
     shape = [n if e in kept else 1 for e, n in enumerate(event)]
     return maps.reshape(*maps.shape[:2], *shape).expand(*maps.shape[:2], *event)

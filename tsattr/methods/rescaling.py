@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.baselines import Constant
+from ..core.bound import BoundGroups
 from ..core.groups import Along, Cells
 from ..core.method import Method, results_of
 from ..core.results import EVENT, Field
@@ -84,21 +85,21 @@ class TemporalRescaling(Method):
 
     @property
     def gradient(self) -> bool:
-        """Whether the method needs gradients."""
+        """Whether the method inside needs gradients."""
         return self.method.gradient
 
     @property
     def needs_smoothness(self) -> bool:
-        """Whether the method asks for the kinks of the model's graph."""
+        """Whether the method inside asks for the kinks of the model's graph."""
         return self.method.needs_smoothness
 
     @property
     def caution(self) -> str | None:
-        """What the method warns of."""
+        """What the method inside warns of."""
         return self.method.caution
 
     def prepared(self, module: nn.Module | None, axes: Any) -> TemporalRescaling:
-        """With the method prepared."""
+        """Itself with the method inside prepared."""
         return replace(self, method=self.method.prepared(module, axes))
 
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
@@ -106,34 +107,38 @@ class TemporalRescaling(Method):
         position = samples.position
         found = results_of(self.method, samples)
         intact = found["attribution"].values
-        when = self._relevance(samples, intact, self.groups, self.groups.count(samples.valid_cells, position) > 0)
-        level = when.nanquantile(self.threshold, 2, keepdim=True)
-        high = (when >= level * (1 - 1e-9)) & (when > 0)  # times that are equal but for rounding are one
+        time_relevance = self._relevance(
+            samples, intact, self.groups, self.groups.count(samples.valid_cells, position) > 0
+        )
+        level = time_relevance.nanquantile(self.threshold, 2, keepdim=True)
+        high = (time_relevance >= level * (1 - 1e-9)) & (
+            time_relevance > 0
+        )  # times that are equal but for rounding are one
         cells = self.groups.union(high.any(1), position).expand_as(samples.x) & samples.valid_cells
-        asked = self.features.count(cells, position) > 0
-        what = self._relevance(samples, intact, self.features, asked).nan_to_num()
-        times = self.groups.spread(torch.where(high, when, 0), position)
-        which = self.features.spread(what, position)
+        playing = self.features.count(cells, position) > 0
+        feature_relevance = self._relevance(samples, intact, self.features, playing).nan_to_num()
+        by_time = self.groups.spread(torch.where(high, time_relevance, 0), position)
+        by_feature = self.features.spread(feature_relevance, position)
         return {
-            "attribution": Field(("target", EVENT), torch.where(intact.isnan(), torch.nan, times * which)),
-            "group_value": Field(("target", "group"), when),
+            "attribution": Field(("target", EVENT), torch.where(intact.isnan(), torch.nan, by_time * by_feature)),
+            "group_value": Field(("target", "group"), time_relevance),
         }
 
-    def _relevance(self, samples: SampleChunk, intact: Tensor, groups: Any, asked: Tensor) -> Tensor:
-        """(n, targets, groups): how far the map moves without each group asked for, NaN for the others."""
-        i, k = asked.nonzero(as_tuple=True)
-        out = torch.full((*intact.shape[:2], asked.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
+    def _relevance(self, samples: SampleChunk, intact: Tensor, groups: BoundGroups, playing: Tensor) -> Tensor:
+        """(n, targets, groups): how far the map moves without each group that plays, NaN for the others."""
+        i, k = playing.nonzero(as_tuple=True)
+        out = torch.full((*intact.shape[:2], playing.shape[1]), torch.nan, dtype=torch.float64, device=i.device)
         for pick in torch.split(torch.arange(len(i), device=i.device), samples.engine.batch_size) if len(i) else ():
-            who, group = i[pick], k[pick]
-            removal = samples.removal(groups, self.baseline, who, torch.zeros_like(who), group)
-            without = samples.with_rows(who, removal.rows(slice(None)))
+            sample, group = i[pick], k[pick]
+            removal = samples.removal(groups, self.baseline, sample, torch.zeros_like(sample), group)
+            without = samples.with_rows(sample, removal.rows(slice(None)))
             found = results_of(self.method, without)
-            change = (intact[who] - found["attribution"].values).abs()
+            change = (intact[sample] - found["attribution"].values).abs()
             if samples.valid is not None:
-                change = torch.where(samples.valid[who][:, None], change, 0)
-            out[who, :, group] = change.to(torch.float64).flatten(2).nansum(2)
-            samples.evaluations.index_add_(0, who, without.evaluations)
-            samples.record_state(who, without.state)
+                change = torch.where(samples.valid[sample][:, None], change, 0)
+            out[sample, :, group] = change.to(torch.float64).flatten(2).nansum(2)
+            samples.evaluations.index_add_(0, sample, without.evaluations)
+            samples.record_state(sample, without.state)
         return out
 
     @property

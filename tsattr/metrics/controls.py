@@ -1,4 +1,4 @@
-"""Maps that know nothing, to be scored beside real ones: white noise, and noise as smooth as a given map."""
+"""Random maps, to be scored beside real ones: white noise, and noise as smooth as a given map."""
 
 from __future__ import annotations
 
@@ -107,21 +107,22 @@ def _surrogate(m: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.f
     # The channels with values, and along each other axis the range that holds them all.
     live, *rest = (np.flatnonzero(known.any(tuple(b for b in range(m.ndim) if b != a))) for a in range(m.ndim))
     inside = np.ix_(live, *(np.arange(at[0], at[-1] + 1) for at in rest))
-    values, there = m[inside], known[inside]
+    values, present = m[inside], known[inside]
     means = np.nanmean(values, axis=tuple(range(1, m.ndim)), keepdims=True)
-    values = _new_phases(np.where(there, values, means), rng)
-    out[inside] = np.where(there, values[rng.permutation(len(live))], np.nan)
+    values = _new_phases(np.where(present, values, means), rng)
+    out[inside] = np.where(present, values[rng.permutation(len(live))], np.nan)
     return out
 
 
 def _new_phases(m: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A map (channel, *continuous) with random phases, the same for all channels."""
     axes = tuple(range(1, m.ndim))
     if not axes:
         return m
     noise = np.fft.rfftn(rng.standard_normal(m.shape[1:]))
-    turn = noise / np.abs(noise)
-    turn.flat[0] = 1  # the mean stays
-    return np.fft.irfftn(np.fft.rfftn(m, axes=axes) * turn, s=m.shape[1:], axes=axes)
+    rotation = noise / np.abs(noise)
+    rotation.flat[0] = 1  # the mean stays
+    return np.fft.irfftn(np.fft.rfftn(m, axes=axes) * rotation, s=m.shape[1:], axes=axes)
 
 
 def _checked(maps: ArrayLike, dims: Sequence[str]) -> tuple[NDArray[np.float64], tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Who is better, and can one tell: scores of methods adjusted for the fills they are scored by, and paired intervals."""
+"""Scores of methods adjusted for the fills they are scored by, and intervals of paired differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the target says when cells are taken away in some order: the rows behind every measure by ablation."""
+"""Target values when groups are removed in some order: the rows behind every measure by ablation."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _TIES, _SUBSETS = 2**34, 2**35  # streams of random numbers, apart from those of
 
 @dataclass(frozen=True)
 class Order:
-    """In which order the groups of each sample go, and after how many of them the target is asked for.
+    """The order in which groups of each sample are removed, and after how many of them the target is read.
 
     Attributes
     ----------
     place
-        Int32 (n, groups): 0 for the group that goes first; groups that do not play come last.
+        Int32 (n, groups): 0 for the group that is removed first; groups without valid cells come last.
     counts
-        Int64 (n, s): how many groups are gone at each step.
+        Int64 (n, s): how many groups are absent at each step.
     """
 
     place: Tensor
     counts: Tensor
 
     def kept(self, playing: Tensor) -> Order:
-        """The same counts of groups *kept*: the last ones go, until only those are left."""
+        """The order by which the same counts of groups are *kept*: from the last on all others are removed."""
         number = playing.sum(1)[:, None]
         place = torch.where(playing, number.to(torch.int32) - 1 - self.place, self.place)
         return Order(place, number - self.counts)
@@ -44,7 +44,7 @@ def credit(groups: Any, maps: Tensor, position: Tensor) -> Tensor:
 
 def ties(samples: SampleChunk, groups: Any) -> Tensor:
     """The random order (n, groups) in which groups of equal score go, the same for every score."""
-    return torch.as_tensor(_numbers(samples, groups, _TIES), device=samples.x.device).argsort(1)
+    return torch.as_tensor(_uniform(samples, groups, _TIES), device=samples.x.device).argsort(1)
 
 
 def by_score(score: Tensor, playing: Tensor, ties: Tensor) -> Tensor:
@@ -58,26 +58,26 @@ def by_score(score: Tensor, playing: Tensor, ties: Tensor) -> Tensor:
 
 
 def subset(samples: SampleChunk, groups: Any, playing: Tensor, number: int) -> Tensor:
-    """A random order of the groups that play, the `number`-th of each sample."""
-    chance = torch.as_tensor(_numbers(samples, groups, _SUBSETS + number), device=playing.device)
+    """Places Int32 (n, groups) of a random order of the groups that play, the `number`-th of each sample."""
+    chance = torch.as_tensor(_uniform(samples, groups, _SUBSETS + number), device=playing.device)
     return torch.where(playing, chance, 2.0).argsort(1).argsort(1).to(torch.int32)
 
 
-def _numbers(samples: SampleChunk, groups: Any, stream: int) -> np.ndarray:
+def _uniform(samples: SampleChunk, groups: Any, stream: int) -> np.ndarray:
     """U(0, 1) (n, groups), keyed by the sample and by the groups' order, which does not depend on that of the dims."""
-    every = torch.arange(samples.n, device=samples.x.device)
-    key = samples.key(every, torch.zeros_like(every)).fork(stream)
+    key = samples.key(samples.indices, torch.zeros_like(samples.indices)).fork(stream)
     out = np.empty((samples.n, len(groups.names)))
     for row in range(samples.n):
         out[row, groups.order] = key.rng(row).random(out.shape[1])
     return out
 
 
-def removed(samples: SampleChunk, groups: Any, fill: Any, orders: Sequence[Order], draws: int = 1) -> list[Tensor]:
+def target_values(
+    samples: SampleChunk, groups: Any, fill: Any, orders: Sequence[Order], draws: int = 1
+) -> list[Tensor]:
     """Target values (n, s, targets) for each order, the mean over the fill's draws.
 
-    What has been taken away is what counts: steps of different orders that have taken the same groups of a sample are
-    asked of the model once.
+    Steps of different orders that have removed the same groups of a sample are asked of the model once.
     """
     n, device = samples.n, samples.x.device
     # A set of groups is known by the sum of their random numbers: one number instead of a mask.
@@ -99,10 +99,10 @@ def removed(samples: SampleChunk, groups: Any, fill: Any, orders: Sequence[Order
     first = first[order_of_first]
     i, r, k = first // sum(steps), which.repeat(n)[first], counts[first]
     values = samples.prediction[i].clone()  # where nothing is gone
-    ask = k.nonzero()[:, 0]
-    values[ask] = 0
+    asked = k.nonzero()[:, 0]
+    values[asked] = 0
     places = torch.stack([order.place for order in orders])
-    j, draw = ask.repeat_interleave(draws), torch.arange(draws, device=device).repeat(len(ask))
+    j, draw = asked.repeat_interleave(draws), torch.arange(draws, device=device).repeat(len(asked))
 
     def absent(at: slice) -> Tensor:
         u = j[at]

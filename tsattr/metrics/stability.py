@@ -125,9 +125,9 @@ def _map(explain: Callable[[xr.DataArray], xr.DataArray], x: xr.DataArray) -> xr
 def _relative_change(before: xr.DataArray, after: xr.DataArray, sample_dim: str, norm: str) -> NDArray[np.float64]:
     u, v = (m.transpose(sample_dim, ...).values.reshape(m.sizes[sample_dim], -1) for m in (before, after))
     known = ~(np.isnan(u) | np.isnan(v))
-    apart, size = (_NORMS[norm](np.where(known, w, 0)) for w in (v - u, u))
+    change, size = (_NORMS[norm](np.where(known, w, 0)) for w in (v - u, u))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where(apart == 0, 0.0, apart / size)
+        found = np.where(change == 0, 0.0, change / size)
     return np.where(known.any(1), found, np.nan)
 
 
