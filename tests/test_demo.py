@@ -7,7 +7,7 @@ import xarray as xr
 import tsattr as ta
 from tsattr import demo
 from tsattr.climate import NINO_BOXES, area_mean, box
-from tsattr.demo import fields, ocean, tables
+from tsattr.demo import emulator, findings, ocean, tables
 
 
 def test_a_constant_map_scores_at_chance_and_the_truth_scores_one():
@@ -82,7 +82,7 @@ def test_the_falloff_of_an_exponential_is_its_length():
     cells = ocean.ocean()
     km = ta.climate.distance(cells, lat=0, lon=215).where(cells)
     maps = np.exp(-km / 800) * xr.DataArray([1.0, 2.0], dims="lag") * xr.DataArray([1.0, 3.0], dims="target")
-    np.testing.assert_allclose(fields.falloff(maps, km), 800)
+    np.testing.assert_allclose(findings.falloff(maps, km), 800)
 
 
 def test_findings_hold_for_the_planted_truth_and_fail_for_a_scattered_map():
@@ -92,27 +92,27 @@ def test_findings_hold_for_the_planted_truth_and_fail_for_a_scattered_map():
     weight = ocean.planted(cells, region)
     rng = np.random.default_rng(0)
     untrained = weight * xr.DataArray(rng.random((2, *weight.shape)), dims=("member", *weight.dims))
-    truth = fields.profiles(weight, km)
+    truth = findings.profiles(weight, km)
 
     def verdicts(maps):
         pool = ta.climate.Pool(blocks=ta.climate.Blocks(2, resamples=50)).update(
             maps * xr.DataArray(1 + 0.01 * rng.random(24), dims="sample")
         )
-        return [finding.holds for finding in fields.findings(fields.profiles(pool, km, untrained), truth)]
+        return [finding.holds for finding in findings.findings(findings.profiles(pool, km, untrained), truth)]
 
     assert verdicts(weight) == [True] * 5
     scattered = km * xr.DataArray(rng.random(weight[0].shape) ** 8, dims=weight.dims[1:])
     assert verdicts(scattered * xr.ones_like(weight)) == [False] * 5
-    assert "does NOT hold" in str(fields.Finding("A", False, "b."))
+    assert "does NOT hold" in str(findings.Finding("A", False, "b."))
 
 
 def test_persistence_is_scaled_to_fit():
     x, _ = ocean.simulate(60, seed=1)
     y = (0.5 * x.isel(lag=-1, drop=True)).expand_dims(lead=[1, 6], axis=1)
-    found = fields.persistence(x, y, x)
+    found = emulator.persistence(x, y, x)
     xr.testing.assert_allclose(found, y, rtol=1e-5)
-    np.testing.assert_allclose(fields.skill(found, y).acc, 1, atol=1e-6)
-    np.testing.assert_allclose(fields.skill(found, y).rmse, 0, atol=1e-5)
+    np.testing.assert_allclose(emulator.skill(found, y).acc, 1, atol=1e-6)
+    np.testing.assert_allclose(emulator.skill(found, y).rmse, 0, atol=1e-5)
 
 
 @pytest.mark.slow

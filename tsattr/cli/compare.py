@@ -15,7 +15,7 @@ import xarray as xr
 
 from ..compare import compare
 from ..comparison.verdict import Standing
-from ..io.files import kind_of
+from ..io.formats import file_format
 from . import model, options
 from .parsing import BASELINES, GROUPS, METHODS, UsageError, named, object_of
 
@@ -119,7 +119,7 @@ def _truth(args: argparse.Namespace, x: Any) -> xr.DataArray:
     from ..io import read_input
 
     dims = None
-    if kind_of(args.truth) in (".npy", ".npz"):
+    if file_format(args.truth) in (".npy", ".npz"):
         dims = args.dims.split(",") if args.dims else list(getattr(x, "dims", []))
     truth = read_input(args.truth, dims=dims, variable=args.truth_variable)
     name = args.sample_dim or "sample"

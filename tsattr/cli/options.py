@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..io.files import kind_of
+from ..io.formats import file_format
 from .parsing import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
@@ -137,7 +137,7 @@ def _outputs(args: argparse.Namespace, known: Any) -> Any:
     if args.outputs is None:
         return None
     file, _, variable = args.outputs.rpartition(":") if ":" in args.outputs else (args.outputs, "", None)
-    if kind_of(file) in _LABELLED:
+    if file_format(file) in _LABELLED:
         return _called(_like_outputs(file, variable), args)
     axes = (axis.strip().partition("=") for axis in args.outputs.split(";"))
     return {
@@ -147,7 +147,7 @@ def _outputs(args: argparse.Namespace, known: Any) -> Any:
 
 def _like_outputs(file: str, variable: str | None) -> Any:
     from ..io import read_input
-    from ..io.files import SeveralVariables
+    from ..io.reading import SeveralVariables
 
     try:
         return read_input(file, variable=variable)
@@ -170,7 +170,7 @@ def read_reference(path: str, args: argparse.Namespace) -> Any:
     """A file of reference data: samples like the input's, or a record that has other dims, as it is."""
     from ..io import read_input
 
-    if not args.dims or kind_of(path) not in _LABELLED:
+    if not args.dims or file_format(path) not in _LABELLED:
         return read(path, args)
     found = read_input(path, variable=_variables(args))
     record = not set(_roles(args)) <= set(map(str, found.dims))

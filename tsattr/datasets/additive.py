@@ -15,7 +15,7 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 from ..labels.inputs import in_order_of
-from .benchmark import check_sizes
+from .benchmark import check_sizes, exact_join
 from .covariance import NormalStates
 
 Floats = NDArray[np.float64]
@@ -237,17 +237,19 @@ class AdditiveField:
     def _contributions(self, x: xr.DataArray, like: xr.DataArray | None = None) -> xr.DataArray:
         """c_i(x_i), without the weights."""
         shapes = self._on(x if like is None else like, self.shapes)
-        with xr.set_options(arithmetic_join="exact"):
+        with exact_join():
             knots, slopes = shapes["break"], shapes["slope"]
             steps = slopes.diff("piece").rename(piece="knot")
-            out = slopes.isel(piece=0) * x.astype(np.float64)
+            out: xr.DataArray = slopes.isel(piece=0) * x.astype(np.float64)
             for k in range(knots.sizes["knot"]):
                 t, step = knots.isel(knot=k), steps.isel(knot=k)
                 out = out + step * ((x - t).clip(0) - (-t).clip(0))
         return out
 
     def _labelled(self, contributions: xr.DataArray, x: xr.DataArray) -> xr.DataArray:
-        found = (contributions * self._on(x, self.shapes["weight"])).transpose(*x.dims, *self.outputs, ...)
+        found: xr.DataArray = (contributions * self._on(x, self.shapes["weight"])).transpose(
+            *x.dims, *self.outputs, ...
+        )
         return found.rename("truth").assign_attrs(long_name="exact contribution", units="1")
 
 
@@ -307,7 +309,8 @@ def as_shapes(cells: xr.DataArray, knots: Floats, slopes: Floats, weight: xr.Dat
 def mean(knots: Floats, slopes: Floats) -> Floats:
     """``E c(x)`` for x ~ N(0, 1), of each cell: hinge by hinge."""
     hinge = norm.pdf(knots) - knots * norm.sf(knots) - np.maximum(-knots, 0)
-    return (np.diff(slopes, axis=0) * hinge).sum(0)
+    means: Floats = (np.diff(slopes, axis=0) * hinge).sum(0)
+    return means
 
 
 def mean_absolute(knots: Floats, slopes: Floats) -> Floats:
@@ -320,16 +323,19 @@ def mean_absolute(knots: Floats, slopes: Floats) -> Floats:
         root = np.clip(np.nan_to_num(-start / slopes), low, high)
 
     def part(a: Floats, b: Floats) -> Floats:
-        return np.abs(start * (norm.cdf(b) - norm.cdf(a)) - slopes * (norm.pdf(b) - norm.pdf(a)))
+        integral: Floats = np.abs(start * (norm.cdf(b) - norm.cdf(a)) - slopes * (norm.pdf(b) - norm.pdf(a)))
+        return integral
 
-    return (part(low, root) + part(root, high)).sum(0)
+    means: Floats = (part(low, root) + part(root, high)).sum(0)
+    return means
 
 
 def _at_knots(knots: Floats, slopes: Floats) -> Floats:
     """c at each knot; one of them is 0, where c is 0."""
     rises = np.diff(knots, axis=0) * slopes[1:-1]
     climbed = np.vstack([np.zeros((1, knots.shape[1])), np.cumsum(rises, axis=0)])
-    return climbed - np.take_along_axis(climbed, (knots == 0).argmax(0)[None], 0)
+    values: Floats = climbed - np.take_along_axis(climbed, (knots == 0).argmax(0)[None], 0)
+    return values
 
 
 def _hermite(knots: Floats, slopes: Floats, orders: int) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ def as_dataset(x: Floats, variables: Mapping[str, tuple[NDArray[Any], str]], **a
         },
         attrs=attrs,
     )
+
+
+def exact_join() -> AbstractContextManager[object]:
+    """A context in which arithmetic on arrays that are labelled differently raises, rather than joining their labels."""
+    set_options: Callable[..., AbstractContextManager[object]] = xr.set_options  # has no types of its own
+    return set_options(arithmetic_join="exact")
 
 
 def sigmoid(x: Floats) -> Floats:

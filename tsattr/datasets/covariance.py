@@ -54,13 +54,15 @@ class Teleconnection:
     def pattern(self, mask: xr.DataArray) -> Floats:
         """Its value at each cell of a mask."""
         near, far = (blob(mask, place, self.width_km).values[mask.values] for place in (self.one, self.other))
-        return self.strength * (near + self.sign * far)
+        pattern: Floats = self.strength * (near + self.sign * far)
+        return pattern
 
 
 def blob(mask: xr.DataArray, place: tuple[float, float], width_km: float) -> xr.DataArray:
     """``exp(-r^2 / 2 w^2)`` with r the great-circle distance from a place (lat, lon)."""
     lat, lon = place
-    return xr.apply_ufunc(np.exp, -((distance(mask, lat=lat, lon=lon) / width_km) ** 2) / 2)
+    values: xr.DataArray = xr.apply_ufunc(np.exp, -((distance(mask, lat=lat, lon=lon) / width_km) ** 2) / 2)
+    return values
 
 
 def grid_cells(
@@ -182,7 +184,8 @@ def square_root(covariance: Floats) -> Floats:
             f"a covariance is positive semidefinite, this one has the eigenvalue {values[0]:.3g} (largest {values[-1]:.3g}); "
             "the squared exponential of great-circle distance is not one on the sphere, that of chords is"
         )
-    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    root: Floats = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    return root
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -217,7 +220,8 @@ class NormalStates:
     def covariance(self, weights: Floats, power: int = 1) -> Floats:
         """``w' (T x S)^power w`` of each row w of `weights` (rows, times * cells), powers taken entry by entry."""
         w = weights.reshape(len(weights), len(self.time), len(self.space))
-        return ((w @ self.space**power @ w.transpose(0, 2, 1)) * self.time**power).sum((1, 2))
+        variances: Floats = ((w @ self.space**power @ w.transpose(0, 2, 1)) * self.time**power).sum((1, 2))
+        return variances
 
 
 def autoregressive_correlation(times: int, persistence: float) -> Floats:
@@ -226,4 +230,5 @@ def autoregressive_correlation(times: int, persistence: float) -> Floats:
 
     if not 0 <= persistence < 1:
         raise ValueError(f"persistence is the correlation of neighbouring times, from 0 to below 1, got {persistence}")
-    return toeplitz(persistence ** np.arange(times, dtype=float))
+    correlation: Floats = toeplitz(persistence ** np.arange(times, dtype=float))
+    return correlation

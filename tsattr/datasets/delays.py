@@ -117,12 +117,14 @@ def spike(samples: int = 3000, *, delay: int = 0, features: int = 3, times: int 
 
 def narma(u: Floats, a0: float, a2: float, a3: float) -> Floats:
     """Run ``y[t] = a0 y[t-1] + a2 u[t-2] u[t] + a3`` from 0, over the last axis of `u`, which begins at t = -2."""
-    return lfilter([1.0], [1.0, -a0], a2 * u[..., :-_LAG] * u[..., _LAG:] + a3)
+    y: Floats = lfilter([1.0], [1.0, -a0], a2 * u[..., :-_LAG] * u[..., _LAG:] + a3)
+    return y
 
 
 def low_pass(x: Floats) -> Floats:
     """Filter along the last axis, causally and from rest: Butterworth of order 6, cutoff 6.8 Hz at 30 Hz."""
-    return lfilter(*butter(**_FILTER), x)
+    filtered: Floats = lfilter(*butter(**_FILTER), x)
+    return filtered
 
 
 def _base(u: Floats, noise: Floats) -> Floats:

@@ -306,7 +306,8 @@ def _f_waves(rng: np.random.Generator, time: Floats) -> Floats:
 def _drift(rng: np.random.Generator, time: Floats) -> Floats:
     """Give slow tones of root mean square 1 (8, time), in step across leads but of different size."""
     tones = np.sin(2 * np.pi * (rng.uniform(0.05, 0.4, (4, 1)) * time + rng.uniform(size=(4, 1))))
-    return rng.standard_normal((8, 4)) * np.sqrt(2 / 4) @ tones
+    drift: Floats = rng.standard_normal((8, 4)) * np.sqrt(2 / 4) @ tones
+    return drift
 
 
 def _artefact(rng: np.random.Generator, time: Floats, spoilt: NDArray[np.bool_]) -> Floats:

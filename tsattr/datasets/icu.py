@@ -249,7 +249,8 @@ def _minutes(column: pd.Series) -> Floats:
     parts = pd.Series(texts).astype(str).str.extract(r"^(\d+):([0-5]\d)$").astype(float)
     if (bad := parts.isna().any(axis=1)).any():
         raise ValueError(f"Time is hours and minutes since admission, 'HH:MM', not {str(texts[int(bad.argmax())])!r}")
-    return (60 * parts[0] + parts[1]).to_numpy()[code]
+    minutes: Floats = (60 * parts[0] + parts[1]).to_numpy()[code]
+    return minutes
 
 
 def _parameters(column: pd.Series) -> Integers:
@@ -259,7 +260,8 @@ def _parameters(column: pd.Series) -> Integers:
     place = known.get_indexer(np.asarray(names))
     if (place < 0).any():
         raise ValueError(f"unknown parameters {sorted(map(str, names[place < 0]))}; known are {list(known)}")
-    return place[code]
+    places: Integers = place[code]
+    return places
 
 
 def _described(record: Integers, minutes: Floats, parameter: Integers) -> Bools:
@@ -326,4 +328,5 @@ def _labels(outcomes: pd.DataFrame, records: pd.Index) -> Integers:
         raise ValueError(f"{len(without)} records have no outcome, such as {without[0]}")
     if not found.isin([0, 1]).all():
         raise ValueError(f"{_OUTCOME} is 0 or 1, not {sorted(set(found) - {0, 1})}")
-    return found.to_numpy(dtype=np.int64)
+    labels: Integers = found.to_numpy(dtype=np.int64)
+    return labels

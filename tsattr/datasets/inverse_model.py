@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..climate.records import step_unit
 from ..climate.sphere import area_weights
 from ..labels.inputs import in_order_of
-from .benchmark import check_sizes
+from .benchmark import check_sizes, exact_join
 from .covariance import PACIFIC, blob, checked_mask, great_circle_correlation, grid_cells, square_root
 
 Floats = NDArray[np.float64]
@@ -65,7 +65,8 @@ class LinearInverseModel:
         """Of z in the long run: the C with ``C = G C G' + Q``."""
         from scipy.linalg import solve_discrete_lyapunov
 
-        return solve_discrete_lyapunov(self.propagator, self.noise)
+        covariance: Floats = solve_discrete_lyapunov(self.propagator, self.noise)
+        return covariance
 
     def record(self, months: int, *, seed: int = 0) -> xr.DataArray:
         """Draw consecutive months, the first from the long-run law.
@@ -93,7 +94,7 @@ class LinearInverseModel:
         for t in range(1, months):
             z[t] += self.propagator @ z[t - 1]
         states = xr.DataArray(z, dims=("time", "mode"), coords={"time": np.arange(months)})
-        out = xr.dot(states, self.patterns, dim="mode").where(self.cells).astype(np.float32)
+        out: xr.DataArray = xr.dot(states, self.patterns, dim="mode").where(self.cells).astype(np.float32)
         out.attrs = {"long_name": "anomaly", "units": self.patterns.attrs["units"]}
         out["time"].attrs = {"long_name": "month", "units": "month"}
         return out.rename("x")
@@ -125,7 +126,7 @@ class LinearInverseModel:
         """
         reads, advanced = self._reads(target), self._advanced(leads)
         rows = xr.DataArray(reads @ advanced, dims=("lead", "mode"), coords={"lead": list(leads)})
-        out = xr.dot(rows, self.projection, dim="mode").where(self.cells)
+        out: xr.DataArray = xr.dot(rows, self.projection, dim="mode").where(self.cells)
         return out.rename("row").assign_attrs(long_name="row of the propagator", units="1")
 
     def truth(
@@ -149,8 +150,8 @@ class LinearInverseModel:
             float64, the dims of `x`, then ``lead``.
         """
         b = in_order_of(x, baseline, "the baseline") if isinstance(baseline, xr.DataArray) else baseline
-        with xr.set_options(arithmetic_join="exact"):
-            found = (x.astype(np.float64) - b) * in_order_of(x, self.rows(target, leads), "the field")
+        with exact_join():
+            found: xr.DataArray = (x.astype(np.float64) - b) * in_order_of(x, self.rows(target, leads), "the field")
         if "lag" in x.dims:
             lags = x["lag"].variable  # without labels, their numbers
             last = xr.DataArray(lags == lags.max())
@@ -187,11 +188,12 @@ class LinearInverseModel:
 
     def _reads(self, target: xr.DataArray) -> Floats:
         """(modes,): the target's value for a unit of each mode."""
-        with xr.set_options(arithmetic_join="exact"):
+        with exact_join():
             weights = (target * self.cells).fillna(0).astype(np.float64)
         if not weights.sum() > 0:
             raise ValueError("the target has no weight on any cell of the field; give a mask or weights over its dims")
-        return xr.dot(weights / weights.sum(), self.patterns.fillna(0), dim=self.cells.dims).values
+        reads: xr.DataArray = xr.dot(weights / weights.sum(), self.patterns.fillna(0), dim=self.cells.dims)
+        return reads.values
 
 
 class LinearEmulator(nn.Module):
@@ -216,7 +218,7 @@ class LinearEmulator(nn.Module):
         z = last[:, self.cells].to(self.patterns.dtype) @ self.projection.T
         y = torch.einsum("rk,ljk,jc->rlc", z, self.propagators, self.patterns)
         out = y.new_full((*y.shape[:2], last.shape[1]), torch.nan)
-        return out.index_copy(2, self.cells, y).unflatten(2, self.shape)
+        return out.index_copy(2, self.cells, y).reshape(*y.shape[:2], *self.shape)
 
 
 def linear_inverse_model(

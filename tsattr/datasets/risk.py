@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -97,7 +98,7 @@ def simulate_risk(samples: int = 2000, *, seed: int = 0) -> xr.Dataset:
     return ds.assign_coords(sample=np.arange(samples), feature=names)
 
 
-def _shares(columns: dict[str, NDArray]) -> tuple[dict[str, Floats], float]:
+def _shares(columns: dict[str, NDArray[Any]]) -> tuple[dict[str, Floats], float]:
     """Each column's shape less its mean, with its half of the pure interaction, and the mean of the log-odds."""
     lactate = columns["lactate"]
     known = ~np.isnan(lactate)

@@ -223,7 +223,8 @@ def _restarted_process(normal: Floats, changed: Bools) -> Floats:
 
 
 def _one_hot(feature: NDArray[np.int64]) -> Bools:
-    return feature[..., None] == np.arange(_FEATURES)
+    one_hot: Bools = feature[..., None] == np.arange(_FEATURES)
+    return one_hot
 
 
 def _labels(x: Floats, important: Bools, slope: float, uniform: Floats) -> NDArray[np.int64]:

@@ -28,21 +28,23 @@ def ocean() -> xr.DataArray:
 
 
 def response(x: Any) -> Any:
-    """What an anomaly does: 1.25 or 0.75 for each degree of warmth or cold, 0.5 or 0.25 for what is beyond 1.5 degrees."""
+    """Return the response to an anomaly, piecewise linear: slopes 1.25 (warm) and 0.75 (cold), 0.5 and 0.25 beyond 1.5 degrees."""
     warm, cold = np.clip(x, 0, 1.5), np.clip(x, -1.5, 0)
     return 1.25 * warm + 0.75 * cold + 0.5 * np.maximum(x - 1.5, 0) + 0.25 * np.minimum(x + 1.5, 0)
 
 
 def _neighbourhood(cells: xr.DataArray) -> Floats:
-    """``exp(-r / R)`` between all cells, scaled so that the cell with the most neighbours has a sum of 1."""
+    """Return ``exp(-r / R)`` between all cells, scaled so that the largest row sum is 1."""
     near: Floats = great_circle_correlation(cells, RADIUS_KM)
-    return near / near.sum(1).max()
+    scaled: Floats = near / near.sum(1).max()
+    return scaled
 
 
 def _memory(lead: int) -> Floats:
-    """Weights of the months, last first, that fall off with the e-folding of a lead and sum to 1."""
+    """Return weights of the past months, the latest first, that decay with the e-folding of a lead and sum to 1."""
     weights: Floats = np.exp(-np.arange(LAGS) / EFOLDING[lead])
-    return weights / weights.sum()
+    scaled: Floats = weights / weights.sum()
+    return scaled
 
 
 def simulate(months: int, seed: int = 0) -> tuple[xr.DataArray, xr.DataArray]:
@@ -90,7 +92,7 @@ def _on_grid(values: Floats, cells: xr.DataArray, coords: dict[str, Any]) -> xr.
 
 
 def planted(cells: xr.DataArray, region: xr.DataArray) -> xr.DataArray:
-    """The weight (target, lag, lat, lon) of each cell's `response` in the mean of a region: the shape of the importance."""
+    """Return the weight (target, lag, lat, lon) of each cell's `response` in the mean of a region: the true importance."""
     weight = (area_weights(cells) * region).transpose(*cells.dims).values[cells.values]
     near = _on_grid(weight @ _neighbourhood(cells) / weight.sum(), cells, {}).astype(np.float64)
     memory = np.stack([_memory(lead)[::-1] for lead in EFOLDING])

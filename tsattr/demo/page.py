@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -46,19 +47,19 @@ _NOTES = [
 ]
 
 
-def page(ds: xr.Dataset, findings: Sequence[object], without: Sequence[str], scores: xr.Dataset, out: Path) -> None:
+def page(ds: xr.Dataset, findings: Sequence[object], losses: Sequence[str], scores: xr.Dataset, out: Path) -> None:
     """Write what `tsattr.demo.climate` found as one self-contained file."""
     title = "Demo: what does a climate emulator look at?"
     said = [str(finding) for finding in findings]
     verdict, bad = completeness_verdict(ds)
     sections = [
-        f"<header><h1>{markup.escape(title)}</h1></header>",
+        f"<header><h1>{escape(title)}</h1></header>",
         f'<section class="short" aria-label="In short">{markup.bullets(said)}</section>',
         markup.section("What was asked", markup.terms(_ASKED)),
         markup.section("How good the emulator is", _skill(_part(ds, "skill"))),
         markup.section("Where the importance lies", *_maps(ds)),
         markup.section("How it falls off with distance and lag", *_profiles(ds)),
-        markup.section("What the forecast loses", markup.bullets(without), *_losses(_part(ds, "ablation"))),
+        markup.section("What the forecast loses", markup.bullets(losses), *_losses(_part(ds, "ablation"))),
         markup.section(
             "Methods against the truth", _methods(scores), markup.paragraph(f"IG, climatology: {verdict}", bad)
         ),
@@ -70,7 +71,7 @@ def page(ds: xr.Dataset, findings: Sequence[object], without: Sequence[str], sco
 
 
 def _part(ds: xr.Dataset, name: str) -> xr.Dataset:
-    """The variables of one analysis, without its name before theirs."""
+    """Return the variables of one analysis, without its prefix."""
     names = [str(k) for k in ds.data_vars if str(k).startswith(f"{name}_")]
     return ds[names].rename({k: k.removeprefix(f"{name}_") for k in names})
 

@@ -36,14 +36,14 @@ class SmallECGNet(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 
-def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, seed: int = 0, batch: int = 32) -> None:
+def train(model: nn.Module, x: np.ndarray, y: np.ndarray, *, epochs: int, seed: int = 0, batch_size: int = 32) -> None:
     """Fit to classes by cross-entropy; see `training.fit`."""
     rows, labels = torch.as_tensor(x), torch.as_tensor(y)
 
     def loss(part: Any) -> Tensor:
         return nn.functional.cross_entropy(model(rows[part]), labels[part])
 
-    fit(model, loss, len(rows), epochs=epochs, batch=batch, decay=1e-3, seed=seed)
+    fit(model, loss, len(rows), epochs=epochs, batch_size=batch_size, decay=1e-3, seed=seed)
 
 
 def accuracy(model: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
@@ -185,7 +185,7 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
 
 
 def controls(like: xr.DataArray, truth: xr.DataArray, wave: xr.DataArray, seed: int) -> dict[str, xr.Dataset]:
-    """Scores of maps that know nothing: white noise, and noise as smooth as a given map (sample, lead, time)."""
+    """Return scores of control maps: white noise, and noise as smooth as a given map (sample, lead, time)."""
     like = like.transpose("sample", "lead", "time")
     key = metrics.sample_key(like.sizes["sample"], labels=like["sample"].values, seed=seed)
     made = {"random": metrics.white_random, "smooth random": metrics.smooth_random}

@@ -10,7 +10,7 @@ Say = Callable[[str], None]
 
 
 def along_method(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Datasets of the same variables along a new dim `method`."""
+    """Join datasets of the same variables along a new dim `method`."""
     joined = xr.concat(
         [p.drop_attrs() for p in parts.values()], "method", coords="minimal", compat="override", join="exact"
     )
@@ -18,8 +18,8 @@ def along_method(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def ranking(scores: xr.Dataset) -> str:
-    """A table of mean scores, the best of the first score on top, with the level of chance."""
+    """Return a table of mean scores as text, sorted by the first score, with the level of chance."""
     columns = [str(k) for k in scores if not str(k).endswith("_chance")]
     mean = scores[columns].mean("sample").to_dataframe()[columns].sort_values(columns[0], ascending=False)
     mean.loc["(chance)"] = [float(scores[f"{k}_chance"].mean()) for k in columns]
-    return mean.round(3).rename_axis(None).rename(columns=lambda c: c.replace("_", " ")).to_string()
+    return str(mean.round(3).rename_axis(None).rename(columns=lambda c: c.replace("_", " ")).to_string())

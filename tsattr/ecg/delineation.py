@@ -254,11 +254,11 @@ def _seconds(array: xr.DataArray) -> np.ndarray:
         )
     time = array["time"].values
     if time.dtype.kind in "mM":
-        return (time - time[0]) / np.timedelta64(1, "s")
+        return np.asarray((time - time[0]) / np.timedelta64(1, "s"))
     units = str(array["time"].attrs.get("units", "s"))
     if units not in ("s", "sec", "second", "seconds"):
         raise ValueError(f"time is needed in seconds, its units attribute says {units!r}; convert the coordinate first")
-    return time.astype(float)
+    return np.asarray(time.astype(float))
 
 
 def _sampling_rate(array: xr.DataArray) -> float:
@@ -314,13 +314,14 @@ def _detect(signal: np.ndarray, rate: float) -> np.ndarray:
     for peak in peaks:
         first = max(0, peak - reach)
         found[first + np.argmax(size[first : peak + reach + 1])] = True
-    return found & ~missing.all(axis=0)
+    marked: np.ndarray = found & ~missing.all(axis=0)
+    return marked
 
 
 def _bridged(lead: np.ndarray) -> np.ndarray:
     """Interpolate NaN linearly; the filters need finite values."""
     known = ~np.isnan(lead)
-    return np.interp(np.arange(lead.size), np.flatnonzero(known), lead[known])
+    return np.asarray(np.interp(np.arange(lead.size), np.flatnonzero(known), lead[known]))
 
 
 def _alternates(r: np.ndarray) -> bool:

@@ -111,7 +111,7 @@ def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list
         )
 
     def total(values: xr.DataArray) -> xr.DataArray:
-        summed = xr.apply_ufunc(
+        summed: xr.DataArray = xr.apply_ufunc(
             _sum_by_code,
             values,
             labels.reset_coords(drop=True),

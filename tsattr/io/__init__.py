@@ -7,19 +7,10 @@ import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from .files import (
-    CannotWrite,
-    MissingFile,
-    check_writable,
-    read_input,
-    read_result,
-    write_figure,
-    write_netcdf,
-    write_result,
-    write_text,
-    write_zarr,
-)
+from ..core.atomic import CannotWrite, MissingFile
+from .reading import read_input, read_result
 from .samples import split
+from .writing import check_writable, write_figure, write_netcdf, write_result, write_text, write_zarr
 
 if _TYPE_CHECKING:
     from .wfdb_read import read_wfdb
@@ -51,4 +42,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return __all__

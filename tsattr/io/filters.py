@@ -30,7 +30,8 @@ def band_filter(band: tuple[float | None, float | None], rate: float, new_rate: 
             f"may be None; got {band}"
         )
     kind = "highpass" if high is None else "lowpass" if low is None else "bandpass"
-    return scipy.signal.butter(ORDER, np.squeeze(limits), kind, fs=rate, output="sos")
+    sections: np.ndarray = scipy.signal.butter(ORDER, np.squeeze(limits), kind, fs=rate, output="sos")
+    return sections
 
 
 def filtered(values: np.ndarray, sos: np.ndarray) -> np.ndarray:

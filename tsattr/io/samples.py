@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import xarray as xr
@@ -81,7 +81,8 @@ def split(signal: Signal, length: str | int, *, dim: str = "time", sample_dim: s
         )
     whole = signal.drop_vars(dim, errors="ignore").isel({dim: slice(0, count * size)})
     cut: Any = whole.coarsen({dim: size}).construct({dim: (sample_dim, dim)})
-    return cut.transpose(sample_dim, ...).assign_coords(_coordinates(signal, dim, sample_dim, count, size))
+    labelled = cut.transpose(sample_dim, ...).assign_coords(_coordinates(signal, dim, sample_dim, count, size))
+    return cast(Signal, labelled)  # a DataArray of a DataArray, a Dataset of a Dataset
 
 
 def _cells(signal: xr.DataArray | xr.Dataset, length: str | int, dim: str) -> int:

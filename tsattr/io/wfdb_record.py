@@ -64,9 +64,10 @@ class Segment:
         """The samples of frames `first` to `last` as they are in the files, one array a channel."""
         if self.remote_dir is not None:
             options = {"physical": False, "smooth_frames": False, "ignore_skew": True, "pn_dir": self.remote_dir}
-            return wfdb.rdrecord(self.stem, first, last, channels=chosen, **options).e_d_signal
+            streamed: list[np.ndarray] = wfdb.rdrecord(self.stem, first, last, channels=chosen, **options).e_d_signal
+            return streamed
         channels = self.header.channels
-        return _signal._rd_segment(
+        stored: list[np.ndarray] = _signal._rd_segment(
             file_name=[c.file for c in channels],
             dir_name=os.path.dirname(os.path.abspath(self.stem)),
             pn_dir=None,
@@ -82,6 +83,7 @@ class Segment:
             channels=chosen,
             ignore_skew=True,
         )
+        return stored
 
     def _check_sums(self, chosen: list[int], stored: list[np.ndarray]) -> None:
         """Raise unless the samples, all of them, add up to what the header says."""

@@ -224,15 +224,18 @@ def _compared(attribution: xr.DataArray, dim: str | None) -> str:
     return found[0]
 
 
-def _one_row(attribution, signal, truth, lead):
+def _one_row(
+    attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None, lead: Hashable | None
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, str]:
     """Return the maps, the signal and the truth of one lead; without a choice, absolute sums over the other dims."""
     others = [d for d in signal.dims if d != "time"]
     if not others:
         return attribution, signal, truth, "signed attribution"
     across = others[0]
     if lead is not None:
-        chosen = [a.sel({across: lead}) if a is not None else None for a in (attribution, signal, truth)]
-        return *chosen, f"signed attribution of {across} {lead}"
+        at = {across: lead}
+        mark = None if truth is None else truth.sel(at)
+        return attribution.sel(at), signal.sel(at), mark, f"signed attribution of {across} {lead}"
     size = abs(attribution)
     strongest = size.sum([d for d in size.dims if d not in others]).argmax(others)
     line = signal.isel(strongest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +118,7 @@ def by_importance(terms: xr.Dataset) -> list[int]:
     if "importance" not in terms:
         return list(range(terms.sizes["feature"]))
     size = terms["importance"].mean([d for d in terms["importance"].dims if d != "feature"])
-    return np.argsort(-size.fillna(0).values, kind="stable").tolist()
+    return list(map(int, np.argsort(-size.fillna(0).values, kind="stable")))
 
 
 def ranked_terms(terms: xr.Dataset) -> xr.Dataset:
@@ -227,7 +227,8 @@ def missing_share(terms: xr.Dataset, i: int) -> float:
 
 def _date_ticks() -> AutoDateLocator:
     """Six ticks at most, also where a span is too long for half years and too short for years, and so on down to seconds."""
-    ticks = AutoDateLocator(maxticks=6)
+    locator: Callable[..., AutoDateLocator] = AutoDateLocator  # has no types of its own
+    ticks = locator(maxticks=6)
     for rate, longest in ((MONTHLY, 12), (DAILY, 31), (HOURLY, 24), (MINUTELY, 60), (SECONDLY, 60)):
         ticks.intervald[rate] = [*ticks.intervald[rate], longest]
     return ticks
@@ -298,6 +299,7 @@ class Values(NamedTuple):
         axis.set_label_text(f"{self.name} [{self.units}]" if self.units and not dates else self.name, fontsize=size)
         if dates:
             axis.set_major_locator(ticks := _date_ticks())
-            axis.set_major_formatter(ConciseDateFormatter(ticks))
+            formatter: Callable[..., ConciseDateFormatter] = ConciseDateFormatter  # has no types of its own
+            axis.set_major_formatter(formatter(ticks))
         if self.levels is not None:
             name_levels(axis, self.at, self.levels)

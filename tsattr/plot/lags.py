@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import shade
@@ -98,7 +99,6 @@ def lags(
         limit = max(shade.chosen_limit(attribution, None), _STRONG * float(abs(attribution).max()))
     scale = shade.chosen_limit(attribution, limit)
     up, label = _lag_axis(attribution)
-    mesh = None
     for k in shown:
         name = str(attribution[series].values[k]) if series in attribution.coords else str(k)
         if signal is not None:
@@ -130,7 +130,7 @@ def _lag_axis(attribution: xr.DataArray) -> tuple[np.ndarray, str]:
     return shade.cell_edges(np.arange(attribution.sizes["lag"], dtype=float)), "lag [cells]"
 
 
-def _series(ax, values: xr.DataArray, dim: str, name: str) -> None:
+def _series(ax: Axes, values: xr.DataArray, dim: str, name: str) -> None:
     """One series as a line with a dot for each value."""
     y = values.values.astype(float)
     ax.plot(shade.axis_values(values, dim), y, color=shade.INK, lw=0.8, marker=".", ms=3.5)

@@ -77,7 +77,6 @@ def trace(
     values = shade.axis_values(signal, dim)
     edges = shade.cell_edges(values)
     units = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "")), len(names))
-    mesh = None
     for i, (name, row) in enumerate(zip(names, axes)):
         y = signal.values.reshape(len(names), -1)[i].astype(float)
         row.plot(values, y, color=shade.INK, lw=0.9)
@@ -152,7 +151,6 @@ def field(
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for ax in grid[len(panels) :]:
         ax.set_axis_off()
-    mesh = None
     for ax, (name, where) in zip(grid, panels.items()):
         part = attribution.isel(where).transpose(y, x)
         across, up = shade.axis_values(part, x), shade.axis_values(part, y)
@@ -272,7 +270,7 @@ def _heading(ax: Axes, title: str | None, truth: bool, clash: bool = False) -> N
         ax.set_title("black: known truth", loc="right", fontsize=8)
 
 
-def _panels(array: xr.DataArray, inside: tuple[Hashable, ...], most: int) -> dict[str, dict]:
+def _panels(array: xr.DataArray, inside: tuple[Hashable, ...], most: int) -> dict[str, dict[Hashable, int]]:
     """Return, by title, the positions along the other dims of the `most` strongest maps, in their own order."""
     outside = [d for d in array.dims if d not in inside]
     if not outside:

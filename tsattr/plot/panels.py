@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from . import shade
 
 
-def panels(values: xr.DataArray, inside: tuple[Hashable, ...], most: int = 12) -> Iterator[tuple[str, dict]]:
+def panels(
+    values: xr.DataArray, inside: tuple[Hashable, ...], most: int = 12
+) -> Iterator[tuple[str, dict[Hashable, int]]]:
     """The title and the place of each entry along the other dims."""
     outside = [d for d in values.dims if d not in inside]
     shape = [values.sizes[d] for d in outside]

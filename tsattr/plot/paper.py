@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from matplotlib.collections import LineCollection
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from ..ecg import LEADS
@@ -24,7 +26,7 @@ NARROW = 190.0  # mm; below this the colour bar has no room beside the footer's 
 TALLEST = 30.0  # mm above and below its zero that a row makes room for; what is larger runs over, as on paper
 
 
-class Segment(NamedTuple):
+class Strip(NamedTuple):
     """A stretch of one lead, and where it begins on the paper (mm from the start of the traces)."""
 
     lead: int
@@ -116,7 +118,6 @@ def ecg(
     figure, ax = _sheet(figure, paper_width, paper_height, footer, HEADER if title else 0.0)
 
     scale = 1.0 if attribution is None else shade.chosen_limit(colours, limit)
-    mesh = None
     for row, top, centre, bottom in zip(rows, tops, centres, bottoms):
         _pulse(ax, first - 0.2 * speed - 4, centre, 0.2 * speed, gain)
         for lead, part, left in row:
@@ -166,11 +167,11 @@ def _seconds(signal: xr.DataArray) -> np.ndarray:
         raise ValueError("ECG paper needs a time coordinate; give one with x.assign_coords(time=np.arange(n) / rate)")
     time = signal.time
     if time.dtype.kind in "Mm":
-        return (time.values - time.values[0]) / np.timedelta64(1, "s")
+        return np.asarray((time.values - time.values[0]) / np.timedelta64(1, "s"))
     units = time.attrs.get("units", "s")
     if units not in SECONDS:
         raise ValueError(f"time must have units of {', '.join(SECONDS)}, got {units!r}; convert the coordinate")
-    return time.values.astype(float) * SECONDS[units]
+    return np.asarray(time.values.astype(float) * SECONDS[units])
 
 
 def _like(signal: xr.DataArray, other: xr.DataArray | None, name: str) -> np.ndarray:
@@ -195,37 +196,42 @@ def _interval(time: np.ndarray, start: float | None, stop: float | None) -> slic
     return slice(inside[0], inside[-1] + 1)
 
 
-def _rows(layout: str, names: list[str], time: np.ndarray, cells: slice, speed: float) -> list[list[Segment]]:
-    """Return the segments of each row, from the top."""
+def _rows(layout: str, names: list[str], time: np.ndarray, cells: slice, speed: float) -> list[list[Strip]]:
+    """Return the strips of each row, from the top."""
     grid, _, rhythm = layout.partition("+")
     if grid not in ("3x4", "12x1") or (grid == "12x1" and rhythm):
         raise ValueError(f"layout must be '3x4+II' (or another rhythm lead), '3x4' or '12x1', got {layout!r}")
     position = {name.lower(): i for i, name in reversed(list(enumerate(names)))}
     standard = [position.get(name.lower(), -1) for name in LEADS]
     if -1 in standard:
-        return [[Segment(i, cells, 0.0)] for i in range(len(names))]
+        return [[Strip(i, cells, 0.0)] for i in range(len(names))]
     others = [i for i in range(len(names)) if i not in standard]
     if grid == "12x1":
-        return [[Segment(i, cells, 0.0)] for i in standard + others]
+        return [[Strip(i, cells, 0.0)] for i in standard + others]
     if rhythm and rhythm.lower() not in position:
         raise ValueError(f"layout {layout!r} asks for a rhythm strip of {rhythm!r}; the leads are {', '.join(names)}")
     cuts = np.linspace(cells.start, cells.stop, 5).round().astype(int)
     columns = [slice(a, b) for a, b in itertools.pairwise(cuts) if b > a]
     lefts = [(time[column][0] - time[cells][0]) * speed for column in columns]
-    rows = [[Segment(standard[3 * c + r], columns[c], lefts[c]) for c in range(len(columns))] for r in range(3)]
+    rows = [[Strip(standard[3 * c + r], columns[c], lefts[c]) for c in range(len(columns))] for r in range(3)]
     full = [position[rhythm.lower()]] * bool(rhythm) + others
-    return rows + [[Segment(i, cells, 0.0)] for i in full]
+    return rows + [[Strip(i, cells, 0.0)] for i in full]
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
     return values - np.nanmedian(values) if np.isfinite(values).any() else values
 
 
-def _heights(rows, millimetres: np.ndarray, gain: float):
+def _heights(
+    rows: Sequence[Sequence[Strip]], millimetres: np.ndarray, gain: float
+) -> tuple[list[float], list[float], list[float], float]:
     """Return the top, zero line and bottom of every row and the paper's height: mm, zero lines on large squares."""
-    tops, centres, bottoms, y = [], [], [], 0.0
+    tops: list[float] = []
+    centres: list[float] = []
+    bottoms: list[float] = []
+    y = 0.0
     for row in reversed(rows):
-        parts = [_centred(millimetres[segment.lead, segment.cells]) for segment in row]
+        parts = [_centred(millimetres[strip.lead, strip.cells]) for strip in row]
         highest = np.nanmax(np.concatenate(parts), initial=gain)  # the pulse must fit
         lowest = np.nanmin(np.concatenate(parts), initial=-3.0)
         centre = 5.0 * np.ceil((y + min(-lowest, TALLEST) + 2) / 5)
@@ -238,7 +244,7 @@ def _heights(rows, millimetres: np.ndarray, gain: float):
     return tops[::-1], centres[::-1], bottoms[::-1], height
 
 
-def _sheet(figure: Figure | None, width: float, height: float, footer: float, header: float):
+def _sheet(figure: Figure | None, width: float, height: float, footer: float, header: float) -> tuple[Figure, Axes]:
     """Return a figure of exactly the right size, and axes over the paper whose data units are mm."""
     full = np.array([width + 2 * MARGIN, height + MARGIN + footer + header])
     figure = figure or shade.Picture()
@@ -255,24 +261,24 @@ def _sheet(figure: Figure | None, width: float, height: float, footer: float, he
     return figure, ax
 
 
-def _pulse(ax, left: float, zero: float, width: float, gain: float) -> None:
+def _pulse(ax: Axes, left: float, zero: float, width: float, gain: float) -> None:
     """Draw the calibration pulse: 1 mV for 0.2 s."""
     x = left + np.array([-1.5, 0, 0, width, width, width + 1.5])
     ax.plot(x, zero + gain * np.array([0, 0, 1, 1, 0, 0]), color=shade.INK, lw=0.8, zorder=3)
 
 
-def _hidden(rows, colours: np.ndarray) -> list[str]:
-    """Return what to say of the share of abs(attribution) that no segment shows; nothing where it is next to none."""
+def _hidden(rows: Sequence[Sequence[Strip]], colours: np.ndarray) -> list[str]:
+    """Return what to say of the share of abs(attribution) that no strip shows; nothing where it is next to none."""
     shown = np.zeros(colours.shape, dtype=bool)
     for row in rows:
-        for segment in row:
-            shown[segment.lead, segment.cells] = True
+        for strip in row:
+            shown[strip.lead, strip.cells] = True
     size = np.abs(np.nan_to_num(colours))
     share = size[~shown].sum() / size.sum() if size.sum() else 0.0
     return [f"{share:.0%} of the absolute attribution lies outside what is shown"] if share > 0.005 else []
 
 
-def _bar(figure: Figure, mesh, attribution: xr.DataArray, scale: float, paper_width: float) -> None:
+def _bar(figure: Figure, mesh: QuadMesh, attribution: xr.DataArray, scale: float, paper_width: float) -> None:
     full_width, full_height = figure.get_size_inches() * MM_PER_INCH
     left = MARGIN + (2.0 if paper_width < NARROW else paper_width - 82.0)
     length = min(80.0, paper_width - 4)

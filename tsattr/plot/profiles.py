@@ -59,7 +59,6 @@ def lag_distance(
     grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     top = shade.chosen_limit(share, limit)
     null = ds.get("mass_share_null")
-    mesh: Any = None
     for ax, (name, where) in zip(grid, shown):
         part = share.isel(where).transpose("distance", lag)
         across, up = (shade.axis_values(part, d) for d in (lag, "distance"))
@@ -74,8 +73,8 @@ def lag_distance(
         shade.plain(ax)
     grid[0].set_ylabel("distance from the target [km]")
     label = "share of the mass" + ("; hatched: an untrained network reaches it" if null is not None else "")
-    where = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
-    bar = shade.colour_bar(figure, mesh, share, top, **where)
+    beside: dict[str, Any] = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
+    bar = shade.colour_bar(figure, mesh, share, top, **beside)
     bar.ax.set_xlim(0, top)
     bar.set_label(label + shade.beyond(share, top), fontsize=8)
     if title:

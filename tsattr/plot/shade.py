@@ -16,8 +16,10 @@ from typing import Any, ParamSpec
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
@@ -75,7 +77,7 @@ def png(figure: Figure, dpi: float = 110) -> bytes:
     return target.getvalue()
 
 
-def symmetric_limit(attribution, quantile: float = 0.99) -> float:
+def symmetric_limit(attribution: xr.DataArray | np.ndarray, quantile: float = 0.99) -> float:
     """Return the value at which the signed colours saturate, one for all leads.
 
     It is the `quantile` of abs(attribution) over the cells that are not missing, so that a few extreme cells do not
@@ -96,7 +98,7 @@ def symmetric_limit(attribution, quantile: float = 0.99) -> float:
     return float(max(np.quantile(size, quantile, method="higher"), size.max() / 20))
 
 
-def chosen_limit(attribution, limit: float | None) -> float:
+def chosen_limit(attribution: xr.DataArray | np.ndarray, limit: float | None) -> float:
     """Return `limit` if it was given and is positive, else `symmetric_limit(attribution)`."""
     if limit is None:
         return symmetric_limit(attribution)
@@ -105,7 +107,7 @@ def chosen_limit(attribution, limit: float | None) -> float:
     return float(limit)
 
 
-def ground(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **where) -> None:
+def ground(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **where: Any) -> None:
     """Draw the cells of a map without a value grey: colours are clear at 0, and must not be taken for land there."""
     ax.pcolormesh(*edges, np.isfinite(values), cmap=_GROUND, vmin=0, vmax=1, **where)
 
@@ -129,7 +131,14 @@ def beyond(values: xr.DataArray, limit: float) -> str:
     )
 
 
-def colour_bar(figure, mesh, attribution: xr.DataArray, limit: float, meaning: str = MEANING, **where):
+def colour_bar(
+    figure: Figure | SubFigure,
+    mesh: QuadMesh,
+    attribution: xr.DataArray,
+    limit: float,
+    meaning: str = MEANING,
+    **where: Any,
+) -> Colorbar:
     """Add the horizontal colour bar for `mesh`; its ends are pointed where cells lie beyond them."""
     values = np.asarray(attribution, dtype=float)
     low, high = np.nanmin(values, initial=0) < -limit, np.nanmax(values, initial=0) > limit
@@ -177,14 +186,16 @@ def thin(edges: np.ndarray, values: np.ndarray, most: int = 3000) -> tuple[np.nd
     return np.append(edges[:-1:step], edges[-1:]), blocks[np.arange(len(blocks)), strongest]
 
 
-def band(ax: Axes, edges: np.ndarray, values: np.ndarray, low: float, high: float, limit: float, **kwargs):
+def band(
+    ax: Axes, edges: np.ndarray, values: np.ndarray, low: float, high: float, limit: float, **kwargs: Any
+) -> QuadMesh:
     """Draw one row of cells between the heights `low` and `high`; missing cells are left bare."""
     edges, values = thin(edges, np.asarray(values, dtype=float))
     values = np.ma.masked_invalid(values)[None]
     return ax.pcolormesh(edges, [low, high], values, cmap=SIGNED, vmin=-limit, vmax=limit, linewidth=0, **kwargs)
 
 
-def mark(ax: Axes, edges: np.ndarray, truth: np.ndarray, low: float, high: float, **kwargs) -> None:
+def mark(ax: Axes, edges: np.ndarray, truth: np.ndarray, low: float, high: float, **kwargs: Any) -> None:
     """Draw the cells of the known truth as a black bar between the heights `low` and `high`."""
     cells = np.ma.masked_array(np.ones(len(truth)), mask=~truth.astype(bool))[None]
     ax.pcolormesh(edges, [low, high], cells, cmap=_BLACK, linewidth=0, **kwargs)

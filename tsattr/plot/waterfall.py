@@ -114,10 +114,14 @@ def probability(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     """Return the score `name` (prediction, reference) as a probability, where the result's link makes it one."""
     link = ds.attrs.get("link")
     if link == "logit":
-        return expit(ds[name])
+        logistic: xr.DataArray = expit(ds[name])
+        return logistic
     if link == "softmax" and "target" in ds[name].dims:
         along = [["target"]]
-        return xr.apply_ufunc(softmax, ds[name], kwargs={"axis": -1}, input_core_dims=along, output_core_dims=along)
+        shares: xr.DataArray = xr.apply_ufunc(
+            softmax, ds[name], kwargs={"axis": -1}, input_core_dims=along, output_core_dims=along
+        )
+        return shares
     return None
 
 

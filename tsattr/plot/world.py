@@ -90,7 +90,6 @@ def world(
     figure = figure or shade.figure(5.2 * columns, (0.5 + 5.0 / np.clip(wide, 1, 4)) * rows + 0.9)
     projection, transform = _projection(float(np.mean(place[0])))
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False, subplot_kw=projection))
-    mesh: Any = None
     for ax, (name, where) in zip(grid, shown):
         part = values.isel(where).transpose(y, x)
         mesh = _map(ax, part, scale, transform)
@@ -108,8 +107,8 @@ def world(
         figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
     signed = bool((values < 0).any())
     meaning = shade.MEANING if signed else "its size"
-    where = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
-    bar = shade.colour_bar(figure, mesh, values, scale, meaning, **where)
+    beside: dict[str, Any] = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
+    bar = shade.colour_bar(figure, mesh, values, scale, meaning, **beside)
     if not signed:
         bar.ax.set_xlim(0, scale)
     if low is not None:
@@ -149,7 +148,8 @@ def _placed(other: xr.DataArray, values: xr.DataArray, dims: tuple[Hashable, ...
     """`other` on the cells of `values`, in whichever order and convention it is."""
     if lost := [d for d in dims if d not in other.indexes]:
         raise ValueError(f"{name} has dims {list(other.dims)} and needs a coordinate along {lost[0]!r}, as the map has")
-    return in_order_of(values, other, name, "the map's")
+    aligned: xr.DataArray = in_order_of(values, other, name, "the map's")
+    return aligned
 
 
 def _rolled(values: xr.DataArray, dim: Hashable, place: tuple[np.ndarray, np.ndarray]) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""What tells that a file is not as it was written: digests of our own files, gaps in those of others."""
+"""Whether a file is as it was written: SHA-256 digests of our own files, missing chunks in those of others."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from collections.abc import Collection
 from pathlib import Path
 
 SUMS = "SHA256SUMS"  # beside the arrays of a Zarr store, in the form that the program sha256sum checks
-_SEAL = re.compile(rb"\ntsattr sha256 ([0-9a-f]{64})\n")
+_DIGEST = re.compile(rb"\ntsattr sha256 ([0-9a-f]{64})\n")
 _LENGTH = len("\ntsattr sha256 \n") + 64
 
 
-def seal(file: Path) -> None:
-    """Append the SHA-256 of an HDF5 file to it, where HDF5 does not look; whoever changes the file cuts it off."""
+def append_digest(file: Path) -> None:
+    """Append the SHA-256 of an HDF5 file to it, beyond the end that HDF5 knows: a later change by HDF5 cuts it off."""
     digest = _digest(file, file.stat().st_size)
     with file.open("ab") as end:
         end.write(f"\ntsattr sha256 {digest}\n".encode())
 
 
-def check_seal(file: Path) -> None:
-    """Raise where a file does not have the digest at its end, if there is one."""
+def check_digest(file: Path) -> None:
+    """Raise ValueError where the digest at the end of a file, if there is one, is not that of the bytes before it."""
     size = file.stat().st_size - _LENGTH
     if size < 0:
         return
     with file.open("rb") as opened:
         opened.seek(size)
-        found = _SEAL.fullmatch(opened.read())
+        found = _DIGEST.fullmatch(opened.read())
     if found is not None and found[1].decode() != _digest(file, size):
         raise ValueError(f"{file} is not as it was written: bytes in it have changed; copy or make it again")
 
@@ -44,13 +44,13 @@ def _digest(file: Path, size: int) -> str:
 
 
 def write_sums(store: Path) -> None:
-    """Put the SHA-256 of each file of a Zarr store into one beside them."""
+    """Write the SHA-256 of each file of a Zarr store into its SHA256SUMS."""
     lines = [f"{digest}  {name}\n" for name, digest in _sums(store).items()]
     (store / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def check_sums(store: Path) -> None:
-    """Raise where files of a store are missing or changed, if it says what they were."""
+    """Raise ValueError where files that a store's SHA256SUMS lists are missing or changed; without the list, do nothing."""
     if not (store / SUMS).is_file():
         return
     listed = dict(line.split("  ", 1)[::-1] for line in (store / SUMS).read_text("utf-8").splitlines())
@@ -67,8 +67,8 @@ def _sums(store: Path) -> dict[str, str]:
     return {file.relative_to(store).as_posix(): _digest(file, os.path.getsize(file)) for file in files}
 
 
-def warn_of_gaps(store: Path, names: Collection[str], stacklevel: int = 2) -> None:
-    """Say which chunks of a store of unknown origin are not there: lawful, but a store copied in part looks the same."""
+def warn_of_missing_chunks(store: Path, names: Collection[str], stacklevel: int = 2) -> None:
+    """Warn of chunks that a store without SHA256SUMS lacks: Zarr allows it, but a partly copied store looks the same."""
     import zarr
 
     if (store / SUMS).is_file():
