@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from tsattr.datasets import simulate_ecg
-from tsattr.datasets.ecg import _sinus
+from tsattr.datasets.ecg_parts import sinus_rhythm
 from tsattr.datasets.ecg_waves import LESIONS, Beats
 from tsattr.ecg import WAVES
 
@@ -164,7 +164,7 @@ def test_waves_and_beats_follow_the_r_peaks():
 def test_heart_rate_varies_at_two_frequencies():
     low, high, spread = 0.0, 0.0, []
     for seed in range(20):
-        r = _sinus(np.random.default_rng(seed), 0.8, 400)
+        r = sinus_rhythm(np.random.default_rng(seed), 0.8, 400)
         even = np.interp(np.arange(0, 400, 0.5), r[1:], np.diff(r))
         frequency, power = np.fft.rfftfreq(even.size, 0.5), abs(np.fft.rfft(even - even.mean())) ** 2
         low += power[(frequency > 0.05) & (frequency < 0.15)].sum()

@@ -20,3 +20,7 @@ __all__ = [
     "state",
     "switch_feature",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

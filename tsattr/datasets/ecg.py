@@ -10,6 +10,7 @@ identities hold for the final signal.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..ecg import LEADS, WAVE_PRIORITY, WAVES
-from .ecg_waves import (
-    ALL_FROM_INDEPENDENT,
-    AMPLITUDE,
-    CENTRE,
-    LESIONS,
-    P_GAIN,
-    REFERENCE_RR,
-    SIGMA,
-    WAVE_OF_COMPONENT,
-    Beats,
-    Floats,
-    P,
-    T,
-)
+from .ecg_parts import baseline_wander, chest_artefact, fibrillation, fibrillation_waves, healthy_beats, sinus_rhythm
+from .ecg_waves import ALL_FROM_INDEPENDENT, LESIONS, Beats, Floats
 
 RHYTHM_LESIONS = ("pvc", "af")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the records of one call share; see `simulate_ecg`."""
+
+    sampling_rate: float
+    duration: float
+    noise: float
+    wander: float
+    hr: tuple[float, float]
+    variability: float
+    distractor: bool
 
 
 def simulate_ecg(
@@ -111,10 +113,10 @@ def simulate_ecg(
     >>> bool(ds.truth[0].any()), ds.lead.values[ds.truth[2].any("time")].tolist()
     (False, ['V2', 'V3', 'V4', 'V5'])
     """
-    _check(n, lesions, sampling_rate, duration, noise, wander, hr, variability, seed)
+    settings = _Settings(sampling_rate, duration, noise, wander, hr, variability, distractor)
+    _check(n, lesions, settings, seed)
     classes = ("normal", *lesions)
     time = np.arange(round(duration * sampling_rate)) / sampling_rate
-    settings: dict[str, Any] = {"noise": noise, "wander": wander, "hr": hr, "variability": variability}
     by_lead, by_time = (n, len(LEADS), time.size), (n, time.size)
     arrays = {
         "ecg": np.empty(by_lead, dtype=dtype),
@@ -126,9 +128,7 @@ def simulate_ecg(
     }
     label = np.arange(n) % len(classes)
     for i in range(n):
-        for name, values in _record(
-            (seed, i), classes[label[i]], time, duration, distractor=distractor, **settings
-        ).items():
+        for name, values in _record((seed, i), classes[label[i]], time, settings).items():
             arrays[name][i] = values
 
     dims = ("sample", "lead", "time")
@@ -169,17 +169,8 @@ _ATTRS: dict[str, dict[str, Any]] = {
 }
 
 
-def _check(
-    n: int,
-    lesions: Sequence[str],
-    sampling_rate: float,
-    duration: float,
-    noise: float,
-    wander: float,
-    hr: tuple[float, float],
-    variability: float,
-    seed: int,
-) -> None:
+def _check(n: int, lesions: Sequence[str], settings: _Settings, seed: int) -> None:
+    """Raise for an unknown or repeated lesion, and for a number out of its range."""
     if isinstance(lesions, str):
         raise TypeError(f"lesions is a sequence of names, such as ({lesions!r},)")
     unknown = [name for name in lesions if name not in LESIONS]
@@ -187,13 +178,14 @@ def _check(
         raise ValueError(
             f"lesions are different names among {sorted(LESIONS)} (normal is always class 0), not {tuple(lesions)}"
         )
+    s = settings
     rules = {
         f"n is at least 1, not {n}": n >= 1,
-        f"sampling_rate is at least 50 Hz, or QRS is lost, not {sampling_rate}": sampling_rate >= 50,
-        f"duration is at least 4 s, not {duration}": duration >= 4,
-        f"noise and wander are not negative: {noise}, {wander}": noise >= 0 and wander >= 0,
-        f"hr is (low, high) within 30 to 180 beats per minute, not {hr}": 30 <= hr[0] <= hr[1] <= 180,
-        f"variability is within 0 to 1, not {variability}": 0 <= variability <= 1,
+        f"sampling_rate is at least 50 Hz, or QRS is lost, not {s.sampling_rate}": s.sampling_rate >= 50,
+        f"duration is at least 4 s, not {s.duration}": s.duration >= 4,
+        f"noise and wander are not negative: {s.noise}, {s.wander}": s.noise >= 0 and s.wander >= 0,
+        f"hr is (low, high) within 30 to 180 beats per minute, not {s.hr}": 30 <= s.hr[0] <= s.hr[1] <= 180,
+        f"variability is within 0 to 1, not {s.variability}": 0 <= s.variability <= 1,
         f"seed is not negative: {seed}": seed >= 0,
     }
     for rule, holds in rules.items():
@@ -201,129 +193,27 @@ def _check(
             raise ValueError(rule)
 
 
-def _record(
-    key: tuple[int, int],
-    lesion: str,
-    time: Floats,
-    duration: float,
-    *,
-    noise: float,
-    wander: float,
-    hr: tuple[float, float],
-    variability: float,
-    distractor: bool,
-) -> dict[str, NDArray[Any]]:
-    """Make one record. Each part has its own stream, so that a lesion changes nothing but itself."""
+def _record(key: tuple[int, int], lesion: str, time: Floats, settings: _Settings) -> dict[str, NDArray[Any]]:
+    """Return the variables of one record. Each part has its own random stream, so that a lesion changes nothing else."""
     subject, rhythm, disease, background, artefact = np.random.default_rng(key).spawn(5)
-    mean_rr = 60 / subject.uniform(*hr)
-    r = (_fibrillation if lesion == "af" else _sinus)(rhythm, mean_rr, duration)
-    healthy = _healthy(subject, r, variability)
-    beats = healthy if lesion == "normal" else LESIONS[lesion](healthy, disease, duration)
+    mean_rr = 60 / subject.uniform(*settings.hr)
+    r = (fibrillation if lesion == "af" else sinus_rhythm)(rhythm, mean_rr, settings.duration)
+    healthy = healthy_beats(subject, r, settings.variability)
+    beats = healthy if lesion == "normal" else LESIONS[lesion](healthy, disease, settings.duration)
     signal = beats.signal(time)
     if lesion == "af":
-        signal += _f_waves(disease, time)
-    signal += wander * _drift(background, time) + noise * background.standard_normal(signal.shape)
-    spoilt = np.zeros((8, time.size), dtype=bool)
-    if distractor:
-        signal += _artefact(artefact, time, spoilt)
+        signal += fibrillation_waves(disease, time)
+    wander = settings.wander * baseline_wander(background, time)
+    signal += wander + settings.noise * background.standard_normal(signal.shape)
+    corrupted = np.zeros((8, time.size), dtype=bool)
+    if settings.distractor:
+        signal += chest_artefact(artefact, time, corrupted)
     return {
         "ecg": ALL_FROM_INDEPENDENT @ signal,
         "truth": _changed(healthy, beats, time),
-        "distractor": ALL_FROM_INDEPENDENT.astype(bool) @ spoilt,
+        "distractor": ALL_FROM_INDEPENDENT.astype(bool) @ corrupted,
         **_labels(beats, time),
     }
-
-
-def _sinus(rng: np.random.Generator, mean: float, duration: float) -> Floats:
-    """Give R times from about -2 s on: random tones drawn from the spectrum of heart-rate variability."""
-    frequency = np.concatenate([rng.normal(0.1, 0.01, 10), rng.normal(0.25, 0.01, 20)])  # power 1 : 2
-    phase = rng.uniform(0, 2 * np.pi, frequency.size)
-    sd = rng.uniform(1, 4) * mean**2 / 60  # sd of heart rate 1-4 per minute
-    r = [-2 - rng.uniform() * mean]
-    while r[-1] < duration + 2:
-        tones = np.cos(2 * np.pi * frequency * r[-1] + phase).sum()
-        r.append(r[-1] + mean + sd * np.sqrt(2 / frequency.size) * tones)
-    return np.array(r)
-
-
-def _fibrillation(rng: np.random.Generator, mean: float, duration: float) -> Floats:
-    """Give R times with independent gamma intervals, coefficient of variation 0.2, none below 0.3 s."""
-    intervals = np.maximum(rng.gamma(25, mean / 25, int((duration + 6) / (0.5 * mean)) + 10), 0.3)
-    r = -2 - rng.uniform() * mean + np.cumsum(intervals)
-    return r[: np.searchsorted(r, duration + 2) + 1]
-
-
-def _healthy(rng: np.random.Generator, r: Floats, variability: float) -> Beats:
-    """Draw a subject and give the waves of its beats."""
-
-    def spread(sd: float, size: int | tuple[int, ...] | None = None) -> Any:
-        return np.exp(sd * variability * rng.standard_normal(size))
-
-    def shift(sd: float, size: int | None = None) -> Any:
-        return sd * variability * rng.standard_normal(size)
-
-    gain = AMPLITUDE.T * spread(0.15) * spread(0.08, (5, 8))  # (component, lead)
-    gain[P] *= P_GAIN
-    gain *= np.repeat(spread(0.12, 3), [1, 3, 1])[:, None]  # P, QRS and T by themselves
-    angle = np.deg2rad(
-        shift(12) + np.repeat(shift(6, 3), [1, 3, 1])
-    )  # the frontal axis turns, P, QRS and T nearly together
-    x, y = gain[:, 0], (2 * gain[:, 1] - gain[:, 0]) / np.sqrt(3)  # I points to 0, II to 60 degrees
-    x, y = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
-    gain[:, 0], gain[:, 1] = x, (x + np.sqrt(3) * y) / 2
-    place = np.arange(6) + shift(0.3)  # the chest electrodes sit a little to one side
-    gain[:, 2:] = np.stack([np.interp(place, np.arange(6), row) for row in gain[:, 2:]])
-
-    rr = np.diff(r, prepend=2 * r[0] - r[1])
-    stretch = np.sqrt(rr / REFERENCE_RR)
-    centre, sigma = np.tile(CENTRE, (r.size, 1)), np.tile(SIGMA, (r.size, 1))
-    centre[:, P] += shift(0.008)
-    centre[:, T] *= stretch * spread(0.04)
-    sigma[:, T] *= stretch
-    sigma *= np.repeat(spread(0.06, 3), [1, 3, 1])
-    breath = 1 + 0.04 * variability * np.sin(2 * np.pi * (0.25 * r + rng.uniform()))
-
-    none = np.zeros((r.size, 1))
-    return Beats(
-        r=r,
-        centre=np.hstack([centre, none]),
-        sigma=np.hstack([sigma, none + 0.05]),
-        gain=np.concatenate([gain[None] * breath[:, None, None], np.zeros((r.size, 1, 8))], axis=1),
-        order=np.ones(6, dtype=int),
-        wave=np.append(WAVE_OF_COMPONENT, 0),
-    )
-
-
-def _f_waves(rng: np.random.Generator, time: Floats) -> Floats:
-    """Give fibrillation waves of 5-7 Hz (8, time), most in V1 and the inferior leads."""
-    gain = 0.05 * np.array([0.4, 1.0, 1.6, 1.0, 0.7, 0.5, 0.4, 0.4]) * np.exp(0.2 * rng.standard_normal(8))
-    wobble = 0.5 * np.sin(2 * np.pi * (rng.uniform(0.1, 0.4) * time + rng.uniform()))
-    phase = 2 * np.pi * (rng.uniform(5, 7) * time + rng.uniform()) + wobble
-    swell = 1 + 0.3 * np.sin(2 * np.pi * (rng.uniform(0.2, 0.5) * time + rng.uniform()))
-    return gain[:, None] * swell * (np.sin(phase) + 0.3 * np.sin(2 * phase + 1))
-
-
-def _drift(rng: np.random.Generator, time: Floats) -> Floats:
-    """Give slow tones of root mean square 1 (8, time), in step across leads but of different size."""
-    tones = np.sin(2 * np.pi * (rng.uniform(0.05, 0.4, (4, 1)) * time + rng.uniform(size=(4, 1))))
-    drift: Floats = rng.standard_normal((8, 4)) * np.sqrt(2 / 4) @ tones
-    return drift
-
-
-def _artefact(rng: np.random.Generator, time: Floats, spoilt: NDArray[np.bool_]) -> Floats:
-    """Give an artefact and mark its cells in `spoilt`; in a chest lead, as a limb electrode shows in several leads."""
-    lead, width = rng.integers(2, 8), rng.uniform(0.4, 0.9)
-    start = rng.uniform(0, time[-1] - width)
-    cells = (time >= start) & (time < start + width)
-    hann = np.sin(np.pi * (time[cells] - start) / width) ** 2
-    if rng.uniform() < 0.5:  # the electrode moves
-        shape = rng.choice([-1, 1]) * rng.uniform(0.4, 0.9) * hann
-    else:  # a muscle contracts
-        shape = rng.uniform(0.15, 0.3) * hann * rng.standard_normal(hann.size)
-    spoilt[lead, cells] = True
-    artefact = np.zeros((8, time.size))
-    artefact[lead, cells] = shape
-    return artefact
 
 
 def _changed(healthy: Beats, beats: Beats, time: Floats) -> NDArray[np.bool_]:
@@ -341,7 +231,7 @@ def _changed(healthy: Beats, beats: Beats, time: Floats) -> NDArray[np.bool_]:
 
 
 def _labels(beats: Beats, time: Floats) -> dict[str, NDArray[Any]]:
-    """Give wave codes, beat numbers and R peaks along time."""
+    """Return wave codes, beat numbers and R peaks along time."""
     present = beats.gain.any(axis=-1)
     edges: dict[str, Floats] = {}
     for name in ("P", "QRS", "T"):
