@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tsattr import plot
 from tsattr.plot import shade
 from tsattr.plot.curves import COLOURS
-from tsattr.plot.features import Values, _date_ticks, missing_share, ranked_terms
+from tsattr.plot.features import FeatureValues, _date_ticks, missing_share, ranked_terms
 
 GRID, GRID_B = 33, 17
 FEATURES = ["age", "bmi", "sex", "ward", "noise"]
@@ -247,8 +247,8 @@ def test_the_strip_shows_where_the_data_lie():
 
 def test_shares_are_spread_without_loss_and_where_they_belong():
     terms = additive()
-    values = Values.of(terms, 1)
-    centres, widths, share = values.spread(terms["density"].values[1][values.kept])
+    values = FeatureValues.of(terms, 1)
+    centres, widths, share = values.density_bars(terms["density"].values[1][values.cells])
     assert share.sum() == pytest.approx(float(terms["density"][1].sum())) == pytest.approx(1 - 63 / 500)
     bmi = rows()["bmi"].dropna()
     counted = np.histogram(bmi, np.append(centres - widths / 2, centres[-1] + widths[-1] / 2))[0] / 500
@@ -257,8 +257,8 @@ def test_shares_are_spread_without_loss_and_where_they_belong():
 
 def test_few_numbers_keep_a_bar_each():
     terms = additive().isel(grid=slice(0, 5), feature=[0])
-    values = Values.of(terms, 0)
-    centres, widths, share = values.spread(np.array([0.1, 0.2, 0.3, 0.2, 0.2]))
+    values = FeatureValues.of(terms, 0)
+    centres, widths, share = values.density_bars(np.array([0.1, 0.2, 0.3, 0.2, 0.2]))
     np.testing.assert_array_equal(centres, terms["value"][0])
     assert share.tolist() == [0.1, 0.2, 0.3, 0.2, 0.2]
     assert widths[0] < np.diff(centres).min()

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from . import shade
 
 
-@shade.literal
+@shade.literal_text
 def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | None = None) -> Figure:
     """Draw, for each sample, the sum of attribution against prediction - reference: equal where nothing is lost.
 
@@ -40,10 +40,10 @@ def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | Non
     change = ds.prediction - ds.reference
     total = total_attribution(ds)
     if ax is None:
-        ax = (figure or shade.figure(4.9, 4.4)).subplots()
+        ax = (figure or shade.new_figure(4.9, 4.4)).subplots()
     across, up = np.broadcast_arrays(change.values, total.transpose(*change.dims).values)
     finite = np.concatenate([across[np.isfinite(across)], up[np.isfinite(up)], [0.0]])
-    low, high = shade.room(finite)
+    low, high = shade.padded_limits(finite)
     ax.plot([low, high], [low, high], color=shade.NEUTRAL, lw=1, label="complete")
     ax.vlines(across, across, up, color=shade.NEGATIVE, lw=1.2, label="gap")
     status = status_of(ds).broadcast_like(change).transpose(*change.dims).values
@@ -64,11 +64,11 @@ def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | Non
     )
     ax.set_ylabel("sum of attribution", fontsize=9)
     ax.legend(fontsize=8, frameon=False, loc="upper left")
-    shade.plain(ax)
+    shade.despine(ax)
     return cast(Figure, ax.figure)
 
 
-@shade.literal
+@shade.literal_text
 def convergence(ds: xr.Dataset, *, figure: Figure | None = None) -> Figure:
     """Draw the steps each sample took and the completeness error it ended with.
 
@@ -91,7 +91,7 @@ def convergence(ds: xr.Dataset, *, figure: Figure | None = None) -> Figure:
         raise KeyError(
             f"convergence needs 'steps' or 'completeness_error' in the result, which has {list(ds.data_vars)}"
         )
-    figure = figure or shade.figure(8.5, 0.6 + 2.0 * len(shown))
+    figure = figure or shade.new_figure(8.5, 0.6 + 2.0 * len(shown))
     axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     good = (status_of(ds) == "ok").values
     for ax, name in zip(axes, shown):
@@ -107,7 +107,7 @@ def convergence(ds: xr.Dataset, *, figure: Figure | None = None) -> Figure:
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if positive.max() < 100 * positive.min() else (1,)))
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.set_ylabel(name.replace("_", "\n"), fontsize=9)
-        shade.plain(ax)
+        shade.despine(ax)
     if len(good) <= 40:
         names = ds.sample.values if "sample" in ds.coords else np.arange(len(good))
         turn = {"rotation": 90} if max(len(str(n)) for n in names) * len(names) > 80 else {}

@@ -38,7 +38,7 @@ def agreement(attribution: xr.DataArray, dim: str | None = None, *, signed: bool
     >>> float(agreement(a)[0, 1])
     1.0
     """
-    dim = _compared(attribution, dim)
+    dim = _compared_dim(attribution, dim)
     maps = attribution.transpose(dim, ...).values.reshape(attribution.sizes[dim], -1).astype(float)
     if signed is None:
         signed = bool(all((row[np.isfinite(row)] < 0).any() for row in maps))
@@ -48,7 +48,7 @@ def agreement(attribution: xr.DataArray, dim: str | None = None, *, signed: bool
     return xr.DataArray(matrix, dims=tuple(labels), coords=labels, attrs={"signed": int(signed)}, name="agreement")
 
 
-@shade.literal
+@shade.literal_text
 def baselines(
     attribution: xr.DataArray,
     signal: xr.DataArray,
@@ -90,29 +90,29 @@ def baselines(
     >>> [axes.get_title(loc="left") for axes in baselines(a, x).axes[:2]]
     ['1  one   (colours to ±1)', '2  other   (colours to ±1)']
     """
-    dim = _compared(attribution, dim)
+    dim = _compared_dim(attribution, dim)
     keep = [dim, *[d for d in attribution.dims if d not in (dim, "sample", "target")]]
-    attribution = shade.one_at_a_time(attribution, keep, "attribution")
+    attribution = shade.squeezed(attribution, keep, "attribution")
     cells = attribution.dims[1:]
-    signal = shade.one_at_a_time(signal, cells, "signal")
+    signal = shade.squeezed(signal, cells, "signal")
     if truth is not None:
-        truth = shade.one_at_a_time(truth, cells, "truth")
-    agreed = agreement(attribution, dim)
+        truth = shade.squeezed(truth, cells, "truth")
+    correlation = agreement(attribution, dim)
     if "time" in cells:
-        maps, signal, truth, what = _one_row(attribution, signal, truth, lead)
+        maps, signal, truth, what = _one_lead(attribution, signal, truth, lead)
     else:
         maps, what = attribution, "signed attribution"
     names = [str(v) for v in attribution[dim].values]
     n, tall = len(names), 1.0 if "time" in cells else 1.3 if len(cells) == 1 else 2.0
     coloured = "time" in cells or len(cells) > 1
-    figure = figure or shade.figure(11.5, max(3.4, 1.0 + tall * n))
+    figure = figure or shade.new_figure(11.5, max(3.4, 1.0 + tall * n))
     grid = figure.add_gridspec(n, 2, width_ratios=(2.4, 1))
     axes: list[Axes] = []
     for i, name in enumerate(names):
         ax = figure.add_subplot(grid[i, 0], sharex=axes[0] if axes else None)
         part = maps.isel({dim: i})
         scale = shade.symmetric_limit(part)
-        _small(ax, part, signal, truth, scale)
+        _draw_map(ax, part, signal, truth, scale)
         colours = f"   (colours to ±{scale:.2g})" if coloured else ""
         ax.set_title(f"{i + 1}  {name}{colours}", loc="left", fontsize=9)
         if i < n - 1:
@@ -120,7 +120,7 @@ def baselines(
             ax.set_xlabel("")
         axes.append(ax)
     panel = figure.add_subplot(grid[:, 1])
-    _matrix(panel, agreed)
+    _matrix(panel, correlation)
     foot = f"{what}; each map has its own " + ("colours, cut at its 99th percentile" if coloured else "scale")
     figure.supxlabel(foot + ("; black bar: known truth" if truth is not None else ""), fontsize=8)
     if title:
@@ -128,7 +128,7 @@ def baselines(
     return figure
 
 
-@shade.literal
+@shade.literal_text
 def scores(
     table: xr.Dataset, *, names: list[str] | None = None, chance: dict[str, float] | None = None, most: int = 4
 ) -> Figure:
@@ -168,7 +168,7 @@ def scores(
     means = {name: table[name].mean([d for d in table[name].dims if d != "method"]) for name in names}
     order = np.argsort(-np.nan_to_num(means[names[0]].values, nan=-np.inf), kind="stable")
     n = len(order)
-    figure = shade.figure(2.8 + 2.9 * len(names), 1.1 + 0.34 * max(n, 3))
+    figure = shade.new_figure(2.8 + 2.9 * len(names), 1.1 + 0.34 * max(n, 3))
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for ax, name in zip(axes, names):
         score = table[name].transpose("method", ...).isel(method=order)
@@ -190,7 +190,7 @@ def scores(
             ax.axvline(level, color=shade.POSITIVE, lw=1.4, ls="--")
             ax.set_title(f"chance {level:.3g}", color=shade.POSITIVE, fontsize=8, loc="right")
         ax.set_xlabel(str(table[name].attrs.get("long_name", name)), fontsize=9)
-        shade.plain(ax)
+        shade.despine(ax)
     labels = [str(v) for v in table.method.values[order]] if "method" in table.coords else [str(i) for i in order]
     axes[0].set_yticks(np.arange(n), ["\n".join(textwrap.wrap(v, 30)) for v in labels], fontsize=9)
     axes[0].invert_yaxis()
@@ -214,7 +214,7 @@ def chance_level(table: xr.Dataset, name: str, chance: dict[str, float] | None =
     return None if level is None else float(level)
 
 
-def _compared(attribution: xr.DataArray, dim: str | None) -> str:
+def _compared_dim(attribution: xr.DataArray, dim: str | None) -> str:
     found = [d for d in ((dim,) if dim else ("method", "baseline")) if d in attribution.dims]
     if not found:
         wanted = repr(dim) if dim else "'method' or 'baseline'"
@@ -224,10 +224,10 @@ def _compared(attribution: xr.DataArray, dim: str | None) -> str:
     return found[0]
 
 
-def _one_row(
+def _one_lead(
     attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None, lead: Hashable | None
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, str]:
-    """Return the maps, the signal and the truth of one lead; without a choice, absolute sums over the other dims."""
+    """Return maps, signal and truth along time, and what they are: of `lead`, else absolute sums over all leads."""
     others = [d for d in signal.dims if d != "time"]
     if not others:
         return attribution, signal, truth, "signed attribution"
@@ -245,15 +245,15 @@ def _one_row(
     return size.sum(others, min_count=1), line, mark, what
 
 
-def _small(ax: Axes, part: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None, scale: float) -> None:
-    """Draw one map of a comparison, in the shape that its dims ask for."""
+def _draw_map(ax: Axes, part: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None, scale: float) -> None:
+    """Draw one map of a comparison: along time as a band, else bars for one dim and a heat map for several."""
     if part.dims == ("time",):
         edges = shade.cell_edges(shade.axis_values(part, "time"))
-        low, high = shade.room(signal.values.astype(float))
-        shade.band(ax, edges, part.values, low, high, scale, zorder=0.5)
+        low, high = shade.padded_limits(signal.values.astype(float))
+        shade.colour_band(ax, edges, part.values, low, high, scale, zorder=0.5)
         ax.plot(shade.axis_values(part, "time"), signal.values, color=shade.INK, lw=0.8)
         if truth is not None:
-            shade.mark(ax, edges, truth.values, 0, 0.06, transform=ax.get_xaxis_transform())
+            shade.truth_bar(ax, edges, truth.values, 0, 0.06, transform=ax.get_xaxis_transform())
         ax.set(xlim=(edges[0], edges[-1]), ylim=(low, high), yticks=[], xlabel=shade.axis_label(part, "time"))
     elif part.ndim == 1:
         colours = list(np.where(part.values < 0, shade.NEGATIVE, shade.POSITIVE))
@@ -270,15 +270,15 @@ def _small(ax: Axes, part: xr.DataArray, signal: xr.DataArray, truth: xr.DataArr
         values = np.ma.masked_invalid(part.values.astype(float))
         ax.pcolormesh(across, up, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale)
         ax.set(xlabel=shade.axis_label(part, x), ylabel=shade.axis_label(part, y))
-    shade.plain(ax)
+    shade.despine(ax)
 
 
-def _matrix(ax: Axes, agreed: xr.DataArray) -> None:
-    n = agreed.shape[0]
-    ax.imshow(np.ma.masked_invalid(agreed.values), cmap=shade.SIGNED, vmin=-1, vmax=1)
+def _matrix(ax: Axes, correlation: xr.DataArray) -> None:
+    n = correlation.shape[0]
+    ax.imshow(np.ma.masked_invalid(correlation.values), cmap=shade.SIGNED, vmin=-1, vmax=1)
     for i in range(n):
         for j in range(n):
-            value = agreed.values[i, j]
+            value = correlation.values[i, j]
             text = "–" if np.isnan(value) else f"{value:.2f}"
             strong = np.isfinite(value) and abs(value) > 0.75
             ax.text(
@@ -287,6 +287,6 @@ def _matrix(ax: Axes, agreed: xr.DataArray) -> None:
     labels = [str(i + 1) for i in range(n)]
     ax.set_xticks(range(n), labels)
     ax.set_yticks(range(n), labels)
-    what = "signed values" if agreed.attrs["signed"] else "absolute values"
+    what = "signed values" if correlation.attrs["signed"] else "absolute values"
     ax.set_title(f"rank agreement (Spearman)\nof {what}, all cells", fontsize=9, loc="left")
     ax.tick_params(labelsize=8, length=0)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from . import shade
-from .standing import check, label, mean_over, ranked
+from .standing import check_comparison, mean_over, ranked, wrapped
 
 # The colours of Okabe and Ito without their yellow, too pale for a line, and six more; numbers on the lines tell them apart
 # where colours do not.
@@ -20,13 +20,13 @@ COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#1a1a1a", "#8c510a", "#762a83", "#a6192e", "#6b8e23", "#40e0d0"),
 )
-AXIS = {
+CURVE_AXIS = {
     "deletion_curve": "share taken away, the most important first",
     "insertion_curve": "share kept, the most important first",
 }
 
 
-@shade.literal
+@shade.literal_text
 def curves(
     table: xr.Dataset, curve: str = "deletion_curve", ranking: str = "signed", *, figure: Figure | None = None
 ) -> Figure:
@@ -62,10 +62,10 @@ def curves(
     >>> [ax.get_title(loc="left") for ax in ta.plot.curves(tb).axes]
     ['samples']
     """
-    check(table, None, ranking)
-    if curve not in AXIS or curve not in table:
-        there = [name for name in AXIS if name in table]
-        raise ValueError(f"curve is one of {there} in this table, got {curve!r}")
+    check_comparison(table, None, ranking)
+    if curve not in CURVE_AXIS or curve not in table:
+        available = [name for name in CURVE_AXIS if name in table]
+        raise ValueError(f"curve is one of {available} in this table, got {curve!r}")
     mean = mean_over(table[curve], ranking, ("method", "fill", "share")).values
     error = _standard_error(table[curve], ranking).values
     share = table["share"].values
@@ -75,24 +75,24 @@ def curves(
     fills = [str(v) for v in table["fill"].values]
     columns = 2 if len(fills) == 4 else min(3, len(fills))
     rows = -(-len(fills) // columns)
-    figure = figure or shade.figure(3.0 * columns + 2.6, 2.9 * rows + 0.3)
+    figure = figure or shade.new_figure(3.0 * columns + 2.6, 2.9 * rows + 0.3)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for f, ax in enumerate(axes):
         if f >= len(fills):
             ax.remove()
             continue
-        for place, k in enumerate(order):
-            _curve(ax, share, mean[k, f], error[k, f], _style(k, control, bool(own[k, f])), place)
+        for rank, k in enumerate(order):
+            _curve(ax, share, mean[k, f], error[k, f], _style(k, control, bool(own[k, f])), rank)
         ax.tick_params(labelbottom=f + columns >= len(fills))
-        ax.set_title(label(fills[f]), loc="left", fontsize=9)
+        ax.set_title(wrapped(fills[f]), loc="left", fontsize=9)
         ax.set_xlim(share[0], share[-1])
         ax.grid(axis="y", color="#e4e4e4")
         ax.set_axisbelow(True)
-        shade.plain(ax)
+        shade.despine(ax)
     axes[0].set_ylabel("target", fontsize=9)
-    figure.supxlabel(f"{AXIS[curve]} ({ranking} ranking); band: standard error over samples", fontsize=9)
+    figure.supxlabel(f"{CURVE_AXIS[curve]} ({ranking} ranking); band: standard error over samples", fontsize=9)
     handles = [Line2D([], [], **_style(k, control, False)) for k in order]
-    labels = [f"{place + 1}  {label(table['method'].values[k])}" for place, k in enumerate(order)]
+    labels = [f"{rank + 1}  {wrapped(table['method'].values[k])}" for rank, k in enumerate(order)]
     if own.any():
         handles.append(Line2D([], [], color=shade.INK, ls=":", lw=1.4))
         labels.append("fill of its own kind")
@@ -106,18 +106,18 @@ def _style(k: int, control: np.ndarray, own: bool) -> dict[str, Any]:
     return {"color": COLOURS[k % len(COLOURS)], "ls": ":" if own else "-", "lw": 1.4}
 
 
-def _curve(ax: Axes, share: np.ndarray, mean: np.ndarray, error: np.ndarray, style: dict[str, Any], place: int) -> None:
+def _curve(ax: Axes, share: np.ndarray, mean: np.ndarray, error: np.ndarray, style: dict[str, Any], rank: int) -> None:
     """Draw one line with its band and its number, the numbers of neighbours at different shares."""
     ax.fill_between(share, mean - error, mean + error, color=style["color"], alpha=0.13, lw=0)
     ax.plot(share, mean, **style)
     inner = max(1, len(share) - 2)
-    at = 1 + (place * 2) % inner if len(share) > 2 else 0
+    at = 1 + (rank * 2) % inner if len(share) > 2 else 0
     if np.isfinite(mean[at]):
         halo = [withStroke(linewidth=2.5, foreground="white")]
         ax.text(
             share[at],
             mean[at],
-            str(place + 1),
+            str(rank + 1),
             fontsize=7,
             weight="bold",
             color=style["color"],

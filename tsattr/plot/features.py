@@ -1,4 +1,4 @@
-"""What pictures of tables share: features, targets and pairs by name, the values of a feature, where the data lie."""
+"""What pictures of tables share: features, targets and pairs by label, the values of a feature, the data's density."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator
 
 from ..labels.tables import as_pandas
 from . import shade
-from .standing import label
+from .standing import wrapped
 
 _BINS = 40
 DENSITY_COLOUR = "#9a9a9a"
@@ -24,7 +24,7 @@ _MANY_LEVELS = 5  # more names than this are written at an angle
 _ROUNDING = 1e-9  # of shares that sum to 1
 
 
-def checked(terms: xr.Dataset) -> xr.Dataset:
+def check_terms(terms: xr.Dataset) -> xr.Dataset:
     """Return `terms`, having checked that it holds the shapes of an additive model."""
     if not isinstance(terms, xr.Dataset):
         raise TypeError(f"terms must be the xarray.Dataset that explain_global returns, got {type(terms).__name__}")
@@ -34,35 +34,35 @@ def checked(terms: xr.Dataset) -> xr.Dataset:
     return terms
 
 
-def position(names: Iterable[Hashable], wanted: Hashable, what: str) -> int:
-    """Return where `wanted` is among the names; a whole number is a position only where no name is one.
+def label_position(labels: Iterable[Hashable], label: Hashable, what: str) -> int:
+    """Return the position of a label; a whole number is itself a position only where the labels are no numbers.
 
     Examples
     --------
-    >>> position(["age", "dose"], "dose", "feature"), position(["age", "dose"], -1, "feature")
+    >>> label_position(["age", "dose"], "dose", "feature"), label_position(["age", "dose"], -1, "feature")
     (1, 1)
-    >>> position([7, 0, 3], 0, "sample")
+    >>> label_position([7, 0, 3], 0, "sample")
     1
     """
-    known = list(names)
-    if wanted in known:
-        return known.index(wanted)
+    known = list(labels)
+    if label in known:
+        return known.index(label)
     numbered = any(isinstance(name, int | float | np.number) for name in known) and known != list(range(len(known)))
-    if isinstance(wanted, int | np.integer) and not numbered and -len(known) <= wanted < len(known):
-        return int(wanted) % len(known)
+    if isinstance(label, int | np.integer) and not numbered and -len(known) <= label < len(known):
+        return int(label) % len(known)
     shown = f"{known[:12]}{', …' * (len(known) > 12)}"
-    hint = f"; its {what}s are labelled by numbers, and {wanted!r} is taken for a label" if numbered else ""
-    raise ValueError(f"{what} {wanted!r} is not in the result, which has {shown}{hint}")
+    hint = f"; its {what}s are labelled by numbers, and {label!r} is taken for a label" if numbered else ""
+    raise ValueError(f"{what} {label!r} is not in the result, which has {shown}{hint}")
 
 
-def wanted(names: list[Any], feature: Hashable | Sequence[Hashable] | None, usual: list[int]) -> list[int]:
-    """Return the positions of the features that are asked for: one, several, or the `usual` ones for None."""
+def selected(names: list[Any], feature: Hashable | Sequence[Hashable] | None, default: list[int]) -> list[int]:
+    """Return the positions of the features named (one or several); for None the `default` ones."""
     if feature is None:
-        return usual
+        return default
     asked = [feature] if isinstance(feature, str) or not isinstance(feature, Sequence) else feature
     if not asked:
         raise ValueError("no feature is named; leave it out for the most important ones")
-    return [position(names, name, "feature") for name in asked]
+    return [label_position(names, name, "feature") for name in asked]
 
 
 def one_target(ds: xr.Dataset, target: Hashable | None) -> xr.Dataset:
@@ -71,31 +71,31 @@ def one_target(ds: xr.Dataset, target: Hashable | None) -> xr.Dataset:
         return ds
     if "target" not in ds.dims:
         raise ValueError(f"the result has a single target; leave out target={target!r}")
-    return ds.isel(target=position(names_of(ds, "target"), target, "target"))
+    return ds.isel(target=label_position(labels_of(ds, "target"), target, "target"))
 
 
 def pair_position(terms: xr.Dataset, pair: Hashable) -> int:
-    """Return the position of a pair, known by its label, its place, or a tuple of its features in either order."""
+    """Return the position of a pair, given by its label, its position, or a tuple of its features in either order."""
     if terms.sizes.get("pair", 0) == 0:
         raise ValueError("the model has no pairs: it adds up single features only")
     if not isinstance(pair, tuple):
-        return position(names_of(terms, "pair"), pair, "pair")
-    both = zip(names_of(terms, "first"), names_of(terms, "second"))
+        return label_position(labels_of(terms, "pair"), pair, "pair")
+    both = zip(labels_of(terms, "first"), labels_of(terms, "second"))
     found = [k for k, names in enumerate(both) if set(names) == set(pair)]
     if not found:
-        raise ValueError(f"pair {pair} is not in the result, which has {names_of(terms, 'pair')}")
+        raise ValueError(f"pair {pair} is not in the result, which has {labels_of(terms, 'pair')}")
     return found[0]
 
 
-def names_of(ds: xr.Dataset | xr.DataArray, dim: str) -> list[Any]:
+def labels_of(ds: xr.Dataset | xr.DataArray, dim: str) -> list[Any]:
     """Return the labels along a dim, else positions."""
     return ds[dim].values.tolist() if dim in ds.coords else list(range(ds.sizes[dim]))
 
 
-def values_of(x: Any, local: xr.Dataset, first: str = "sample") -> np.ndarray:
+def explained_values(x: Any, local: xr.Dataset, first: str = "sample") -> np.ndarray:
     """Return the values (sample, feature) of a table in the order of its explanation, having checked their number."""
     dims = [d for d in local["attribution"].dims if d != "target"]
-    names, x = names_of(local, str(dims[1])), as_pandas(x)
+    names, x = labels_of(local, str(dims[1])), as_pandas(x)
     if isinstance(x, xr.DataArray):
         x = x.transpose(*dims)
     elif isinstance(x, pd.DataFrame) and set(names) <= set(x.columns):
@@ -114,7 +114,7 @@ def score_units(ds: xr.Dataset) -> str:
 
 
 def by_importance(terms: xr.Dataset) -> list[int]:
-    """Return the positions of all features, the most important first (by the mean over targets)."""
+    """Return the positions of all features in decreasing importance (mean over targets)."""
     if "importance" not in terms:
         return list(range(terms.sizes["feature"]))
     size = terms["importance"].mean([d for d in terms["importance"].dims if d != "feature"])
@@ -132,7 +132,7 @@ def ranked_terms(terms: xr.Dataset) -> xr.Dataset:
         part = xr.Dataset({"importance": size.variable, **ends}).rename({dim: "term"})
         parts.append(
             part.assign_coords(
-                term=[str(v) for v in names_of(terms, dim)], is_pair=("term", [dim == "pair"] * size.sizes[dim])
+                term=[str(v) for v in labels_of(terms, dim)], is_pair=("term", [dim == "pair"] * size.sizes[dim])
             )
         )
     table = xr.concat(parts, "term")
@@ -143,28 +143,28 @@ def ranked_terms(terms: xr.Dataset) -> xr.Dataset:
 
 
 def small_multiples(figure: Figure | None, count: int) -> list[Axes]:
-    """Return panels on one scale upward, two or three in a row."""
+    """Return `count` panels that share their vertical scale, at most three in a row."""
     columns = 2 if count == 4 else min(3, count)
     rows = -(-count // columns)
-    figure = figure or shade.figure(3.3 * columns + 0.9 + 1.4 * (columns == 1), 2.6 * rows + 0.7)
+    figure = figure or shade.new_figure(3.3 * columns + 0.9 + 1.4 * (columns == 1), 2.6 * rows + 0.7)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.remove()
     return axes[:count]
 
 
-def name_scale(axes: Sequence[Axes], text: str, title: str | None) -> None:
-    """Name the scale that panels share, at the left of each row, and give their figure its title."""
+def label_scale(axes: Sequence[Axes], text: str, title: str | None) -> None:
+    """Label the shared vertical axis at the left of each row of panels, and give their figure its title."""
     for ax in axes:
         place = ax.get_subplotspec()
         if place is None or place.is_first_col():
-            ax.set_ylabel(label(text, 34), fontsize=9)
+            ax.set_ylabel(wrapped(text, 34), fontsize=9)
     if title:
         axes[0].figure.suptitle(title.replace("$", r"\$"), fontsize=11, weight="bold", x=0.01, ha="left")
 
 
-def name_missing(ax: Axes, border: float, text: str) -> None:
-    """Set missing values apart, right of the `border`, where an axis of numbers ends."""
+def label_missing(ax: Axes, border: float, text: str) -> None:
+    """Label the place of missing values, right of the `border` at which an axis of numbers ends."""
     ax.axvline(border, color="white", lw=3, zorder=1.5)
     beside: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (2, 0), "textcoords": "offset points"}
     ax.annotate(text, (1, 0.5), rotation=90, ha="left", va="center", fontsize=7, **beside)
@@ -198,12 +198,12 @@ _NAMES = [
 ]
 
 
-def in_order(levels: Sequence[Any]) -> list[int]:
-    """Return the positions of levels in the order that their names have: weekdays, months, seasons, numbers; else as they are.
+def natural_order(levels: Sequence[Any]) -> list[int]:
+    """Return the positions of levels in their natural order (weekdays, months, seasons, numbers), else as given.
 
     Examples
     --------
-    >>> in_order(["Fri", "Mon", "Sun"]), in_order(["10", "9"]), in_order(["surgical", "medical"])
+    >>> natural_order(["Fri", "Mon", "Sun"]), natural_order(["10", "9"]), natural_order(["surgical", "medical"])
     ([1, 0, 2], [1, 0], [0, 1])
     """
     names = [str(level).strip().lower() for level in levels]
@@ -226,7 +226,7 @@ def missing_share(terms: xr.Dataset, i: int) -> float:
 
 
 def _date_ticks() -> AutoDateLocator:
-    """Six ticks at most, also where a span is too long for half years and too short for years, and so on down to seconds."""
+    """Return a locator of at most six date ticks, which may also stand a whole year, month, day, hour or minute apart."""
     locator: Callable[..., AutoDateLocator] = AutoDateLocator  # has no types of its own
     ticks = locator(maxticks=6)
     for rate, longest in ((MONTHLY, 12), (DAILY, 31), (HOURLY, 24), (MINUTELY, 60), (SECONDLY, 60)):
@@ -234,67 +234,67 @@ def _date_ticks() -> AutoDateLocator:
     return ticks
 
 
-def name_levels(axis: Any, at: np.ndarray, levels: list[str]) -> None:
-    """Write the names of levels along an axis of a picture, at an angle where they are many."""
+def label_levels(axis: Any, at: np.ndarray, levels: list[str]) -> None:
+    """Label an axis by the names of levels, tilted where there are many."""
     tilted = len(levels) > _MANY_LEVELS and axis.axis_name == "x"
     turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if tilted else {}
     axis.set_ticks(at, levels, fontsize=8, **turn)
 
 
-class Values(NamedTuple):
-    """The values of a feature that a picture is drawn over: where they stand on the result's grid, and their names."""
+class FeatureValues(NamedTuple):
+    """The values of a feature along an axis of a picture: their grid cells, positions, and the names of levels."""
 
     name: str
     units: str
-    kept: np.ndarray
-    at: np.ndarray
+    cells: np.ndarray  # indices into the result's grid
+    positions: np.ndarray  # along the picture's axis
     levels: list[str] | None
 
     @classmethod
-    def of(cls, terms: xr.Dataset, i: int, grid: np.ndarray | None = None) -> Values:
-        """Return the values of feature `i`, on its own grid or on a coarser one."""
+    def of(cls, terms: xr.Dataset, i: int, grid: np.ndarray | None = None) -> FeatureValues:
+        """Return the values of feature `i`, from its own grid or from a coarser `grid`."""
         here = terms.isel(feature=i)
         own = here["value"].values
         grid = own if grid is None else grid
-        kept = np.flatnonzero(np.isfinite(grid))
+        cells = np.flatnonzero(np.isfinite(grid))
         levels = None
-        at = grid[kept]
+        positions = grid[cells]
         if here["kind"].item() == "categorical":
             by_code = dict(zip(own[np.isfinite(own)], here["level"].values))
-            order = in_order([by_code[code] for code in at])
-            levels = [label(by_code[code], 12) for code in at[order]]
-            kept, at = kept[order], np.arange(len(kept), dtype=float)
+            order = natural_order([by_code[code] for code in positions])
+            levels = [wrapped(by_code[code], 12) for code in positions[order]]
+            cells, positions = cells[order], np.arange(len(cells), dtype=float)
         units = str(here["units"].item()) if "units" in here.coords else ""
-        return cls(label(names_of(terms, "feature")[i]), units, kept, at, levels)
+        return cls(wrapped(labels_of(terms, "feature")[i]), units, cells, positions, levels)
 
     @property
     def edges(self) -> np.ndarray:
-        """The edges of the cells around the values; those of numbers end with the data."""
-        edges = shade.cell_edges(self.at)
-        if self.levels is None and len(self.at) > 1:
-            edges[[0, -1]] = self.at[[0, -1]]
+        """The edges of the cells around the positions; those of numbers end with the data."""
+        edges = shade.cell_edges(self.positions)
+        if self.levels is None and len(self.positions) > 1:
+            edges[[0, -1]] = self.positions[[0, -1]]
         return edges
 
     @property
     def span(self) -> float:
-        """How far the values reach; 1 for a single one."""
-        return float(np.ptp(self.at)) or 1.0
+        """The range of the positions; 1 for a single one."""
+        return float(np.ptp(self.positions)) or 1.0
 
-    def spread(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the centres of bars, their widths and the share of the data in each, from the shares nearest to the values.
+    def density_bars(self, density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return centres and widths of bars and the share of the data in each, from the shares nearest to each value.
 
         Each share is spread evenly over its cell. A few values (levels, a score, a count) keep a bar each.
         """
-        if self.levels is not None or len(self.at) <= _BINS // 2:
-            step = np.diff(self.at).min(initial=np.inf)
+        if self.levels is not None or len(self.positions) <= _BINS // 2:
+            step = np.diff(self.positions).min(initial=np.inf)
             width = max(0.7 * step, self.span / _BINS) if np.isfinite(step) else self.span
-            return self.at, np.full(len(self.at), width), density
-        even = np.linspace(self.at[0], self.at[-1], _BINS + 1)
+            return self.positions, np.full(len(self.positions), width), density
+        even = np.linspace(self.positions[0], self.positions[-1], _BINS + 1)
         share = np.diff(np.interp(even, self.edges, np.append(0.0, np.cumsum(density))))
         return (even[1:] + even[:-1]) / 2, np.diff(even), share
 
-    def name_axis(self, axis: Any, size: float = 9) -> None:
-        """Write the feature's name, its units and the names of its levels along an axis of a picture."""
+    def label_axis(self, axis: Any, size: float = 9) -> None:
+        """Label an axis by the feature's name, its units and the names of its levels."""
         dates = self.units == _DATES
         axis.set_label_text(f"{self.name} [{self.units}]" if self.units and not dates else self.name, fontsize=size)
         if dates:
@@ -302,4 +302,4 @@ class Values(NamedTuple):
             formatter: Callable[..., ConciseDateFormatter] = ConciseDateFormatter  # has no types of its own
             axis.set_major_formatter(formatter(ticks))
         if self.levels is not None:
-            name_levels(axis, self.at, self.levels)
+            label_levels(axis, self.positions, self.levels)

@@ -13,10 +13,10 @@ from . import shade
 
 _OUTPUT = 1.3  # heights of the rows of a picture
 _SIGNAL, _MAP = 0.8, 1.2
-_STRONG = 0.5  # of the largest value, below which the colours do not saturate
+_LEAST_LIMIT = 0.5  # of the largest value: the colours saturate no lower
 
 
-@shade.literal
+@shade.literal_text
 def lags(
     attribution: xr.DataArray,
     signal: xr.DataArray | None = None,
@@ -70,34 +70,34 @@ def lags(
             "with tsattr.plot.trace"
         )
     rows_dim = [d for d in attribution.dims if d not in (dim, "lag", "sample", "target")][:1]
-    attribution = shade.one_at_a_time(attribution, (*rows_dim, "lag", dim), "attribution")
+    attribution = shade.squeezed(attribution, (*rows_dim, "lag", dim), "attribution")
     if not rows_dim:
         attribution = attribution.expand_dims(series=[""])
         rows_dim, signal = ["series"], None if signal is None else signal.expand_dims(series=attribution.series)
     (series,) = rows_dim
     if signal is not None:
-        signal = shade.matched(
-            attribution.isel(lag=0, drop=True), shade.one_at_a_time(signal, (series, dim), "signal"), "signal"
+        signal = shade.aligned(
+            attribution.isel(lag=0, drop=True), shade.squeezed(signal, (series, dim), "signal"), "signal"
         )
     strength = abs(attribution).sum(("lag", dim)).values
     shown = np.argsort(-strength, kind="stable")[:most]
     heights = [_OUTPUT] * (output is not None) + ([_SIGNAL, _MAP] if signal is not None else [_MAP]) * len(shown)
-    figure = figure or shade.figure(10, 1.3 + 0.95 * sum(heights))
+    figure = figure or shade.new_figure(10, 1.3 + 0.95 * sum(heights))
     axes = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     rows = iter(axes)
     edges = shade.cell_edges(shade.axis_values(attribution, dim))
     if output is not None:
         ax = next(rows)
-        y = shade.one_at_a_time(output, (dim,), "output")
+        y = shade.squeezed(output, (dim,), "output")
         ax.plot(shade.axis_values(y, dim), y.values.astype(float), color=shade.INK, lw=1.4)
         units = f" [{y.attrs['units']}]" if y.attrs.get("units") else ""
         ax.set_ylabel(f"{y.name or 'output'}{units}", rotation=0, ha="right", va="center", fontsize=9)
-        shade.plain(ax)
+        shade.despine(ax)
     if (
         limit is None and attribution.notnull().any()
     ):  # few cells matter most: not so many colours that noise looks like them
-        limit = max(shade.chosen_limit(attribution, None), _STRONG * float(abs(attribution).max()))
-    scale = shade.chosen_limit(attribution, limit)
+        limit = max(shade.colour_limit(attribution, None), _LEAST_LIMIT * float(abs(attribution).max()))
+    scale = shade.colour_limit(attribution, limit)
     up, label = _lag_axis(attribution)
     for k in shown:
         name = str(attribution[series].values[k]) if series in attribution.coords else str(k)
@@ -108,7 +108,7 @@ def lags(
         values = np.ma.masked_invalid(attribution.isel({series: k}).values.astype(float))
         mesh = ax.pcolormesh(edges, up, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale, linewidth=0)
         ax.set_ylabel(label if signal is not None or not name else f"{name}\n{label}", fontsize=8)
-        shade.plain(ax)
+        shade.despine(ax)
     axes[-1].set_xlim(edges[0], edges[-1])
     axes[-1].set_xlabel(f"{shade.axis_label(attribution, dim)} of the measurement")
     if title:
@@ -121,7 +121,7 @@ def lags(
 
 
 def _lag_axis(attribution: xr.DataArray) -> tuple[np.ndarray, str]:
-    """Edges of the lags and what they are counted in."""
+    """Return the edges of the lags and the axis label."""
     if "lag_time" in attribution.coords:
         lag, units = attribution.lag_time.values, attribution.lag_time.attrs.get("units", "")
         if lag.dtype.kind == "m":
@@ -131,10 +131,10 @@ def _lag_axis(attribution: xr.DataArray) -> tuple[np.ndarray, str]:
 
 
 def _series(ax: Axes, values: xr.DataArray, dim: str, name: str) -> None:
-    """One series as a line with a dot for each value."""
+    """Draw one series as a line with a dot for each value."""
     y = values.values.astype(float)
     ax.plot(shade.axis_values(values, dim), y, color=shade.INK, lw=0.8, marker=".", ms=3.5)
-    ax.set_ylim(*shade.room(y))
+    ax.set_ylim(*shade.padded_limits(y))
     units = str(values.coords["units"].values) if "units" in values.coords else ""
     ax.set_ylabel(f"{name}\n[{units}]" if units else name, rotation=0, ha="right", va="center", fontsize=9)
-    shade.plain(ax)
+    shade.despine(ax)

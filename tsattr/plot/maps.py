@@ -14,7 +14,7 @@ from ..core.cf import direction, role
 from . import shade
 
 
-@shade.literal
+@shade.literal_text
 def trace(
     signal: xr.DataArray,
     attribution: xr.DataArray | None = None,
@@ -60,11 +60,11 @@ def trace(
     """
     rows_dim = [d for d in signal.dims if d != dim and d not in ("sample", "target")][:1]
     keep = (*rows_dim, dim)
-    signal = shade.one_at_a_time(signal, keep, "signal")
+    signal = shade.squeezed(signal, keep, "signal")
     if dim not in signal.dims:
         raise ValueError(f"the signal has no dim {dim!r}; it has {signal.dims}: name the one to draw along with dim=")
     attribution, truth = (
-        None if a is None else shade.matched(signal, shade.one_at_a_time(a, keep, name), name)
+        None if a is None else shade.aligned(signal, shade.squeezed(a, keep, name), name)
         for a, name in ((attribution, "attribution"), (truth, "truth"))
     )
     names = [str(v) for v in signal[rows_dim[0]].values] if rows_dim else [str(signal.name or "")]
@@ -73,24 +73,24 @@ def trace(
             f"one ax holds one row, the signal has {len(names)} along {rows_dim[0]!r}; give a figure instead"
         )
     axes = [ax] if ax is not None else _stacked(figure, len(names), height=1.0 + max(1.6, 0.85 * len(names) + 0.6))
-    scale = 1.0 if attribution is None else shade.chosen_limit(attribution, limit)
+    scale = 1.0 if attribution is None else shade.colour_limit(attribution, limit)
     values = shade.axis_values(signal, dim)
     edges = shade.cell_edges(values)
     units = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "")), len(names))
     for i, (name, row) in enumerate(zip(names, axes)):
         y = signal.values.reshape(len(names), -1)[i].astype(float)
         row.plot(values, y, color=shade.INK, lw=0.9)
-        low, high = shade.room(y)
+        low, high = shade.padded_limits(y)
         if attribution is not None:
             cells = attribution.values.reshape(len(names), -1)[i]
-            mesh = shade.band(row, edges, cells, low, high, scale, zorder=0.5)
+            mesh = shade.colour_band(row, edges, cells, low, high, scale, zorder=0.5)
         if truth is not None:
-            shade.mark(
+            shade.truth_bar(
                 row, edges, truth.values.reshape(len(names), -1)[i], 0, 0.06, transform=row.get_xaxis_transform()
             )
         row.set(xlim=(edges[0], edges[-1]), ylim=(low, high))
         row.set_ylabel(f"{name}\n[{units[i]}]" if units[i] else name, rotation=0, ha="right", va="center", fontsize=9)
-        shade.plain(row)
+        shade.despine(row)
         if row is not axes[-1]:
             row.tick_params(labelbottom=False)
     axes[-1].set_xlabel(shade.axis_label(signal, dim))
@@ -102,7 +102,7 @@ def trace(
     return cast(Figure, axes[0].figure)
 
 
-@shade.literal
+@shade.literal_text
 def field(
     attribution: xr.DataArray,
     signal: xr.DataArray | None = None,
@@ -144,10 +144,10 @@ def field(
         raise ValueError(f"a field has at least two dims, got {attribution.dims}; use plot.trace or plot.bars")
     y, x = map_dims(attribution)
     panels = _panels(attribution, (y, x), most)
-    scale = shade.chosen_limit(attribution, limit)
+    scale = shade.colour_limit(attribution, limit)
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = figure or shade.figure(4.2 * columns + 1.5 * (columns == 1), 3.1 * rows + 1.1)
+    figure = figure or shade.new_figure(4.2 * columns + 1.5 * (columns == 1), 3.1 * rows + 1.1)
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for ax in grid[len(panels) :]:
         ax.set_axis_off()
@@ -157,7 +157,7 @@ def field(
         values = np.ma.masked_invalid(part.values.astype(float))
         edges = shade.cell_edges(across), shade.cell_edges(up)
         if values.mask.any():
-            shade.ground(ax, edges, part.values.astype(float))
+            shade.draw_missing(ax, edges, part.values.astype(float))
         mesh = ax.pcolormesh(*edges, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale)
         if signal is not None and min(part.shape) > 1:
             below = signal.squeeze(drop=True) if set(signal.dims) - set(attribution.dims) else signal
@@ -171,13 +171,13 @@ def field(
             _outline(ax, *edges, inside.isel(wanted).transpose(y, x).values.astype(bool))
         ax.set(xlabel=shade.axis_label(part, x), ylabel=shade.axis_label(part, y))
         ax.set_title(name, fontsize=9, loc="left")
-        shade.plain(ax)
+        shade.despine(ax)
     _heading(grid[0], title, truth is not None, clash=len(panels) > 1)
     shade.colour_bar(figure, mesh, attribution, scale, ax=list(grid), pad=0.03, fraction=0.05, aspect=50, shrink=0.8)
     return figure
 
 
-@shade.literal
+@shade.literal_text
 def bars(
     values: xr.DataArray | xr.Dataset,
     error: xr.DataArray | None = None,
@@ -234,7 +234,7 @@ def bars(
     table = table.isel({dim: kept})
     n = len(kept)
     names = [str(v) for v in table[dim].values] if dim in table.coords else [str(i) for i in kept]
-    figure = figure or shade.figure(3.8 * len(shown) + 1.4, 1.0 + 0.27 * max(n, 3))
+    figure = figure or shade.new_figure(3.8 * len(shown) + 1.4, 1.0 + 0.27 * max(n, 3))
     axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for ax, kind in zip(axes, shown):
         heights = table[kind].values.astype(float)
@@ -248,7 +248,7 @@ def bars(
                 ax.errorbar(heights, np.arange(n), xerr=width, fmt="none", ecolor=shade.INK, elinewidth=0.9, capsize=2)
         units = table[kind].attrs.get("units") or values.attrs.get("units") or "units of the target"
         ax.set_xlabel(f"{label or kind + ' sum'} [{units}]", fontsize=9)
-        shade.plain(ax)
+        shade.despine(ax)
     axes[0].set_yticks(np.arange(n), names, fontsize=9)
     axes[0].invert_yaxis()
     axes[0].set_ylabel(f"{dim}, {n} largest of {len(strength)}" if n < len(strength) else str(dim))
@@ -257,7 +257,7 @@ def bars(
 
 
 def _stacked(figure: Figure | None, rows: int, height: float) -> list[Axes]:
-    figure = figure or shade.figure(10, height)
+    figure = figure or shade.new_figure(10, height)
     return list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
 
 

@@ -15,7 +15,7 @@ from . import shade
 def panels(
     values: xr.DataArray, inside: tuple[Hashable, ...], most: int = 12
 ) -> Iterator[tuple[str, dict[Hashable, int]]]:
-    """The title and the place of each entry along the other dims."""
+    """Yield the title and the indices of each entry along the dims not in `inside`; ValueError for more than `most`."""
     outside = [d for d in values.dims if d not in inside]
     shape = [values.sizes[d] for d in outside]
     if np.prod(shape, initial=1) > most:
@@ -28,7 +28,7 @@ def panels(
 
 
 def hatch(ax: Axes, part: xr.DataArray, where: np.ndarray, transform: dict[str, Any] | None = None) -> None:
-    """Hatch the cells where `where` is True, those of the border to their outer edge."""
+    """Hatch the cells that `where` marks, those at the border up to their outer edge."""
     y, x = part.dims
     centres = [shade.axis_values(part, d).astype(float) for d in (x, y)]
     ends = [np.concatenate([shade.cell_edges(c)[:1], c, shade.cell_edges(c)[-1:]]) for c in centres]

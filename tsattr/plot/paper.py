@@ -21,9 +21,9 @@ MINOR, MAJOR, PAPER = "#f6dcd8", "#e9b5ae", "#fffdfc"
 MM_PER_INCH = 25.4
 NAME_BOX = {"facecolor": PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
 MARGIN, HEADER, PLAIN_FOOTER, FOOTER, BAR = 4.0, 8.0, 14.0, 19.0, 15.0  # mm; BAR: a colour bar and its label
-LEAST = 90.0  # mm; the texts below the paper need as much
+LEAST_WIDTH = 90.0  # mm; the texts below the paper need as much
 NARROW = 190.0  # mm; below this the colour bar has no room beside the footer's text and goes under it
-TALLEST = 30.0  # mm above and below its zero that a row makes room for; what is larger runs over, as on paper
+MOST_HEIGHT = 30.0  # mm above and below its zero that a row makes room for; what is larger runs over, as on paper
 
 
 class Strip(NamedTuple):
@@ -34,7 +34,7 @@ class Strip(NamedTuple):
     left: float
 
 
-@shade.literal
+@shade.literal_text
 def ecg(
     signal: xr.DataArray,
     attribution: xr.DataArray | None = None,
@@ -100,33 +100,33 @@ def ecg(
     if "lead" not in signal.dims:
         signal = signal.expand_dims(lead=[str(signal.name or "")])
         attribution, truth = (a if a is None else a.expand_dims(lead=signal.lead) for a in (attribution, truth))
-    signal = shade.one_at_a_time(signal, ("lead", "time"), "signal")
+    signal = shade.squeezed(signal, ("lead", "time"), "signal")
     values, units = _millivolts(signal)
-    colours = _like(signal, attribution, "attribution")
-    marks = _like(signal, truth, "truth")
+    colours = _aligned_values(signal, attribution, "attribution")
+    marks = _aligned_values(signal, truth, "truth")
     if min(speed, gain) <= 0:
         raise ValueError(f"speed and gain must be positive, got {speed} mm/s and {gain} mm/mV")
     time = _seconds(signal)
-    cells = _interval(time, start, stop)
+    cells = _time_slice(time, start, stop)
     rows = _rows(layout, [str(name) for name in signal.lead.values], time, cells, speed)
 
     width = (time[cells][-1] - time[cells][0] + _step(time)) * speed
     first = 5.0 * np.ceil((0.2 * speed + 7) / 5)  # room for the pulse
-    paper_width = max(LEAST, 5.0 * np.ceil((first + width + 2) / 5))
+    paper_width = max(LEAST_WIDTH, 5.0 * np.ceil((first + width + 2) / 5))
     tops, centres, bottoms, paper_height = _heights(rows, values * gain, gain)
     footer = FOOTER + BAR * (paper_width < NARROW) if attribution is not None else PLAIN_FOOTER
     figure, ax = _sheet(figure, paper_width, paper_height, footer, HEADER if title else 0.0)
 
-    scale = 1.0 if attribution is None else shade.chosen_limit(colours, limit)
+    scale = 1.0 if attribution is None else shade.colour_limit(colours, limit)
     for row, top, centre, bottom in zip(rows, tops, centres, bottoms):
-        _pulse(ax, first - 0.2 * speed - 4, centre, 0.2 * speed, gain)
+        _calibration_pulse(ax, first - 0.2 * speed - 4, centre, 0.2 * speed, gain)
         for lead, part, left in row:
             x = first + left + (time[part] - time[part][0]) * speed
             edges = shade.cell_edges(x)
             if attribution is not None:
-                mesh = shade.band(ax, edges, colours[lead, part], bottom, top, scale, zorder=1.5)
+                mesh = shade.colour_band(ax, edges, colours[lead, part], bottom, top, scale, zorder=1.5)
             if truth is not None:
-                shade.mark(ax, edges, marks[lead, part], bottom, bottom + 1, zorder=3)
+                shade.truth_bar(ax, edges, marks[lead, part], bottom, bottom + 1, zorder=3)
             name = str(signal.lead.values[lead])
             ax.plot(x, centre + gain * _centred(values[lead, part]), color=shade.INK, lw=0.8, zorder=3, label=name)
             ax.text(x[0] + 1, top - 0.5, name, fontsize=9, weight="bold", va="top", bbox=NAME_BOX, zorder=4)
@@ -141,12 +141,12 @@ def ecg(
     per_volt = f"{gain:g} mm/mV" if units else f"{gain:g} mm per unit (no units given, mV assumed)"
     lines = [f"{speed:g} mm/s   {per_volt}   small square {1 / speed:g} s × {1 / gain:g} mV"]
     if attribution is not None:
-        lines += _hidden(rows, colours)
+        lines += _hidden_share(rows, colours)
     if truth is not None:
         lines.append("black bar: known truth")
     ax.text(0, -6, "\n".join(lines), fontsize=8, va="top")
     if attribution is not None:
-        _bar(figure, mesh, attribution, scale, paper_width)
+        _colour_bar(figure, mesh, attribution, scale, paper_width)
     return figure
 
 
@@ -174,17 +174,17 @@ def _seconds(signal: xr.DataArray) -> np.ndarray:
     return np.asarray(time.values.astype(float) * SECONDS[units])
 
 
-def _like(signal: xr.DataArray, other: xr.DataArray | None, name: str) -> np.ndarray:
+def _aligned_values(signal: xr.DataArray, other: xr.DataArray | None, name: str) -> np.ndarray:
     if other is None:
         return np.empty(signal.shape)
-    return shade.matched(signal, shade.one_at_a_time(other, ("lead", "time"), name), name).values
+    return shade.aligned(signal, shade.squeezed(other, ("lead", "time"), name), name).values
 
 
 def _step(time: np.ndarray) -> float:
     return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
 
 
-def _interval(time: np.ndarray, start: float | None, stop: float | None) -> slice:
+def _time_slice(time: np.ndarray, start: float | None, stop: float | None) -> slice:
     start = time[0] if start is None else start
     stop = start + 10.0 if stop is None else stop
     inside = np.flatnonzero((time >= start - 1e-9) & (time < stop - 1e-9))
@@ -234,8 +234,8 @@ def _heights(
         parts = [_centred(millimetres[strip.lead, strip.cells]) for strip in row]
         highest = np.nanmax(np.concatenate(parts), initial=gain)  # the pulse must fit
         lowest = np.nanmin(np.concatenate(parts), initial=-3.0)
-        centre = 5.0 * np.ceil((y + min(-lowest, TALLEST) + 2) / 5)
-        top = centre + min(highest, TALLEST) + 2
+        centre = 5.0 * np.ceil((y + min(-lowest, MOST_HEIGHT) + 2) / 5)
+        top = centre + min(highest, MOST_HEIGHT) + 2
         bottoms.append(y + 0.5)
         centres.append(centre)
         tops.append(top - 0.5)
@@ -261,14 +261,14 @@ def _sheet(figure: Figure | None, width: float, height: float, footer: float, he
     return figure, ax
 
 
-def _pulse(ax: Axes, left: float, zero: float, width: float, gain: float) -> None:
+def _calibration_pulse(ax: Axes, left: float, zero: float, width: float, gain: float) -> None:
     """Draw the calibration pulse: 1 mV for 0.2 s."""
     x = left + np.array([-1.5, 0, 0, width, width, width + 1.5])
     ax.plot(x, zero + gain * np.array([0, 0, 1, 1, 0, 0]), color=shade.INK, lw=0.8, zorder=3)
 
 
-def _hidden(rows: Sequence[Sequence[Strip]], colours: np.ndarray) -> list[str]:
-    """Return what to say of the share of abs(attribution) that no strip shows; nothing where it is next to none."""
+def _hidden_share(rows: Sequence[Sequence[Strip]], colours: np.ndarray) -> list[str]:
+    """Return a line on the share of abs(attribution) that no strip shows; none below half a percent."""
     shown = np.zeros(colours.shape, dtype=bool)
     for row in rows:
         for strip in row:
@@ -278,7 +278,7 @@ def _hidden(rows: Sequence[Sequence[Strip]], colours: np.ndarray) -> list[str]:
     return [f"{share:.0%} of the absolute attribution lies outside what is shown"] if share > 0.005 else []
 
 
-def _bar(figure: Figure, mesh: QuadMesh, attribution: xr.DataArray, scale: float, paper_width: float) -> None:
+def _colour_bar(figure: Figure, mesh: QuadMesh, attribution: xr.DataArray, scale: float, paper_width: float) -> None:
     full_width, full_height = figure.get_size_inches() * MM_PER_INCH
     left = MARGIN + (2.0 if paper_width < NARROW else paper_width - 82.0)
     length = min(80.0, paper_width - 4)

@@ -16,7 +16,7 @@ from .panels import hatch, panels
 _COLOURS = (shade.POSITIVE, shade.NEGATIVE, "#1b7837", "#762a83", "#8c510a", "#01665e")
 
 
-@shade.literal
+@shade.literal_text
 def lag_distance(
     ds: xr.Dataset,
     *,
@@ -55,9 +55,9 @@ def lag_distance(
         raise ValueError(f"a panel needs mass_share over a lag and 'distance', got dims {share.dims}")
     lag = "lag" if "lag" in share.dims else next(d for d in share.dims if d != "distance")
     shown = list(panels(share, ("distance", lag), most))
-    figure = figure or shade.figure(3.4 * len(shown) + 1.6, 4.2)
+    figure = figure or shade.new_figure(3.4 * len(shown) + 1.6, 4.2)
     grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    top = shade.chosen_limit(share, limit)
+    top = shade.colour_limit(share, limit)
     null = ds.get("mass_share_null")
     for ax, (name, where) in zip(grid, shown):
         part = share.isel(where).transpose("distance", lag)
@@ -70,19 +70,19 @@ def lag_distance(
             hatch(ax, part, reached.transpose(*part.dims).values)
         ax.set_xlabel(shade.axis_label(part, lag))
         ax.set_title(name, fontsize=9, loc="left")
-        shade.plain(ax)
+        shade.despine(ax)
     grid[0].set_ylabel("distance from the target [km]")
     label = "share of the mass" + ("; hatched: an untrained network reaches it" if null is not None else "")
     beside: dict[str, Any] = {"ax": list(grid), "pad": 0.03, "fraction": 0.05, "aspect": 50, "shrink": 0.8}
     bar = shade.colour_bar(figure, mesh, share, top, **beside)
     bar.ax.set_xlim(0, top)
-    bar.set_label(label + shade.beyond(share, top), fontsize=8)
+    bar.set_label(label + shade.clipped_note(share, top), fontsize=8)
     if title:
         figure.suptitle(title, fontsize=11, weight="bold", x=0.01, ha="left")
     return figure
 
 
-@shade.literal
+@shade.literal_text
 def profile(
     ds: xr.Dataset,
     variable: str = "mass_share",
@@ -123,7 +123,7 @@ def profile(
             f"a profile has one dim and at most one other, {variable!r} has {values.dims}; choose with .isel"
         )
     lines = list(panels(values, (along,), len(_COLOURS)))
-    ax = ax or (figure or shade.figure(6.0, 3.6)).subplots()
+    ax = ax or (figure or shade.new_figure(6.0, 3.6)).subplots()
     x = shade.axis_values(values, along)
     for colour, (name, where) in zip(_COLOURS, lines):
 
@@ -149,11 +149,11 @@ def profile(
         ax.legend(fontsize=8, frameon=False)
     ax.set(xlabel=_axis_label(ds, along), ylabel=variable.replace("_", " "), ylim=(0, None))
     ax.set_title(title or "", loc="left", fontsize=11, weight="bold")
-    shade.plain(ax)
+    shade.despine(ax)
     return cast(Figure, ax.figure)
 
 
-@shade.literal
+@shade.literal_text
 def skill(ds: xr.Dataset, score: str = "rmse", *, title: str | None = None, figure: Figure | None = None) -> Figure:
     """Draw the skill of each case of an ablation with its interval; random regions in the region's place as grey dots.
 
@@ -182,7 +182,7 @@ def skill(ds: xr.Dataset, score: str = "rmse", *, title: str | None = None, figu
     values = _variable(ds, score)
     if values.dims != ("case",):
         raise ValueError(f"skill is drawn by case, {score!r} has dims {values.dims}; choose one with .sel")
-    figure = figure or shade.figure(6.0, 1.2 + 0.36 * values.size)
+    figure = figure or shade.new_figure(6.0, 1.2 + 0.36 * values.size)
     ax = figure.subplots()
     y = np.arange(values.size)
     random = ds.get(f"{score}_random")
@@ -201,7 +201,7 @@ def skill(ds: xr.Dataset, score: str = "rmse", *, title: str | None = None, figu
     ax.set_xlabel(score.replace("_", " ") + (f" [{units}]" if units not in ("", "1") else ""))
     ax.legend(fontsize=8, frameon=False)
     ax.set_title(title or "", loc="left", fontsize=11, weight="bold")
-    shade.plain(ax)
+    shade.despine(ax)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Attribution as colour: one signed scale, one rule for its limits, one way to lay it behind a signal.
 
-Everything that draws attribution (`tsattr.plot`, `tsattr.paper`) takes these from here, so that a colour means the same
-in every picture: orange speaks for the target, blue against it, and no colour is no attribution.
+Every picture takes its colours from here, so that they mean the same everywhere: orange speaks for the target, blue
+against it, and no colour is no attribution.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ SIGNED = LinearSegmentedColormap.from_list(
 """Blue to orange, told apart in the common forms of colour blindness; transparent at zero, so that a grid shows."""
 
 
-_BLACK = ListedColormap([INK])
+_TRUTH = ListedColormap([INK])
 LAND = "#c9c9c9"
-_GROUND = ListedColormap([LAND, "#ffffff"])
+_BACKGROUND = ListedColormap([LAND, "#ffffff"])
 MEANING = "orange for the target, blue against it"
 
 
 @contextmanager
-def _boxes_for_missing_glyphs() -> Iterator[None]:
+def _no_glyph_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from (current )?font", UserWarning)
         yield
@@ -58,12 +58,12 @@ class Picture(Figure):
 
     def draw(self, renderer: Any) -> None:
         """Draw the figure."""
-        with _boxes_for_missing_glyphs():
+        with _no_glyph_warnings():
             super().draw(renderer)
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure, as matplotlib does."""
-        with _boxes_for_missing_glyphs():
+        with _no_glyph_warnings():
             super().savefig(*args, **kwargs)
 
     def _repr_png_(self) -> bytes:
@@ -98,7 +98,7 @@ def symmetric_limit(attribution: xr.DataArray | np.ndarray, quantile: float = 0.
     return float(max(np.quantile(size, quantile, method="higher"), size.max() / 20))
 
 
-def chosen_limit(attribution: xr.DataArray | np.ndarray, limit: float | None) -> float:
+def colour_limit(attribution: xr.DataArray | np.ndarray, limit: float | None) -> float:
     """Return `limit` if it was given and is positive, else `symmetric_limit(attribution)`."""
     if limit is None:
         return symmetric_limit(attribution)
@@ -107,19 +107,19 @@ def chosen_limit(attribution: xr.DataArray | np.ndarray, limit: float | None) ->
     return float(limit)
 
 
-def ground(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **where: Any) -> None:
+def draw_missing(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **where: Any) -> None:
     """Draw the cells of a map without a value grey: colours are clear at 0, and must not be taken for land there."""
-    ax.pcolormesh(*edges, np.isfinite(values), cmap=_GROUND, vmin=0, vmax=1, **where)
+    ax.pcolormesh(*edges, np.isfinite(values), cmap=_BACKGROUND, vmin=0, vmax=1, **where)
 
 
 def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING) -> str:
     """Return the colour bar's label: what, in which units, and how many cells lie beyond its ends."""
     units = attribution.attrs.get("units") or "units of the target"
-    return f"attribution [{units}]: {meaning}{beyond(attribution, limit)}"
+    return f"attribution [{units}]: {meaning}{clipped_note(attribution, limit)}"
 
 
-def beyond(values: xr.DataArray, limit: float) -> str:
-    """Return a line on how many cells lie beyond the ends of the colours, empty where none does."""
+def clipped_note(values: xr.DataArray, limit: float) -> str:
+    """Return a line on the share of cells beyond `limit`, at which the colours saturate; "" where there is none."""
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     clipped = float(np.mean(np.abs(known) > limit * (1 + 1e-9))) if known.size else 0.0
@@ -186,7 +186,7 @@ def thin(edges: np.ndarray, values: np.ndarray, most: int = 3000) -> tuple[np.nd
     return np.append(edges[:-1:step], edges[-1:]), blocks[np.arange(len(blocks)), strongest]
 
 
-def band(
+def colour_band(
     ax: Axes, edges: np.ndarray, values: np.ndarray, low: float, high: float, limit: float, **kwargs: Any
 ) -> QuadMesh:
     """Draw one row of cells between the heights `low` and `high`; missing cells are left bare."""
@@ -195,13 +195,13 @@ def band(
     return ax.pcolormesh(edges, [low, high], values, cmap=SIGNED, vmin=-limit, vmax=limit, linewidth=0, **kwargs)
 
 
-def mark(ax: Axes, edges: np.ndarray, truth: np.ndarray, low: float, high: float, **kwargs: Any) -> None:
+def truth_bar(ax: Axes, edges: np.ndarray, truth: np.ndarray, low: float, high: float, **kwargs: Any) -> None:
     """Draw the cells of the known truth as a black bar between the heights `low` and `high`."""
     cells = np.ma.masked_array(np.ones(len(truth)), mask=~truth.astype(bool))[None]
-    ax.pcolormesh(edges, [low, high], cells, cmap=_BLACK, linewidth=0, **kwargs)
+    ax.pcolormesh(edges, [low, high], cells, cmap=_TRUTH, linewidth=0, **kwargs)
 
 
-def one_at_a_time(array: xr.DataArray, keep: Sequence[Hashable], name: str) -> xr.DataArray:
+def squeezed(array: xr.DataArray, keep: Sequence[Hashable], name: str) -> xr.DataArray:
     """Return `array` with the dims `keep` (those it has), in that order; other dims must have one entry."""
     if not isinstance(array, xr.DataArray):
         raise TypeError(
@@ -217,7 +217,7 @@ def one_at_a_time(array: xr.DataArray, keep: Sequence[Hashable], name: str) -> x
     return array.squeeze(extra, drop=True).transpose(*[dim for dim in keep if dim in array.dims])
 
 
-def matched(signal: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
+def aligned(signal: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
     """Return `other` in the order of dims of `signal`, having checked that both label the same cells."""
     if set(signal.dims) != set(other.dims):
         raise ValueError(f"{name} has dims {other.dims}, the signal {signal.dims}; they must be the same")
@@ -251,25 +251,25 @@ def axis_units(array: xr.DataArray, dim: Hashable) -> str:
 
 
 def axis_label(array: xr.DataArray, dim: Hashable) -> str:
-    """Return the axis label of `dim`, with its units where they are known."""
+    """Return the axis label of `dim`: its name, and its units where they are known."""
     units = axis_units(array, dim)
     return f"{dim} [{units}]" if units else str(dim)
 
 
-def figure(width: float, height: float) -> Figure:
-    """Return a figure of its own, in inches, that lays itself out."""
+def new_figure(width: float, height: float) -> Figure:
+    """Return a new figure of so many inches, with constrained layout."""
     return Picture(figsize=(width, height), layout="constrained")
 
 
-def literal(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Make a drawing function show its text as it is written: a dollar in a name begins no formula."""
+def literal_text(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorate a drawing function so that its text is literal: a dollar in a name begins no formula."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         given: Any = kwargs.get("figure") or getattr(kwargs.get("ax"), "figure", None)
-        theirs = [] if given is None else given.findobj(Text)  # what a user has on a figure of their own is left alone
+        before = [] if given is None else given.findobj(Text)  # the user's own text is left alone
         figure = draw(*args, **kwargs)
-        left = {id(text) for text in [*theirs, *_numbers_of(figure)]}
+        left = {id(text) for text in [*before, *_tick_numbers(figure)]}
         for text in figure.findobj(Text):
             if id(text) not in left:
                 text.set_parse_math(False)
@@ -283,14 +283,11 @@ def literal(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-_LINE, _NAME = (
-    96,
-    48,
-)  # characters of an axis label's line, of a name at a tick, beyond which they leave no room for the picture
+_LINE, _NAME = 96, 48  # characters of a line of an axis label and of a tick label that leave room for the picture
 
 
 def _shortened(text: str, most: int = _LINE) -> str:
-    """Text without the ends of lines that are too long to be drawn.
+    """Return `text` with each line cut at `most` characters.
 
     >>> _shortened("a" * 200, 3), _shortened("as it is")
     ('aa…', 'as it is')
@@ -298,21 +295,21 @@ def _shortened(text: str, most: int = _LINE) -> str:
     return "\n".join(line if len(line) <= most else f"{line[: most - 1]}…" for line in text.split("\n"))
 
 
-def _numbers_of(figure: Figure) -> list[Text]:
-    """The labels of axes of numbers, which matplotlib writes itself (powers of ten as formulas)."""
+def _tick_numbers(figure: Figure) -> list[Text]:
+    """Return the tick labels of numeric axes, which matplotlib writes itself (powers of ten as formulas)."""
     axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
     numeric = [axis for axis in axes if not isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter)]
     return [label for axis in numeric for label in axis.get_majorticklabels()]
 
 
-def plain(ax: Axes) -> None:
-    """Take away what frames an axes on two sides too many."""
+def despine(ax: Axes) -> None:
+    """Hide the top and right spines and make the tick labels small."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8)
 
 
-def room(values: np.ndarray) -> tuple[float, float]:
-    """Return limits a little beyond the finite values."""
+def padded_limits(values: np.ndarray) -> tuple[float, float]:
+    """Return axis limits 12 % of the range beyond the finite values."""
     values = values[np.isfinite(values)]
     if values.size == 0:
         return -1.0, 1.0

@@ -15,25 +15,25 @@ from . import shade
 from .curves import COLOURS
 from .features import (
     DENSITY_COLOUR,
-    Values,
+    FeatureValues,
     by_importance,
-    checked,
+    check_terms,
+    label_missing,
+    label_scale,
+    labels_of,
     missing_share,
-    name_missing,
-    name_scale,
-    names_of,
     one_target,
     score_units,
+    selected,
     small_multiples,
-    wanted,
 )
 
-_STRIP = 0.13  # height of the strip of densities, as a share of the axes
+_STRIP_HEIGHT = 0.13  # of the strip of densities, as a share of the axes
 _TINT = 0.05
-_OUTER = 0.01  # share of the data on each side that sets no scale
+_TAIL = 0.01  # share of the data on each side that sets no scale
 
 
-@shade.literal
+@shade.literal_text
 def shape(
     terms: xr.Dataset,
     feature: Hashable | Sequence[Hashable] | None = None,
@@ -85,27 +85,27 @@ def shape(
     >>> axes.get_xlabel(), axes.get_ylabel()
     ('age', 'contribution [log-odds]')
     """
-    terms = _along_target(one_target(checked(terms), target))
-    chosen = wanted(names_of(terms, "feature"), feature, by_importance(terms)[:most])
+    terms = _along_target(one_target(check_terms(terms), target))
+    chosen = selected(labels_of(terms, "feature"), feature, by_importance(terms)[:most])
     if ax is not None and len(chosen) > 1:
         raise ValueError(f"one ax holds one feature, {len(chosen)} are to be drawn; give a figure instead")
     axes = [ax] if ax is not None else small_multiples(figure, len(chosen))
     for panel, i in zip(axes, chosen):
         _panel(panel, terms, i)
     drawn = cast(Figure, axes[0].figure)
-    low, high = _one_scale(terms.isel(feature=chosen))
+    low, high = _shared_limits(terms.isel(feature=chosen))
     axes[0].set_ylim(low, high)  # panels of a figure share it
     for panel in axes if terms.sizes["target"] == 1 else []:
         panel.axhspan(0, high, color=shade.POSITIVE, alpha=_TINT, lw=0)
         panel.axhspan(low, 0, color=shade.NEGATIVE, alpha=_TINT, lw=0)
-    name_scale(axes, f"contribution [{score_units(terms)}]", title)
+    label_scale(axes, f"contribution [{score_units(terms)}]", title)
     if ax is None:
-        _foot(drawn, terms.isel(feature=chosen))
+        _footer(drawn, terms.isel(feature=chosen))
     return drawn
 
 
 def _along_target(terms: xr.Dataset) -> xr.Dataset:
-    """Return the shapes along ``target`` also where there is one, so that each panel draws lines."""
+    """Return the terms with a dim ``target`` even where there is a single one."""
     if terms.sizes.get("target", 1) > len(COLOURS):
         raise ValueError(
             f"{terms.sizes['target']} targets are more lines than can be told apart; choose one by target="
@@ -116,91 +116,91 @@ def _along_target(terms: xr.Dataset) -> xr.Dataset:
 
 def _panel(ax: Axes, terms: xr.Dataset, i: int) -> None:
     """Draw one feature: a line or points for each target, the missing value, and where the data lie."""
-    values, here = Values.of(terms, i), terms.isel(feature=i)
+    values, term = FeatureValues.of(terms, i), terms.isel(feature=i)
     n = terms.sizes["target"]
-    if not len(values.at):
+    if not len(values.positions):
         ax.text(0.5, 0.5, "no value in training", ha="center", fontsize=8, transform=ax.transAxes)
         ax.set_xlabel(values.name, fontsize=9)
-        shade.plain(ax)
+        shade.despine(ax)
         return
-    border, end = _beyond(values)
+    border, end = _missing_position(values)
     for k in range(n):
         colour = COLOURS[k] if n > 1 else shade.INK
         shift = 0.5 * ((k + 0.5) / n - 0.5) if values.levels else 0.0
         draw = _curve if values.levels is None else _points
-        draw(ax, here.isel(target=k), values, colour, shift)
-        if "missing" in here and np.isfinite(here["missing"].values[k]):
-            ax.plot(end + shift, here["missing"].values[k], "D", color=colour, ms=5, mec="white", mew=0.6, zorder=3)
-    values.name_axis(ax.xaxis)
-    if "missing" in here and bool(here["missing"].notnull().any()):
-        gone = missing_share(terms, i)
-        name_missing(ax, border, f"missing, {100 * gone:.2g} %" if gone > 0 else "missing")
-    if "density" in here:
-        _strip(ax, *values.spread(here["density"].values[values.kept]))
+        draw(ax, term.isel(target=k), values, colour, shift)
+        if "missing" in term and np.isfinite(term["missing"].values[k]):
+            ax.plot(end + shift, term["missing"].values[k], "D", color=colour, ms=5, mec="white", mew=0.6, zorder=3)
+    values.label_axis(ax.xaxis)
+    if "missing" in term and bool(term["missing"].notnull().any()):
+        missing = missing_share(terms, i)
+        label_missing(ax, border, f"missing, {100 * missing:.2g} %" if missing > 0 else "missing")
+    if "density" in term:
+        _density_strip(ax, *values.density_bars(term["density"].values[values.cells]))
     ax.axhline(0, color=shade.NEUTRAL, lw=0.8, zorder=1)
-    shade.plain(ax)
+    shade.despine(ax)
 
 
-def _beyond(values: Values) -> tuple[float, float]:
-    """Return where the values end along the axis, and where a missing one is drawn."""
-    last = float(values.at[-1])
+def _missing_position(values: FeatureValues) -> tuple[float, float]:
+    """Return where the axis of values ends, and the position of a missing one."""
+    last = float(values.positions[-1])
     return (last + 0.5, last + 1) if values.levels else (last + 0.08 * values.span, last + 0.13 * values.span)
 
 
-def _band(here: xr.Dataset, values: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _band(term: xr.Dataset, values: FeatureValues) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the shape and the ends of its band, which are the shape itself where it has none."""
-    y = here["shape"].values[values.kept]
-    low, high = (here[end].values[values.kept] if end in here else y for end in ("lower", "upper"))
+    y = term["shape"].values[values.cells]
+    low, high = (term[end].values[values.cells] if end in term else y for end in ("lower", "upper"))
     return y, low, high
 
 
-def _points(ax: Axes, here: xr.Dataset, values: Values, colour: str, shift: float) -> None:
+def _points(ax: Axes, term: xr.Dataset, values: FeatureValues, colour: str, shift: float) -> None:
     """Draw a point with its bar for each level, beside those of other targets."""
-    y, low, high = _band(here, values)
+    y, low, high = _band(term, values)
     ends = np.maximum([y - low, high - y], 0)
-    ax.errorbar(values.at + shift, y, yerr=ends, fmt="o", color=colour, ms=4, elinewidth=1.2, capsize=4)
+    ax.errorbar(values.positions + shift, y, yerr=ends, fmt="o", color=colour, ms=4, elinewidth=1.2, capsize=4)
 
 
-def _curve(ax: Axes, here: xr.Dataset, values: Values, colour: str, shift: float) -> None:
-    """Draw a line with its band, and how it goes on beyond the training range."""
-    y, low, high = _band(here, values)
-    at = values.at + shift
+def _curve(ax: Axes, term: xr.Dataset, values: FeatureValues, colour: str, shift: float) -> None:
+    """Draw a line with its band, extended (dotted) beyond the training range."""
+    y, low, high = _band(term, values)
+    at = values.positions + shift
     ax.fill_between(at, low, high, color=colour, alpha=0.18, lw=0)
     ax.plot(at, y, color=colour, lw=1.5, marker="o" if len(y) <= 12 else None, ms=3.5)
     for end, outward in ((0, -0.05), (-1, 0.05)):
         ax.plot([at[end], at[end] + outward * values.span], [y[end]] * 2, color=colour, lw=1.3, ls=":")
 
 
-def _strip(ax: Axes, centres: np.ndarray, widths: np.ndarray, share: np.ndarray) -> None:
+def _density_strip(ax: Axes, centres: np.ndarray, widths: np.ndarray, share: np.ndarray) -> None:
     """Draw the share of the data at each value as bars along the bottom."""
-    height = _STRIP * share / (share.max() or 1)
+    height = _STRIP_HEIGHT * share / (share.max() or 1)
     ax.bar(
         centres, height, widths, color=DENSITY_COLOUR, alpha=0.7, lw=0, transform=ax.get_xaxis_transform(), zorder=0.8
     )
 
 
-def _one_scale(terms: xr.Dataset) -> tuple[float, float]:
-    """Return limits that hold the lines and bands where data lie, with room for the strip below.
+def _shared_limits(terms: xr.Dataset) -> tuple[float, float]:
+    """Return limits for the lines and bands within the data, with space for the strip below.
 
-    What a few outlying rows would stretch, the outer hundredths of the data, may run out of the frame.
+    The outer hundredths of the data set no limits, so that a few outliers do not flatten the rest.
     """
-    known = terms.where(_among_data(terms)) if "density" in terms else terms
+    known = terms.where(_within_data(terms)) if "density" in terms else terms
     parts = [known[name] for name in ("shape", "lower", "upper") if name in terms]
     parts += [terms["missing"]] if "missing" in terms else []
-    low, high = shade.room(np.concatenate([[0.0], *[part.values.ravel() for part in parts]]))
-    return low - _STRIP * (high - low), high
+    low, high = shade.padded_limits(np.concatenate([[0.0], *[part.values.ravel() for part in parts]]))
+    return low - _STRIP_HEIGHT * (high - low), high
 
 
-def _among_data(terms: xr.Dataset) -> xr.DataArray:
-    """Return the grid points with a hundredth of the data on either side, or at them; all levels of a category."""
+def _within_data(terms: xr.Dataset) -> xr.DataArray:
+    """Return the grid points between the first and last percentile of the data, True for all levels of a category."""
     share = terms["density"] / terms["density"].sum("grid")
     below = share.cumsum("grid")
-    inner = (below >= _OUTER) & (1 - below + share >= _OUTER)
+    inner = (below >= _TAIL) & (1 - below + share >= _TAIL)
     return inner | (terms["kind"] != "numeric")
 
 
-def _foot(figure: Figure, terms: xr.Dataset) -> None:
-    """Say what lines, bands and bars mean, of what is drawn."""
+def _footer(figure: Figure, terms: xr.Dataset) -> None:
+    """Write below the panels what the lines, bands and bars mean, and a legend of targets."""
     parts = [
         "band: 95 %" if "lower" in terms else "",
         "grey bars: where the training data lie" if "density" in terms else "",
@@ -211,5 +211,5 @@ def _foot(figure: Figure, terms: xr.Dataset) -> None:
     if terms.sizes["target"] > 1:
         handles = [Line2D([], [], color=COLOURS[k], lw=1.5, marker="o", ms=4) for k in range(terms.sizes["target"])]
         figure.legend(
-            handles, [str(v) for v in names_of(terms, "target")], loc="outside right upper", fontsize=8, frameon=False
+            handles, [str(v) for v in labels_of(terms, "target")], loc="outside right upper", fontsize=8, frameon=False
         )

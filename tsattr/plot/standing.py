@@ -21,7 +21,7 @@ from . import shade
 _BETTER = LinearSegmentedColormap.from_list("tsattr_better", ["#f7f7f7", "#9db8dc", shade.NEGATIVE])
 
 
-@shade.literal
+@shade.literal_text
 def ranking(
     table: xr.Dataset,
     measure: str = "gap",
@@ -60,13 +60,13 @@ def ranking(
     >>> [label.get_text() for label in ta.plot.ranking(tb).axes[0].get_yticklabels()][0]
     'IG'
     """
-    check(table, measure, ranking)
+    check_comparison(table, measure, ranking)
     standing = Standing(table, measure, ranking)
     order, control, tied = standing.order, standing.control, standing.tied
     here = table.sel(measure=measure, ranking=ranking)
     n = len(order)
     if ax is None:
-        ax = (figure or shade.figure(8.5, 1.3 + 0.34 * max(n, 3))).subplots()
+        ax = (figure or shade.new_figure(8.5, 1.3 + 0.34 * max(n, 3))).subplots()
     score, low, high = (here[name].values.astype(float) for name in ("score", "score_low", "score_high"))
     for row, k in enumerate(order):
         colour = shade.NEUTRAL if control[k] else shade.NEGATIVE
@@ -94,34 +94,34 @@ def ranking(
             fontsize=8,
             color=shade.POSITIVE,
         )
-    names = [label(v) for v in table["method"].values[order]]
+    names = [wrapped(v) for v in table["method"].values[order]]
     ax.set_yticks(np.arange(n), names, fontsize=9)
     ax.set_ylim(n - 0.5, -0.5)
     ax.grid(axis="x", color="#e4e4e4")
     ax.set_axisbelow(True)
-    shade.plain(ax)
-    ax.set_xlabel(_what(table, measure, ranking), fontsize=9)
-    _key(ax, control, tied)
+    shade.despine(ax)
+    ax.set_xlabel(_axis_text(table, measure, ranking), fontsize=9)
+    _legend(ax, control, tied)
     return cast(Figure, ax.figure)
 
 
-def _key(ax: Axes, control: np.ndarray, tied: np.ndarray) -> None:
-    """Say what filled, hollow and grey mean, of those that are there."""
+def _legend(ax: Axes, control: np.ndarray, tied: np.ndarray) -> None:
+    """Draw a legend of the markers that occur: filled, hollow and grey."""
     several = int(tied.sum()) > 1
     first = "the best, and those not told from it (95 %)" if several else "the best, told from every other (95 %)"
     handles = [
         Line2D([], [], marker=marker, color=colour, mfc=face, lw=1.2, ms=5.5, label=label)
-        for there, marker, colour, face, label in (
+        for present, marker, colour, face, label in (
             (tied.any(), "o", shade.NEGATIVE, shade.NEGATIVE, first),
             ((~tied & ~control).any(), "o", shade.NEGATIVE, "white", "worse"),
             (control.any(), "s", shade.NEUTRAL, shade.NEUTRAL, "control: knows nothing"),
         )
-        if there
+        if present
     ]
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.02), ncols=3, fontsize=8, frameon=False)
 
 
-@shade.literal
+@shade.literal_text
 def matrix(
     table: xr.Dataset,
     measure: str = "gap",
@@ -160,7 +160,7 @@ def matrix(
     >>> [label.get_text() for label in ta.plot.matrix(tb).axes[0].get_xticklabels()]
     ['zero', 'mean', 'score']
     """
-    check(table, measure, ranking)
+    check_comparison(table, measure, ranking)
     if "fill" not in table[measure].dims:
         raise ValueError(f"{measure!r} knows no fills; draw it with tsattr.plot.ranking")
     standing = Standing(table, measure, ranking)
@@ -172,7 +172,7 @@ def matrix(
     score = table["score"].sel(measure=measure, ranking=ranking).values[order]
     n, fills = cells.shape
     if ax is None:
-        ax = (figure or shade.figure(2.6 + 1.15 * (fills + 1), 1.5 + 0.34 * max(n, 3))).subplots()
+        ax = (figure or shade.new_figure(2.6 + 1.15 * (fills + 1), 1.5 + 0.34 * max(n, 3))).subplots()
     _heat(ax, cells, score, lower=_direction(table, measure) == "lower")
     for i, j in np.argwhere(own):
         box = Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", ec="white", lw=0, alpha=0.75)
@@ -180,17 +180,17 @@ def matrix(
     if control.any() and not control.all():
         ax.axhline(n - control.sum() - 0.5, color=shade.INK, lw=0.8)
     ax.axvline(fills - 0.5, color="white", lw=5)
-    names = [label(v, 14) for v in table["fill"].values]
+    names = [wrapped(v, 14) for v in table["fill"].values]
     ax.set_xticks(range(fills + 1), [*names, "score"], fontsize=9)
-    ax.set_yticks(range(n), [label(v) for v in table["method"].values[order]], fontsize=9)
+    ax.set_yticks(range(n), [wrapped(v) for v in table["method"].values[order]], fontsize=9)
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("\n".join(_foot(table, measure, ranking, cells, own, out)), fontsize=8, loc="left", labelpad=8)
+    ax.set_xlabel("\n".join(_footer(table, measure, ranking, cells, own, out)), fontsize=8, loc="left", labelpad=8)
     return cast(Figure, ax.figure)
 
 
 def _heat(ax: Axes, cells: np.ndarray, score: np.ndarray, lower: bool) -> None:
-    """Colour the cells and write their values; the scores stand beside them without colour."""
+    """Draw the cells coloured and with their values, and the scores as an uncoloured last column."""
     known = cells[np.isfinite(cells)]
     signed = known.size > 0 and known.min() < 0 < known.max()
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
@@ -209,12 +209,12 @@ def _heat(ax: Axes, cells: np.ndarray, score: np.ndarray, lower: bool) -> None:
         ax.text(j, i, text, ha="center", va="center", fontsize=8.5, weight=weight, color=shade.INK, path_effects=halo)
 
 
-def _foot(
+def _footer(
     table: xr.Dataset, measure: str, ranking: str, cells: np.ndarray, own: np.ndarray, out: np.ndarray
 ) -> list[str]:
-    """Say what is shown, what the colours mean and what hatching does."""
+    """Return the lines below the matrix: the measure, the colours, and what hatching means."""
     signed = (cells < 0).any() and (cells > 0).any()
-    lines = [_what(table, measure, ranking), "orange above 0, blue below" if signed else "darker is better"]
+    lines = [_axis_text(table, measure, ranking), "orange above 0, blue below" if signed else "darker is better"]
     if out.any():
         lines.append("hatched: a fill of the method's own kind, left out of its score")
     elif own.any():
@@ -222,7 +222,7 @@ def _foot(
     return lines
 
 
-def check(table: xr.Dataset, measure: str | None, ranking: str | None) -> None:
+def check_comparison(table: xr.Dataset, measure: str | None, ranking: str | None) -> None:
     """Raise unless `table` is a comparison that has this measure and ranking."""
     if not isinstance(table, xr.Dataset):
         raise TypeError(f"table must be the xarray.Dataset that compare returns, got {type(table).__name__}")
@@ -251,13 +251,13 @@ def _direction(table: xr.Dataset, measure: str) -> str:
     return str(table["better"].sel(measure=measure).values)
 
 
-def _what(table: xr.Dataset, measure: str, ranking: str) -> str:
-    """Say what a score is and which way is better."""
+def _axis_text(table: xr.Dataset, measure: str, ranking: str) -> str:
+    """Return the axis text of a score: its name, meaning, ranking and better direction."""
     meaning = table[measure].attrs.get("long_name")
     name = measure.replace("_", " ") + (f" ({meaning})" if meaning else "")
     return f"{name}, {ranking} ranking: {_direction(table, measure)} is better"
 
 
-def label(value: object, width: int = 30) -> str:
-    """Return a name as lines of a label, none of it read as a formula."""
+def wrapped(value: object, width: int = 30) -> str:
+    """Return a name broken into lines of at most `width` characters."""
     return "\n".join(textwrap.wrap(str(value), width)) or str(value)

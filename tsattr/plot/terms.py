@@ -14,22 +14,22 @@ from matplotlib.patches import Patch
 from . import shade
 from .features import (
     DENSITY_COLOUR,
-    Values,
-    checked,
-    names_of,
+    FeatureValues,
+    check_terms,
+    label_position,
+    labels_of,
     one_target,
     pair_position,
-    position,
     ranked_terms,
     score_units,
 )
-from .standing import label
+from .standing import wrapped
 
 _MAIN, _PAIR = "#4d4d4d", "#b8b8b8"
-_BARE = ListedColormap([(0, 0, 0, 0)])
+_TRANSPARENT = ListedColormap([(0, 0, 0, 0)])
 
 
-@shade.literal
+@shade.literal_text
 def interaction(
     terms: xr.Dataset,
     pair: Hashable,
@@ -82,17 +82,21 @@ def interaction(
     >>> axes.get_xlabel(), axes.get_ylabel()
     ('a', 'b')
     """
-    terms = one_target(checked(terms), target)
+    terms = one_target(check_terms(terms), target)
     k = pair_position(terms, pair)
     if "target" in terms["interaction"].dims:
-        raise ValueError(f"a heat map shows one target; choose one of {names_of(terms, 'target')} with target=")
+        raise ValueError(f"a heat map shows one target; choose one of {labels_of(terms, 'target')} with target=")
     here = terms.isel(pair=k)
-    places = [position(names_of(terms, "feature"), here[which].item(), "feature") for which in ("first", "second")]
-    first, second = (Values.of(terms, i, here[f"value_{w}"].values) for i, w in zip(places, ("first", "second")))
-    cells = {"grid": first.kept, "grid_b": second.kept}
+    positions = [
+        label_position(labels_of(terms, "feature"), here[which].item(), "feature") for which in ("first", "second")
+    ]
+    first, second = (
+        FeatureValues.of(terms, i, here[f"value_{w}"].values) for i, w in zip(positions, ("first", "second"))
+    )
+    cells = {"grid": first.cells, "grid_b": second.cells}
     surface = here["interaction"].isel(cells).transpose("grid_b", "grid")
-    scale = shade.chosen_limit(surface, limit)
-    figure = figure or shade.figure(6.2, 5.6)
+    scale = shade.colour_limit(surface, limit)
+    figure = figure or shade.new_figure(6.2, 5.6)
     grid = figure.add_gridspec(2, 2, width_ratios=(7, 1), height_ratios=(1, 7))
     ax = figure.add_subplot(grid[1, 0])
     shown = np.ma.masked_invalid(surface.values)
@@ -104,11 +108,11 @@ def interaction(
         )
         _hatch(ax, first.edges, second.edges, (low <= 0) & (high >= 0))
         meaning += "; hatched: the 95 % band includes 0"
-    first.name_axis(ax.xaxis)
-    second.name_axis(ax.yaxis)
-    shade.plain(ax)
-    _margin(figure.add_subplot(grid[0, 0], sharex=ax), terms, places[0], upright=True)
-    _margin(figure.add_subplot(grid[1, 1], sharey=ax), terms, places[1], upright=False)
+    first.label_axis(ax.xaxis)
+    second.label_axis(ax.yaxis)
+    shade.despine(ax)
+    _marginal_density(figure.add_subplot(grid[0, 0], sharex=ax), terms, positions[0], upright=True)
+    _marginal_density(figure.add_subplot(grid[1, 1], sharey=ax), terms, positions[1], upright=False)
     surface.attrs["units"] = score_units(terms)
     shade.colour_bar(figure, mesh, surface, scale, meaning, ax=figure.axes, pad=0.02, fraction=0.05, aspect=45)
     heading = str(here["pair"].item()) if title is None else title
@@ -118,21 +122,21 @@ def interaction(
 
 def _hatch(ax: Axes, x_edges: np.ndarray, y_edges: np.ndarray, cells: np.ndarray) -> None:
     """Hatch the True cells without colouring them."""
-    bare = np.ma.masked_array(np.zeros(cells.shape), mask=~cells)
-    ax.pcolor(x_edges, y_edges, bare, cmap=_BARE, hatch="////", edgecolor="#c4c4c4", linewidth=0)
+    cells_to_hatch = np.ma.masked_array(np.zeros(cells.shape), mask=~cells)
+    ax.pcolor(x_edges, y_edges, cells_to_hatch, cmap=_TRANSPARENT, hatch="////", edgecolor="#c4c4c4", linewidth=0)
 
 
-def _margin(ax: Axes, terms: xr.Dataset, i: int, upright: bool) -> None:
-    """Draw where the training data of a feature lie, beside the heat map."""
+def _marginal_density(ax: Axes, terms: xr.Dataset, i: int, upright: bool) -> None:
+    """Draw the density of a feature's training data beside the heat map."""
     ax.set_axis_off()
     if "density" not in terms:
         return
-    own = Values.of(terms, i)
-    centres, widths, share = own.spread(terms["density"].isel(feature=i).values[own.kept])
+    own = FeatureValues.of(terms, i)
+    centres, widths, share = own.density_bars(terms["density"].isel(feature=i).values[own.cells])
     (ax.bar if upright else ax.barh)(centres, share, widths, color=DENSITY_COLOUR, lw=0)
 
 
-@shade.literal
+@shade.literal_text
 def importance(
     terms: xr.Dataset,
     *,
@@ -178,14 +182,14 @@ def importance(
     >>> [tick.get_text() for tick in importance(terms).axes[0].get_yticklabels()]
     ['dose', 'age']
     """
-    terms = one_target(checked(terms), target)
+    terms = one_target(check_terms(terms), target)
     table = ranked_terms(terms)
     shown = table.isel(term=slice(most))
     panels = [shown.isel(target=k) for k in range(shown.sizes["target"])] if "target" in shown.dims else [shown]
     n = shown.sizes["term"]
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
-    figure = figure or shade.figure(3.0 * columns + 3.2, rows * (0.5 + 0.27 * max(n, 3)) + 0.6)
+    figure = figure or shade.new_figure(3.0 * columns + 3.2, rows * (0.5 + 0.27 * max(n, 3)) + 0.6)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for spare in axes[len(panels) :]:
         spare.remove()
@@ -198,8 +202,8 @@ def importance(
         ax.tick_params(labelbottom=k + columns >= len(panels))
         if len(panels) > 1:
             ax.set_title(str(panel["target"].item() if "target" in panel.coords else ""), fontsize=9, loc="left")
-        shade.plain(ax)
-    axes[0].set_yticks(np.arange(n), [label(name) for name in shown["term"].values], fontsize=9)
+        shade.despine(ax)
+    axes[0].set_yticks(np.arange(n), [wrapped(name) for name in shown["term"].values], fontsize=9)
     axes[0].set_ylim(n - 0.5, -0.5)
     if n < table.sizes["term"]:
         axes[0].set_ylabel(f"{n} largest of {table.sizes['term']} terms", fontsize=8)

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 from scipy.special import expit, softmax
 
 from . import shade
-from .features import names_of, one_target, position, score_units, values_of
-from .standing import label
+from .features import explained_values, label_position, labels_of, one_target, score_units
+from .standing import wrapped
 
 _ENDS = ("reference", "prediction")
-_SMALL = 1e-3  # a gap below this share of the largest step is rounding
+_ROUNDING = 1e-3  # a gap below this share of the largest step is rounding
 
 
-class Step(NamedTuple):
-    """One row of a waterfall."""
+class WaterfallStep(NamedTuple):
+    """One bar of a waterfall: its label, length, standard error (NaN: none) and kind (feature, pair, rest, gap)."""
 
     name: str
     value: float
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     kind: str
 
 
-@shade.literal
+@shade.literal_text
 def waterfall(
     local: xr.Dataset,
     sample: Hashable | None = None,
@@ -50,7 +50,7 @@ def waterfall(
         `reference`: `attribution` (sample, feature), `prediction` and `reference` (sample), perhaps with a dim ``target``.
         With `main` and `pair_value` features and pairs are steps of their own.
     sample : label or int, optional
-        Which case: its label; a place only where the labels are no numbers. By default the first.
+        Which case: its label; a position only where the labels are no numbers. By default the first.
     x : DataFrame, DataArray or array, optional
         The rows that were explained, for the values beside the names.
     target : label or int, optional
@@ -81,32 +81,32 @@ def waterfall(
     >>> rows
     ['reference', 'dose = 1.5', 'age = 63', 'prediction']
     """
-    here, row = one_case(local, sample, x)
-    here = here.assign({f"{n}_probability": p for n in _ENDS if (p := probability(here, n)) is not None})
-    here = one_target(here, target)
-    if "target" in here.dims:
-        here = here.isel(target=int(here["prediction"].values.argmax()))
-    steps = _folded(_steps(here, row), most)
-    start, end = float(here["reference"]), float(here["prediction"])
+    case, case_values = one_case(local, sample, x)
+    case = case.assign({f"{n}_probability": p for n in _ENDS if (p := probability(case, n)) is not None})
+    case = one_target(case, target)
+    if "target" in case.dims:
+        case = case.isel(target=int(case["prediction"].values.argmax()))
+    steps = _largest(_steps(case, case_values), most)
+    start, end = float(case["reference"]), float(case["prediction"])
     gap = end - start - sum(step.value for step in steps)
-    if abs(gap) > _SMALL * max([abs(end - start), *[abs(step.value) for step in steps]]):
-        steps.append(Step("not accounted for", gap, np.nan, "gap"))
+    if abs(gap) > _ROUNDING * max([abs(end - start), *[abs(step.value) for step in steps]]):
+        steps.append(WaterfallStep("not accounted for", gap, np.nan, "gap"))
     if ax is None:
-        ax = (figure or shade.figure(8.0, 1.4 + 0.34 * (len(steps) + 2))).subplots()
-    _stairs(ax, steps, *[_level(here, name) for name in _ENDS])
-    ax.set_xlabel(f"score [{score_units(local)}]: {_key(steps)}", fontsize=8)
+        ax = (figure or shade.new_figure(8.0, 1.4 + 0.34 * (len(steps) + 2))).subplots()
+    _stairs(ax, steps, *[_endpoint(case, name) for name in _ENDS])
+    ax.set_xlabel(f"score [{score_units(local)}]: {_legend_text(steps)}", fontsize=8)
     if title is None:
-        title = _explained(here)
+        title = _target_title(case)
     if title:
         ax.set_title(title, loc="left", fontsize=11, weight="bold")
     return cast(Figure, ax.figure)
 
 
-def _explained(here: xr.Dataset) -> str | None:
-    """Return which number of the output is explained: the class, or what the result says of its target."""
-    named = here["target"].item() if "target" in here.coords else here.attrs.get("target")
-    if "predicted" in here and str(named) in ("Predicted()", "None"):
-        named = here["predicted"].item()
+def _target_title(case: xr.Dataset) -> str | None:
+    """Return the title: the class that is explained, or the target that the result records; None without either."""
+    named = case["target"].item() if "target" in case.coords else case.attrs.get("target")
+    if "predicted" in case and str(named) in ("Predicted()", "None"):
+        named = case["predicted"].item()
     return None if named is None or str(named) in ("", "default", "Output()") else f"target: {named}"
 
 
@@ -126,26 +126,26 @@ def probability(ds: xr.Dataset, name: str) -> xr.DataArray | None:
 
 
 def one_case(local: xr.Dataset, sample: Hashable | None, x: Any = None) -> tuple[xr.Dataset, list[Any] | None]:
-    """Return one sample of a table's explanation, and its values where `x` is given."""
+    """Return the explanation of one sample of a table, and the sample's feature values where `x` is given."""
     if not isinstance(local, xr.Dataset):
         raise TypeError(f"local must be the xarray.Dataset of an explanation, got {type(local).__name__}")
     missing = [name for name in ("attribution", "prediction", "reference") if name not in local]
     if missing:
         raise ValueError(f"a waterfall needs {missing}, which this result has not; use tsattr.plot.bars")
     first, feature = (str(d) for d in [d for d in local["attribution"].dims if d != "target"])
-    i = 0 if sample is None else position(names_of(local, first), sample, "sample")
-    here = local.isel({first: i})
+    i = 0 if sample is None else label_position(labels_of(local, first), sample, "sample")
+    case = local.isel({first: i})
     if feature != "feature":
-        here = here.rename({feature: "feature"})
-    return here, None if x is None else values_of(x, local, first)[i].tolist()
+        case = case.rename({feature: "feature"})
+    return case, None if x is None else explained_values(x, local, first)[i].tolist()
 
 
-def written(value: Any) -> str:
-    """Return a value of a table as a reader wants it.
+def value_text(value: Any) -> str:
+    """Return a value of a table as text: four significant digits, or "missing".
 
     Examples
     --------
-    >>> written(63.0), written(-0.123456), written(None), written("f")
+    >>> value_text(63.0), value_text(-0.123456), value_text(None), value_text("f")
     ('63', '−0.1235', 'missing', 'f')
     """
     if value is None or value is pd.NA or value is pd.NaT or value != value:
@@ -153,62 +153,63 @@ def written(value: Any) -> str:
     return f"{value:.4g}".replace("-", "−", 1) if isinstance(value, float | np.floating) else str(value)
 
 
-def signed(value: float) -> str:
+def signed_text(value: float) -> str:
     """Return a contribution with its sign.
 
     Examples
     --------
-    >>> signed(0.5), signed(-1.23456), signed(-0.0)
+    >>> signed_text(0.5), signed_text(-1.23456), signed_text(-0.0)
     ('+0.5', '−1.23', '+0')
     """
     return f"{value + 0.0:+.3g}".replace("-", "−", 1)
 
 
-def _steps(here: xr.Dataset, row: list[Any] | None) -> list[Step]:
-    """Return a step for each feature, and one for each pair where the result tells them apart."""
-    names = [label(name) for name in names_of(here, "feature")]
-    if row is not None:
-        names = [f"{name} = {label(written(value))}" for name, value in zip(names, row)]
-    pairs = "main" in here and here.sizes.get("pair", 0) > 0
-    values = here["main" if pairs else "attribution"].values
-    error = here["standard_error"].values if "standard_error" in here else np.full(values.shape, np.nan)
+def _steps(case: xr.Dataset, case_values: list[Any] | None) -> list[WaterfallStep]:
+    """Return a step for each feature, and one for each pair where the result has pairs of their own."""
+    names = [wrapped(name) for name in labels_of(case, "feature")]
+    if case_values is not None:
+        names = [f"{name} = {wrapped(value_text(value))}" for name, value in zip(names, case_values)]
+    pairs = "main" in case and case.sizes.get("pair", 0) > 0
+    values = case["main" if pairs else "attribution"].values
+    error = case["standard_error"].values if "standard_error" in case else np.full(values.shape, np.nan)
     if pairs:  # the error is that of the feature with its halves of pairs
-        error = np.where(np.isclose(values, here["attribution"].values), error, np.nan)
-    steps = [Step(n, float(v), float(e), "feature") for n, v, e in zip(names, values, error) if np.isfinite(v)]
+        error = np.where(np.isclose(values, case["attribution"].values), error, np.nan)
+    steps = [WaterfallStep(n, float(v), float(e), "feature") for n, v, e in zip(names, values, error) if np.isfinite(v)]
     if pairs:
         steps += [
-            Step(label(n), float(v), np.nan, "pair") for n, v in zip(names_of(here, "pair"), here["pair_value"].values)
+            WaterfallStep(wrapped(n), float(v), np.nan, "pair")
+            for n, v in zip(labels_of(case, "pair"), case["pair_value"].values)
         ]
     return steps
 
 
-def _folded(steps: list[Step], most: int) -> list[Step]:
+def _largest(steps: list[WaterfallStep], most: int) -> list[WaterfallStep]:
     """Return the largest steps in order of their size, the rest as one."""
     steps = sorted(steps, key=lambda step: -abs(step.value))
     if len(steps) <= most:
         return steps
     rest = steps[most - 1 :]
-    return [*steps[: most - 1], Step(f"{len(rest)} smaller terms", sum(s.value for s in rest), np.nan, "rest")]
+    return [*steps[: most - 1], WaterfallStep(f"{len(rest)} smaller terms", sum(s.value for s in rest), np.nan, "rest")]
 
 
-def _level(here: xr.Dataset, name: str) -> tuple[float, str]:
-    """Return the score at an end of the stairs, and how to write it."""
-    level = float(here[name])
+def _endpoint(case: xr.Dataset, name: str) -> tuple[float, str]:
+    """Return the score `name` (reference or prediction) and its text, with the probability where there is one."""
+    level = float(case[name])
     text = f"{level:.4g}".replace("-", "−")
-    share = here.get(f"{name}_probability")
+    share = case.get(f"{name}_probability")
     return level, text if share is None else f"{text}  (probability {100 * float(share):.3g} %)"
 
 
-def _key(steps: Sequence[Step]) -> str:
-    """Say what colours, hatching and whiskers mean, of what is drawn."""
+def _legend_text(steps: Sequence[WaterfallStep]) -> str:
+    """Return the legend of the colours, hatching and whiskers that are drawn."""
     parts = ["orange raises it, blue lowers it"]
     parts += ["hatched: a pair beyond its features"] if any(step.kind == "pair" for step in steps) else []
     parts += ["whisker: standard error"] if any(np.isfinite(step.error) for step in steps) else []
     return "; ".join(parts)
 
 
-def _stairs(ax: Axes, steps: Sequence[Step], first: tuple[float, str], last: tuple[float, str]) -> None:
-    """Draw the steps from the reference on top to the prediction at the bottom."""
+def _stairs(ax: Axes, steps: Sequence[WaterfallStep], first: tuple[float, str], last: tuple[float, str]) -> None:
+    """Draw the steps from the reference (top) to the prediction (bottom); both are scores with their texts."""
     n = len(steps)
     (start, _), (end, _) = first, last
     after = start + np.cumsum([step.value for step in steps])
@@ -224,7 +225,7 @@ def _stairs(ax: Axes, steps: Sequence[Step], first: tuple[float, str], last: tup
             ax.errorbar(left + step.value, k, xerr=step.error, fmt="none", ecolor=shade.INK, elinewidth=0.9, capsize=2)
         ax.plot([left + step.value] * 2, [k - 0.33, k + 1.33], color=shade.NEUTRAL, lw=0.7)
         right = max(left, left + step.value + error)
-        ax.text(right + 0.012 * reach, k, signed(step.value), va="center", fontsize=8)
+        ax.text(right + 0.012 * reach, k, signed_text(step.value), va="center", fontsize=8)
     ax.plot([start] * 2, [-0.33, 1.33], color=shade.NEUTRAL, lw=0.7)
     for k, (level, text) in ((0, first), (n + 1, last)):
         ax.plot(level, k, "|", color=shade.INK, ms=15, mew=2.4)
@@ -242,4 +243,4 @@ def _stairs(ax: Axes, steps: Sequence[Step], first: tuple[float, str], last: tup
     ax.set(ylim=(n + 1.6, -0.6), xlim=(levels.min() - 0.06 * reach, levels.max() + 0.16 * reach))
     ax.grid(axis="x", color="#ececec")
     ax.set_axisbelow(True)
-    shade.plain(ax)
+    shade.despine(ax)

@@ -18,7 +18,7 @@ from .maps import map_dims
 from .panels import hatch, panels
 
 
-@shade.literal
+@shade.literal_text
 def world(
     values: xr.DataArray,
     low: xr.DataArray | None = None,
@@ -76,30 +76,34 @@ def world(
             "curvilinear grid cell numbers, or interpolated to a regular one"
         )
     values, low, high, region = (_in_degrees(a, y, x) for a in (values, low, high, region))
-    place = _longitudes(values[x].values, centre)
+    longitudes = _longitudes(values[x].values, centre)
     named = {"low": low, "high": high, "region": region}
     low, high, region = (
-        None if a is None else _rolled(_placed(a, values, (y, x), n), x, place) for n, a in named.items()
+        None if a is None else _rolled(_aligned(a, values, (y, x), n), x, longitudes) for n, a in named.items()
     )
-    values = _rolled(values, x, place)
+    values = _rolled(values, x, longitudes)
     shown = list(panels(values, (y, x)))
-    scale = shade.chosen_limit(values, limit)
+    scale = shade.colour_limit(values, limit)
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    wide = float(np.ptp(shade.cell_edges(place[0])) / max(np.ptp(shade.cell_edges(values[y].values.astype(float))), 1))
-    figure = figure or shade.figure(5.2 * columns, (0.5 + 5.0 / np.clip(wide, 1, 4)) * rows + 0.9)
-    projection, transform = _projection(float(np.mean(place[0])))
+    wide = float(
+        np.ptp(shade.cell_edges(longitudes[0])) / max(np.ptp(shade.cell_edges(values[y].values.astype(float))), 1)
+    )
+    figure = figure or shade.new_figure(5.2 * columns, (0.5 + 5.0 / np.clip(wide, 1, 4)) * rows + 0.9)
+    projection, transform = _projection(float(np.mean(longitudes[0])))
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False, subplot_kw=projection))
-    for ax, (name, where) in zip(grid, shown):
-        part = values.isel(where).transpose(y, x)
+    for ax, (name, index) in zip(grid, shown):
+        part = values.isel(index).transpose(y, x)
         mesh = _map(ax, part, scale, transform)
         if low is not None and high is not None:
-            ends = (a.isel(where).transpose(y, x).values for a in (low, high))
+            ends = (a.isel(index).transpose(y, x).values for a in (low, high))
             hatch(ax, part, _includes_zero(*ends) & part.notnull().values, transform)
         if region is not None:
             inside = region.transpose(y, x).values.astype(float)
-            ax.contour(place[0], part[y].values, inside, levels=[0.5], colors=shade.INK, linewidths=1.2, **transform)
-        _degrees(ax, part, y, x)
+            ax.contour(
+                longitudes[0], part[y].values, inside, levels=[0.5], colors=shade.INK, linewidths=1.2, **transform
+            )
+        _degree_labels(ax, part, y, x)
         ax.set_title(name, fontsize=9, loc="left")
     for ax in grid[len(shown) :]:
         ax.set_axis_off()
@@ -117,7 +121,7 @@ def world(
 
 
 def _longitudes(lon: np.ndarray, centre: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Longitudes that increase without a seam inside the field, and the order that sorts them so."""
+    """Return longitudes that increase without a seam inside the field, and the indices that sort the field so."""
     lon = lon.astype(float)
     around = np.sort(lon % 360)
     gaps = np.diff(around, append=around[0] + 360)
@@ -135,7 +139,7 @@ def _longitudes(lon: np.ndarray, centre: float | None) -> tuple[np.ndarray, np.n
 
 
 def _in_degrees(array: Any, *dims: Hashable) -> Any:
-    """An array with its places in degrees, where they are in radians."""
+    """Return the array with coordinates in degrees, converted where they are in radians; None stays None."""
     turned = {
         d: array[d].copy(data=np.rad2deg(array[d].values)).assign_attrs(units="degrees")
         for d in dims
@@ -144,20 +148,20 @@ def _in_degrees(array: Any, *dims: Hashable) -> Any:
     return array.assign_coords(turned) if turned else array
 
 
-def _placed(other: xr.DataArray, values: xr.DataArray, dims: tuple[Hashable, ...], name: str) -> xr.DataArray:
-    """`other` on the cells of `values`, in whichever order and convention it is."""
+def _aligned(other: xr.DataArray, values: xr.DataArray, dims: tuple[Hashable, ...], name: str) -> xr.DataArray:
+    """Return `other` aligned with `values` by label, whatever its order or convention of longitudes."""
     if lost := [d for d in dims if d not in other.indexes]:
         raise ValueError(f"{name} has dims {list(other.dims)} and needs a coordinate along {lost[0]!r}, as the map has")
     aligned: xr.DataArray = in_order_of(values, other, name, "the map's")
     return aligned
 
 
-def _rolled(values: xr.DataArray, dim: Hashable, place: tuple[np.ndarray, np.ndarray]) -> xr.DataArray:
-    return values.isel({dim: place[1]}).assign_coords({dim: place[0]})
+def _rolled(values: xr.DataArray, dim: Hashable, longitudes: tuple[np.ndarray, np.ndarray]) -> xr.DataArray:
+    return values.isel({dim: longitudes[1]}).assign_coords({dim: longitudes[0]})
 
 
 def _projection(centre: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How to make axes and how to draw on them: on cartopy's where it is installed."""
+    """Return keyword arguments to make axes and to draw on them: cartopy's where installed, else none."""
     try:
         from cartopy import crs
     except ImportError:
@@ -169,7 +173,7 @@ def _map(ax: Axes, part: xr.DataArray, scale: float, transform: dict[str, Any]) 
     y, x = part.dims
     edges = [shade.cell_edges(part[d].values.astype(float)) for d in (x, y)]
     edges[1] = edges[1].clip(-90, 90)
-    shade.ground(ax, edges, part.values.astype(float), **transform)
+    shade.draw_missing(ax, edges, part.values.astype(float), **transform)
     values = np.ma.masked_invalid(part.values.astype(float))
     return ax.pcolormesh(*edges, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale, **transform)
 
@@ -178,19 +182,19 @@ def _includes_zero(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return (low <= 0) & (high >= 0)
 
 
-def _degrees(ax: Axes, part: xr.DataArray, y: Hashable, x: Hashable) -> None:
-    """Longitudes and latitudes as degrees east, west, north and south."""
+def _degree_labels(ax: Axes, part: xr.DataArray, y: Hashable, x: Hashable) -> None:
+    """Label longitudes and latitudes as degrees east, west, north and south."""
     if hasattr(ax, "gridlines"):  # cartopy's axes write them themselves
         ax.gridlines(
             draw_labels={"bottom": "x", "left": "y"}, linewidth=0.3, xlabel_style={"size": 8}, ylabel_style={"size": 8}
         )
         return
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _named((v + 180) % 360 - 180, "E", "W")))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _named(v, "N", "S")))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _compass((v + 180) % 360 - 180, "E", "W")))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _compass(v, "N", "S")))
     ax.set_aspect("equal")
-    shade.plain(ax)
+    shade.despine(ax)
 
 
-def _named(degrees: float, positive: str, negative: str) -> str:
+def _compass(degrees: float, positive: str, negative: str) -> str:
     side = "" if degrees in (0, 180, -180) else positive if degrees > 0 else negative
     return f"{abs(degrees):g}°{side}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..plot.features import by_importance, checked, names_of, score_units
+from ..plot.features import by_importance, check_terms, labels_of, score_units
 from . import markup, sections, tables
 from .markup import number
 from .material import sample_positions, with_sample_dim
@@ -88,7 +88,7 @@ def additive(
     >>> "<h1>One feature</h1>" in additive(terms, title="One feature")
     True
     """
-    checked(terms)
+    check_terms(terms)
     if local is not None:
         local, x = with_sample_dim(local, x)
     own = [notes] if isinstance(notes, str) else list(notes or [])
@@ -154,7 +154,7 @@ def _model(terms: xr.Dataset) -> list[tuple[str, str, str]]:
     rows += [("A higher score speaks for", "", str(attrs["target"]))] if "target" in attrs else []
     rows += [("Score", LINKS.get(link, ""), score_units(terms))]
     if "intercept" in terms:
-        names = names_of(terms, "target") if "target" in terms["intercept"].dims else [""]
+        names = labels_of(terms, "target") if "target" in terms["intercept"].dims else [""]
         levels = [f"{name} {number(float(v))}".strip() for name, v in zip(names, terms["intercept"].values.ravel())]
         rows.append(("Intercept: where every sum starts", ", ".join(levels), ""))
     return [*rows, ("Method", "", str(attrs.get("method", "not recorded")))]

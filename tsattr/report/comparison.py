@@ -12,8 +12,8 @@ import xarray as xr
 
 from .. import plot
 from ..comparison.verdict import Standing, listing, words_of
-from ..plot.curves import AXIS
-from ..plot.standing import check
+from ..plot.curves import CURVE_AXIS
+from ..plot.standing import check_comparison
 from . import markup, sections
 from .markup import number, percent
 
@@ -61,7 +61,7 @@ def comparison(
     >>> "<h1>A small model</h1>" in ta.report.comparison(tb, title="A small model")
     True
     """
-    check(table, None, None)
+    check_comparison(table, None, None)
     removal, truth = _measures(table)
     main = next(iter(["gap"] if "gap" in removal else removal), None)
     rankings = [str(r) for r in table["ranking"].values]
@@ -71,7 +71,7 @@ def comparison(
         f'<section class="short" aria-label="Recommendation">{markup.bullets(_lines(table))}</section>',
         markup.section("Who comes first", *[_ranking(table, main, r) for r in rankings if main]),
         markup.section("Under each fill", *_fills(table, main, rankings[0])),
-        markup.section("What the target does", *[_curves(table, curve, rankings[0]) for curve in AXIS]),
+        markup.section("What the target does", *[_curves(table, curve, rankings[0]) for curve in CURVE_AXIS]),
         markup.section("What cannot be told apart", *_ties(table, main, rankings)),
         markup.section("Every measure", *[_scores(table, removal, r) for r in rankings]),
         markup.section("Against known truth", *_truth(table, truth, rankings)),

@@ -10,8 +10,16 @@ from matplotlib.figure import Figure
 
 from .. import plot
 from ..labels.inputs import completeness
-from ..plot.features import Values, by_importance, missing_share, names_of, ranked_terms, score_units, values_of
-from ..plot.waterfall import probability, signed, written
+from ..plot.features import (
+    FeatureValues,
+    by_importance,
+    explained_values,
+    labels_of,
+    missing_share,
+    ranked_terms,
+    score_units,
+)
+from ..plot.waterfall import probability, signed_text, value_text
 from . import markup
 from .markup import number, percent
 from .material import NOT_CELLS, Input, cell_dims, sample_name
@@ -64,7 +72,7 @@ def importance(terms: xr.Dataset) -> list[str]:
     ranked = ranked_terms(terms)
     mean = over_targets(ranked)
     alt = f"Bar chart. {caption} The largest is {mean['term'].values[0]} with {number(float(mean['importance'][0]))}."
-    several = [str(name) for name in names_of(ranked, "target")] if "target" in ranked.dims else []
+    several = [str(name) for name in labels_of(ranked, "target")] if "target" in ranked.dims else []
     shown = ranked if several else ranked.expand_dims("target", axis=-1)
     columns = [shown[name].transpose("term", "target").values for name in ("importance", "lower", "upper")]
     rows = [
@@ -95,7 +103,7 @@ def shapes(terms: xr.Dataset) -> list[str]:
     for k in range(terms.sizes.get("target", 1)):
         here = terms.isel(target=k) if "target" in terms.dims else terms
         if "target" in terms.dims:
-            parts.append(markup.heading(f"Class {names_of(terms, 'target')[k]}"))
+            parts.append(markup.heading(f"Class {labels_of(terms, 'target')[k]}"))
         parts.append(markup.bullets(sentences(here, order[:MOST_SHAPES], _extent(terms).max())))
     return parts
 
@@ -127,8 +135,8 @@ def shape_in_words(terms: xr.Dataset, i: int) -> str:
     >>> shape_in_words(terms, 0)
     'age: the score rises from −1 at 0 to +1 at 2.'
     """
-    values, name = Values.of(terms, i), terms["feature"].values[i]
-    y = terms["shape"].values[i][values.kept]
+    values, name = FeatureValues.of(terms, i), terms["feature"].values[i]
+    y = terms["shape"].values[i][values.cells]
     text = _curve_in_words(values, y) if values.levels is None else _levels_in_words(values, y)
     if terms.attrs.get("link") == "logit":
         text += f"; from its lowest to its highest point the odds grow {_fold(float(np.ptp(y)))}"
@@ -142,28 +150,26 @@ def _fold(extent: float) -> str:
     return f"{number(float(np.exp(extent)), 2 if extent < np.log(100) else 3)}-fold"
 
 
-def _levels_in_words(values: Values, y: np.ndarray) -> str:
+def _levels_in_words(values: FeatureValues, y: np.ndarray) -> str:
     levels = [str(name).replace("\n", " ") for name in values.levels or []]
     high, low = int(y.argmax()), int(y.argmin())
-    return (
-        f"the score is highest for {levels[high]} ({signed(y[high])}) and lowest for {levels[low]} ({signed(y[low])})"
-    )
+    return f"the score is highest for {levels[high]} ({signed_text(y[high])}) and lowest for {levels[low]} ({signed_text(y[low])})"
 
 
-def _curve_in_words(values: Values, y: np.ndarray) -> str:
+def _curve_in_words(values: FeatureValues, y: np.ndarray) -> str:
     """Return whether a curve rises, falls or turns, and where it jumps."""
     steps = np.diff(y)
     variation, net = float(np.abs(steps).sum()), float(y[-1] - y[0])
-    at = [f"{signed(level)} at {written(float(x))}" for level, x in zip(y, values.at)]
+    at = [f"{signed_text(level)} at {value_text(float(x))}" for level, x in zip(y, values.positions)]
     if abs(net) > 0.9 * variation:
         text = f"the score {'rises' if net > 0 else 'falls'} from {at[0]} to {at[-1]}"
     else:
         text = f"the score is highest with {at[int(y.argmax())]} and lowest with {at[int(y.argmin())]}"
     k = int(np.abs(steps).argmax())
-    narrow = np.diff(values.at)[k] < NARROW * np.ptp(values.at) if len(y) > 1 else False
+    narrow = np.diff(values.positions)[k] < NARROW * np.ptp(values.positions) if len(y) > 1 else False
     if narrow and abs(steps[k]) > STEEP * variation:
-        between = f"{written(float(values.at[k]))} and {written(float(values.at[k + 1]))}"
-        text += f", with a jump of {signed(steps[k])} between {between}"
+        between = f"{value_text(float(values.positions[k]))} and {value_text(float(values.positions[k + 1]))}"
+        text += f", with a jump of {signed_text(steps[k])} between {between}"
     return text
 
 
@@ -173,7 +179,7 @@ def _missing_in_words(terms: xr.Dataset, i: int) -> str:
         return ""
     share = missing_share(terms, i)
     of_training = f" ({percent(share)} of the training data)" if share > 0 else ""
-    return f" A missing value{of_training} adds {signed(value)}."
+    return f" A missing value{of_training} adds {signed_text(value)}."
 
 
 def pairs(terms: xr.Dataset) -> list[str]:
@@ -188,7 +194,7 @@ def pairs(terms: xr.Dataset) -> list[str]:
         if "target" in terms.dims:
             target = int(terms["pair_importance"].isel(pair=p).values.argmax())
             here = terms.isel(target=target)
-        of = "" if target is None else f", class {names_of(terms, 'target')[target]}"
+        of = "" if target is None else f", class {labels_of(terms, 'target')[target]}"
         text = pair_in_words(here, p)
         parts.append(markup.heading(f"{terms['pair'].values[p]}{of}"))
         alt = f"Heat map of the pair {terms['pair'].values[p]}{of}. {text}"
@@ -202,18 +208,18 @@ def pair_in_words(terms: xr.Dataset, p: int) -> str:
     """Return where the surface of a pair, of one target, is highest and lowest."""
     here = terms.isel(pair=p)
     surface = here["interaction"].transpose("grid", "grid_b").values
-    names = names_of(terms, "feature")
+    names = labels_of(terms, "feature")
     both = [(names.index(here[w].item()), here[f"value_{w}"].values) for w in ("first", "second")]
-    axes = [Values.of(terms, i, grid) for i, grid in both]
-    surface = surface[np.ix_(axes[0].kept, axes[1].kept)]
+    axes = [FeatureValues.of(terms, i, grid) for i, grid in both]
+    surface = surface[np.ix_(axes[0].cells, axes[1].cells)]
     ends = [np.unravel_index(k, surface.shape) for k in (np.nanargmax(surface), np.nanargmin(surface))]
-    places = [f"{signed(float(surface[at]))} where {_where(axes, at)}" for at in ends]
+    places = [f"{signed_text(float(surface[at]))} where {_where(axes, at)}" for at in ends]
     return f"Both together add, beyond what each adds alone, at most {places[0]}, and at least {places[1]}."
 
 
-def _where(axes: list[Values], at: Any) -> str:
+def _where(axes: list[FeatureValues], at: Any) -> str:
     return " and ".join(
-        f"{axis.name} is {axis.levels[k] if axis.levels else written(float(axis.at[k]))}".replace("\n", " ")
+        f"{axis.name} is {axis.levels[k] if axis.levels else value_text(float(axis.positions[k]))}".replace("\n", " ")
         for axis, k in zip(axes, at)
     )
 
@@ -244,7 +250,7 @@ def case_in_words(local: xr.Dataset, i: int) -> str:
     where: dict[str, int] = {"sample": i}
     if "target" in here.dims:
         where["target"] = int(here["prediction"].values.argmax())
-        of = f" of class {names_of(local, 'target')[where['target']]}, the largest"
+        of = f" of class {labels_of(local, 'target')[where['target']]}, the largest"
         here = here.isel(target=where["target"])
     at = {}
     for name, share in shares.items():
@@ -265,7 +271,7 @@ def step_by_step(ds: xr.Dataset, part: Input, i: int, target: int | None) -> tup
     if not table or not {"prediction", "reference"} <= set(ds):
         return None
     here = ds.drop_vars("sample", errors="ignore")  # i is a position, whatever the labels
-    label = None if target is None else names_of(ds, "target")[target]
+    label = None if target is None else labels_of(ds, "target")[target]
     ends = here[["prediction", "reference"]].isel(sample=i)
     known = np.isfinite(ends["prediction"]).all() & np.isfinite(ends["reference"]).all()
     if not known or not bool(here["attribution"].isel(sample=i).notnull().any()):
@@ -290,7 +296,7 @@ def by_value(attribution: xr.DataArray, signal: xr.DataArray) -> list[str]:
 def groups_are_columns(ds: xr.Dataset) -> bool:
     """Return whether each group of a table is one column, so that its effect is the attribution of the column."""
     columns = [d for d in ds["attribution"].dims if d not in NOT_CELLS] if "attribution" in ds else []
-    return len(columns) == 1 and names_of(ds, "group") == [str(v) for v in names_of(ds, str(columns[0]))]
+    return len(columns) == 1 and labels_of(ds, "group") == [str(v) for v in labels_of(ds, str(columns[0]))]
 
 
 def as_result(ds: xr.Dataset) -> xr.Dataset:
@@ -305,7 +311,7 @@ def as_result(ds: xr.Dataset) -> xr.Dataset:
 def outside(terms: xr.Dataset, local: xr.Dataset | None, x: Any) -> list[str]:
     """Return what the training data did not hold: ranges, missing values, and the cases that go beyond."""
     if x is not None and local is not None:
-        values = values_of(x, local)
+        values = explained_values(x, local)
     else:
         values = np.empty((0, terms.sizes["feature"]))
     rows = [_coverage_row(terms, i, values[:, i]) for i in by_importance(terms)[:MOST_ROWS]]
@@ -322,20 +328,20 @@ def outside(terms: xr.Dataset, local: xr.Dataset | None, x: Any) -> list[str]:
 
 def _coverage_row(terms: xr.Dataset, i: int, given: np.ndarray) -> tuple[str, ...]:
     """Return a row of the table: a feature, its range in training, missing values, and how many of the cases go beyond it."""
-    values = Values.of(terms, i)
-    missing_cases = np.array([written(v) == "missing" for v in given], bool)
+    values = FeatureValues.of(terms, i)
+    missing_cases = np.array([value_text(v) == "missing" for v in given], bool)
     if values.levels is not None:
-        known = {str(v) for v in terms["level"].values[i][values.kept]}
+        known = {str(v) for v in terms["level"].values[i][values.cells]}
         seen, beyond = f"{len(known)} levels", sum(str(v) not in known for v in given[~missing_cases])
-    elif not len(values.at):
+    elif not len(values.positions):
         seen, beyond = "no value", int((~missing_cases).sum())
     else:
-        low, high = float(values.at[0]), float(values.at[-1])
-        seen = f"{written(low)} to {written(high)}"
+        low, high = float(values.positions[0]), float(values.positions[-1])
+        seen = f"{value_text(low)} to {value_text(high)}"
         numbers = given[~missing_cases].astype(float)
         beyond = int(((numbers < low) | (numbers > high)).sum())
     missing = terms["missing"].isel(feature=i).values if "missing" in terms else np.array(np.nan)
-    adds = "–" if not np.isfinite(missing).any() else ", ".join(signed(float(v)) for v in np.atleast_1d(missing))
+    adds = "–" if not np.isfinite(missing).any() else ", ".join(signed_text(float(v)) for v in np.atleast_1d(missing))
     return (
         str(terms["feature"].values[i]),
         seen,
