@@ -149,7 +149,7 @@ class AdditiveField:
             ``E max(x - t, 0) = phi(t) - t (1 - Phi(t))``.
         """
         if background is None:
-            mean = self._on(x, self._mean)
+            mean = self._aligned(x, self._mean)
         elif "sample" not in background.dims:
             raise ValueError(
                 f"background is states along a dim 'sample', got dims {background.dims}; see truth for one state"
@@ -227,16 +227,16 @@ class AdditiveField:
         out.values[self.cells.values] = values
         return out.where(self.cells)
 
-    def _on(self, x: xr.DataArray, values: Any) -> Any:
-        """The entries of `values` that belong to the labels of `x`, in the order of `x`."""
+    def _aligned(self, x: xr.DataArray, values: Any) -> Any:
+        """Return `values` aligned with `x` by label; ValueError where `x` lacks a dim of the field."""
         lacking = [d for d in self.cells.dims if d not in x.dims]
         if lacking:
             raise ValueError(f"states have the field's dims {list(self.cells.dims)}, got {list(x.dims)}")
         return in_order_of(x, values, "the field")
 
     def _contributions(self, x: xr.DataArray, like: xr.DataArray | None = None) -> xr.DataArray:
-        """c_i(x_i), without the weights."""
-        shapes = self._on(x if like is None else like, self.shapes)
+        """Return c_i(x_i), without the weights; aligned with `like` where `x` lacks dims."""
+        shapes = self._aligned(x if like is None else like, self.shapes)
         with exact_join():
             knots, slopes = shapes["break"], shapes["slope"]
             steps = slopes.diff("piece").rename(piece="knot")
@@ -247,7 +247,7 @@ class AdditiveField:
         return out
 
     def _labelled(self, contributions: xr.DataArray, x: xr.DataArray) -> xr.DataArray:
-        found: xr.DataArray = (contributions * self._on(x, self.shapes["weight"])).transpose(
+        found: xr.DataArray = (contributions * self._aligned(x, self.shapes["weight"])).transpose(
             *x.dims, *self.outputs, ...
         )
         return found.rename("truth").assign_attrs(long_name="exact contribution", units="1")
@@ -274,7 +274,7 @@ class AdditiveModel(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows,), or (rows, outputs)."""
+        """Return values (rows,), or (rows, outputs)."""
         x = x.flatten(1)[:, self.cells].to(self.weight.dtype)
         total = self.start * x
         for knot, step in zip(self.knots, self.steps):
@@ -283,9 +283,9 @@ class AdditiveModel(nn.Module):
 
 
 def field_shapes(states: NormalStates, breaks: int, seed: int) -> tuple[Floats, Floats]:
-    """Breaks (breaks, cells), 0 among them, and slopes (breaks + 1, cells), each drawn from the law of the states.
+    """Return breaks (breaks, cells), 0 among them, and slopes (breaks + 1, cells), drawn from the law of the states.
 
-    So that what one cell does is as like what its neighbour does as their values are alike.
+    So the functions of two cells are correlated as the cells are.
     """
     check_sizes(seed, breaks=(breaks, 1))
     drawn = states.draw(2 * breaks, (seed, 0))
@@ -307,14 +307,14 @@ def as_shapes(cells: xr.DataArray, knots: Floats, slopes: Floats, weight: xr.Dat
 
 
 def mean(knots: Floats, slopes: Floats) -> Floats:
-    """``E c(x)`` for x ~ N(0, 1), of each cell: hinge by hinge."""
+    """Return ``E c(x)`` for x ~ N(0, 1), (cells,): hinge by hinge."""
     hinge = norm.pdf(knots) - knots * norm.sf(knots) - np.maximum(-knots, 0)
     means: Floats = (np.diff(slopes, axis=0) * hinge).sum(0)
     return means
 
 
 def mean_absolute(knots: Floats, slopes: Floats) -> Floats:
-    """``E |c(x)|`` for x ~ N(0, 1), of each cell: every piece ``p + s x`` is cut where it crosses 0."""
+    """Return ``E |c(x)|`` for x ~ N(0, 1), (cells,): every piece ``p + s x`` is cut where it crosses 0."""
     value = _at_knots(knots, slopes)
     start = np.vstack([value[:1], value]) - slopes * np.vstack([knots[:1], knots])
     edge = np.full((1, knots.shape[1]), np.inf)
@@ -331,7 +331,7 @@ def mean_absolute(knots: Floats, slopes: Floats) -> Floats:
 
 
 def _at_knots(knots: Floats, slopes: Floats) -> Floats:
-    """c at each knot; one of them is 0, where c is 0."""
+    """Return c at each knot, (knots, cells); one knot is 0, where c is 0."""
     rises = np.diff(knots, axis=0) * slopes[1:-1]
     climbed = np.vstack([np.zeros((1, knots.shape[1])), np.cumsum(rises, axis=0)])
     values: Floats = climbed - np.take_along_axis(climbed, (knots == 0).argmax(0)[None], 0)
@@ -339,15 +339,15 @@ def _at_knots(knots: Floats, slopes: Floats) -> Floats:
 
 
 def _hermite(knots: Floats, slopes: Floats, orders: int) -> Floats:
-    """``E[c(x) He_k(x)] / sqrt(k!)`` for k = 1 .. orders, of each cell.
+    """Return ``E[c(x) He_k(x)] / sqrt(k!)`` for k = 1 .. orders, (orders, cells).
 
     By parts it is ``E[c'(x) h_(k-1)(x)] / sqrt(k)`` with h the normalised polynomials, whose products with phi have the
     antiderivatives ``-h_(k-2) phi / sqrt(k-1)``.
     """
     steps = np.diff(slopes, axis=0)
     found = [slopes[0] + (steps * norm.sf(knots)).sum(0)]
-    before, now = np.zeros_like(knots), np.ones_like(knots)
+    previous, current = np.zeros_like(knots), np.ones_like(knots)
     for k in range(2, orders + 1):
-        found.append((steps * now * norm.pdf(knots)).sum(0) / np.sqrt(k * (k - 1)))
-        before, now = now, (knots * now - np.sqrt(k - 2) * before) / np.sqrt(k - 1)
+        found.append((steps * current * norm.pdf(knots)).sum(0) / np.sqrt(k * (k - 1)))
+        previous, current = current, (knots * current - np.sqrt(k - 2) * previous) / np.sqrt(k - 1)
     return np.array(found)

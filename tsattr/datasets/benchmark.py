@@ -1,4 +1,4 @@
-"""What the simulated benchmark series have in common: one stream of random numbers a sample, and one layout."""
+"""What the simulated benchmarks share: checks of sizes, a random stream for each sample, and the labels of series."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw_samples(
 
 
 def as_dataset(x: Floats, variables: Mapping[str, tuple[NDArray[Any], str]], **attrs: Any) -> xr.Dataset:
-    """Label series (sample, feature, time) and what goes with them, each as ``(values, long_name)``."""
+    """Return series (sample, feature, time) and other `variables`, each ``(values, long_name)``, as a labelled dataset."""
     samples, features, times = x.shape
     dims = {2: ("sample", "time"), 3: ("sample", "feature", "time")}
     split = np.where(np.arange(samples) < int(TRAIN_SHARE * samples), "train", "test")

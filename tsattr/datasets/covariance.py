@@ -52,14 +52,14 @@ class Teleconnection:
     sign: int = -1
 
     def pattern(self, mask: xr.DataArray) -> Floats:
-        """Its value at each cell of a mask."""
+        """Return v at each cell of a mask, in row order."""
         near, far = (blob(mask, place, self.width_km).values[mask.values] for place in (self.one, self.other))
         pattern: Floats = self.strength * (near + self.sign * far)
         return pattern
 
 
 def blob(mask: xr.DataArray, place: tuple[float, float], width_km: float) -> xr.DataArray:
-    """``exp(-r^2 / 2 w^2)`` with r the great-circle distance from a place (lat, lon)."""
+    """Return ``exp(-r^2 / 2 w^2)`` with r the great-circle distance from a place (lat, lon)."""
     lat, lon = place
     values: xr.DataArray = xr.apply_ufunc(np.exp, -((distance(mask, lat=lat, lon=lon) / width_km) ** 2) / 2)
     return values
@@ -68,7 +68,7 @@ def blob(mask: xr.DataArray, place: tuple[float, float], width_km: float) -> xr.
 def grid_cells(
     step: float, *, lat: tuple[float, float] = (-90, 90), lon: tuple[float, float] = (0, 360)
 ) -> xr.DataArray:
-    """A mask, True everywhere, over the centres of the cells of a regular grid.
+    """Return a mask, True everywhere, over the centres of the cells of a regular grid.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def grid_cells(
 
 
 def checked_mask(mask: xr.DataArray) -> xr.DataArray:
-    """A boolean mask over two dims, with latitude and longitude and a cell in it."""
+    """Return `mask` if it is a boolean mask over latitude and longitude with a cell in it, else raise."""
     if not isinstance(mask, xr.DataArray) or mask.dtype != bool or mask.ndim != 2:
         raise TypeError(
             f"mask is a boolean DataArray over latitude and longitude, True where there is a cell, got {mask!r}"
@@ -149,14 +149,14 @@ def great_circle_correlation(
 def cell_correlation(
     mask: xr.DataArray, covariance: Any, length_km: float, teleconnections: Sequence[Teleconnection]
 ) -> Floats:
-    """Of the user's covariance; without one, of great-circle distance."""
+    """Return the correlation of the cells: of the user's covariance, else by `great_circle_correlation`."""
     if covariance is None:
         return great_circle_correlation(mask, length_km, teleconnections)
     return as_correlation(covariance, int(mask.sum()))
 
 
 def as_correlation(covariance: Any, cells: int) -> Floats:
-    """A covariance matrix scaled to a unit diagonal; ValueError unless it is one, and of so many cells."""
+    """Return the covariance scaled to a unit diagonal; ValueError unless it is a covariance of `cells` cells."""
     c = np.asarray(covariance, np.float64)
     if c.shape != (cells, cells):
         raise ValueError(f"covariance has a row and a column for each of the mask's {cells} cells, got shape {c.shape}")
@@ -172,7 +172,7 @@ def as_correlation(covariance: Any, cells: int) -> Floats:
 
 
 def square_root(covariance: Floats) -> Floats:
-    """The symmetric root R of a positive semidefinite matrix, ``R R = S``.
+    """Return the symmetric root R of a positive semidefinite matrix, ``R R = S``.
 
     Cholesky's needs a positive definite one, which no record shorter than its number of cells gives.
     """
@@ -211,21 +211,21 @@ class NormalStates:
         return square_root(self.time), square_root(self.space)
 
     def draw(self, samples: int, seed: Sequence[int], first: int = 0) -> Floats:
-        """(samples, times * cells): number `first` and those after it, each from a stream of its own."""
+        """Return samples `first`, `first` + 1, ... as (samples, times * cells), each from a random stream of its own."""
         time, space = self._roots
         rows = range(first, first + samples)
         z = np.stack([np.random.default_rng((*seed, i)).standard_normal((len(time), len(space))) for i in rows])
         return ((time @ z).reshape(-1, len(space)) @ space).reshape(samples, -1)
 
     def covariance(self, weights: Floats, power: int = 1) -> Floats:
-        """``w' (T x S)^power w`` of each row w of `weights` (rows, times * cells), powers taken entry by entry."""
+        """Return ``w' (T x S)^power w`` for each row w of `weights` (rows, times * cells), with elementwise powers."""
         w = weights.reshape(len(weights), len(self.time), len(self.space))
         variances: Floats = ((w @ self.space**power @ w.transpose(0, 2, 1)) * self.time**power).sum((1, 2))
         return variances
 
 
 def autoregressive_correlation(times: int, persistence: float) -> Floats:
-    """Of a first-order autoregression, ``T_ts = persistence^|t - s|``."""
+    """Return the correlation of a first-order autoregression, ``T_ts = persistence^|t - s|``."""
     from scipy.linalg import toeplitz
 
     if not 0 <= persistence < 1:

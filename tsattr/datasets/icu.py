@@ -254,7 +254,7 @@ def _minutes(column: pd.Series) -> Floats:
 
 
 def _parameters(column: pd.Series) -> Integers:
-    """Give each row's parameter as a number: its place in `_limits`."""
+    """Return each row's parameter as its index in `_limits`."""
     known = pd.Index([*_FEATURES, *(name for name in _DESCRIPTORS if name not in _FEATURES)])
     code, names = pd.factorize(column)
     place = known.get_indexer(np.asarray(names))
@@ -265,7 +265,7 @@ def _parameters(column: pd.Series) -> Integers:
 
 
 def _described(record: Integers, minutes: Floats, parameter: Integers) -> Bools:
-    """Mark the rows that describe the record: those of descriptors, and its first weight at 00:00."""
+    """Return a mask of the rows that describe a record: descriptors, and its first weight at 00:00."""
     described = parameter >= len(_FEATURES)
     weights = np.flatnonzero((parameter == list(_FEATURES).index("Weight")) & (minutes == 0))
     described[weights[np.unique(record[weights], return_index=True)[1]]] = True
@@ -275,7 +275,7 @@ def _described(record: Integers, minutes: Floats, parameter: Integers) -> Bools:
 def _cells(
     flat: Integers, value: Floats, minutes: Floats, shape: tuple[int, int, int], width: float, aggregate: str
 ) -> tuple[dict[Hashable, Any], int]:
-    """Give the variables of the grid from measurements in cells `flat`, and the number of repeated times."""
+    """Return the variables of the grid from measurements in the flat cells `flat`, and the number of repeated times."""
     size = int(np.prod(shape))
     count = np.bincount(flat, minlength=size)
     order = np.argsort(minutes, kind="stable")  # of several assignments to a cell the last one holds: the latest
@@ -302,7 +302,7 @@ def _cells(
 def _descriptors(
     record: Integers, parameter: Integers, value: Floats, described: Bools, possible: Bools, samples: int
 ) -> dict[Hashable, Any]:
-    """Give the variables that describe each record: the first possible value."""
+    """Return the variables that describe each record, each its first possible value."""
     places = _parameters(pd.Series(list(_DESCRIPTORS)))
     variables: dict[Hashable, Any] = {}
     for place, (name, (text, unit, low, high)) in zip(places, _DESCRIPTORS.values()):

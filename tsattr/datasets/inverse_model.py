@@ -62,14 +62,14 @@ class LinearInverseModel:
 
     @cached_property
     def covariance(self) -> Floats:
-        """Of z in the long run: the C with ``C = G C G' + Q``."""
+        """The stationary covariance of z: the C with ``C = G C G' + Q``."""
         from scipy.linalg import solve_discrete_lyapunov
 
         covariance: Floats = solve_discrete_lyapunov(self.propagator, self.noise)
         return covariance
 
     def record(self, months: int, *, seed: int = 0) -> xr.DataArray:
-        """Draw consecutive months, the first from the long-run law.
+        """Draw consecutive months, the first from the stationary distribution.
 
         Parameters
         ----------
@@ -124,8 +124,8 @@ class LinearInverseModel:
         ValueError
             A target without weight on any cell; a lead below 1.
         """
-        reads, advanced = self._reads(target), self._advanced(leads)
-        rows = xr.DataArray(reads @ advanced, dims=("lead", "mode"), coords={"lead": list(leads)})
+        row, propagators = self._target_row(target), self._propagators(leads)
+        rows = xr.DataArray(row @ propagators, dims=("lead", "mode"), coords={"lead": list(leads)})
         out: xr.DataArray = xr.dot(rows, self.projection, dim="mode").where(self.cells)
         return out.rename("row").assign_attrs(long_name="row of the propagator", units="1")
 
@@ -164,9 +164,9 @@ class LinearInverseModel:
 
         ``sqrt(Var(forecast) / Var(target))``, as the forecast's error is independent of it.
         """
-        reads, advanced = self._reads(target), self._advanced(leads)
-        rows = reads @ advanced
-        ratio = np.einsum("lj,jk,lk->l", rows, self.covariance, rows) / (reads @ self.covariance @ reads)
+        row, propagators = self._target_row(target), self._propagators(leads)
+        rows = row @ propagators
+        ratio = np.einsum("lj,jk,lk->l", rows, self.covariance, rows) / (row @ self.covariance @ row)
         return xr.DataArray(
             np.sqrt(ratio), dims="lead", coords={"lead": list(leads)}, name="skill", attrs={"units": "1"}
         )
@@ -178,22 +178,22 @@ class LinearInverseModel:
         """
         cells = self.cells.values
         patterns, projection = (v.values[:, cells] for v in (self.patterns, self.projection))
-        return LinearEmulator(cells, patterns, projection, self._advanced(leads))
+        return LinearEmulator(cells, patterns, projection, self._propagators(leads))
 
-    def _advanced(self, leads: Sequence[int]) -> Floats:
-        """(leads, modes, modes): the propagator to each lead."""
+    def _propagators(self, leads: Sequence[int]) -> Floats:
+        """Return the propagator to each lead, (leads, modes, modes)."""
         if not len(leads) or min(leads) < 1:
             raise ValueError(f"leads are months ahead, at least 1, got {list(leads)}")
         return np.stack([np.linalg.matrix_power(self.propagator, lead) for lead in leads])
 
-    def _reads(self, target: xr.DataArray) -> Floats:
-        """(modes,): the target's value for a unit of each mode."""
+    def _target_row(self, target: xr.DataArray) -> Floats:
+        """Return the target's value for a unit of each mode, (modes,)."""
         with exact_join():
             weights = (target * self.cells).fillna(0).astype(np.float64)
         if not weights.sum() > 0:
             raise ValueError("the target has no weight on any cell of the field; give a mask or weights over its dims")
-        reads: xr.DataArray = xr.dot(weights / weights.sum(), self.patterns.fillna(0), dim=self.cells.dims)
-        return reads.values
+        row: xr.DataArray = xr.dot(weights / weights.sum(), self.patterns.fillna(0), dim=self.cells.dims)
+        return row.values
 
 
 class LinearEmulator(nn.Module):
@@ -212,7 +212,7 @@ class LinearEmulator(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, lead, lat, lon)."""
+        """Return forecasts (rows, lead, lat, lon)."""
         rows = len(x)
         last = x.reshape(rows, -1, *self.shape)[:, -1].flatten(1)
         z = last[:, self.cells].to(self.patterns.dtype) @ self.projection.T
@@ -281,8 +281,8 @@ def linear_inverse_model(
         raise ValueError(
             f"the fitted model grows, by {largest:.3f} a month; detrend the record, or keep fewer than {modes} modes"
         )
-    left = after - before @ propagator.T
-    return LinearInverseModel(patterns, projection, propagator, left.T @ left / len(left))
+    residual = after - before @ propagator.T
+    return LinearInverseModel(patterns, projection, propagator, residual.T @ residual / len(residual))
 
 
 def _synthetic(modes: int, grid: float) -> LinearInverseModel:
@@ -302,7 +302,7 @@ def _synthetic(modes: int, grid: float) -> LinearInverseModel:
 
 
 def _orthogonal_functions(rows: Floats, mask: xr.DataArray, modes: int) -> tuple[xr.DataArray, xr.DataArray]:
-    """Patterns of unit amplitude variance, and the projection on them, of rows whose products sum to the covariance."""
+    """Return patterns of unit amplitude variance and the projection on them; ``rows' rows`` is the covariance."""
     from scipy.linalg import svd
 
     weight = np.sqrt(area_weights(mask).broadcast_like(mask).transpose(*mask.dims).values[mask.values])

@@ -1,4 +1,4 @@
-"""What an electrocardiogram needs on top: lead names, R peaks, beats, waves, and exact sums of a map over them.
+"""Electrocardiograms: lead names, R peaks, beats, waves, and exact sums of an attribution over them.
 
 Times are seconds and come from the `time` coordinate; nothing here guesses a sampling rate. Labels (`r_peaks`, `beats`,
 `waves`, `lead_groups`) are DataArrays, so `tsattr.groups.Labelled` can remove what they name and `by_wave`, `by_beat`

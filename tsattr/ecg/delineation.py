@@ -195,7 +195,7 @@ def waves(r_peak: xr.DataArray, *, absent: Iterable[str] = ()) -> xr.DataArray:
 
 
 def _rows(mark: xr.DataArray) -> np.ndarray:
-    """Give boolean marks as (rows, time)."""
+    """Return boolean marks as (rows, time)."""
     if mark.dtype != bool:
         raise TypeError(f"R peaks are marked by booleans, not {mark.dtype}; compare first, such as `code > 0`")
     if set(mark.dims) - {"sample"} != {"time"}:
@@ -204,7 +204,7 @@ def _rows(mark: xr.DataArray) -> np.ndarray:
 
 
 def _label_rows(r_peak: xr.DataArray, label: Any, name: str) -> xr.DataArray:
-    """Apply ``label(time, times of the R peaks) -> codes`` to every sample."""
+    """Return ``label(time, times of the R peaks)``, codes along time, of every sample."""
     rows, time = _rows(r_peak), _seconds(r_peak)
     last = r_peak.transpose(..., "time")
     values = np.stack([label(time, time[row]) for row in rows]).reshape(last.shape)
@@ -235,7 +235,7 @@ def _code_waves(time: np.ndarray, r: np.ndarray, names: list[str]) -> np.ndarray
 
 
 def _annotated_beats(annotation: xr.DataArray) -> xr.DataArray:
-    """Give True where the annotation code means a beat."""
+    """Return True where the annotation code means a beat."""
     meanings = str(annotation.attrs.get("flag_meanings", "")).split()
     values = np.atleast_1d(annotation.attrs.get("flag_values", []))
     if not meanings or len(meanings) != len(values):
@@ -247,7 +247,7 @@ def _annotated_beats(annotation: xr.DataArray) -> xr.DataArray:
 
 
 def _seconds(array: xr.DataArray) -> np.ndarray:
-    """Give the time coordinate as float seconds."""
+    """Return the time coordinate in seconds, as floats."""
     if "time" not in array.dims or "time" not in array.coords:
         raise ValueError(
             f"needs a dim 'time' with a coordinate in seconds; dims {array.dims}, coords {list(array.coords)}"
@@ -271,7 +271,7 @@ def _sampling_rate(array: xr.DataArray) -> float:
 
 
 def _ecg_leads(ecg: xr.DataArray) -> xr.DataArray:
-    """The leads that may be an ECG by their names and units, all in one unit; raises where there is none."""
+    """Return the leads that may be an ECG by name and unit, in mV where the unit is known; ValueError where none may."""
     count = ecg.sizes["lead"]
     names = [str(name) for name in np.atleast_1d(ecg["lead"].values)] if "lead" in ecg.coords else [""] * count
     units = [str(u) for u in np.broadcast_to(ecg.coords.get("units", ecg.attrs.get("units", "")), count)]
@@ -325,7 +325,7 @@ def _bridged(lead: np.ndarray) -> np.ndarray:
 
 
 def _alternates(r: np.ndarray) -> bool:
-    """Say whether RR intervals change by over a fifth, up and down in turn, nearly everywhere."""
+    """Return whether RR intervals alternate: they change by over a fifth, up and down in turn, nearly everywhere."""
     change = np.diff(np.diff(r))
     if change.size < 5:
         return False

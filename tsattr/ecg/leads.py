@@ -105,7 +105,7 @@ def lead_groups(leads: xr.DataArray | Iterable[str]) -> xr.DataArray:
 
 
 def lead_names(array: xr.DataArray) -> list[str]:
-    """The names along `lead`; ValueError where there are none."""
+    """Return the names along ``lead``; ValueError where there are none."""
     if "lead" not in array.dims or "lead" not in array.coords:
         raise ValueError(
             f"needs a dim 'lead' with the lead names as its coordinate; dims {array.dims}, coords {list(array.coords)}"

@@ -82,7 +82,7 @@ def _read(record: Record, annotator: str) -> wfdb.Annotation:
 
 
 def _one_per_sample(position: np.ndarray, codes: np.ndarray, n: int) -> tuple[np.ndarray, int, int]:
-    """Put one code on a sample: beats first, then in order, the rest on the nearest free samples."""
+    """Return codes (n,) with at most one a sample, how many moved to the nearest free sample, and the longest move."""
     if len(position) > n:
         raise ValueError(f"{len(position)} annotations do not fit on {n} samples: resample to a higher rate")
     result = np.zeros(n, np.int16)
@@ -91,22 +91,22 @@ def _one_per_sample(position: np.ndarray, codes: np.ndarray, n: int) -> tuple[np
     moved = farthest = 0
     beat = np.isin(codes, np.flatnonzero(is_qrs))
     for i in np.argsort(~beat, kind="stable"):
-        wanted = int(position[i])
-        near = [at for at in (_free(later, wanted), _free(earlier, wanted)) if 0 <= at < n]
-        at = min(near, key=lambda at: abs(at - wanted))
+        desired = int(position[i])
+        near = [at for at in (_free(later, desired), _free(earlier, desired)) if 0 <= at < n]
+        at = min(near, key=lambda at: abs(at - desired))
         result[at], later[at], earlier[at] = codes[i], at + 1, at - 1
-        moved += at != wanted
-        farthest = max(farthest, abs(at - wanted))
+        moved += at != desired
+        farthest = max(farthest, abs(at - desired))
     return result, moved, farthest
 
 
 def _free(onwards: dict[int, int], at: int) -> int:
-    """The first sample from `at` on that is not taken; the way is kept short, so that many marks on one sample are quick."""
-    way = []
+    """Return the first free sample from `at` on; `onwards` is compressed (union-find), so that long runs stay fast."""
+    path = []
     while at in onwards:
-        way.append(at)
+        path.append(at)
         at = onwards[at]
-    onwards.update(dict.fromkeys(way, at))
+    onwards.update(dict.fromkeys(path, at))
     return at
 
 
@@ -129,7 +129,7 @@ def _flags(words: Iterable[tuple[int, str]]) -> dict[str, Any]:
 
 
 def _decoded(coordinate: xr.DataArray) -> list[str]:
-    """Give the word for each code of a coordinate; "" for 0."""
+    """Return the meaning of each code of a coordinate; "" for 0."""
     flags, words = coordinate.attrs.get("flag_values", ()), coordinate.attrs.get("flag_meanings", "").split()
     meanings = dict(zip(np.atleast_1d(flags).tolist(), words)) | {0: ""}
     if unknown := sorted(set(np.unique(coordinate.values).tolist()) - set(meanings)):
@@ -137,8 +137,8 @@ def _decoded(coordinate: xr.DataArray) -> list[str]:
     return [meanings[code] for code in coordinate.values.tolist()]
 
 
-def marks(signal: xr.DataArray) -> list[tuple[int, str, str]]:
-    """List annotations as sample, symbol, note; rhythm changes ("+") come from `rhythm` where there is one."""
+def annotation_list(signal: xr.DataArray) -> list[tuple[int, str, str]]:
+    """Return annotations as (sample, symbol, note); rhythm changes ("+") come from `rhythm` where there is one."""
     found: dict[tuple[int, str], str] = {}
     if "annotation" in signal.coords:
         found |= {(i, symbol): "" for i, symbol in enumerate(_decoded(signal["annotation"])) if symbol}

@@ -68,7 +68,7 @@ def wfdb_stem(path: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Channel:
-    """A signal's line: where its samples are, and what they mean."""
+    """The signal line of a header: the file, format, scale and checksum of a signal's samples."""
 
     file: str
     fmt: str
@@ -130,13 +130,13 @@ def read_header(path: Path) -> Header:
         )
     if record["segments"] is not None:
         segments = tuple(_segment(line, path) for line in lines[1:])
-        _as_announced(int(record["segments"]), len(segments), "segments", path)
+        _check_count(int(record["segments"]), len(segments), "segments", path)
         return Header(rate, frames or None, (), segments, True, int(record["signals"]), record["start"] or "", comments)
     channels = tuple(_channel(line, path) for line in lines[1:])
     if not int(record["signals"]):
         raise ValueError(f"{path} describes no signals")
-    _as_announced(int(record["signals"]), len(channels), "signals", path)
-    _one_layout_per_file(channels, path)
+    _check_count(int(record["signals"]), len(channels), "signals", path)
+    _check_interleaving(channels, path)
     return Header(
         rate, None if record["frames"] is None else frames, channels, (), False, None, record["start"] or "", comments
     )
@@ -157,7 +157,7 @@ def _channel(line: tuple[int, str], path: Path) -> Channel:
         "file format[xsamples][:skew][+offset] [gain[(baseline)][/units] [resolution zero first checksum block name]]"
     )
     given = {name: value for name, value in _parsed(_SIGNAL, line, path, form).items() if value not in (None, "")}
-    _in_folder(given["file"], path)
+    _check_file_name(given["file"], path)
     gain = float(given.get("gain", 0)) or DEFAULT_GAIN
     units = given.get("units", DEFAULT_UNITS)
     channel = Channel(
@@ -189,11 +189,11 @@ def _channel(line: tuple[int, str], path: Path) -> Channel:
 
 def _segment(line: tuple[int, str], path: Path) -> tuple[str, int]:
     given = _parsed(_SEGMENT, line, path, "the name of a segment and its number of samples")
-    _in_folder(given["name"], path)
+    _check_file_name(given["name"], path)
     return given["name"], int(given["frames"])
 
 
-def _in_folder(name: str, path: Path) -> None:
+def _check_file_name(name: str, path: Path) -> None:
     if re.search(r"[/\\:\0]", name) or name in (".", ".."):
         raise ValueError(
             f"{path} names the file {name!r}: a header may only name files in its own folder; put the file there, and its bare "
@@ -201,7 +201,7 @@ def _in_folder(name: str, path: Path) -> None:
         )
 
 
-def _as_announced(announced: int, listed: int, what: str, path: Path) -> None:
+def _check_count(announced: int, listed: int, what: str, path: Path) -> None:
     if announced != listed:
         raise ValueError(
             f"{path} announces {announced} {what} and lists {listed}: fetch the header again, or correct the number in its "
@@ -209,8 +209,8 @@ def _as_announced(announced: int, listed: int, what: str, path: Path) -> None:
         )
 
 
-def _one_layout_per_file(channels: Sequence[Channel], path: Path) -> None:
-    """Signals of one file are interleaved: they stand together, in one format."""
+def _check_interleaving(channels: Sequence[Channel], path: Path) -> None:
+    """Raise unless the signals of each file, which are interleaved there, are adjacent and of one format and offset."""
     for name in {c.file for c in channels}:
         at = [k for k, c in enumerate(channels) if c.file == name]
         if at[-1] - at[0] + 1 != len(at) or len({(channels[k].fmt, channels[k].offset) for k in at}) > 1:
@@ -224,7 +224,7 @@ def _one_layout_per_file(channels: Sequence[Channel], path: Path) -> None:
 
 
 def start_attributes(start: str, stem: str, stacklevel: int = 2) -> dict[str, str]:
-    """When a record starts, from what its header says; with a warning where that cannot be read, what can be."""
+    """Return the attrs on when a record starts, from the text in its header; warn where a part cannot be read."""
     text = re.sub(r"(?<=\d)T(?=\d)", " ", start.strip().removeprefix("[").removesuffix("]")).strip()
     found = _CLOCK.search(text)
     clock = None if found is None else _time(*found.groups())
@@ -265,12 +265,12 @@ def _date(text: str) -> date | None:
 
 
 def checksum(samples: np.ndarray) -> int:
-    """The sum of a signal's samples in 16 bits, as header(5) defines it."""
+    """Return the sum of a signal's samples as a signed 16-bit number, as header(5) defines it."""
     return int((int(samples.sum(dtype=np.int64)) + 2**15) % 2**16 - 2**15)
 
 
 def header_text(name: str, header: Header) -> str:
-    """A header of one segment in the form of header(5)."""
+    """Return the text of a header of one segment in the form of header(5)."""
     first = f"{name} {len(header.channels)} {plain_number(header.rate)} {header.frames} {header.start}".rstrip()
     return "".join(
         f"{line}\n" for line in [first, *map(_signal_line, header.channels), *_comment_lines(header.comments)]
@@ -287,5 +287,5 @@ def _comment_lines(comments: Iterable[str]) -> list[str]:
 
 
 def plain_number(value: float) -> str:
-    """A number in digits that give it back exactly, without an exponent."""
+    """Return the shortest digits without an exponent that are read back as the same number."""
     return np.format_float_positional(value, trim="-")

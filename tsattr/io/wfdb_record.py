@@ -61,7 +61,7 @@ class Segment:
         return values
 
     def _stored(self, chosen: list[int], first: int, last: int) -> list[np.ndarray]:
-        """The samples of frames `first` to `last` as they are in the files, one array a channel."""
+        """Return the stored integers of frames `first` to `last`, one array a channel."""
         if self.remote_dir is not None:
             options = {"physical": False, "smooth_frames": False, "ignore_skew": True, "pn_dir": self.remote_dir}
             streamed: list[np.ndarray] = wfdb.rdrecord(self.stem, first, last, channels=chosen, **options).e_d_signal
@@ -86,7 +86,7 @@ class Segment:
         return stored
 
     def _check_sums(self, chosen: list[int], stored: list[np.ndarray]) -> None:
-        """Raise unless the samples, all of them, add up to what the header says."""
+        """Raise ValueError unless the samples of whole channels have the checksums that the header gives."""
         for k, samples in zip(chosen, stored):
             announced, found = self.header.channels[k].checksum, checksum(samples)
             if announced and (announced - found) % 2**16:
@@ -103,18 +103,18 @@ class Segment:
         channels = [self.header.channels[k] for k in chosen]
         frames = min(hi + max(c.skew for c in channels), self.frames)
         for name in dict.fromkeys(c.file for c in channels):
-            expected, found, unit, there = _held(self.stem, self.header, name, frames)
+            expected, found, unit, whole_frames = _file_extent(self.stem, self.header, name, frames)
             if found < expected:
                 raise ValueError(
                     f"signal file {name!r} of {Path(self.stem).name}.hea is truncated: {expected} {unit} expected, "
-                    f"{found} found. What is there ends {(there + self.first) / self.header.rate:g} s from the start of the "
+                    f"{found} found. What is there ends {(whole_frames + self.first) / self.header.rate:g} s from the start of the "
                     f"record: read it with stop=, or fetch the file again"
                 )
 
 
 @dataclass(frozen=True)
 class Record:
-    """A record as the pieces to read, whatever its layout."""
+    """A record of one or several segments, with or without a layout segment; lengths in frames."""
 
     stem: str
     remote_dir: str | None
@@ -149,13 +149,13 @@ class Record:
                     )
             parts.append((segment, channels, [leads.index(lead) for lead in present], lo, hi))
 
-        values = self._empty(len(leads), last - first)  # after all that the sizes of the files show
+        values = self._allocated(len(leads), last - first)  # after all that the sizes of the files show
         for segment, channels, rows, lo, hi in parts:
             at = segment.first - first
             values[rows, at + lo : at + hi] = segment.read(channels, lo, hi)
         return values, [units.get(lead, self.units[self.names.index(lead)]) for lead in leads]
 
-    def _empty(self, leads: int, frames: int) -> np.ndarray:
+    def _allocated(self, leads: int, frames: int) -> np.ndarray:
         try:
             return np.full((leads, frames), np.nan)
         except (MemoryError, ValueError) as error:
@@ -234,13 +234,13 @@ def _header(stem: str, remote_dir: str | None) -> Header:
     if remote_dir is None:
         return read_header(Path(stem + ".hea"))
     try:
-        return _of_wfdb(wfdb.rdheader(stem, pn_dir=remote_dir))
+        return _from_wfdb(wfdb.rdheader(stem, pn_dir=remote_dir))
     except BAD_FILE as error:
         raise ValueError(f"{stem}.hea is not a WFDB header that can be read: {error}") from error
 
 
-def _of_wfdb(found: Any) -> Header:
-    """What the `wfdb` package read from a header at PhysioNet."""
+def _from_wfdb(found: Any) -> Header:
+    """Return the header that the `wfdb` package read at PhysioNet in our form."""
     start = " ".join(str(x) for x in (found.base_time, found.base_date) if x is not None)
     common = {"rate": float(found.fs), "frames": found.sig_len, "start": start, "comments": tuple(found.comments)}
     if isinstance(found, wfdb.MultiRecord):
@@ -267,7 +267,7 @@ def _of_wfdb(found: Any) -> Header:
 
 
 def _utf8(text: str) -> str:
-    """Text that was taken for Latin-1, as it was written."""
+    """Return text that was decoded as Latin-1 decoded as UTF-8, where it is valid UTF-8."""
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -285,8 +285,8 @@ def _signal_file(stem: str, name: str) -> Path:
     return file
 
 
-def _held(stem: str, header: Header, name: str, frames: int) -> tuple[int, int, str, int]:
-    """What `frames` take in a signal file, what it has, in which unit, and how many whole frames that is."""
+def _file_extent(stem: str, header: Header, name: str, frames: int) -> tuple[int, int, str, int]:
+    """Return the size that `frames` need in a signal file, its actual size, the unit of both, and its whole frames."""
     channels = [c for c in header.channels if c.file == name]
     file, offset = _signal_file(stem, name), channels[0].offset
     if channels[0].fmt in COMPRESSED:
@@ -309,11 +309,11 @@ def _flac_length(file: Path) -> int:
 def _infer_frames(stem: str, remote_dir: str | None, header: Header) -> int:
     if remote_dir is not None:
         raise ValueError(f"{stem}.hea does not say how many samples there are")
-    return _held(stem, header, header.channels[0].file, 0)[3]
+    return _file_extent(stem, header, header.channels[0].file, 0)[3]
 
 
 def _lead_names(names: Sequence[str | None]) -> list[str]:
-    """Name each signal; a repeated name gets its number, so that labels are unique."""
+    """Return the name of each signal; a repeated name gets its number as a suffix, so that labels are unique."""
     result: list[str] = []
     for k, name in enumerate(names):
         label = canonical_lead(name or f"signal_{k}")

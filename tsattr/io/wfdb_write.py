@@ -15,7 +15,7 @@ import xarray as xr
 
 from ..core.atomic import atomic_write
 from ..ecg import canonical_lead
-from .annotations import marks
+from .annotations import annotation_list
 from .filters import positive
 from .wfdb_header import VOLTS, Channel, Header, checksum, header_text, read_header
 
@@ -85,7 +85,7 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
         start=_start(signal),
         comments=tuple(_comments(signal.attrs)),
     )
-    annotations = marks(signal)
+    annotations = annotation_list(signal)
     with atomic_write(header) as temporary:
         temporary.write_text(header_text(header.stem, text), encoding="utf-8")
         temporary.with_suffix(".dat").write_bytes(samples.T.tobytes())
@@ -100,8 +100,8 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
     return header
 
 
-def _check_read_back(meant: Header, written: Path) -> None:
-    """Raise, naming the value, unless the header says what it was meant to say."""
+def _check_read_back(expected: Header, written: Path) -> None:
+    """Raise ValueError, naming the value, unless the header is read back as `expected`."""
     try:
         found = read_header(written)
     except ValueError as error:
@@ -110,30 +110,32 @@ def _check_read_back(meant: Header, written: Path) -> None:
                 f"{written} ", "it "
             )
         ) from error
-    if len({canonical_lead(c.name or "") for c in meant.channels}) < len(meant.channels):
-        raise ValueError(f"the leads of a WFDB record have names of their own, got {[c.name for c in meant.channels]}")
-    said: list[tuple[str, Any, Any]] = [
-        ("comments", meant.comments, found.comments),
-        ("start", meant.start, found.start),
+    if len({canonical_lead(c.name or "") for c in expected.channels}) < len(expected.channels):
+        raise ValueError(
+            f"the leads of a WFDB record have names of their own, got {[c.name for c in expected.channels]}"
+        )
+    fields: list[tuple[str, Any, Any]] = [
+        ("comments", expected.comments, found.comments),
+        ("start", expected.start, found.start),
     ]
-    for a, b in zip(meant.channels, found.channels):
-        said += [
+    for a, b in zip(expected.channels, found.channels):
+        fields += [
             (f"the lead name {a.name!r}", a.name, b.name and b.name.strip()),
             (f"the units of {a.name!r}", a.units, b.units),
         ]
-    for what, before, after in said:
+    for what, before, after in fields:
         if before != after:
             raise ValueError(
                 f"{what} cannot be kept in a WFDB header: {before!r} would be read as {after!r}; change it"
             )
-    if meant != found:
-        raise ValueError(f"a WFDB header cannot hold {meant}: it would be read as {found}")
+    if expected != found:
+        raise ValueError(f"a WFDB header cannot hold {expected}: it would be read as {found}")
 
 
-def _check_annotations(meant: list[tuple[int, str, str]], header: Path) -> None:
+def _check_annotations(expected: list[tuple[int, str, str]], header: Path) -> None:
     found = wfdb.rdann(str(header.with_suffix("")), "atr")
     read = list(zip(found.sample.tolist(), found.symbol, (note.rstrip("\0") for note in found.aux_note)))
-    if lost := [a for a, b in zip(meant, read) if a != b] or meant[len(read) :]:
+    if lost := [a for a, b in zip(expected, read) if a != b] or expected[len(read) :]:
         raise ValueError(
             f"a WFDB annotation file cannot hold {lost[0]} (sample, symbol, note): it would be read differently"
         )
