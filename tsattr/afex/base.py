@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from ..core.arrays import unmasked
@@ -21,11 +20,10 @@ from .basis import Feature
 from .columns import TableReader, is_frame, nominal
 from .families import Family
 from .fitting import fit_terms
+from .parameters import checked_directions, checked_settings
 from .results import FittedModel, contributions, global_terms, versions
-from .working import Settings, WorkingModel
+from .working import WorkingModel
 
-ATTENTION = ("least_squares", "correlation", "softmax")
-PURIFY = ("marginals", "data")
 LARGE = 2_000_000
 """Cells of a table below which linear algebra runs in one thread: more would spend their time waiting for each other."""
 
@@ -110,82 +108,13 @@ class AdditiveEstimator(BaseEstimator):
 
     # Fitting.
 
-    def _settings(self, p: int) -> Settings:
-        """The checked parameters of the fit."""
-        for name in ("n_nets", "bags", "max_epochs"):
-            _check_count(name, getattr(self, name), 0)
-        _check_count("hidden", self.hidden, 1)
-        check_choice("attention", self.attention, ATTENTION)
-        check_choice("purify", self.purify, PURIFY)
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is between 0 and 1, got {self.validation_fraction!r}")
-        return Settings(
-            self.n_nets,
-            self.hidden,
-            self.max_epochs,
-            self.attention,
-            self._interactions(p),
-            bool(self.heredity),
-            self.purify,
-            self.bags,
-            self.validation_fraction,
-            bool(self.atoms),
-        )
-
-    def _interactions(self, p: int) -> Any:
-        """ "auto", a number, or pairs of indices."""
-        requested = self.interactions
-        if requested == "auto" if isinstance(requested, str) else isinstance(requested, int | np.integer):
-            if not isinstance(requested, str) and requested < 0:
-                raise ValueError(f"interactions is not negative, got {requested}")
-            return requested
-        if isinstance(requested, str) or not isinstance(requested, Sequence):
-            raise ValueError(f"interactions is 'auto', a number of pairs, or a list of pairs, got {requested!r}")
-        pairs = [tuple(self._feature_index(item) for item in pair) for pair in requested]
-        for pair in pairs:
-            if len(pair) != 2 or pair[0] == pair[1]:
-                raise ValueError(f"interactions are pairs of two different features, got {pair}")
-        return sorted({(min(pair), max(pair)) for pair in pairs})
-
-    def _directions(self, p: int) -> np.ndarray:
-        """The direction of each feature, -1, 0 or 1 (p,)."""
-        given = self.monotonic_cst
-        directions = np.zeros(p, int)
-        if given is None:
-            return directions
-        if isinstance(given, dict):
-            for name, value in given.items():
-                directions[self._feature_index(name)] = value
-        else:
-            if len(given) != p:
-                raise ValueError(f"monotonic_cst has one entry a feature, {p}, got {len(given)}")
-            directions[:] = given
-        if not np.isin(directions, (-1, 0, 1)).all():
-            raise ValueError(f"monotonic_cst holds -1, 0 and 1, got {given!r}")
-        if (bad := directions.astype(bool) & self._reader.nominal).any():
-            named = [self._reader.names[j] for j in np.flatnonzero(bad)]
-            raise ValueError(f"monotonic_cst is for numeric features, and these are categories: {named}")
-        return directions
-
-    def _feature_index(self, feature: Any) -> int:
-        """The index of a feature, given by name or index."""
-        names = self._reader.names
-        if isinstance(feature, str):
-            if feature not in names:
-                raise KeyError(f"there is no feature {feature!r}; the features are {list(names)}")
-            return names.index(feature)
-        if isinstance(feature, bool) or not isinstance(feature, int | np.integer):
-            raise TypeError(f"a feature is a name or an index, got {feature!r}")
-        if not -len(names) <= feature < len(names):
-            raise IndexError(f"feature {feature} of {len(names)} features")
-        return int(feature) % len(names)
-
     def _fit_terms(
         self, x: np.ndarray, y: np.ndarray, w: np.ndarray, family: Family, targets: np.ndarray | None, rows: int
     ) -> None:
         """Fit the additive model of `y` (n, outputs), from rows that are in order; sets the fitted attributes."""
         family = family.rescaled(np.tile(family.start(y, w), (len(y), 1)), y, w)
-        settings, directions = self._settings(x.shape[1]), self._directions(x.shape[1])
+        settings = checked_settings(self, self._reader)
+        directions = checked_directions(self.monotonic_cst, self._reader)
         if directions.any() and targets is not None:
             raise ValueError("monotonic_cst is for one score: regression, or two classes")
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
@@ -283,7 +212,7 @@ class AdditiveEstimator(BaseEstimator):
             (n,), or (n, targets) for several classes, in units of the score.
         """
         check_is_fitted(self)
-        j = self._feature_index(feature)
+        j = self._reader.index(feature)
         return self._fitted.outputs_last(self._fitted.model.main(j, self._values(j, x)))
 
     def interaction(self, a: str | int, b: str | int, xa: Any, xb: Any) -> np.ndarray:
@@ -295,7 +224,7 @@ class AdditiveEstimator(BaseEstimator):
             (n,), or (n, targets) for several classes, in units of the score.
         """
         check_is_fitted(self)
-        i, j = self._feature_index(a), self._feature_index(b)
+        i, j = self._reader.index(a), self._reader.index(b)
         va, vb = np.broadcast_arrays(self._values(i, xa), self._values(j, xb))
         fitted = self._fitted
         if (min(i, j), max(i, j)) not in fitted.model.pairs:
@@ -392,28 +321,9 @@ class AdditiveEstimator(BaseEstimator):
         return xr.DataArray(sizes, dims=self._fitted.leading("term"), coords=coords, name="importance")
 
 
-def checked_weights(sample_weight: Any, codes: np.ndarray) -> np.ndarray:
-    """Weights (n,), of which none is negative and one at least is positive."""
-    weights: np.ndarray = _check_sample_weight(sample_weight, codes, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():  # scikit-learn says so itself from 1.9 on
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weights
-
-
 def _row_labels(x: Any) -> Any:
     """The labels of a table's rows, where it has them."""
     if isinstance(x, xr.DataArray):
         return x.indexes.get(x.dims[0])
     index = getattr(x, "index", None)
     return None if index is None or callable(index) else index
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} is a whole number of at least {least}, got {value!r}")
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """ValueError for a value that is none of the `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} is one of {choices}, got {value!r}")

@@ -91,6 +91,19 @@ class TableReader:
         """Which columns are categories."""
         return np.array([u is not None for u in self.levels])
 
+    def index(self, feature: Any) -> int:
+        """The index of a feature, given by name or index."""
+        names = self.names
+        if isinstance(feature, str):
+            if feature not in names:
+                raise KeyError(f"there is no feature {feature!r}; the features are {list(names)}")
+            return names.index(feature)
+        if isinstance(feature, bool) or not isinstance(feature, int | np.integer):
+            raise TypeError(f"a feature is a name or an index, got {feature!r}")
+        if not -len(names) <= feature < len(names):
+            raise IndexError(f"feature {feature} of {len(names)} features")
+        return int(feature) % len(names)
+
     def read(self, x: Any) -> np.ndarray:
         """float64 (n, p): numbers, the positions of levels, -1 for an unknown level, NaN for a missing value."""
         if not self.nominal.any() and not is_frame(x):

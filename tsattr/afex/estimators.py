@@ -11,8 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from ..core.arrays import unmasked
-from .base import AdditiveEstimator, check_choice, checked_weights
+from .base import AdditiveEstimator
 from .families import REGRESSION, Family, Logit, Softmax, probability, softmax
+from .parameters import check_choice, checked_weights
 from .rows import canonical
 
 

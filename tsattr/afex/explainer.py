@@ -9,8 +9,9 @@ from sklearn.utils import _safe_indexing, check_random_state
 
 from ..models.predictions import is_estimator, predict_function
 from . import near
-from .base import AdditiveEstimator, checked_weights
+from .base import AdditiveEstimator
 from .families import Identity, probability, softmax
+from .parameters import checked_weights
 from .rows import canonical, held_out_rows, merged
 
 LINKS = ("identity", "logit")
