@@ -7,7 +7,7 @@ import torch
 from tsattr.afex.attention import Scores
 from tsattr.afex.basis import Feature
 from tsattr.afex.families import Identity, Logit, Softmax
-from tsattr.afex.nets import Bank, NetInputs, Training, _columns
+from tsattr.afex.nets import Bank, NetInputs, NetTraining, _columns
 from tsattr.afex.solve import Problem
 from tsattr.afex.stages.networks import training_groups, training_step
 from tsattr.afex.working import Settings, WorkingModel
@@ -93,7 +93,7 @@ def test_the_kept_step_is_the_one_with_the_least_loss_held_out():
     def ask(rows):
         return NetInputs(u[rows], np.ones((len(rows), 1), bool), np.ones((len(rows), 1)), [])
 
-    found, least = Training(ask, np.ones(40), held, step, 4, np.random.default_rng(0)).nets(1, 2, 4)
+    found, least = NetTraining(ask, np.ones(40), held, step, 4, np.random.default_rng(0)).nets(1, 2, 4)
     assert least == 1
     rows = np.r_[np.flatnonzero(~held), np.flatnonzero(held)]
     columns = found[0](u[rows, 0])
@@ -119,5 +119,5 @@ def test_large_tables_are_trained_in_batches():
     def ask(rows):
         return NetInputs(u[rows], np.ones((len(rows), 1), bool), np.zeros((len(rows), 1)), [])
 
-    Training(ask, np.ones(n), np.arange(n) % 6 == 0, step, 2, rng).nets(1, 1, 2)
+    NetTraining(ask, np.ones(n), np.arange(n) % 6 == 0, step, 2, rng).nets(1, 1, 2)
     assert sizes == [(nets.BATCH + n // 6, nets.BATCH)] * 2

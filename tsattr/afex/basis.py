@@ -27,8 +27,8 @@ def quantiles(values: np.ndarray, w: np.ndarray, shares: np.ndarray) -> np.ndarr
     order = np.argsort(values, kind="stable")
     below = np.cumsum(w[order])
     at = np.searchsorted(below, shares * below[-1] * (1 - 1e-12))
-    chosen: np.ndarray = values[order][np.clip(at, 0, len(values) - 1)]
-    return chosen
+    found: np.ndarray = values[order][np.clip(at, 0, len(values) - 1)]
+    return found
 
 
 def knots_of(u: np.ndarray, w: np.ndarray, number: int) -> np.ndarray:

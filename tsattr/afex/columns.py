@@ -67,7 +67,7 @@ def _missing(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TableReader:
-    """How the columns of a table are read: their names, the levels of those that are categories (else None), units of times.
+    """Reads the columns of a table as codes: their names, the levels of those that are categories (else None), units of times.
 
     Dates count as days since 1970 (UTC where they have a zone), periods as their first day, durations as days. `dtypes` are
     those of the training table's columns, by which values of one column are read outside of a table.
@@ -114,7 +114,7 @@ class TableReader:
         """Codes (n,) of values of column `j`."""
         levels = self.levels[j]
         if self.units[j] and not _units(values) and np.asarray(values).dtype.kind in "OUT":
-            values = pd.Series(list(values), dtype=self.dtypes[j])  # times out of their column
+            values = pd.Series(list(values), dtype=self.dtypes[j])  # times without the dtype of their column
         if levels is None:
             return self._times(values, j) if _units(values) else _numbers(values, self.names[j])
         position = {level: float(i) for i, level in enumerate(levels)}
@@ -138,7 +138,7 @@ class TableReader:
             columns = [self._values(c, j) for j, c in enumerate(codes.T)]
             return np.column_stack(columns) if self.nominal.any() else codes
         back, dtypes = polars_like(like), as_pandas(like).dtypes
-        if back is not None:  # its own types of levels are restored by what they are called
+        if back is not None:  # polars restores its types of levels from the names of the levels
             dtypes = dtypes.mask([kind_of(dtype) == "level" for dtype in dtypes], np.dtype(object))
         frame = pd.DataFrame({n: self._written(codes[:, j], j, dtype) for j, (n, dtype) in enumerate(dtypes.items())})
         return frame if back is None else back(frame, None, None)
@@ -201,7 +201,7 @@ def _times(days: np.ndarray, dtype: Any) -> pd.Series:
 
 
 def _levels(values: Any, name: str) -> tuple[Any, ...]:
-    """Distinct values, in the column's own order or sorted where they can be; the most frequent ones, with a warning, where they are too many."""
+    """The distinct values of a column, in the order of its dtype or else sorted; with a warning the most frequent, where they are too many."""
     objects = np.asarray(values, dtype=object)
     counts: dict[Any, int] = {}
     for value in objects[~_missing(objects)]:

@@ -62,7 +62,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         How weights are found: "least_squares" with penalties; "correlation" or "softmax" of the correlations, as in the
         paper, without splines and steps.
     bags
-        Bootstrap replicates for bands and standard errors, by one Newton step each with the functions held; 0 for none.
+        Bootstrap replicates for bands and standard errors, by one Newton step each with the functions fixed; 0 for none.
     validation_fraction
         Share of the rows that chooses the step of the training; the weights are then solved for with all rows.
     random_state
@@ -164,7 +164,7 @@ class AFEXRegressor(RegressorMixin, AdditiveEstimator):
         return self
 
     def _loss(self, y: np.ndarray) -> Family:
-        """The loss by its name, for outcomes that it can be of."""
+        """The loss by its name. ValueError for outcomes outside its range."""
         check_choice("loss", self.loss, tuple(REGRESSION))
         if self.loss == "gamma" and (y <= 0).any():
             raise ValueError(f"loss='gamma' is for outcomes above 0, and y has {y.min():g}; 'poisson' takes zeros")

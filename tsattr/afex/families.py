@@ -20,14 +20,14 @@ STEEP = 300.0
 
 
 class Loss:
-    """What all losses declare, with its defaults."""
+    """Base of the losses: what each declares, with defaults."""
 
     quadratic = False
     """Whether the loss is half the squared error."""
     dispersion = True
     """Whether the size of the noise is estimated."""
     unit = 1.0
-    """What the loss has been divided by."""
+    """The scale that the loss is in units of."""
 
     def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Any:
         """The loss in the scale of the residuals of scores `eta` (n, outputs); itself where it has no scale."""
@@ -169,7 +169,7 @@ class Poisson(LogLink):
     unit: float = 1.0
 
     def rescaled(self, eta: np.ndarray, y: np.ndarray, w: np.ndarray) -> Poisson:
-        """In units of the mean outcome."""
+        """The loss in units of the mean outcome."""
         return Poisson(float(np.average(y, axis=0, weights=w).mean()))
 
     def loss(self, eta: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ from .stages.interactions import add_pairs, drop_pairs
 from .stages.networks import train_nets
 from .stages.screening import screen_features
 from .stages.steps import add_pair_steps, add_steps
-from .terms import AdditiveModel
+from .terms import AdditiveFunction
 from .working import WorkingModel
 
 MOST_CROSS_VALIDATED = 5000
 """Rows up to which classifiers choose the share of their penalties by cross-validation."""
 
 
-def fit_terms(model: WorkingModel) -> AdditiveModel:
+def fit_terms(model: WorkingModel) -> AdditiveFunction:
     """Run all stages on a model of mains alone; the additive model that they end in."""
     settings = model.settings
     screen_features(model)

@@ -12,7 +12,7 @@ import xarray as xr
 from .families import Family, Identity
 from .results import FittedModel, feature_attribution, local_dataset
 from .solve import Problem
-from .terms import AdditiveModel, groups
+from .terms import AdditiveFunction, groups
 
 DRAWN = 1000
 """Rows drawn around a point, whose outcomes the black box gives."""
@@ -36,7 +36,7 @@ class NeighbourSource(Protocol):
         """The loss of the outcomes."""
         ...
 
-    def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
+    def around(self, model: AdditiveFunction, x0: np.ndarray, radius: float) -> Neighbourhood:
         """The neighbourhood of `x0` (p,) at a radius in standard deviations."""
         ...
 
@@ -50,7 +50,7 @@ class TrainingNeighbours:
     w: np.ndarray
     family: Family
 
-    def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
+    def around(self, model: AdditiveFunction, x0: np.ndarray, radius: float) -> Neighbourhood:
         """All rows; one at a root mean square distance d over the features weighs ``exp(-d^2 / (2 radius^2))``."""
         total = np.zeros(len(self.x))
         for j, f in enumerate(model.features):
@@ -73,7 +73,7 @@ class SampledNeighbours:
     family: Family
     seed: int
 
-    def around(self, model: AdditiveModel, x0: np.ndarray, radius: float) -> Neighbourhood:
+    def around(self, model: AdditiveFunction, x0: np.ndarray, radius: float) -> Neighbourhood:
         """Numbers with a spread of `radius` standard deviations; categories and missing values keep with probability 1/(1 + radius)."""
         rng = np.random.default_rng(self.seed)
         x = np.tile(x0, (DRAWN, 1))
@@ -98,7 +98,9 @@ def explain(
     return ds.assign_attrs(radius=float(radius))
 
 
-def _local(model: AdditiveModel, x0: np.ndarray, radius: float, neighbours: NeighbourSource) -> tuple[np.ndarray, ...]:
+def _local(
+    model: AdditiveFunction, x0: np.ndarray, radius: float, neighbours: NeighbourSource
+) -> tuple[np.ndarray, ...]:
     """Mains (p, outputs), pairs (pairs, outputs), reference (outputs,), fidelity, effective number of rows."""
     rows, family = neighbours.around(model, x0, radius), neighbours.family
     changes = _coefficient_changes(model, rows, family)
@@ -121,7 +123,7 @@ def _local(model: AdditiveModel, x0: np.ndarray, radius: float, neighbours: Neig
     return (here - mean)[:p], (here - mean)[p:], reference, np.array(fidelity), np.array(rows.w.sum())
 
 
-def _coefficient_changes(model: AdditiveModel, rows: Neighbourhood, family: Family) -> np.ndarray:
+def _coefficient_changes(model: AdditiveFunction, rows: Neighbourhood, family: Family) -> np.ndarray:
     """What the local coefficients (1 + m, outputs) add to the global ones: fitted to these' residuals, with penalties of their own."""
     eta = model.score(rows.x)
     gradient, curvature = family.derivatives(eta, rows.y)

@@ -126,7 +126,7 @@ def _columns(bank: Bank, rows: NetInputs, w: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Training:
+class NetTraining:
     """Gradient descent of networks, which are kept as they are at the step with the least loss on held-out rows.
 
     The weights of the columns minimise the loss on the training rows, so by the envelope theorem the gradient of the minimum

@@ -12,7 +12,7 @@ import xarray as xr
 from ..version import __version__
 from .basis import quantiles
 from .columns import TableReader
-from .terms import AdditiveModel
+from .terms import AdditiveFunction
 
 GRID, PAIR_GRID = 64, 32
 """Grid points of a numeric feature in its own curve and in the surface of a pair."""
@@ -29,7 +29,7 @@ class FittedModel:
     `terms` is the result of `explain_global` where the rows, which it is made from, have been dropped.
     """
 
-    model: AdditiveModel
+    model: AdditiveFunction
     reader: TableReader
     targets: np.ndarray | None
     x: np.ndarray
@@ -152,14 +152,14 @@ def _mains(fitted: FittedModel) -> dict[str, Any]:
     size = max(map(len, grids), default=0)
     shapes = _padded([fitted.model.main(j, g, draws=True) for j, g in enumerate(grids)], size)
     levels = np.full((p, size), "", dtype=object)
-    for row, own in zip(levels, fitted.reader.levels):
-        row[: len(own or ())] = [str(level) for level in own or ()]
+    for row, names in zip(levels, fitted.reader.levels):
+        row[: len(names or ())] = [str(name) for name in names or ()]
     has_missing = np.isnan(fitted.x).any(0)
     missing = np.full((p, fitted.model.outputs), np.nan)
     for j in np.flatnonzero(has_missing).tolist():
         missing[j] = fitted.model.main(j, np.array([np.nan]))[0]
     parts = dict(zip(("shape", "lower", "upper"), _band(shapes)))
-    kind = ["numeric" if own is None else "categorical" for own in fitted.reader.levels]
+    kind = ["numeric" if names is None else "categorical" for names in fitted.reader.levels]
     return {
         "value": (("feature", "grid"), _padded(grids, size)),
         "level": (("feature", "grid"), levels.astype(str)),
@@ -212,7 +212,7 @@ def contributions(fitted: FittedModel, x: np.ndarray, sample: Any = None) -> xr.
     return local_dataset(fitted, mains, pairs, attribution, error, fitted.model.intercept[:, 0], sample)
 
 
-def feature_attribution(model: AdditiveModel, mains: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def feature_attribution(model: AdditiveFunction, mains: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The attribution (n, p, ...): mains (n, p, ...) plus half of each of a feature's pairs (n, pairs, ...)."""
     out = mains.copy()
     for i, (a, b) in enumerate(model.pairs):
@@ -221,7 +221,7 @@ def feature_attribution(model: AdditiveModel, mains: np.ndarray, pairs: np.ndarr
     return out
 
 
-def _contributions(model: AdditiveModel, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _contributions(model: AdditiveFunction, x: np.ndarray) -> tuple[np.ndarray, ...]:
     mains, pairs = model.terms(x, draws=True)
     main = np.stack(mains, axis=1)
     pair = np.stack(pairs, axis=1) if pairs else np.zeros((len(x), 0, *model.intercept.shape))

@@ -76,6 +76,6 @@ def held_out_rows(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
     """Which of `n` ordered rows to hold out, one drawn from every block of neighbours: bool (n,)."""
     block = max(2, round(1 / share))
     first = np.arange(0, n, block)
-    held = np.zeros(n, bool)
-    held[np.minimum(first + rng.integers(block, size=len(first)), n - 1)] = True
-    return held
+    held_out = np.zeros(n, bool)
+    held_out[np.minimum(first + rng.integers(block, size=len(first)), n - 1)] = True
+    return held_out

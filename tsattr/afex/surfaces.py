@@ -73,17 +73,19 @@ def _knots(u: np.ndarray, w: np.ndarray) -> np.ndarray:
     return knots
 
 
-def _interval(u: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _interval(u: np.ndarray, knots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of the knot below each value, and the value's fraction of the distance to the next."""
-    below = np.clip(np.searchsorted(at, u, side="right") - 1, 0, len(at) - 2)
-    return below, (u - at[below]) / (at[below + 1] - at[below])
+    below = np.clip(np.searchsorted(knots, u, side="right") - 1, 0, len(knots) - 2)
+    return below, (u - knots[below]) / (knots[below + 1] - knots[below])
 
 
-def _hat_means(u: np.ndarray, at: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _hat_means(u: np.ndarray, knots: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Weighted mean (knots,) of the hat function of each knot over the values that are not missing."""
     present = ~np.isnan(u)
     weight = w[present]
-    below, fraction = _interval(u[present], at)
-    total = np.bincount(below, weight * (1 - fraction), len(at)) + np.bincount(below + 1, weight * fraction, len(at))
+    below, fraction = _interval(u[present], knots)
+    total = np.bincount(below, weight * (1 - fraction), len(knots)) + np.bincount(
+        below + 1, weight * fraction, len(knots)
+    )
     means: np.ndarray = total / weight.sum()
     return means

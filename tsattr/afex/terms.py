@@ -49,7 +49,7 @@ def pair_columns(
 
 
 @dataclass(frozen=True)
-class AdditiveModel:
+class AdditiveFunction:
     """``score(x) = intercept + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)`` for one or several outputs.
 
     Coefficients have a last axis of the estimate, then its bootstrap replicates: intercept (outputs, 1 + bags), main_coef[j]

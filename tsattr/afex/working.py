@@ -27,7 +27,7 @@ MINIMUM_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class Settings:
-    """What the estimators' parameters of the same names say."""
+    """The checked values of the estimators' parameters of the same names."""
 
     n_nets: int = 2
     hidden: int = 16
@@ -207,7 +207,7 @@ class WorkingModel:
         return np.tile(self.family.start(self.y, self.w), (len(self.y), 1))
 
     def fit(self) -> Fit:
-        """The scores so far with what they were fitted to."""
+        """The scores so far with the outcomes, weights and dispersion."""
         return Fit(self.family, self.solution.eta, self.y, self.w, self.solution.dispersion)
 
     def minimum_gain(self) -> float:

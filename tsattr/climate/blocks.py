@@ -27,9 +27,9 @@ _MEMBERS = ("member", "realization", "realisation", "ensemble")
 class Blocks:
     """Blocks of consecutive samples, and the intervals that their scatter gives.
 
-    Neighbouring months are alike: taken one by one they would promise too much, so whole blocks are. Samples of one time, such
-    as the members of an ensemble, count as one: they lie in one block. An interval is of Student's t on the slow part of the
-    blocks' scatter (see `tsattr.metrics.intervals`): it covers as it says from six blocks on while the samples' memory, the time
+    Neighbouring months correlate: intervals from single months would be too narrow, so they are of whole blocks. Samples of one
+    time, such as the members of an ensemble, count as one and lie in one block. An interval is of Student's t on the slow part of the
+    blocks' scatter (see `tsattr.metrics.intervals`): it has its nominal coverage from six blocks on while the samples' memory, the time
     in which their autocorrelation falls to 1/e, is at most a third of a block, as on AR(1) series
     (examples/studies/coverage.py; blocks of 12, 95 % intervals, percentiles of resampled blocks in brackets):
 
@@ -42,16 +42,17 @@ class Blocks:
     1 block    .874 (.615)  .887 (.694)  .912 (.718)  .929 (.759)
     =========  ===========  ===========  ===========  ===========
 
-    With fewer blocks it is wide, and covers less where neighbours are alike; with one there is none (NaN); of a condition that
-    holds in few blocks it is wider than need be. Results say in ``attrs["intervals"]`` what theirs rest on, and how alike
-    neighbouring blocks are: with fewer than a dozen their memory can hardly be seen, so make blocks long rather than many.
+    With fewer blocks it is wide, and covers less where neighbouring blocks correlate; with one there is none (NaN); for a
+    condition that holds in few blocks it is wider than necessary. ``attrs["intervals"]`` says in words what intervals rest on,
+    ``attrs["block_correlation"]`` how far neighbouring blocks correlate: fewer than a dozen hardly show it, so make blocks long
+    rather than many.
 
     Parameters
     ----------
     size
         Samples in a block: 12 for a year of months. Of samples that share their times, times.
     most
-        The most blocks that are kept: beyond, neighbours are joined two by two, and blocks are twice as long.
+        The most blocks that are kept: for more samples neighbours are joined two by two, into blocks twice as long.
     resamples, seed
         Number of resamples of blocks for functions of a pooled map, many more than there are blocks, and their seed.
     level

@@ -51,7 +51,7 @@ class Pool:
     variable
         The variable of a result that is pooled, if it is not ``attribution``.
     sample_dim
-        The dim of the samples of a bare DataArray; a result of `explain` says its own.
+        The dim of the samples of a bare DataArray; a result of `explain` has it in its `status`.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class Pool:
         return self
 
     def result(self) -> xr.Dataset:
-        """What has been pooled so far.
+        """The statistics of all samples so far.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class Pool:
             The dims of one map, and with conditions theirs, "all" first: each statistic and ``quantile`` (dim
             ``probability``), with ``_low`` and ``_high``, the ends of its interval; ``samples``, how many have a value.
             Attrs: number of samples and blocks, samples in a block, level; ``intervals``, in words what they rest on, and
-            ``block_correlation``, how alike neighbouring blocks are.
+            ``block_correlation``, how far neighbouring blocks correlate.
         """
         sums = self._totals()
         count = self._labelled({k: v[0].sum(0) for k, v in sums.items()})
@@ -338,7 +338,7 @@ def pooled(
         A DataArray or a Dataset; one that is read lazily is read chunk by chunk. Samples with dates are taken in order of time,
         others in their own.
     pool
-        A `Pool` to go on with; a new one, of defaults, if None.
+        A `Pool` to add to; by default a new one.
     by
         The condition of each sample; see `Pool.update`.
     chunk

@@ -42,7 +42,7 @@ class Predictions:
 
     @classmethod
     def of(cls, model: Any, x: xr.DataArray, settings: Mapping[str, Any], fill: Any) -> Predictions:
-        """Those for the samples of `x`, with the settings of `tsattr.explain`."""
+        """The predictions for the samples of `x`, with the settings of `tsattr.explain`."""
         target = settings.get("target")
         call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
         return cls(call.quiet(), target, fill)

@@ -85,5 +85,5 @@ def valid_cells(x: xr.DataArray, settings: Mapping[str, Any]) -> xr.DataArray:
 
 
 def _no_output(rows: torch.Tensor) -> torch.Tensor:
-    """A model that is not asked for anything."""
+    """A model for calls that only read the input: zeros (rows,)."""
     return torch.zeros(len(rows))

@@ -28,7 +28,7 @@ class Reservoir:
 
     @classmethod
     def joined(cls, parts: Iterable[Reservoir], size: int) -> Reservoir:
-        """The sample of at most `size` maps of several together."""
+        """The random sample, of at most `size` maps, of several together."""
         random, position, maps = (
             np.concatenate(arrays) for arrays in zip(*((p.random, p.position, p.maps) for p in parts))
         )

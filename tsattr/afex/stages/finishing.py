@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import attention, refit
-from ..terms import AdditiveModel
+from ..terms import AdditiveFunction
 from ..working import WorkingModel
 
 ROUNDING = 8 * np.finfo(float).eps
@@ -19,7 +19,7 @@ def constant_outcomes(model: WorkingModel) -> bool:
     return bool((np.ptp(model.y, axis=0) <= ROUNDING * np.abs(model.y).max(0)).all())
 
 
-def finished(model: WorkingModel) -> AdditiveModel:
+def finished(model: WorkingModel) -> AdditiveFunction:
     """The additive model, purified, with bootstrap replicates of its coefficients."""
     solution, bags = model.solution, model.settings.bags
     draws = _replicates(model) if bags else np.zeros((*solution.coef.shape, 0))
@@ -29,7 +29,7 @@ def finished(model: WorkingModel) -> AdditiveModel:
     sizes = [model.pair_columns(p, slice(0, 1)).shape[1] for p in model.pairs]
     pairs = np.split(coef[1 + ends[-1] :], np.cumsum(sizes)[:-1]) if sizes else []
     removed = (None,) * len(sizes)
-    additive = AdditiveModel(
+    additive = AdditiveFunction(
         tuple(model.features), tuple(model.pairs), coef[0], tuple(mains), tuple(pairs), removed, model.surfaces
     )
     return _purified(model, additive) if model.settings.purify == "data" and sizes else additive
@@ -45,7 +45,7 @@ def _replicates(model: WorkingModel) -> np.ndarray:
     return np.stack([attention.Scores(z, model.y, w, kind).solution(model.family).coef for w in weights], axis=2)
 
 
-def _purified(model: WorkingModel, additive: AdditiveModel) -> AdditiveModel:
+def _purified(model: WorkingModel, additive: AdditiveFunction) -> AdditiveFunction:
     """Pairs made orthogonal to their mains over the data, what they had in common moved into these (Hooker, 2007)."""
     intercept, mains, removed = additive.intercept.copy(), [m.copy() for m in additive.main_coef], []
     for (a, b), coef in zip(model.pairs, additive.pair_coef):

@@ -75,7 +75,7 @@ def _trained(model: WorkingModel, features: list[int], number: int, held_out: np
         model.set_feature(j, replace(model.features[j], nets=None))
     groups = training_groups(model, features, number)
     step = training_step(model, groups, model.signs()[: sum(len(f.kinds) for f in model.features)])
-    training = nets.Training(
+    training = nets.NetTraining(
         lambda rows: _net_inputs(model, features, rows),
         model.w,
         held_out,
@@ -157,7 +157,7 @@ def _surface(model: WorkingModel, pair: tuple[int, int], held_out: np.ndarray) -
     rest = model.solution.eta - products.scores(np.pad(coef, ((1, 0), (0, 0))))
     fixed = np.concatenate([rest, *(model.main_columns(j) for j in pair)], axis=1)
     names = ["rest"] * rest.shape[1] + [("main", j) for j in pair for _ in model.features[j].kinds]
-    training = nets.Training(
+    training = nets.NetTraining(
         lambda rows: nets.NetInputs(np.where(present, u, 0)[rows][:, turn], present[rows], fixed[rows], []),
         model.w,
         held_out,
