@@ -18,7 +18,7 @@ from ..core.axes import Axes
 from ..core.baselines import Constant, Samples
 from ..core.baselines.climatology import date_text, phases_of
 from ..core.baselines.fills import Baseline, Full
-from ..core.baselines.references import dealt, reference_table
+from ..core.baselines.references import drawn_without_replacement, reference_table
 from ..core.keys import Key
 
 
@@ -205,7 +205,9 @@ class SameSeason(Samples):
         pools = {phase: np.flatnonzero(reference_phases == phase) for phase in set(phases.tolist())}
         gaps = int(np.isnan(table).sum())
         return Full(
-            lambda x, key: dealt(table, x, key, lambda position: pools[int(phases[position])]), causal=True, gaps=gaps
+            lambda x, key: drawn_without_replacement(table, x, key, lambda position: pools[int(phases[position])]),
+            causal=True,
+            gaps=gaps,
         )
 
     def _phases(self, dates: np.ndarray | None, whose: str) -> np.ndarray:

@@ -237,7 +237,8 @@ def _type_of(labels: np.ndarray) -> str:
 def _numbers(coord: np.ndarray) -> np.ndarray | None:
     """A coordinate as floats, dates as seconds from the first; None for labels."""
     if coord.dtype.kind in "Mm":
-        return (coord - coord[0]) / np.timedelta64(1, "s")
+        seconds: np.ndarray = (coord - coord[0]) / np.timedelta64(1, "s")
+        return seconds
     if is_dates(coord):
         return np.array([(v - coord[0]).total_seconds() for v in coord])
     return coord.astype(np.float64) if coord.dtype.kind in "fiu" else None

@@ -52,7 +52,7 @@ class BoundTargets:
 class Ahead(Protocol):
     """What ``bound.ahead(known)`` returns, `known` being (n, *event) with NaN where a cell is missing."""
 
-    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+    def __call__(self, i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
         """Values for the window of each row.
 
         Parameters
@@ -61,14 +61,14 @@ class Ahead(Protocol):
             (r,) each row's sample in `known`, and the first time of its window, at least 1.
         length
             Times in a window; times beyond the end of the series may be anything.
-        gone
+        absent
             Bool (r, *channels), the event without its time axis: True where a channel is absent over the whole window.
         key
             The random draw of each row; rows of one draw and one start share their numbers.
 
         Returns
         -------
-        (r, length, *channels); values where `gone` is False are not used. Before a series was first observed nothing is known:
+        (r, length, *channels); values where `absent` is False are not used. Before a series was first observed nothing is known:
         NaN there leaves the cell as it is, without importance. NaN anywhere else is a sample without a baseline.
         """
         ...
@@ -112,7 +112,7 @@ class BoundBaseline(ABC):
         return self.fill(x, torch.ones((), dtype=torch.bool, device=x.device).expand_as(x), key)
 
     def ahead(self, known: Tensor) -> Ahead | None:
-        """How a causal one goes on from any time of the series `known`, made without whole rows; None: by its fill."""
+        """The values of a causal one from any time of the series `known` on, made without whole rows; None: use ``fill``."""
         return None
 
 
@@ -175,7 +175,7 @@ class BoundGroups(ABC):
 
 
 def classes_of(base: Any) -> dict[str, Any]:
-    """The package's own classes derived from a base, by name in the order of the alphabet; those that others derive are not."""
+    """The package's own concrete classes derived from a base, by name in alphabetical order; not those of other packages."""
     package, found, waiting = __name__.partition(".")[0], {}, [base]
     while waiting:
         for c in waiting.pop().__subclasses__():
@@ -190,7 +190,7 @@ def classes_of(base: Any) -> dict[str, Any]:
 
 
 class _Adopted(BoundBaseline):
-    """A bound baseline of another class, with what it says of itself."""
+    """A bound baseline of another class, with the attributes that it has."""
 
     def __init__(self, given: Any) -> None:
         self.given = given
@@ -212,22 +212,21 @@ class _Adopted(BoundBaseline):
         return rows
 
 
-def adopted_baseline(found: Any) -> BoundBaseline:
-    """A bound baseline of any class as what its base declares; TypeError for one that breaks the contract."""
-    if not isinstance(found, BoundBaseline):
-        if not callable(getattr(found, "fill", None)):
-            raise TypeError(f"a bound baseline has fill(x, absent, key), which {found!r} lacks; see BoundBaseline")
-        found = _Adopted(found)
+def adopted_baseline(given: Any) -> BoundBaseline:
+    """A bound baseline of any class as a `BoundBaseline`; TypeError for one that breaks its contract."""
+    if not isinstance(given, BoundBaseline) and not callable(getattr(given, "fill", None)):
+        raise TypeError(f"a bound baseline has fill(x, absent, key), which {given!r} lacks; see BoundBaseline")
+    bound = given if isinstance(given, BoundBaseline) else _Adopted(given)
     for name in ("causal", "nested", "conditional", "begins"):
-        if not isinstance(getattr(found, name), bool | np.bool_):
-            raise TypeError(f"{name} of baseline {found!r} is True or False, got {getattr(found, name)!r}")
-    if isinstance(found.gaps, bool) or not isinstance(found.gaps, int | np.integer):
-        raise TypeError(f"gaps of baseline {found!r} is the number of missing cells, got {found.gaps!r}")
-    return found
+        if not isinstance(getattr(bound, name), bool | np.bool_):
+            raise TypeError(f"{name} of baseline {bound!r} is True or False, got {getattr(bound, name)!r}")
+    if isinstance(bound.gaps, bool) or not isinstance(bound.gaps, int | np.integer):
+        raise TypeError(f"gaps of baseline {bound!r} is the number of missing cells, got {bound.gaps!r}")
+    return bound
 
 
 class _AdoptedGroups(BoundGroups):
-    """Bound groups of another class: what they lack by their masks."""
+    """Bound groups of another class; the verbs that they lack are computed from their masks."""
 
     def __init__(self, given: Any) -> None:
         self.given, self.names, self.shared = given, list(given.names), getattr(given, "shared", self.shared)
@@ -248,22 +247,22 @@ class _AdoptedGroups(BoundGroups):
         return found
 
 
-def adopted_groups(found: Any, axes: Axes) -> BoundGroups:
-    """Bound groups of any class as what their base declares; TypeError or ValueError for some that break the contract."""
-    names = getattr(found, "names", None)
+def adopted_groups(given: Any, axes: Axes) -> BoundGroups:
+    """Bound groups of any class as `BoundGroups`; TypeError or ValueError for what breaks the contract."""
+    names = getattr(given, "names", None)
     if names is None or isinstance(names, str) or not len(names) or not isinstance(names[0], str):
-        raise TypeError(f"bound groups have names, a list of one text for each group, got {names!r} of {found!r}")
-    if isinstance(found, BoundGroups) and isinstance(names, list):  # xarray takes a tuple for something else
-        return found
-    if not callable(getattr(found, "mask", None)):
-        raise TypeError(f"bound groups have mask(position, k), which {found!r} lacks; see BoundGroups")
-    found = _AdoptedGroups(found)
-    if sorted(found.order.tolist()) != list(range(len(names))):
+        raise TypeError(f"bound groups have names, a list of one text for each group, got {names!r} of {given!r}")
+    if isinstance(given, BoundGroups) and isinstance(names, list):  # xarray takes a tuple for something else
+        return given
+    if not callable(getattr(given, "mask", None)):
+        raise TypeError(f"bound groups have mask(position, k), which {given!r} lacks; see BoundGroups")
+    bound = _AdoptedGroups(given)
+    if sorted(bound.order.tolist()) != list(range(len(names))):
         raise ValueError(
-            f"order of groups {found!r} holds each of 0..{len(names) - 1} once, got {found.order.tolist()}"
+            f"order of groups {bound!r} holds each of 0..{len(names) - 1} once, got {bound.order.tolist()}"
         )
-    _check_mask(found, axes)
-    return found
+    _check_mask(bound, axes)
+    return bound
 
 
 def _check_mask(groups: BoundGroups, axes: Axes) -> None:

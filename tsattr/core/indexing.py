@@ -21,7 +21,7 @@ def same_labels(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
         return bool(np.allclose(a, b, rtol=1e-6, atol=1e-9))
-    return a.tolist() == b.tolist()
+    return bool(a.tolist() == b.tolist())
 
 
 def repeated(labels: np.ndarray) -> Any:
@@ -81,4 +81,5 @@ def positions_of(
     if lost.any():
         missing = labels[lost][:5].tolist()
         raise ValueError(f"{what} lacks {int(lost.sum())} of {whose} labels along dim {dim!r}, such as {missing}")
-    return at
+    positions: np.ndarray = at
+    return positions

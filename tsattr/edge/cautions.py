@@ -34,7 +34,7 @@ def check_constants(method: Method, inputs: Inputs, reference: Any, n: int) -> N
             x, known = v.load(slice(0, n))
             observed = np.where(known, x, np.nan)
         else:
-            observed = references.observed(given, v.axes)
+            observed = references.imputed(given, v.axes)
         for constant in constants.values():
             if doubt := _doubt(constant, v, observed):
                 tell(doubt)
@@ -50,7 +50,7 @@ def _doubt(constant: Constant, v: Variable, seen: np.ndarray) -> str | None:
             "range, or Mean(), Samples.fit(train), ..."
         )
     if isinstance(constant.value, int | float):
-        share = references.far_from_usual(constant.value, v.axes, seen)
+        share = references.share_far_from_mean(constant.value, v.axes, seen)
         if share > 0.5:
             return (
                 f"at {share:.0%} of the places of {what} the baseline {constant!r} lies more than three standard deviations from "

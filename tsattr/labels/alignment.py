@@ -113,6 +113,6 @@ def read_samples(inputs: Inputs, values: Any, what: str) -> np.ndarray:
 def read_reference(inputs: Inputs, reference: Any) -> np.ndarray:
     """Training-like data (a Dataset or mapping for several variables) as float64 (samples, *event)."""
     if inputs.single:
-        return references.observed(reference, inputs.variables[0].axes)
-    parts = [references.observed(reference[v.name], v.axes) for v in inputs.variables]
+        return references.imputed(reference, inputs.variables[0].axes)
+    parts = [references.imputed(reference[v.name], v.axes) for v in inputs.variables]
     return np.concatenate([p.reshape(len(p), -1) for p in parts], 1)

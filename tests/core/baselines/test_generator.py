@@ -8,8 +8,8 @@ import xarray as xr
 from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import bind
-from tsattr.core.baselines.generator import Forecaster, following
-from tsattr.core.baselines.training import Channels, Recipe, split
+from tsattr.core.baselines.generator import Forecaster, next_steps
+from tsattr.core.baselines.training import Recipe, Series, split
 from tsattr.core.keys import Key
 
 from ... import reference
@@ -63,11 +63,11 @@ def test_what_is_kept_is_the_epoch_with_the_least_validation_loss(law):
     best = losses[:, 1].argmin()
     assert len(losses) in (30, best + 1 + 4)
     assert losses[best, 0] < losses[0, 0]
-    data = Channels.of(HOLES, "time", "sample")
+    data = Series.of(HOLES, "time", "sample")
     held = data.tensor[torch.as_tensor(split(14, Recipe())[1])]
     net: Forecaster = law.trained
     mean, log_sd = net.law(net(held)[:, :-1])
-    came, known = following(held, H)
+    came, known = next_steps(held, H)
     found = (log_sd + (came - mean) ** 2 / (2 * (2 * log_sd).exp()))[known].mean()
     assert found.item() == pytest.approx(losses[best, 1], rel=1e-10)
     rows = HOLES.isel(sample=split(14, Recipe())[1])
@@ -75,8 +75,8 @@ def test_what_is_kept_is_the_epoch_with_the_least_validation_loss(law):
 
 
 def test_what_came_is_each_next_value():
-    rows = Channels.of(HOLES, "time", "sample").tensor
-    came, known = following(rows, H)
+    rows = Series.of(HOLES, "time", "sample").tensor
+    came, known = next_steps(rows, H)
     for a in range(TIMES):
         for h in range(H):
             inside = a + h < TIMES

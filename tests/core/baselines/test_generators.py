@@ -11,7 +11,7 @@ import tsattr as ta
 from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import bind
 from tsattr.core.baselines.forecast import ahead_of
-from tsattr.core.baselines.training import Channels
+from tsattr.core.baselines.training import Series
 from tsattr.core.keys import Key
 
 from ...test_laws import Made
@@ -274,7 +274,7 @@ def test_wrong_settings():
     with pytest.raises(ValueError, match="at least two samples"):
         b.Generator.fit(x[:1], epochs=1)
     with pytest.raises(ValueError, match="at least two times"):
-        Channels.of(x[..., :1], "time", "sample")
+        Series.of(x[..., :1], "time", "sample")
     law = b.Generator.fit(x, horizon=2, epochs=1, hidden=2)
     with pytest.raises(ValueError, match="forecasts 2 steps, and a window has 4"):
         ta.explain(lambda x: x.cumsum(2).sum(1), x, ta.WinIT(4, law), outputs=("time",))

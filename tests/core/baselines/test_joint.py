@@ -9,7 +9,7 @@ from scipy import stats
 from tsattr.core import baselines as b
 from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import bind
-from tsattr.core.baselines.joint import StepLaw, conditioned, surprise
+from tsattr.core.baselines.joint import StepLaw, conditioned, negative_log_density
 from tsattr.core.keys import Key
 
 from ... import reference
@@ -36,7 +36,7 @@ def test_conditioning_and_density_are_those_of_the_textbook(channels):
     present = torch.as_tensor(RNG.random((rows, channels)) < 0.5)
     present[0], present[1] = True, False
     found = conditioned(mean, factor, noise, values, present, None).numpy()
-    cost = surprise(mean, factor, noise, values, present).numpy()
+    cost = negative_log_density(mean, factor, noise, values, present).numpy()
     for r, covariance in enumerate(covariance_of(factor, noise)):
         mu, x, known = mean[r].numpy(), values[r].numpy(), present[r].numpy()
         np.testing.assert_allclose(found[r], reference.conditional(x, ~known, mu, covariance)[0], atol=1e-10)

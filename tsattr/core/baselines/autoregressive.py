@@ -80,7 +80,7 @@ class AutoRegressive(Baseline):
         reference
             Training-like data with a sample dim and `dim`, a DataArray.
         order
-            p, the number of past cells that tell the next.
+            p, the number of past cells that predict the next.
         dim, draw, causal
             As in the class.
         sample_dim
@@ -107,12 +107,12 @@ class AutoRegressive(Baseline):
         known = ~np.isnan(series)
         count = known.sum((0, 2))
         mean = np.where(count > 0, np.where(known, series, 0).sum((0, 2)) / np.maximum(count, 1), np.nan)
-        away = series - mean[:, None]
-        variance = np.where(known, away**2, 0).sum((0, 2)) / np.maximum(count, 1)
+        deviation = series - mean[:, None]
+        variance = np.where(known, deviation**2, 0).sum((0, 2)) / np.maximum(count, 1)
         arrays = {
             "mean": train.cells(rest, mean.reshape(shape)),
             "variance": train.cells(rest, variance.reshape(shape)),
-            "reflection": train.cells((*rest, ""), _burg(away, order).reshape(*shape, order)),
+            "reflection": train.cells((*rest, ""), _burg(deviation, order).reshape(*shape, order)),
         }
         return cls(Fitted(arrays, train.source(order=order)), dim, draw, causal)
 
@@ -146,20 +146,22 @@ class AutoRegressive(Baseline):
             return lines_of(draw_by_name(key.normal, wide, axes) if self.draw else torch.zeros_like(wide))
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
-            lines, gone, noise = lines_of(x.to(torch.float64)), lines_of(absent.expand_as(x)), numbers(x, key)
-            touched = np.flatnonzero(gone.any(1))
+            lines, absent_lines, noise = lines_of(x.to(torch.float64)), lines_of(absent.expand_as(x)), numbers(x, key)
+            touched = np.flatnonzero(absent_lines.any(1))
             which = np.tile(channel, len(x))[touched]
-            away = (lines[touched] - process.mean[which, None], gone[touched] | np.isnan(lines[touched]))
+            deviation = (lines[touched] - process.mean[which, None], absent_lines[touched] | np.isnan(lines[touched]))
             noise = noise[touched]
             found = (
-                process.forecast(which, *away, noise) if bands is None else process.bridge(bands, which, *away, noise)
+                process.forecast(which, *deviation, noise)
+                if bands is None
+                else process.bridge(bands, which, *deviation, noise)
             )
             lines = lines.copy()
-            lines[touched] = np.where(gone[touched], found + process.mean[which, None], lines[touched])
+            lines[touched] = np.where(absent_lines[touched], found + process.mean[which, None], lines[touched])
             return torch.as_tensor(lines).reshape(x.movedim(axis, -1).shape).movedim(-1, axis).to(x.device, x.dtype)
 
         def ahead(known: Tensor) -> Ahead:
-            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+            def values(i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
                 first, own = key.distinct(i)
                 past = known[i[first]]
                 lines, noise = lines_of(past.to(torch.float64)), numbers(past, key.at(first))
@@ -168,7 +170,9 @@ class AutoRegressive(Baseline):
                 lines = process.forecast(which, lines - process.mean[which, None], missing, noise)
                 row = (own.cpu().numpy()[:, None] * len(channel) + np.arange(len(channel))).reshape(-1)
                 begin = np.repeat(start.cpu().numpy(), len(channel))
-                found = process.onward(which[row], lines, noise, row, begin, length) + process.mean[which[row], None]
+                found = (
+                    process.forecast_from(which[row], lines, noise, row, begin, length) + process.mean[which[row], None]
+                )
                 shape = (len(i), *others, length)
                 return torch.as_tensor(found).reshape(shape).movedim(-1, 1).to(known.device, known.dtype)
 
@@ -177,9 +181,9 @@ class AutoRegressive(Baseline):
         return Causal(fill, ahead) if self.causal else Conditional(fill)
 
 
-def _burg(away: np.ndarray, order: int) -> np.ndarray:
+def _burg(deviation: np.ndarray, order: int) -> np.ndarray:
     """Reflection coefficients (channels, order) of deviations (samples, channels, time), NaN where missing."""
-    forward, backward = away[..., 1:], away[..., :-1]
+    forward, backward = deviation[..., 1:], deviation[..., :-1]
     found = []
     for _ in range(order):
         product, power = forward * backward, (forward**2 + backward**2) / 2
@@ -215,14 +219,14 @@ class _Process:
             before = predictors[:, m - 1, : m - 1]
             predictors[:, m, : m - 1] = before - k[:, None] * before[:, ::-1]
             predictors[:, m, m - 1] = k
-            # A series that its past tells without error would make the precision infinite.
+            # A series that its past determines exactly would have an infinite precision.
             errors[:, m] = errors[:, m - 1] * np.maximum(1 - k**2, 1e-12)
         return cls(fitted["mean"].reshape(-1), np.sqrt(fitted["variance"].reshape(-1)), predictors, errors)
 
     @property
     def order(self) -> int:
-        """The number of past cells that tell the next."""
-        return self.predictors.shape[2]
+        """The number of past cells that predict the next."""
+        return int(self.predictors.shape[2])
 
     def precision(self, n: int) -> np.ndarray:
         """Inverse covariance of n cells, in units of the variance: (channels, p + 1, n), row j its j-th subdiagonal.
@@ -240,18 +244,18 @@ class _Process:
         return bands
 
     def bridge(
-        self, bands: np.ndarray, which: np.ndarray, away: np.ndarray, unknown: np.ndarray, noise: np.ndarray
+        self, bands: np.ndarray, which: np.ndarray, deviation: np.ndarray, unknown: np.ndarray, noise: np.ndarray
     ) -> np.ndarray:
-        """Deviations (lines, n) with the unknown ones given both sides; `noise` N(0, 1), or 0 for the mean."""
+        """Deviations (lines, n), the unknown ones conditional on both sides; `noise` is N(0, 1), or 0 for the mean."""
         from scipy.linalg import cho_solve_banded, cholesky_banded, solve_banded
 
-        out = np.where(unknown, 0, away)
-        push = -_times(bands[which], out)
-        for rows in _alike(which, unknown):
+        out = np.where(unknown, 0, deviation)
+        push = -_banded_product(bands[which], out)
+        for rows in _by_gaps(which, unknown):
             gap = unknown[rows[0]]
             first, last = np.flatnonzero(gap)[[0, -1]]
             at = slice(first, last + 1)
-            root = cholesky_banded(_among(bands[which[rows[0]]][:, at], gap[at]), lower=True)
+            root = cholesky_banded(_restricted(bands[which[rows[0]]][:, at], gap[at]), lower=True)
             found = cho_solve_banded((root, True), push[rows, at].T * gap[at, None])
             reach = len(root) - 1
             upper = np.stack([np.roll(root[j], j) for j in range(reach, -1, -1)])
@@ -259,9 +263,9 @@ class _Process:
             out[rows, at] = np.where(gap[at], found.T, out[rows, at])
         return out
 
-    def forecast(self, which: np.ndarray, away: np.ndarray, unknown: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def forecast(self, which: np.ndarray, deviation: np.ndarray, unknown: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Deviations (lines, n) with each unknown one forecast from those before it."""
-        out = np.where(unknown, 0, away)
+        out = np.where(unknown, 0, deviation)
         spread = self.scale[:, None] * np.sqrt(self.errors)
         for t in np.flatnonzero(unknown.any(0)).tolist():
             m = min(t, self.order)
@@ -270,10 +274,10 @@ class _Process:
             out[:, t] = np.where(unknown[:, t], expected, out[:, t])
         return out
 
-    def onward(
+    def forecast_from(
         self, which: np.ndarray, lines: np.ndarray, noise: np.ndarray, row: np.ndarray, start: np.ndarray, length: int
     ) -> np.ndarray:
-        """Deviations (rows, length) from each start on, given what comes before it in `lines[row]`, the deviations (lines, n)."""
+        """Forecasts (rows, length) of deviations from each start on; `lines[row]` (n,) are the deviations that a row starts from."""
         order = self.order
         known = np.pad(lines, ((0, 0), (order, 0)))  # where there is no past yet, its predictors are 0
         past = known[row[:, None], start[:, None] + np.arange(order - 1, -1, -1)]
@@ -286,18 +290,18 @@ class _Process:
         return out
 
 
-def _times(bands: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _banded_product(bands: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Symmetric banded matrices (lines, p + 1, n) times vectors (lines, n)."""
     n = values.shape[1]
-    out = bands[:, 0] * values
+    out: np.ndarray = bands[:, 0] * values
     for j in range(1, min(bands.shape[1], n)):
         out[:, j:] += bands[:, j, : n - j] * values[:, : n - j]
         out[:, : n - j] += bands[:, j, : n - j] * values[:, j:]
     return out
 
 
-def _among(bands: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """The banded matrix among the cells of a gap, and the identity at the others."""
+def _restricted(bands: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The banded matrix restricted to the cells of a gap, with the identity at the other cells."""
     n = len(gap)
     out = np.zeros((min(len(bands), n), n))
     for j, row in enumerate(out):
@@ -306,8 +310,8 @@ def _among(bands: np.ndarray, gap: np.ndarray) -> np.ndarray:
     return out
 
 
-def _alike(which: np.ndarray, unknown: np.ndarray) -> Iterator[np.ndarray]:
-    """Lines of one channel with the same gaps, which share their factorisation."""
+def _by_gaps(which: np.ndarray, unknown: np.ndarray) -> Iterator[np.ndarray]:
+    """The numbers of the lines of one channel with the same gaps: they share a factorisation."""
     found: dict[tuple[int, bytes], list[int]] = {}
     for row, pair in enumerate(zip(which.tolist(), map(bytes, np.packbits(unknown, axis=1)))):
         found.setdefault(pair, []).append(row)

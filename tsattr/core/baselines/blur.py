@@ -64,8 +64,8 @@ class Blur(Baseline):
 class Kernel:
     """Gaussian convolution along one axis, as scipy.ndimage.gaussian_filter1d does it.
 
-    One longer than the line comes round to the same cells again, mirrored or not: its taps are folded onto one period, so that
-    no kernel is longer, and the widest are the mean of the whole.
+    The padded line is periodic, mirrored or not. The taps of a kernel that is longer than a period are folded onto one, so
+    that none is longer; the widest kernels are the mean over the period.
     """
 
     axis: int
@@ -98,7 +98,8 @@ class Kernel:
             period = len(self.taps)
             taps = torch.fft.rfft(torch.as_tensor(self.taps, device=x.device))
             out = torch.fft.irfft(torch.fft.rfft(padded.to(torch.float64)) * taps, period)
-            return out[..., : x.shape[self.axis]].to(x.dtype).movedim(-1, self.axis)
+            smoothed: Tensor = out[..., : x.shape[self.axis]].to(x.dtype)
+            return smoothed.movedim(-1, self.axis)
         taps = tensor_like(self.taps, x)[None, None]
         out = torch.nn.functional.conv1d(padded.reshape(-1, 1, padded.shape[-1]), taps)
         return out.reshape(*padded.shape[:-1], -1).movedim(-1, self.axis)

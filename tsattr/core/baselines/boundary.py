@@ -112,12 +112,12 @@ class Boundary(Baseline):
         check_count("steps", steps)
         train = Training.of(x, sample_dim)
         start = torch.as_tensor(train.values)
-        metric, about = _metric(covariance, train.axes, sample_dim)
+        metric, provenance = _metric(covariance, train.axes, sample_dim)
         module = model if isinstance(model, torch.nn.Module) else None
         ask = _asker(model, device_of(module) or torch.device("cpu"), _dtype(x))
         with preserved_state(module, None):
             with torch.no_grad():
-                outputs = torch.cat([ask(rows) for rows in start.split(batch_size)])
+                outputs = torch.cat([ask(rows) for rows in torch.split(start, batch_size)])
             other = _others(outputs, a, b)
 
             def margin(rows: Tensor, position: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class Boundary(Baseline):
         return cls(
             Array(search.point.numpy(), dims, coords),
             Array(search.value.abs().numpy(), dims and (sample_dim,), own),
-            f"a={a}, b={b}, covariance={about}",
+            f"a={a}, b={b}, covariance={provenance}",
         )
 
     def _bind(self, axes: Axes) -> Full:
@@ -241,11 +241,11 @@ class _Search:
 
     @property
     def point(self) -> Tensor:
-        """Where each sample is now."""
+        """The current point (n, *event) of each sample."""
         return self.start + self.away
 
     def run(self, steps: int) -> None:
-        """Project until every sample is near its boundary and moves no more; then bring those to it that got stuck."""
+        """Project until every sample has converged to the nearest point of its boundary; then bring the rest to any point of it."""
         self._repeat(steps, nearest=True)
         self.todo = self.value.abs() > self.enough
         self._repeat(steps, nearest=False)
@@ -264,7 +264,7 @@ class _Search:
         return torch.cat([v[:, 0] for _, (v, _) in found]), torch.where(self.start[rows].isnan(), 0, gradient)
 
     def _project(self, rows: Tensor, nearest: bool) -> None:
-        """One step of each of these samples, the longest of 1, 1/2, 1/4, ... that makes its merit better.
+        """One step of each of these samples, by backtracking: the longest of 1, 1/2, 1/4, ... that improves its merit.
 
         With `nearest` to the point of the linearised boundary that is nearest to the start, else to the one nearest to
         where the sample is, for which the margin alone is the merit: at a kink the first may lead nowhere.
@@ -290,9 +290,9 @@ class _Search:
             new_merit = nearest * _dot(new_dual, new_away) / 2 + weight[at] * new_value.abs()
             better = new_merit <= merit[at] + 1e-4 * share * slope[at]
             near = new_value.abs() <= self.enough[rows[at]]
-            way = _dot(turn[at], move[at]).clamp(min=0).sqrt()
-            still = way <= self.tolerance * _dot(new_dual, new_away).clamp(min=0).sqrt()
-            took = better | (near & still)  # at the end the merit has no digits left to be better by
+            step = _dot(turn[at], move[at]).clamp(min=0).sqrt()
+            still = step <= self.tolerance * _dot(new_dual, new_away).clamp(min=0).sqrt()
+            took = better | (near & still)  # at convergence the merit improves by less than rounding
             to = rows[at[took]]
             self.dual[to], self.away[to], self.value[to], self.gradient[to] = (
                 v[took] for v in (new_dual, new_away, new_value, new_gradient)

@@ -184,7 +184,7 @@ def phases_of(times: np.ndarray, unit: str | None, by: str, dim: str) -> tuple[n
 
 
 def _mean(values: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-    """Mean without the missing, NaN where there is nothing."""
+    """The mean of the known values, NaN where there are none."""
     known = ~np.isnan(values)
     count = known.sum(axis)
     return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
@@ -202,7 +202,8 @@ def _smoothed(table: np.ndarray, count: np.ndarray, harmonics: int) -> np.ndarra
     design = np.stack([np.ones_like(angle), *waves], 1)
     weight = np.sqrt(count[seen])[:, None]
     flat = table.reshape(len(table), -1)
-    return (design @ (np.linalg.pinv(weight * design[seen]) @ (weight * flat[seen]))).reshape(table.shape)
+    found: np.ndarray = design @ (np.linalg.pinv(weight * design[seen]) @ (weight * flat[seen]))
+    return found.reshape(table.shape)
 
 
 def date_text(time: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..axes import Axes
 from .fills import DRAWS, Baseline, Full
-from .references import checked, dealt, reference_table
+from .references import checked_reference, drawn_without_replacement, reference_table
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,17 @@ class Samples(Baseline):
     @classmethod
     def fit(cls, reference: Any, *, sample_dim: str = "sample") -> Samples:
         """Keep a reference with a sample dim: DataArray, DataFrame, or array (samples first)."""
-        return cls(checked(reference, sample_dim), sample_dim)
+        return cls(checked_reference(reference, sample_dim), sample_dim)
 
     @property
     def enough(self) -> int:
         """Each sample of the reference once, up to a hundred."""
         dims = self.reference.dims or (self.sample_dim,)
-        return min(DRAWS, self.reference.values.shape[dims.index(self.sample_dim)])
+        return min(DRAWS, int(self.reference.values.shape[dims.index(self.sample_dim)]))
 
     def _bind(self, axes: Axes) -> Full:
         table = reference_table(self.reference, self.sample_dim, axes, type(self).__name__)
         every, gaps = np.arange(len(table)), int(np.isnan(table).sum())
-        return Full(lambda x, key: dealt(table, x, key, lambda position: every), causal=True, gaps=gaps)
+        return Full(
+            lambda x, key: drawn_without_replacement(table, x, key, lambda position: every), causal=True, gaps=gaps
+        )

@@ -1,4 +1,4 @@
-"""What fitted baselines are made of: training data as labelled numbers, and what was learnt from them with its provenance."""
+"""Fitted baselines: training data as labelled numbers, and the arrays learnt from them with their provenance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..axes import Axes
 from ..cf import units_of
-from .references import checked
+from .references import checked_reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Training:
     @classmethod
     def of(cls, reference: Any, sample_dim: str) -> Training:
         """Read a DataArray, a DataFrame of numbers, or an array (samples first; its dims are dim_1, dim_2, ...)."""
-        r = checked(reference, sample_dim)
+        r = checked_reference(reference, sample_dim)
         dims = r.dims or (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim)))
         try:
             values = np.moveaxis(r.values, dims.index(sample_dim), 0).astype(np.float64)
@@ -85,7 +85,7 @@ class Training:
         return Array(values, dims, {d: c for d, c in self.axes.coords.items() if d in dims})
 
     def source(self, **settings: Any) -> str:
-        """What was fitted on, in words."""
+        """The provenance as text: samples, dims and settings."""
         sizes = ", ".join(f"{d} {n}" for d, n in zip(self.axes.dims, self.axes.shape))
         count = len(self.values)
         return "; ".join(
@@ -96,4 +96,5 @@ class Training:
 def cell_index(cells: Array, axes: Axes, what: str) -> np.ndarray:
     """For each cell of `axes`, its flat position in `cells`; of size 1 along dims that `cells` lacks."""
     numbers = np.arange(math.prod(cells.values.shape)).reshape(cells.values.shape)
-    return axes.align(Array(numbers, cells.dims, cells.coords), f"the reference of {what}")[0]
+    index: np.ndarray = axes.align(Array(numbers, cells.dims, cells.coords), f"the reference of {what}")[0]
+    return index

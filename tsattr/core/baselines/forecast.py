@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bound import Ahead as Ahead
-from ..bound import BoundBaseline
+from ..bound import Ahead, BoundBaseline
 from ..keys import Key
 
 
@@ -47,38 +46,38 @@ def window(x: Tensor, i: Tensor, start: Tensor, length: int) -> Tensor:
 
 
 def ahead_of(bound: BoundBaseline, known: Tensor, axis: int) -> Ahead:
-    """How a causal baseline goes on: its own way, or by what it fills; `axis` is the time axis of `known`."""
-    own = bound.ahead(known)
-    if own is not None:
-        return own
-    return _Fill(bound, known, axis) if bound.conditional else _Full(bound, known, axis)
+    """The `Ahead` of a causal baseline: its own, or one made of its values or its ``fill``; `axis` is the time axis of `known`."""
+    ahead = bound.ahead(known)
+    if ahead is not None:
+        return ahead
+    return _AheadByFill(bound, known, axis) if bound.conditional else _AheadByValues(bound, known, axis)
 
 
-class _Full:
-    """By a value for every cell, made once for each (sample, draw)."""
+class _AheadByValues:
+    """The `Ahead` of a baseline that is not conditional: its values are computed once for each (sample, draw)."""
 
     def __init__(self, bound: BoundBaseline, known: Tensor, axis: int) -> None:
         self.bound, self.known, self.axis = bound, known, axis
 
-    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+    def __call__(self, i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
         first, own = key.distinct(i)
         full = self.bound.full(self.known[i[first]], key.at(first))
         full = full.expand(len(first), *self.known.shape[1:]).movedim(self.axis, 1)
         return window(full, own, start, length)
 
 
-class _Fill:
-    """By filling whole rows."""
+class _AheadByFill:
+    """The `Ahead` of any other: whole rows are filled."""
 
     def __init__(self, bound: BoundBaseline, known: Tensor, axis: int) -> None:
         self.bound, self.known, self.axis = bound, known, axis
 
-    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+    def __call__(self, i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
         rows = self.known[i]
         time = torch.arange(rows.shape[self.axis], device=rows.device)
         inside = (time >= start[:, None]) & (time < start[:, None] + length)
-        inside = inside.reshape(len(rows), -1, *[1] * (gone.ndim - 1)).movedim(1, self.axis)
-        filled = self.bound.fill(rows, inside & gone.unsqueeze(self.axis), key)
+        inside = inside.reshape(len(rows), -1, *[1] * (absent.ndim - 1)).movedim(1, self.axis)
+        filled = self.bound.fill(rows, inside & absent.unsqueeze(self.axis), key)
         if filled.shape != rows.shape:
             raise ValueError(
                 f"baseline {self.bound!r} gave shape {tuple(filled.shape)} for rows of shape {tuple(rows.shape)}"
@@ -93,16 +92,16 @@ def fill_gaps(x: Tensor, absent: Tensor, axis: int, key: Key, after: Callable[[T
     uses what comes before `start`; what was filled earlier is part of that. A gap that goes on longer is continued.
     """
     out = torch.where(absent, torch.nan, x).movedim(axis, 1).clone()
-    gone = absent.expand_as(x).movedim(axis, 1)
-    begins = gone & ~torch.nn.functional.pad(gone, (0, 0) * (gone.ndim - 2) + (1, 0))[:, :-1]
+    gaps = absent.expand_as(x).movedim(axis, 1)
+    begins = gaps & ~torch.nn.functional.pad(gaps, (0, 0) * (gaps.ndim - 2) + (1, 0))[:, :-1]
     for start in range(out.shape[1]):
         rows = begins[:, start].reshape(len(out), -1).any(1).nonzero()[:, 0]
         if not len(rows):
             continue
         values = after(out[rows].movedim(1, axis), start, key.at(rows))[:, : out.shape[1] - start]
         length = values.shape[1]
-        run = gone[rows, start : start + length].cumprod(1).bool() & begins[rows, start, None]
+        run = gaps[rows, start : start + length].cumprod(1).bool() & begins[rows, start, None]
         out[rows, start : start + length] = torch.where(run, values.to(out.dtype), out[rows, start : start + length])
         if start + length < out.shape[1]:
-            begins[rows, start + length] |= run[:, -1] & gone[rows, start + length]
+            begins[rows, start + length] |= run[:, -1] & gaps[rows, start + length]
     return out.movedim(1, axis)

@@ -37,7 +37,7 @@ class Hold(Baseline):
         axis = 1 + axes.axis(axes.called(self.dim))
         otherwise, unknown = (0.0, torch.nan) if self.otherwise is None else (self.otherwise, self.otherwise)
 
-        def held(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        def last_value(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
             return torch.where(before >= 0, lines[row, before.clamp(min=0)], otherwise)
 
         def ahead(known: Tensor) -> Ahead:
@@ -45,7 +45,7 @@ class Hold(Baseline):
             steps = torch.arange(series.shape[1], device=known.device).reshape(1, -1, *[1] * (series.ndim - 2))
             last = torch.where(torch.isnan(series), -1, steps).cummax(1).values
 
-            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+            def values(i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
                 at = last[i, start - 1]
                 value = series[i].gather(1, at.clamp(min=0)[:, None])
                 value = torch.where(at[:, None] >= 0, value, unknown)
@@ -54,7 +54,7 @@ class Hold(Baseline):
             return values
 
         return Causal(
-            lambda x, absent, key: fill_lines(x, absent, axis, held), ahead, begins=self.otherwise is not None
+            lambda x, absent, key: fill_lines(x, absent, axis, last_value), ahead, begins=self.otherwise is not None
         )
 
 
@@ -86,7 +86,7 @@ class Bridge(Baseline):
 
         def line(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
             p = torch.as_tensor(where, device=lines.device)
-            # At an edge both ends are the one neighbour there is, and the share between them does not matter.
+            # At an edge both ends are the only neighbour, and the share between them does not matter.
             left = torch.where(before >= 0, before, after).clamp(max=n - 1)
             right = torch.where(after < n, after, before).clamp(min=0)
             share = torch.where(right > left, (p[cell] - p[left]) / (p[right] - p[left]), 0).to(lines.dtype)
@@ -97,7 +97,7 @@ class Bridge(Baseline):
 
 
 def fill_lines(x: Tensor, absent: Tensor, axis: int, value: Callable[..., Tensor]) -> Tensor:
-    """Fill each line along `axis` from its nearest present cells; lines and cells that are not absent cost nothing.
+    """`x` with the absent cells of each line along `axis` filled from its nearest present cells; only lines with gaps are computed.
 
     ``value(lines, row, cell, before, after)`` gives the value of each absent cell: `before` and `after` are the cells of
     its nearest present neighbours, -1 and n where there is none.
@@ -106,11 +106,11 @@ def fill_lines(x: Tensor, absent: Tensor, axis: int, value: Callable[..., Tensor
     out = x.movedim(axis, -1).reshape(-1, n)
     if out.data_ptr() == x.data_ptr():
         out = out.clone()
-    gone = absent.expand_as(x).movedim(axis, -1).reshape(-1, n)
-    touched = gone.any(1).nonzero()[:, 0]
-    lines, gone = out[touched], gone[touched]
-    row, cell = gone.nonzero(as_tuple=True)
-    unknown = gone | torch.isnan(lines)
+    absent_lines = absent.expand_as(x).movedim(axis, -1).reshape(-1, n)
+    touched = absent_lines.any(1).nonzero()[:, 0]
+    lines, absent_lines = out[touched], absent_lines[touched]
+    row, cell = absent_lines.nonzero(as_tuple=True)
+    unknown = absent_lines | torch.isnan(lines)
     index = torch.arange(n, device=x.device, dtype=torch.int32)
     before = torch.where(unknown, -1, index).cummax(1).values[row, cell].long()
     after = torch.where(unknown, n, index).flip(1).cummin(1).values[row, n - 1 - cell].long()

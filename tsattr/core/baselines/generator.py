@@ -15,7 +15,7 @@ from ..results import check_count
 from .fills import Causal
 from .fitted import Fitted
 from .forecast import fill_gaps, noise
-from .training import Channels, Frame, Learnt, Past, Recipe
+from .training import ChannelMap, Learnt, Past, Recipe, Series
 
 LOSSES = ("likelihood", "mse")
 
@@ -33,8 +33,8 @@ class Forecaster(Past):
         return found[..., 0], found[..., 1].clamp(-7, 7)
 
 
-def following(rows: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
-    """What comes from each time on (n, times, horizon, channels), and where it is known."""
+def next_steps(rows: Tensor, horizon: int) -> tuple[Tensor, Tensor]:
+    """The values of the next `horizon` steps from each time on (n, times, horizon, channels), and where they are known."""
     ahead = torch.nn.functional.pad(rows, (0, 0, 0, 0, 0, horizon - 1)).unfold(1, horizon, 1)
     ahead = ahead.permute(0, 1, 4, 2, 3)
     return ahead[..., 0], ahead[..., 1] > 0
@@ -133,16 +133,16 @@ class Generator(Learnt):
         if loss not in LOSSES:
             raise ValueError(f"loss is one of {LOSSES}, got {loss!r}")
         settings = Recipe(**recipe)
-        data = Channels.of(reference, dim, sample_dim)
+        data = Series.of(reference, dim, sample_dim)
         horizon = min(horizon, data.rows.shape[1] - 1)
 
         def risk(net: Forecaster, rows: Tensor) -> Tensor:
             mean, log_sd = net.law(net(rows)[:, :-1])
-            came, known = following(rows, horizon)
+            observed, known = next_steps(rows, horizon)
             if loss == "mse":
-                cost = (came - mean) ** 2 + (2 * log_sd).exp()  # the expectation of (came - mean - sd e)^2
+                cost = (observed - mean) ** 2 + (2 * log_sd).exp()  # the expectation of (observed - mean - sd e)^2
             else:
-                cost = log_sd + ((came - mean) / log_sd.exp()) ** 2 / 2
+                cost = log_sd + ((observed - mean) / log_sd.exp()) ** 2 / 2
             return torch.where(known, cost, 0).sum() / known.sum().clamp(min=1)
 
         draft = cls(Fitted(data.arrays, ""), horizon, hidden, dim, draw)
@@ -155,21 +155,23 @@ class Generator(Learnt):
 
     def _forecasts(self, net: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, log_sd = net.law(net(rows)[:, 1:-1])
-        came, known = following(rows, self.horizon)
-        return mean.mT, log_sd.exp().mT, came[:, 1:].mT, known[:, 1:].mT
+        observed, known = next_steps(rows, self.horizon)
+        return mean.mT, log_sd.exp().mT, observed[:, 1:].mT, known[:, 1:].mT
 
     def _bind(self, axes: Axes) -> Causal:
-        frame = Frame(self.fitted, axes, self.dim, type(self).__name__)
+        channels = ChannelMap(self.fitted, axes, self.dim, type(self).__name__)
         net: Forecaster = self.trained
 
         def forecast(state: Tensor, start: Tensor, key: Key) -> Tensor:
             """Values (r, horizon, \\*channels of the input) from each start on."""
             with torch.no_grad():
                 mean, log_sd = net.law(state)
-            values = frame.to_values(mean)
+            values = channels.to_values(mean)
             if not self.draw:
                 return values
-            return values + frame.to_widths(log_sd.exp()) * noise(key, start, self.horizon, frame.times, frame.others)
+            return values + channels.to_widths(log_sd.exp()) * noise(
+                key, start, self.horizon, channels.times, channels.others
+            )
 
         def states(rows: Tensor) -> Tensor:
             with torch.no_grad():
@@ -177,9 +179,9 @@ class Generator(Learnt):
             return found
 
         def ahead(known: Tensor) -> Ahead:
-            before = states(frame.to_rows(known))
+            before = states(channels.to_rows(known))
 
-            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+            def values(i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
                 if length > self.horizon:
                     raise ValueError(
                         f"the generator forecasts {self.horizon} steps, and a window has {length}; fit it with "
@@ -190,7 +192,7 @@ class Generator(Learnt):
             return values
 
         def after(x: Tensor, start: int, key: Key) -> Tensor:
-            state = states(frame.to_rows(x)[:, :start])[:, -1]
+            state = states(channels.to_rows(x)[:, :start])[:, -1]
             return forecast(state, torch.full((len(x),), start, device=x.device), key)
 
-        return Causal(lambda x, absent, key: fill_gaps(x, absent, 1 + frame.axis, key, after), ahead)
+        return Causal(lambda x, absent, key: fill_gaps(x, absent, 1 + channels.axis, key, after), ahead)

@@ -76,12 +76,12 @@ class Inpaint(Baseline):
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
             wide, absent = x.to(torch.float64), absent.expand_as(x)
-            there = wide.movedim(at, ends)
-            grids, gone = (v.movedim(at, ends).reshape(-1, neighbours.shape[1]).cpu().numpy() for v in (wide, absent))
-            filled = _each_mask(grids, gone, lambda v, a: _solved(v, a, neighbours, weights, self.otherwise))
-            out = torch.as_tensor(filled).reshape(there.shape).to(x.device).movedim(ends, at)
+            grid = wide.movedim(at, ends)
+            grids, masks = (v.movedim(at, ends).reshape(-1, neighbours.shape[1]).cpu().numpy() for v in (wide, absent))
+            filled = _solve_by_mask(grids, masks, lambda v, a: _solve(v, a, neighbours, weights, self.otherwise))
+            out = torch.as_tensor(filled).reshape(grid.shape).to(x.device).movedim(ends, at)
             if self.noise:
-                spread = _spread(there, len(at)).movedim(ends, at)
+                spread = _spread(grid, len(at)).movedim(ends, at)
                 out = out + self.noise * spread * draw_by_name(key.normal, wide, axes)
             return torch.where(absent, out.to(x.dtype), x)
 
@@ -96,43 +96,43 @@ def _spread(x: Tensor, dims: int) -> Tensor:
 
 
 def _neighbours(shape: list[int], periodic: list[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """For each neighbour of each cell of a grid its flat position, and its weight: (neighbours, cells), 0 for none."""
+    """The flat positions and the weights (neighbours, cells) of each cell's neighbours on a grid; weight 0 where there is none."""
     grid = np.indices(shape)
     size = np.array(shape).reshape(-1, *[1] * len(shape))
     wraps = np.array(periodic).reshape(size.shape)
     positions, weights = [], []
     for offset, weight in _STENCILS[len(shape)].items():
         for sign in (1, -1):
-            there = grid + sign * np.array(offset).reshape(size.shape)
-            exists = (wraps | ((there >= 0) & (there < size))).all(0)
-            there = np.ravel_multi_index(tuple(there), tuple(shape), mode="wrap").reshape(-1)
-            exists = exists.reshape(-1) & (there != np.arange(there.size))
-            positions.append(there)
+            neighbour = grid + sign * np.array(offset).reshape(size.shape)
+            exists = (wraps | ((neighbour >= 0) & (neighbour < size))).all(0)
+            neighbour = np.ravel_multi_index(tuple(neighbour), tuple(shape), mode="wrap").reshape(-1)
+            exists = exists.reshape(-1) & (neighbour != np.arange(neighbour.size))
+            positions.append(neighbour)
             weights.append(np.where(exists, weight, 0))
     return np.stack(positions), np.stack(weights)
 
 
-def _each_mask(
-    grids: np.ndarray, gone: np.ndarray, solve: Callable[[np.ndarray, np.ndarray], np.ndarray]
+def _solve_by_mask(
+    grids: np.ndarray, absent: np.ndarray, solve: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """``solve(grids, absent)`` for all grids (rows, cells) that lack the same cells together."""
+    """Grids (rows, cells) with ``solve(grids, absent)`` in their absent cells, called once for all grids with the same mask."""
     missing = np.isnan(grids)
-    gone = gone & ~missing
+    absent = absent & ~missing
     out = grids.copy()
-    rows = np.flatnonzero(gone.any(1))
-    alike: dict[bytes, list[int]] = {}
-    for row, mask in zip(rows.tolist(), np.packbits(np.concatenate([gone, missing], 1)[rows], axis=1)):
-        alike.setdefault(mask.tobytes(), []).append(row)
-    for same in alike.values():
-        absent = gone[same[0]]
-        out[np.ix_(same, absent)] = solve(grids[same], absent)
+    rows = np.flatnonzero(absent.any(1))
+    by_mask: dict[bytes, list[int]] = {}
+    for row, mask in zip(rows.tolist(), np.packbits(np.concatenate([absent, missing], 1)[rows], axis=1)):
+        by_mask.setdefault(mask.tobytes(), []).append(row)
+    for same in by_mask.values():
+        mask = absent[same[0]]
+        out[np.ix_(same, mask)] = solve(grids[same], mask)
     return out
 
 
-def _solved(
+def _solve(
     values: np.ndarray, absent: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, otherwise: float
 ) -> np.ndarray:
-    """The absent cells (rows, absent) as the weighted means of their neighbours."""
+    """Values (rows, absent cells) that are the weighted means of their neighbours, by one sparse linear system."""
     from scipy.sparse import coo_array, csc_array, diags_array
     from scipy.sparse.csgraph import connected_components
     from scipy.sparse.linalg import splu
@@ -144,12 +144,12 @@ def _solved(
     known = np.where(unknown, 0, weight)
     number = np.cumsum(absent) - 1
     at = np.nonzero(unknown & (weight > 0))
-    among = coo_array((weight[at], (at[1], number[near[at]])), shape=(len(cells), len(cells))).tocsc()
-    # A cell from which no present one can be reached has no equation of its own.
-    _, part = connected_components(among, directed=False)
-    lost = np.bincount(part, known.sum(0))[part] == 0
+    matrix = coo_array((weight[at], (at[1], number[near[at]])), shape=(len(cells), len(cells))).tocsc()
+    # Cells without a path to a present cell would make the system singular.
+    _, part = connected_components(matrix, directed=False)
+    isolated = np.bincount(part, known.sum(0))[part] == 0
     right = (known * np.where(known > 0, np.nan_to_num(values[:, near]), 0)).sum(1)
-    diagonal = np.where(lost, 1, weight.sum(0))
-    keep = diags_array(np.where(lost, 0.0, 1.0))
-    found = splu(csc_array(diags_array(diagonal) - keep @ among)).solve(right.T).T
-    return np.where(lost, otherwise, found)
+    diagonal = np.where(isolated, 1, weight.sum(0))
+    keep = diags_array(np.where(isolated, 0.0, 1.0))
+    found = splu(csc_array(diags_array(diagonal) - keep @ matrix)).solve(right.T).T
+    return np.where(isolated, otherwise, found)

@@ -16,13 +16,13 @@ from .fills import Causal
 from .fitted import Fitted
 from .forecast import noise
 from .normal import latent_of
-from .training import Channels, Frame, Learnt, Past, Recipe
+from .training import ChannelMap, Learnt, Past, Recipe, Series
 
 _FACTORS = 32  # of the covariance of many channels; of fewer it is full
 
 
 class StepLaw(Past):
-    """From the past of all channels to the normal law of the next step, mu + F z + e: one factor less than channels is any law."""
+    """From the past of all channels to the normal law of the next step, mu + F z + e; any covariance needs channels - 1 factors."""
 
     def __init__(self, channels: int, factors: int, hidden: int) -> None:
         super().__init__(channels, hidden, channels * (2 + factors))
@@ -54,13 +54,14 @@ def conditioned(
     return torch.where(present, values, found)
 
 
-def surprise(mean: Tensor, factor: Tensor, noise: Tensor, values: Tensor, present: Tensor) -> Tensor:
-    """Minus the log density (...) of the values that are present, without its constant: by the lemmas of Woodbury and Sylvester."""
+def negative_log_density(mean: Tensor, factor: Tensor, noise: Tensor, values: Tensor, present: Tensor) -> Tensor:
+    """Minus the log density (...) of the present values, up to a constant, by the lemmas of Woodbury and Sylvester."""
     score, root = posterior(mean, factor, noise, values, present)
     white = torch.linalg.solve_triangular(root, score[..., None], upper=False)[..., 0]
     square = torch.where(present, (values - mean) ** 2 / noise, 0).sum(-1) - (white**2).sum(-1)
     size = torch.where(present, noise.log(), 0).sum(-1) + 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return (square + size) / 2
+    found: Tensor = (square + size) / 2
+    return found
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class JointGenerator(Learnt):
         """
         check_count("hidden", hidden)
         settings = Recipe(**recipe)
-        data = Channels.of(reference, dim, sample_dim)
+        data = Series.of(reference, dim, sample_dim)
         draft = cls(Fitted(data.arrays, ""), hidden, dim, draw)
         trained: JointGenerator = draft._trained(data, _risk, settings)
         return trained
@@ -142,14 +143,14 @@ class JointGenerator(Learnt):
         return StepLaw(channels, min(channels - 1, _FACTORS), self.hidden)
 
     def _forecasts(self, net: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One step ahead, from the second on: what comes first is not forecast from anything."""
+        """One step ahead, from the second step on: nothing comes before the first."""
         mean, factor, noise = net.law(net(rows)[:, 1:-1])
         sd = ((factor**2).sum(-1) + noise).sqrt()
-        came = rows[:, 1:]
-        return mean[..., None], sd[..., None], came[..., :1], came[..., 1:] > 0
+        observed = rows[:, 1:]
+        return mean[..., None], sd[..., None], observed[..., :1], observed[..., 1:] > 0
 
     def _bind(self, axes: Axes) -> Causal:
-        frame = Frame(self.fitted, axes, self.dim, type(self).__name__)
+        channels = ChannelMap(self.fitted, axes, self.dim, type(self).__name__)
         net: StepLaw = self.trained
 
         def numbers(key: Key) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -158,47 +159,47 @@ class JointGenerator(Learnt):
                 return None
             first, own = key.distinct()
             key, start = key.at(first), torch.zeros_like(first)
-            error = noise(key, start, frame.times, 1, frame.others)
-            latent = key.fork(0).normal(error.new_empty(len(first), frame.times, net.shape[1] - 2))
-            return latent, frame.to_channels(error), own
+            error = noise(key, start, channels.times, 1, channels.others)
+            latent = key.fork(0).normal(error.new_empty(len(first), channels.times, net.shape[1] - 2))
+            return latent, channels.to_channels(error), own
 
-        def walk(rows: Tensor, gone: Tensor, state: Tensor, drawn: Any, time: Any) -> tuple[Tensor, Tensor]:
-            """Fill one step (r, channels, 2), and the state after it; a missing cell stays missing in the past."""
+        def fill_step(rows: Tensor, absent: Tensor, state: Tensor, drawn: Any, time: Any) -> tuple[Tensor, Tensor]:
+            """The filled values (r, channels) of one step (r, channels, 2), and the state after it; missing cells stay missing in it."""
             known = rows[..., 1] > 0
             now = None if drawn is None else (drawn[0][drawn[2], time], drawn[1][drawn[2], time])
-            values = conditioned(*net.law(state), rows[..., 0], known & ~gone, now)
-            known = (known | gone).to(values.dtype)
+            values = conditioned(*net.law(state), rows[..., 0], known & ~absent, now)
+            known = (known | absent).to(values.dtype)
             return values, net.step(torch.stack([values * known, known], -1), state)
 
         def ahead(known: Tensor) -> Ahead:
-            series = frame.to_rows(known)
+            series = channels.to_rows(known)
             with torch.no_grad():
                 states = net.to(known.device)(series)
 
-            def values(i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
-                absent, state, drawn, out = frame.to_channels(gone), states[i, start], numbers(key), []
+            def values(i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
+                absent, state, drawn, out = channels.to_channels(absent), states[i, start], numbers(key), []
                 with torch.no_grad():
                     for step in range(length):
-                        at = (start + step).clamp(max=frame.times - 1)
-                        filled, state = walk(series[i, at], absent, state, drawn, at)
+                        at = (start + step).clamp(max=channels.times - 1)
+                        filled, state = fill_step(series[i, at], absent, state, drawn, at)
                         out.append(filled)
-                return frame.to_values(torch.stack(out, 1)).to(known.dtype)
+                return channels.to_values(torch.stack(out, 1)).to(known.dtype)
 
             return values
 
         def fill(x: Tensor, absent: Tensor, key: Key) -> Tensor:
             absent = absent.expand_as(x)
-            series = frame.to_rows(torch.where(absent, torch.nan, x))
-            gone = frame.to_channels(absent.movedim(1 + frame.axis, 1))
-            times = gone.flatten(2).any(2).any(0).nonzero()[:, 0].tolist()
+            series = channels.to_rows(torch.where(absent, torch.nan, x))
+            absent_channels = channels.to_channels(absent.movedim(1 + channels.axis, 1))
+            times = absent_channels.flatten(2).any(2).any(0).nonzero()[:, 0].tolist()
             if not times:
                 return x
             drawn, out = numbers(key), series[..., 0].clone()
             with torch.no_grad():
                 state = net.to(x.device)(series[:, : times[0]])[:, -1]
                 for time in range(times[0], times[-1] + 1):
-                    out[:, time], state = walk(series[:, time], gone[:, time], state, drawn, time)
-            values = frame.to_values(out).movedim(1, 1 + frame.axis).to(x.dtype)
+                    out[:, time], state = fill_step(series[:, time], absent_channels[:, time], state, drawn, time)
+            values = channels.to_values(out).movedim(1, 1 + channels.axis).to(x.dtype)
             return torch.where(absent, values, x)
 
         return Causal(fill, ahead)
@@ -207,4 +208,4 @@ class JointGenerator(Learnt):
 def _risk(net: StepLaw, rows: Tensor) -> Tensor:
     """Minus the log-likelihood of each known step given the past, by channel; missing channels are left out exactly."""
     known = rows[..., 1] > 0
-    return surprise(*net.law(net(rows)[:, :-1]), rows[..., 0], known).sum() / known.sum().clamp(min=1)
+    return negative_log_density(*net.law(net(rows)[:, :-1]), rows[..., 0], known).sum() / known.sum().clamp(min=1)

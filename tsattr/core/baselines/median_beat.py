@@ -161,7 +161,8 @@ def _peaks(peaks: Array, axes: Axes, dim: str) -> np.ndarray:
     found = np.moveaxis(axes.align(peaks, "r_peaks"), 1 + axes.axis(dim), -1)
     if any(n > 1 for n in found.shape[1:-1]) or found.shape[-1] != axes.shape[axes.axis(dim)]:
         raise ValueError(f"r_peaks has dims {peaks.dims}; it needs {dim!r}, and besides only {axes.sample_dim!r}")
-    return found.reshape(len(found), -1) != 0
+    marked: np.ndarray = found.reshape(len(found), -1) != 0
+    return marked
 
 
 def _median(beats: np.ndarray) -> np.ndarray:
@@ -169,7 +170,8 @@ def _median(beats: np.ndarray) -> np.ndarray:
     count = (~np.isnan(beats)).sum(0)[None]
     ordered = np.sort(beats, 0)
     low, high = (np.take_along_axis(ordered, np.maximum(at, 0), 0)[0] for at in ((count - 1) // 2, count // 2))
-    return (low + high) / 2
+    median: np.ndarray = (low + high) / 2
+    return median
 
 
 def _laid(template: np.ndarray, first: int, peaks: np.ndarray) -> np.ndarray:

@@ -66,7 +66,8 @@ class Gaussian(Baseline):
             out = x64 + s64 * z
             for b, limit in zip(bounds, (torch.maximum, torch.minimum)):  # far tails: the quantile has no digits left
                 out = out if b is None else limit(out, per_row(b, x64, key))
-            return out.to(x.dtype)
+            drawn: Tensor = out.to(x.dtype)
+            return drawn
 
         return Full(full)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..keys import Key
 from .fitted import Fitted
 
-_PIECE = 2**24  # numbers in memory at once besides the rows
+_BLOCK = 2**24  # numbers in memory at once besides the rows
 
 
 class Normal:
@@ -38,9 +38,9 @@ class Normal:
     def fill(self, cells: Tensor, key: Key | None) -> Tensor:
         """Every cell (rows, cells) from those that are not NaN: its mean, or with a key a draw."""
         mean, factor, noise = (torch.as_tensor(v, device=cells.device) for v in (self.mean, self.factor, self.noise))
-        away = cells.reshape(-1, *noise.shape) - mean
-        known = ~torch.isnan(away)
-        score = torch.einsum("rbm,bmk->rbk", torch.where(known, away / noise, 0), factor)
+        deviation = cells.reshape(-1, *noise.shape) - mean
+        known = ~torch.isnan(deviation)
+        score = torch.einsum("rbm,bmk->rbk", torch.where(known, deviation / noise, 0), factor)
         numbers = None if key is None else key.fork(0).normal(score)
         latent = torch.empty_like(score)
         for masks, rows, which in self._by_mask(known):
@@ -55,11 +55,11 @@ class Normal:
         return out.reshape(cells.shape)
 
     def _by_mask(self, known: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Distinct masks, a piece at a time; the rows that have one of them, and which."""
+        """Blocks of distinct masks, with the rows that have one of them and the index of each row's mask in the block."""
         packed = np.packbits(known.reshape(len(known), -1).cpu().numpy(), axis=1)
         _, first, back = np.unique(packed, axis=0, return_index=True, return_inverse=True)
         which = torch.as_tensor(back.reshape(-1), device=known.device)
-        step = max(1, _PIECE // self.factor.size)
+        step = max(1, _BLOCK // self.factor.size)
         for start in range(0, len(first), step):
             rows = ((which >= start) & (which < start + step)).nonzero()[:, 0]
             yield known[torch.as_tensor(first[start : start + step], device=known.device)], rows, which[rows] - start
@@ -68,8 +68,8 @@ class Normal:
 class NormalForecast:
     """What a normal expects from each start on given the cells before it: ``ahead`` of a causal `ConditionalGaussian`.
 
-    What is known of z before a start is a sum over the cells before it, so one walk along time gives it for all starts,
-    at a cost of one factorisation a start for all samples that lack the same cells.
+    The precision of z before a start is a sum over the cells before it, so that one pass along time gives it for all starts, at
+    a cost of one factorisation a start for all samples that lack the same cells.
     """
 
     def __init__(self, normal: Normal, cells: Tensor, index: np.ndarray, draw: bool, dtype: torch.dtype) -> None:
@@ -78,35 +78,35 @@ class NormalForecast:
         self.mean, self.factor, self.noise = (
             torch.as_tensor(v, device=cells.device) for v in (normal.mean, normal.factor, normal.noise)
         )
-        away = cells.reshape(-1, *normal.noise.shape) - self.mean
-        known = ~torch.isnan(away)
+        deviation = cells.reshape(-1, *normal.noise.shape) - self.mean
+        known = ~torch.isnan(deviation)
         packed = np.packbits(known.flatten(1).cpu().numpy(), axis=1)
         _, first, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
         self.which = torch.as_tensor(which.reshape(-1), device=cells.device)
-        self._walk(torch.where(known, away, 0), known[torch.as_tensor(first, device=cells.device)])
+        self._pass_along_time(torch.where(known, deviation, 0), known[torch.as_tensor(first, device=cells.device)])
 
-    def _walk(self, away: Tensor, masks: Tensor) -> None:
+    def _pass_along_time(self, deviation: Tensor, masks: Tensor) -> None:
         """Means of z (n, times, blocks, k), and for draws the roots of its precision (masks, times, blocks, k, k)."""
         times, (blocks, k) = len(self.index), (len(self.noise), self.factor.shape[2])
         time = np.full(self.noise.numel(), times)  # a cell that the input lacks is never seen
         time[self.index] = np.arange(times).reshape(-1, *[1] * (self.index.ndim - 1))
         time = time.reshape(self.noise.shape)
-        self.z = away.new_empty(len(away), times, blocks, k)
-        self.roots = away.new_empty(len(masks), times, blocks, k, k) if self.draw else None
-        score = away.new_zeros(len(away), blocks, k)
-        precision = torch.eye(k, dtype=away.dtype, device=away.device).repeat(len(masks), blocks, 1, 1)
+        self.z = deviation.new_empty(len(deviation), times, blocks, k)
+        self.roots = deviation.new_empty(len(masks), times, blocks, k, k) if self.draw else None
+        score = deviation.new_zeros(len(deviation), blocks, k)
+        precision = torch.eye(k, dtype=deviation.dtype, device=deviation.device).repeat(len(masks), blocks, 1, 1)
         for start in range(times):
             root = torch.linalg.cholesky(precision)
             self.z[:, start] = latent_of(score, root[self.which], None)
             if self.roots is not None:
                 self.roots[:, start] = root
-            now = torch.as_tensor(time == start, device=away.device)
+            now = torch.as_tensor(time == start, device=deviation.device)
             at = now.any(0).nonzero()[:, 0]
             factor, weight = self.factor[:, at], (now / self.noise)[:, at]
-            score = score + torch.einsum("rbm,bmk->rbk", away[:, :, at] * weight, factor)
+            score = score + torch.einsum("rbm,bmk->rbk", deviation[:, :, at] * weight, factor)
             precision = precision + factor.mT @ ((masks[:, :, at] * weight)[..., None] * factor)
 
-    def __call__(self, i: Tensor, start: Tensor, length: int, gone: Tensor, key: Key) -> Tensor:
+    def __call__(self, i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
         """Values (r, length, \\*channels) from each start on; see `tsattr.core.bound.Ahead`."""
         at = start.cpu().numpy()[:, None] + np.arange(length)
         cells = torch.as_tensor(self.index[np.minimum(at, len(self.index) - 1)], device=start.device)
@@ -138,4 +138,5 @@ def latent_of(score: Tensor, root: Tensor, numbers: Tensor | None) -> Tensor:
 
 def coloured(root: Tensor, numbers: Tensor) -> Tensor:
     """N(0, 1) `numbers` (..., k) as numbers whose precision is ``root root^T``."""
-    return torch.linalg.solve_triangular(root.mT, numbers[..., None], upper=True)[..., 0]
+    found: Tensor = torch.linalg.solve_triangular(root.mT, numbers[..., None], upper=True)
+    return found[..., 0]

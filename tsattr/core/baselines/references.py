@@ -16,12 +16,12 @@ from ..axes import Axes
 from ..cf import time_dim
 from ..keys import Key
 
-_SOME = 10  # known values from which on it says something that none of them stands out
-_RARE = 0.01  # the share of rows up to which several values that are as frequent are no mode
+_MIN_COUNT = 10  # known values, below which ties for the most frequent one say nothing
+_RARE = 0.01  # share of rows up to which several equally frequent values are no mode
 
 
-def checked(reference: Any, sample_dim: str) -> Array:
-    """A reference that has samples, and a sample dim where it has dims."""
+def checked_reference(reference: Any, sample_dim: str) -> Array:
+    """A reference as an `Array`; raises unless it has samples, real values, and a sample dim where it has dims."""
     r = Array.of(reference)
     if r.dims is not None and sample_dim not in r.dims:
         raise ValueError(
@@ -50,7 +50,7 @@ def _over_samples(
     reference: Any, over: Any, sample_dim: str, of: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 ) -> list[Array]:
     """Statistics ``of(values, axes)`` (one or several, \\*kept dims) of a reference's numbers, with the labels of the dims left."""
-    r = checked(reference, sample_dim)
+    r = checked_reference(reference, sample_dim)
     dims = r.dims or (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim)))
     rest = [d for d in dims if d != sample_dim]
     if over is None:
@@ -82,7 +82,8 @@ def missing(values: np.ndarray) -> np.ndarray:
     [True, True, True, False, False]
     """
     try:
-        return np.asarray(values != values, bool) | np.asarray(values == np.array(None), bool)
+        found: np.ndarray = np.asarray(values != values, bool) | np.asarray(values == np.array(None), bool)
+        return found
     except TypeError:  # pandas.NA compares to NA, which is neither true nor false
         return np.array([_is_missing(v) for v in values.reshape(-1)], bool).reshape(values.shape)
 
@@ -114,28 +115,28 @@ def reference_table(reference: Array, sample_dim: str, axes: Axes, what: str) ->
     return out.reshape(len(values), *axes.shape)
 
 
-def names_by_cell(axes: Axes) -> np.ndarray:
+def nominal_cells(axes: Axes) -> np.ndarray:
     """Bool (cells,): True where a cell holds codes of categories."""
     return np.zeros(math.prod(axes.shape), bool) if axes.nominal is None else axes.nominal.reshape(-1)
 
 
-def dealt(table: np.ndarray, x: Tensor, key: Key, pool: Callable[[int], np.ndarray]) -> Tensor:
+def drawn_without_replacement(table: np.ndarray, x: Tensor, key: Key, pool: Callable[[int], np.ndarray]) -> Tensor:
     """For each row of `x` one of the table's, of those numbered by ``pool(position of its sample)``, without replacement.
 
     Each sample takes its own random order through its pool; after all have been used the order starts again.
     """
-    last: tuple[int, int] | None = None
+    previous: tuple[int, int] | None = None
     order: np.ndarray = np.empty(0)
 
     def pick(row: int) -> np.ndarray:
-        nonlocal last, order
+        nonlocal previous, order
         numbers = pool(int(key.position[row]))
         lap, at = divmod(int(key.draw[row]), len(numbers))
-        # Rows come sample by sample, and an order is as long as the pool: one for all draws of a sample.
-        if last != (mine := (int(key.sample[row]), lap)):
-            last, order = mine, replace(key, stream=lap).rng(row, per_sample=True).permutation(len(numbers))
-        chosen: np.ndarray = table[numbers[order[at]]]
-        return chosen
+        # Rows come sample by sample: one permutation of the pool serves all draws of a sample.
+        if previous != (current := (int(key.sample[row]), lap)):
+            previous, order = current, replace(key, stream=lap).rng(row, per_sample=True).permutation(len(numbers))
+        drawn: np.ndarray = table[numbers[order[at]]]
+        return drawn
 
     return key.each(pick, x)
 
@@ -155,20 +156,21 @@ def median(values: np.ndarray) -> float:
 
 
 def without_mode(columns: np.ndarray, axes: Axes) -> np.ndarray:
-    """The cells (cells, samples) of numbers whose most frequent value says nothing: others are as frequent, and all are rare."""
+    """Bool (cells,): True where the values of `columns` (cells, samples) are numbers without a mode: ties, all of them rare."""
 
     def rare(column: np.ndarray) -> bool:
         counts = np.unique(column[~np.isnan(column)], return_counts=True)[1]
         most = counts.max(initial=0)
-        return bool(counts.sum() >= _SOME and (counts == most).sum() > 1 and most <= max(1, _RARE * counts.sum()))
+        return bool(counts.sum() >= _MIN_COUNT and (counts == most).sum() > 1 and most <= max(1, _RARE * counts.sum()))
 
-    return np.array([rare(column) for column in columns]) & ~np.asarray(names_by_cell(axes), bool)
+    found: np.ndarray = np.array([rare(column) for column in columns]) & ~nominal_cells(axes)
+    return found
 
 
-def observed(reference: Any, axes: Axes) -> np.ndarray:
-    """A reference that holds its samples along the input's sample dim, on the input's axes; missing cells at their mean."""
-    table = reference_table(checked(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
-    out, nominal = table.reshape(len(table), -1), names_by_cell(axes)
+def imputed(reference: Any, axes: Axes) -> np.ndarray:
+    """A reference along the input's sample dim as (samples, *event), missing cells imputed by their mean or most frequent level."""
+    table = reference_table(checked_reference(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
+    out, nominal = table.reshape(len(table), -1), nominal_cells(axes)
     for i in np.flatnonzero(np.isnan(out).any(0)):
         known = out[~np.isnan(out[:, i]), i]
         if len(known):
@@ -200,8 +202,8 @@ def outside_range(values: np.ndarray, axes: Axes, x: np.ndarray) -> list[str]:
     ]
 
 
-def far_from_usual(value: float, axes: Axes, x: np.ndarray) -> float:
-    """The share of places, cells of a sphere, whose mean lies more than three standard deviations from one constant.
+def share_far_from_mean(value: float, axes: Axes, x: np.ndarray) -> float:
+    """The share of places (cells along dims in degrees) whose mean is more than three standard deviations from a constant.
 
     0 without such dims, or where a place has fewer than 12 values.
     """

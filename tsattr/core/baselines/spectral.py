@@ -62,7 +62,8 @@ class PhaseRandomised(Baseline):
                 phase[:, 1 : 1 + inner] = 2 * torch.pi * turns[rows, :inner]
                 factor = torch.polar(torch.ones_like(phase), phase)
                 factor = factor.reshape(len(rows), *[1] * (series.ndim - 2), -1)
-                return torch.fft.irfft(torch.fft.rfft(series) * factor, n)
+                found: Tensor = torch.fft.irfft(torch.fft.rfft(series) * factor, n)
+                return found
 
             return lines.each(x, key, turned)
 
@@ -152,7 +153,8 @@ class BandStop(Baseline):
             n = series.shape[-1]
             kept = torch.as_tensor(self._kept(n, step), device=series.device)
             mirrored = torch.cat([series, series.flip(-1)], -1)
-            return torch.fft.irfft(torch.fft.rfft(mirrored) * kept, 2 * n)[..., :n]
+            found: Tensor = torch.fft.irfft(torch.fft.rfft(mirrored) * kept, 2 * n)
+            return found[..., :n]
 
         return Full(lambda x, key: lines.each(x, key, stopped))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arrays import Array
 from ..axes import Axes
 from .fills import Baseline, Full, per_row
-from .references import checked, fitted_mean, median, most_frequent, reference_table, without_mode
+from .references import checked_reference, fitted_mean, median, most_frequent, reference_table, without_mode
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Mode(Baseline):
     @classmethod
     def fit(cls, reference: Any, *, sample_dim: str = "sample") -> Mode:
         """Keep a reference with a sample dim: DataArray, DataFrame, or array (samples first)."""
-        return cls(checked(reference, sample_dim), sample_dim)
+        return cls(checked_reference(reference, sample_dim), sample_dim)
 
     def _bind(self, axes: Axes) -> Full:
         table = reference_table(self.reference, self.sample_dim, axes, "Mode")

@@ -86,7 +86,7 @@ def _read(path: str | os.PathLike[str], kind: str) -> tuple[Fitted, dict[str, An
             header = json.loads(str(file["header"])) if "header" in file else {}
             if header.get("kind") != kind:
                 raise NotThatKind(f"{path} holds {header.get('kind', 'no baseline')!r}, not a {kind}")
-            arrays = {name: _array(name, about, file) for name, about in header["arrays"].items()}
+            arrays = {name: _array(name, described, file) for name, described in header["arrays"].items()}
         return Fitted(arrays, header["source"]), header["settings"]
     except NotThatKind:
         raise
@@ -99,22 +99,22 @@ class NotThatKind(ValueError):
 
 
 def _check_sizes(path: Path) -> None:
-    """Raise where what is announced is more than the file has: nothing that is saved here is compressed."""
+    """ValueError where the parts would unpack to more than the file's size: saved baselines are not compressed."""
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
-    announced, there = sum(part.file_size for part in parts), path.stat().st_size
-    if announced > there or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+    announced, size = sum(part.file_size for part in parts), path.stat().st_size
+    if announced > size or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise ValueError(
-            f"it would take {announced} bytes of memory, unpacked from {there}, and a saved baseline is not compressed; save "
+            f"it would take {announced} bytes of memory, unpacked from {size}, and a saved baseline is not compressed; save "
             "it again where it was fitted"
         )
 
 
-def _array(name: str, about: Mapping[str, Any], file: Mapping[str, np.ndarray]) -> Array:
+def _array(name: str, described: Mapping[str, Any], file: Mapping[str, np.ndarray]) -> Array:
     coords = {
-        dim: np.array(about["labels"][dim], dtype=object)
-        if dim in about["labels"]
+        dim: np.array(described["labels"][dim], dtype=object)
+        if dim in described["labels"]
         else file[f"coordinate {dim} of {name}"]
-        for dim in about["coords"]
+        for dim in described["coords"]
     }
-    return Array(file[f"array {name}"], None if about["dims"] is None else tuple(about["dims"]), coords)
+    return Array(file[f"array {name}"], None if described["dims"] is None else tuple(described["dims"]), coords)

@@ -1,4 +1,4 @@
-"""Training of the small recurrent networks behind learnt baselines, and how well what they expect agrees with what comes."""
+"""Training of the small recurrent networks behind learnt baselines, and the calibration of their forecasts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .fills import Baseline
 from .fitted import Fitted, Training, cell_index
 from .stored import Stored
 
-_COLLAPSED = 0.5  # ratio of predicted to actual errors below which draws are a point forecast with a little noise
+_COLLAPSED = 0.5  # ratio of predicted to actual errors below which draws are hardly more than a point forecast
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def split(n: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     if n < 2:
         raise ValueError(f"a generator is fitted to at least two samples, one of them for validation; got {n}")
     order = np.random.default_rng(recipe.seed).permutation(n)
-    held = min(n - 1, max(1, round(recipe.validation * n)))
-    return np.sort(order[held:]), np.sort(order[:held])
+    kept = min(n - 1, max(1, round(recipe.validation * n)))
+    return np.sort(order[kept:]), np.sort(order[:kept])
 
 
 @dataclass(frozen=True)
@@ -71,27 +71,31 @@ class Trained:
 
 
 def train(
-    make: Callable[[], nn.Module], risk: Callable[[Any, Tensor], Tensor], seen: Tensor, held: Tensor, recipe: Recipe
+    make: Callable[[], nn.Module],
+    loss: Callable[[Any, Tensor], Tensor],
+    training: Tensor,
+    validation: Tensor,
+    recipe: Recipe,
 ) -> Trained:
-    """Train on rows `seen`, validate with rows `held`; the global random state stays as it was."""
+    """Train on the rows of `training`, stop by the loss of those of `validation`; the global random state is preserved."""
     # Only the processor's generator is used: `torch.manual_seed` would seed those of all devices.
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(recipe.seed)
         net = make().double().train()
         optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
         best, least, since, losses = copy.deepcopy(net.state_dict()), math.inf, 0, []
-        for _ in _bar(recipe):
+        for _ in _epochs(recipe):
             total = 0.0
-            for at in torch.randperm(len(seen)).split(recipe.batch):
+            for at in torch.split(torch.randperm(len(training)), recipe.batch):
                 optimiser.zero_grad()
-                loss = risk(net, seen[at])
-                loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
-                # One rare event can have a gradient that undoes what all others taught.
+                batch_loss = loss(net, training[at])
+                batch_loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
+                # The gradient of one rare event can undo what was learnt from all others.
                 nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 optimiser.step()
-                total += loss.item() * len(at) / len(seen)
+                total += batch_loss.item() * len(at) / len(training)
             with torch.no_grad():
-                found = risk(net, held).item()
+                found = loss(net, validation).item()
             losses.append((total, found))
             since += 1
             if found < least:
@@ -104,7 +108,7 @@ def train(
     return Trained(net.eval(), np.array(losses), since >= recipe.patience)
 
 
-def _bar(recipe: Recipe) -> Any:
+def _epochs(recipe: Recipe) -> Any:
     if not recipe.progress:
         return range(recipe.epochs)
     from tqdm.auto import tqdm
@@ -135,8 +139,8 @@ class Past(nn.Module):
 
 
 @dataclass(frozen=True)
-class Channels:
-    """Training series as standardised rows (samples, times, channels), 0 where missing, and how to get there and back."""
+class Series:
+    """Series of a reference as standardised rows (samples, times, channels), 0 where missing, and the shift and width of each."""
 
     rows: np.ndarray
     known: np.ndarray
@@ -145,7 +149,7 @@ class Channels:
     source: Callable[..., str]
 
     @classmethod
-    def of(cls, reference: Any, dim: str, sample_dim: str) -> Channels:
+    def of(cls, reference: Any, dim: str, sample_dim: str) -> Series:
         """Read a reference, and standardise each channel over samples and times."""
         train = Training.of(reference, sample_dim)
         axis = train.axes.axis(dim)
@@ -172,8 +176,8 @@ class Channels:
         return torch.as_tensor(np.stack([self.rows, self.known], -1))
 
 
-class Frame:
-    """The way from an input's series to a network's channels and back."""
+class ChannelMap:
+    """Maps the series of an input to the standardised channels of a network, and back."""
 
     def __init__(self, fitted: Fitted, axes: Axes, dim: str, what: str) -> None:
         self.axis, self.times = axes.axis(dim), axes.shape[axes.axis(dim)]
@@ -231,13 +235,13 @@ class Learnt(Stored, Baseline, ABC):
 
     @abstractmethod
     def _forecasts(self, net: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means, standard deviations, what came, and whether it is known, (..., horizons) each."""
+        """Means, standard deviations, observed values and where they are known, (..., horizons) each."""
 
-    def _trained(self, data: Channels, risk: Callable[[Any, Tensor], Tensor], recipe: Recipe, **noted: Any) -> Any:
+    def _trained(self, data: Series, objective: Callable[[Any, Tensor], Tensor], recipe: Recipe, **noted: Any) -> Any:
         """This baseline with the weights that training finds; a warning if its draws have collapsed."""
-        seen, held = (data.tensor[torch.as_tensor(at)] for at in split(len(data.rows), recipe))
-        found = train(self.network, risk, seen, held, recipe)
-        check = self._checked(found.net, held)
+        training, validation = (data.tensor[torch.as_tensor(at)] for at in split(len(data.rows), recipe))
+        found = train(self.network, objective, training, validation, recipe)
+        check = self._calibration(found.net, validation)
         weights = nn.utils.parameters_to_vector(found.net.parameters()).detach().numpy()
         learnt = {"weights": weights, "losses": found.losses, "calibration": check.table}
         arrays = data.arrays | {name: Array(values) for name, values in learnt.items()}
@@ -266,20 +270,20 @@ class Learnt(Stored, Baseline, ABC):
         return Calibration(*self.fitted["calibration"])
 
     def calibration(self, x: Any, *, sample_dim: str = "sample") -> Calibration:
-        """How well forecasts of series that were not trained on agree with what came; print it."""
-        data = Channels.of(x, self.dim, sample_dim)
-        frame = Frame(self.fitted, data.axes, self.dim, type(self).__name__)
+        """How well forecasts of series that were not trained on agree with the observations; print it."""
+        data = Series.of(x, self.dim, sample_dim)
+        channels = ChannelMap(self.fitted, data.axes, self.dim, type(self).__name__)
         values = torch.as_tensor(Training.of(x, sample_dim).values)
-        return self._checked(self.trained, frame.to_rows(values))
+        return self._calibration(self.trained, channels.to_rows(values))
 
-    def _checked(self, net: Any, rows: Tensor) -> Calibration:
+    def _calibration(self, net: Any, rows: Tensor) -> Calibration:
         with torch.no_grad():
             return Calibration.of(*(v.numpy() for v in self._forecasts(net, rows)))
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How well forecasts and their spread agree with what came, by horizon in steps.
+    """How well forecasts and their spread agree with the observations, by horizon in steps.
 
     `error` is the root mean square of the forecasts' errors, `predicted` that of the predicted standard deviations;
     `inside_50` and `inside_90` are the shares of values within the central intervals; `spread` is the standard deviation
@@ -300,21 +304,21 @@ class Calibration:
     spread: np.ndarray
 
     @classmethod
-    def of(cls, mean: np.ndarray, sd: np.ndarray, came: np.ndarray, known: np.ndarray) -> Calibration:
-        """From arrays (..., horizons) of forecasts, their spread, what came, and where that is known."""
+    def of(cls, mean: np.ndarray, sd: np.ndarray, observed: np.ndarray, known: np.ndarray) -> Calibration:
+        """From arrays (..., horizons) of forecasts, their spread, the observed values, and where these are known."""
         over = tuple(range(mean.ndim - 1))
 
         def average(values: np.ndarray) -> np.ndarray:
             found: np.ndarray = np.where(known, values, 0).sum(over) / np.maximum(known.sum(over), 1)
             return found
 
-        size = np.abs(came - mean) / np.maximum(np.abs(sd), 1e-300)
+        size = np.abs(observed - mean) / np.maximum(np.abs(sd), 1e-300)
         return cls(
-            np.sqrt(average((came - mean) ** 2)),
+            np.sqrt(average((observed - mean) ** 2)),
             np.sqrt(average(sd**2)),
             average(size < 0.6744898),
             average(size < 1.6448536),
-            np.sqrt(average((came - average(came)) ** 2)),
+            np.sqrt(average((observed - average(observed)) ** 2)),
         )
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import Array
 from ..axes import Axes
 from .fills import Baseline, Full, per_row
-from .references import checked, missing
+from .references import checked_reference, missing
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Typical(Baseline):
         ValueError
             A cell that is missing in every sample; with `observed`, no sample without missing cells.
         """
-        r = checked(reference, sample_dim)
+        r = checked_reference(reference, sample_dim)
         dims = r.dims or (sample_dim, *(f"dim_{i}" for i in range(1, r.values.ndim)))
         values = np.moveaxis(r.values, dims.index(sample_dim), 0)
         columns, shape = values.reshape(len(values), -1), values.shape[1:]
@@ -100,8 +100,8 @@ def _all_of(values: np.ndarray, kinds: tuple[type, ...]) -> bool:
 
 def _typical(column: np.ndarray, category: bool, name: str) -> tuple[Any, np.ndarray]:
     """The typical value of one cell, and how far each sample is from it in mean distances, NaN where missing."""
-    gone = missing(column)
-    known = column[~gone]
+    absent = missing(column)
+    known = column[~absent]
     if not len(known):
         raise ValueError(f"{name} is missing in all samples of the reference; leave it out, or give a Constant for it")
     if not isinstance(known[0], Hashable):
@@ -122,7 +122,7 @@ def _typical(column: np.ndarray, category: bool, name: str) -> tuple[Any, np.nda
         value, off = order[middle], abs(np.searchsorted(order, known) - middle).astype(np.float64)
         off /= off.mean() or 1
     away = np.full(len(column), np.nan)
-    away[~gone] = off
+    away[~absent] = off
     return value, away
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -94,7 +95,8 @@ class Boxes(BoundGroups):
     def order(self) -> np.ndarray:
         """The numbers of the groups, sorted by the names of the dims and along each by its coordinate; see `BoundGroups.order`."""
         numbers = np.arange(math.prod(self.shape)).reshape(self.shape)[np.ix_(*(a.order for a in self.along))]
-        return numbers.transpose(np.argsort(self.dims)).reshape(-1)
+        order: np.ndarray = numbers.transpose(np.argsort(self.dims)).reshape(-1)
+        return order
 
     def box(self, k: int) -> dict[str, tuple[int, int]]:
         """Start and size of group k along each dim; round a circle it may run past the end."""
@@ -222,7 +224,7 @@ class JoinedGroups(BoundGroups):
 
     @property
     def _offsets(self) -> list[int]:
-        return np.cumsum([0] + [len(g.names) for *_, g in self.parts]).tolist()
+        return list(itertools.accumulate((len(g.names) for *_, g in self.parts), initial=0))
 
     @property
     def order(self) -> np.ndarray:

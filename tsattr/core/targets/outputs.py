@@ -191,7 +191,7 @@ def _at_truth(outputs: Axes, dim: str, where: bool) -> int:
         raise TypeError(f"a target along {dim!r} is an int or a label, got {where!r}")
     if where not in labels:
         raise _no_label(outputs, dim, where)
-    return labels.tolist().index(where)
+    return int(labels.tolist().index(where))
 
 
 def _at_number(outputs: Axes, dim: str, numbers: list[int], where: int) -> int:

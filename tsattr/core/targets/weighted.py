@@ -88,7 +88,7 @@ def _between(outputs: Axes, dim: str, low: Any, high: Any, region: Any) -> np.nd
     if not circle and two and low > high:
         raise ValueError(f"{dim}=({low}, {high}) of {region!r} runs backwards; give (low, high)")
     if circle:
-        inside = eastward(labels, low, high)
+        inside: np.ndarray = eastward(labels, low, high)
     else:
         inside = np.ones(len(labels), bool)
         inside &= True if low is None else later(labels, low, dim) >= 0
