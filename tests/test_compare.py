@@ -12,7 +12,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.compare import CONTROLS
-from tsattr.labels import inputs
+from tsattr.labels import parsing
 
 from .conftest import Spy, linear_net, relu_net, signals
 from .test_laws import METHODS, SETTINGS
@@ -38,8 +38,8 @@ def table() -> xr.Dataset:
 
 
 def test_the_input_is_labelled_once_for_all_methods_members_and_seeds(monkeypatch):
-    labelled, read = [], inputs._read
-    monkeypatch.setattr(inputs, "_read", lambda *given: labelled.append(0) or read(*given))
+    labelled, read = [], parsing._read
+    monkeypatch.setattr(parsing, "_read", lambda *given: labelled.append(0) or read(*given))
     compare(NET, X[:6], METHODS_HERE)
     assert len(labelled) == 1
     ta.explain(ta.models.Ensemble([NET, linear_net()]), X[:3], ta.Saliency(), target=1, seed=[0, 1])

@@ -16,7 +16,8 @@ from .edge.explained import explained
 from .edge.settings import DEFAULTS, CallSettings, filled, shown
 from .edge.warning import ExplanationWarning as ExplanationWarning
 from .edge.warning import said_once
-from .labels import inputs as labels
+from .labels import parsing
+from .labels.inputs import Inputs
 from .models.pipelines import LastStep
 from .models.transformed import TransformedInput
 
@@ -129,7 +130,7 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     check_flag("dry_run", dry_run)
     s: Any = filled("explain", settings, DEFAULTS)
     runs = members.runs(model, s["seed"])
-    inputs = labels.read(x, s["dims"], s["sample_dim"], s["valid"])
+    inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
     results: dict[str, xr.Dataset] = {}
     tried: set[int] = set()
     with said_once() if len(runs) > 1 else contextlib.nullcontext():
@@ -142,7 +143,7 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     return results.popitem()[1]
 
 
-def _explain_one(model: Any, inputs: labels.Inputs, method: Any, settings: Any, dry_run: bool) -> xr.Dataset:
+def _explain_one(model: Any, inputs: Inputs, method: Any, settings: Any, dry_run: bool) -> xr.Dataset:
     """Explain with one model and seed; the last step of a pipeline in its transformed columns, and back."""
     if not isinstance(model, LastStep):
         return explained(Call.of(model, inputs, method, **settings), method, dry_run=dry_run)

@@ -8,7 +8,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr import climate as c
-from tsattr.labels.inputs import read
+from tsattr.labels.parsing import read
 
 b, g = ta.baselines, ta.groups
 RNG = np.random.default_rng(3)

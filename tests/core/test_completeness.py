@@ -7,7 +7,7 @@ import xarray as xr
 
 import tsattr as ta
 from tsattr.core.completeness import incompleteness
-from tsattr.labels.inputs import completeness
+from tsattr.labels.results import completeness
 
 X = xr.DataArray(np.random.default_rng(0).normal(size=(4, 5)), dims=("sample", "time"))
 

@@ -127,7 +127,8 @@ def _truth(args: argparse.Namespace, x: Any) -> xr.DataArray:
     labelled = options.in_samples(labelled, args)
     if not np.isin(labelled.values, (0, 1)).all():
         raise UsageError(f"--truth is 1 where attribution belongs and 0 elsewhere; {args.truth} holds other values")
-    return labelled.astype(bool)
+    known: xr.DataArray = labelled.astype(bool)
+    return known
 
 
 def _spread(x: Any, truth: xr.DataArray | None, count: int, dim: str) -> tuple[Any, xr.DataArray | None]:

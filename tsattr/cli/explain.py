@@ -13,7 +13,7 @@ import xarray as xr
 
 from ..edge.table import words_of_class
 from ..explain import explain
-from ..labels.inputs import plain
+from ..labels.results import plain
 from . import model, options
 from .parsing import BASELINES, GROUPS, METHODS, UsageError, object_of
 

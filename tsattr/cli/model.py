@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ def _from_file(path: Path, trusted: bool) -> Any:
     if path.suffix in (".pt", ".ts"):
         import torch
 
+        read: Callable[..., Any] = torch.jit.load  # which is not annotated
         try:
-            return torch.jit.load(str(path), map_location="cpu")
+            return read(str(path), map_location="cpu")
         except Exception as error:
             raise UsageError(
                 f"{path} is no TorchScript file; give weights with --model MODULE:FACTORY --weights {path}"

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..core.results import check_count
-from ..labels.inputs import in_order_of
+from ..labels.alignment import in_order_of
 from .blocks import Blocks, chunks, time_numbers
 from .predictions import Predictions
 from .profiles import lags_back

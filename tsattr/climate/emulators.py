@@ -10,7 +10,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from ..core.arrays import Array
-from ..labels import inputs as labels
+from ..labels import parsing
+from ..labels.inputs import Variable
 
 
 def normalised(
@@ -55,7 +56,7 @@ def normalised(
     [[1.0, nan]]
     """
     statistics = {}
-    for v in labels.read(x, None, sample_dim, None).variables:
+    for v in parsing.read(x, None, sample_dim, None).variables:
         at, scale = (_aligned(_of_variable(s, v, name), v, name) for name, s in (("mean", mean), ("std", std)))
         if (flat := int((scale <= 0).sum())) > 0:
             raise ValueError(
@@ -65,7 +66,7 @@ def normalised(
     return _Normalised(model, statistics, fill)
 
 
-def _of_variable(value: Any, variable: labels.Variable, name: str) -> Any:
+def _of_variable(value: Any, variable: Variable, name: str) -> Any:
     """The entry of one variable of a Dataset's statistic; the statistic itself of a DataArray."""
     if variable.name is None:
         return value
@@ -74,7 +75,7 @@ def _of_variable(value: Any, variable: labels.Variable, name: str) -> Any:
     return value[variable.name]
 
 
-def _aligned(value: Any, variable: labels.Variable, name: str) -> Tensor:
+def _aligned(value: Any, variable: Variable, name: str) -> Tensor:
     """A statistic (1, *event) over the dims of one variable."""
     v = variable.axes.align(Array.of(value), name + variable.suffix)
     if len(v) > 1:

@@ -20,7 +20,7 @@ from ..core.samples import SampleChunk
 from ..core.targets.outputs import Target, outputs_axes
 from ..edge import trials
 from ..edge.call import Call
-from ..labels.inputs import in_order_of
+from ..labels.alignment import in_order_of
 from .removals import check_filled, group_of
 
 

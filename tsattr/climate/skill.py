@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..labels.inputs import in_order_of
+from ..labels.alignment import in_order_of
 from ..metrics.intervals import members
 from .blocks import BLOCK, RESAMPLE, Blocks, within
 from .sphere import area_weights, everywhere, space_dims

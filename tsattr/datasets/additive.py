@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from ..labels.inputs import in_order_of
+from ..labels.alignment import in_order_of
 from .benchmark import check_sizes, exact_join
 from .covariance import NormalStates
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..climate.records import step_unit
 from ..climate.sphere import area_weights
-from ..labels.inputs import in_order_of
+from ..labels.alignment import in_order_of
 from .benchmark import check_sizes, exact_join
 from .covariance import PACIFIC, blob, checked_mask, great_circle_correlation, grid_cells, square_root
 

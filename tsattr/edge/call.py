@@ -13,14 +13,16 @@ import torch
 import xarray as xr
 
 from ..core.axes import Axes
+from ..core.bound import BoundTargets
 from ..core.engine import Engine
 from ..core.method import Method
 from ..core.preserve import preserved_state
 from ..core.results import RESERVED, check_flag
 from ..core.samples import SampleChunk
 from ..core.targets.outputs import outputs_axes
-from ..core.targets.question import BoundTargets, Question
-from ..labels import inputs as labels
+from ..core.targets.question import Question
+from ..labels import parsing
+from ..labels.inputs import Inputs
 from ..models import calling as models
 from .progress import reported
 from .settings import DEFAULTS, CallSettings, filled
@@ -47,7 +49,7 @@ class Call:
     """
 
     settings: CallSettings
-    inputs: labels.Inputs
+    inputs: Inputs
     model: models.Model
     question: Question
     outputs: Any
@@ -63,8 +65,8 @@ class Call:
     def of(cls, model: Any, x: Any, method: Method | None = None, **given: Unpack[CallSettings]) -> Call:
         """Check everything that labels and shapes tell, before any work; for a method, with its own question."""
         s: Any = filled("Call.of", given, DEFAULTS)
-        inputs = labels.read(x, s["dims"], s["sample_dim"], s["valid"])
-        context = labels.read_context(s["context"], inputs)
+        inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
+        context = parsing.read_context(s["context"], inputs)
         outputs, units = _described(s["outputs"], inputs.sample_dim)
         wrapped = models.read(model, inputs)
         outputs = wrapped.outputs if outputs is None else outputs
@@ -110,8 +112,9 @@ class Call:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the model's rows are made of, before a Dataset's variables are told apart."""
-        return getattr(torch, str(self.inputs.dtype))
+        """The dtype of the rows' tensor, the widest of a Dataset's variables."""
+        dtype: torch.dtype = getattr(torch, str(self.inputs.dtype))
+        return dtype
 
     @property
     def chunk(self) -> int:
@@ -220,13 +223,14 @@ def _autocast(dtype: Any) -> torch.dtype | None:
     return found
 
 
-def _batch_size(batch_size: int | str, inputs: labels.Inputs, device: torch.device, differentiable: bool) -> int:
+def _batch_size(batch_size: int | str, inputs: Inputs, device: torch.device, differentiable: bool) -> int:
     if batch_size == "auto":
         # Enough rows to keep the processor busy, few enough that a batch of inputs stays small beside the activations.
         budget, most = (2**22, 4096) if device.type == "cpu" else (2**26, 8192)
         if not differentiable:  # no activations are kept, and a call of a pipeline costs as much as many rows
             most = 2**15
-        return min(most, max(8, 2 ** int(math.log2(max(1, budget // (inputs.cells * inputs.dtype.itemsize))))))
+        fitting = int(math.log2(max(1, budget // (inputs.cells * inputs.dtype.itemsize))))
+        return int(min(most, max(8, 2**fitting)))
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size is 'auto' or a number of rows of at least 1, got {batch_size!r}")
     return int(batch_size)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..labels.inputs import completeness
+from ..labels.results import completeness
 from ..metrics.agreement import mean_spearman
 from ..models import Ensemble
 from .table import STATUS, no_class
@@ -79,7 +79,7 @@ def combine(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     out = first[names]
     for name in names:
         values = np.stack([_like(r, first[name]) for r in results.values()])
-        out[name] = first[name].copy(data=_together(name, values))
+        out[name] = first[name].copy(data=_combined(name, values))
         if spread := _spread_name(name, first[name]):
             size = _sd(values) / (1 if name == "prediction" else len(values) ** 0.5)
             out[spread] = first[name].copy(data=size)
@@ -135,20 +135,20 @@ def _like(result: xr.Dataset, other: xr.DataArray) -> NDArray[Any]:
     return v.values
 
 
-def _together(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    """One value from those of the members (members, ...)."""
+def _combined(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """The values of an ensemble from those of its members (members, ...): by the variable, their worst, sum, mode or mean."""
     if name == "status":
         order = STATUS.tolist()
-        return STATUS[np.vectorize(order.index)(values).max(0)]
+        return np.asarray(STATUS[np.vectorize(order.index)(values).max(0)])
     if name == "model_evaluations":
-        return values.sum(0)
+        return np.asarray(values.sum(0))
     if name == "predicted":
         none = no_class(values)
         levels = np.unique(values[~none]) if not none.all() else values[0]
-        return np.where(none.all(0), values[0], levels[(values[..., None] == levels).sum(0).argmax(-1)])
+        return np.asarray(np.where(none.all(0), values[0], levels[(values[..., None] == levels).sum(0).argmax(-1)]))
     if values.dtype.kind in "iu":
-        return values.max(0)
-    return values.mean(0, dtype=np.float64).astype(values.dtype)
+        return np.asarray(values.max(0))
+    return np.asarray(values.mean(0, dtype=np.float64).astype(values.dtype))
 
 
 def _spread_name(name: str, variable: xr.DataArray) -> str | None:
@@ -159,7 +159,8 @@ def _spread_name(name: str, variable: xr.DataArray) -> str | None:
 
 
 def _sd(values: NDArray[Any]) -> NDArray[Any]:
-    return values.std(0, ddof=1, dtype=np.float64).astype(values.dtype)
+    """The standard deviation between members (members, ...)."""
+    return np.asarray(values.std(0, ddof=1, dtype=np.float64).astype(values.dtype))
 
 
 def _completeness(ds: xr.Dataset, maps: list[str], sample: str) -> dict[str, xr.DataArray]:

@@ -11,7 +11,8 @@ import xarray as xr
 
 from ..core.results import Field
 from ..core.states import State
-from ..labels.inputs import Inputs, plain
+from ..labels.inputs import Inputs
+from ..labels.results import plain
 
 STATUS = np.array([str(state) for state in State])
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.method import check_is_method
 from ..explain import explain
-from ..labels.inputs import Alike
+from ..labels.parsing import SharedDraws
 from ..labels.tables import as_pandas
 
 
@@ -154,7 +154,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
     def _explained(self, x: Any) -> xr.Dataset:
         rows = x if hasattr(x, "columns") else xr.DataArray(x, dims=("sample", "feature"))
         settings = {"target": self.targets_, "seed": self.seed, "batch_size": self.batch_size}
-        return explain(self.estimator_, Alike(rows), self.method_, **settings)
+        return explain(self.estimator_, SharedDraws(rows), self.method_, **settings)
 
 
 def _fitted(method: Any, x: Any) -> Any:

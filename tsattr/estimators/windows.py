@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..core.axes import Axes
 from ..core.groups import Windows
 from ..core.groups.masks import Boxes
-from ..labels import inputs as labels
+from ..labels import parsing
 
 LAYOUTS = {
     "aeon": ("sample", "channel", "time"),
@@ -253,7 +253,7 @@ def _from_multiindex(frame: pd.DataFrame, layout: str | None) -> np.ndarray:
 
 def _axes(x: xr.DataArray) -> Axes:
     x = x.astype("float64", copy=False)
-    return labels.read(x, None, str(x.dims[0]), None).variables[0].axes
+    return parsing.read(x, None, str(x.dims[0]), None).variables[0].axes
 
 
 def _text(v: Any) -> str:

@@ -1,4 +1,4 @@
-"""What comes beside an input: attributions, masks and references, matched to its labels and laid out like it."""
+"""Alignment: attributions, masks, references and values of samples matched to an input by its labels, and laid out like it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from ..core.arrays import Array
+from ..core.axes import Axes
 from ..core.baselines import references
+from ..core.cf import units_of
 from ..core.indexing import positions_of
 from .inputs import Inputs
 
@@ -69,17 +71,19 @@ def _as_unnamed(a: xr.DataArray, dims: tuple[str, ...]) -> xr.DataArray:
 
 
 def other_target(ds: Any, found: xr.Dataset) -> str:
-    """What a map was made for, where it is not what the model is asked about in `found`; else nothing.
+    """A sentence where a map was made for another target than that of the call in `found`; else empty.
 
     By name and by the predictions: one target has several names. A shift of the prediction belongs to no output.
     """
-    made, asked = str(ds.attrs.get("target", "")) if isinstance(ds, xr.Dataset) else "", found.attrs["target"]
-    if made in ("", asked) or made.startswith("Divergence") or "prediction" not in ds:
+    made, question = str(ds.attrs.get("target", "")) if isinstance(ds, xr.Dataset) else "", found.attrs["target"]
+    if made in ("", question) or made.startswith("Divergence") or "prediction" not in ds:
         return ""
     own, other = (np.sort(p.values, None) for p in (ds["prediction"], found["prediction"]))  # in any order of samples
     if own.shape == other.shape and np.allclose(own, other, rtol=1e-3, atol=1e-3 * np.nanstd(other), equal_nan=True):
         return ""
-    return f"the map was made for the target {made!r}, and the model is asked about {asked!r}: give the same target=..."
+    return (
+        f"the map was made for the target {made!r}, and the model is asked about {question!r}: give the same target=..."
+    )
 
 
 def read_mask(inputs: Inputs, mask: Any, what: str) -> np.ndarray:
@@ -116,3 +120,19 @@ def read_reference(inputs: Inputs, reference: Any) -> np.ndarray:
         return references.imputed(reference, inputs.variables[0].axes)
     parts = [references.imputed(reference[v.name], v.axes) for v in inputs.variables]
     return np.concatenate([p.reshape(len(p), -1) for p in parts], 1)
+
+
+def in_order_of(like: xr.DataArray, values: Any, what: str, whose: str = "the input's") -> Any:
+    """The entries of `values` that belong to the labels of `like`, in its order, along the dims that both label.
+
+    Numbers match within rounding, longitudes modulo a turn. ValueError where `what` lacks labels that are `whose`.
+    """
+    for d in values.dims:
+        if d not in values.indexes or d not in like.dims or d not in like.indexes:
+            continue
+        own, labels = like[d].values, values[d].values
+        axes = Axes((str(d),), own.shape, {str(d): own}, units_of(like))
+        period = 360.0 if axes.is_longitude(str(d)) and labels.dtype.kind in "fiu" else None
+        at = positions_of(own, labels, what, str(d), period=period, whose=whose)
+        values = values.isel({d: at}).assign_coords({d: like[d].variable})
+    return values

@@ -1,4 +1,4 @@
-"""Tables as numbers: the codes of a DataFrame's columns, and back to the very cells that it holds."""
+"""Tables as numbers: codes of a DataFrame's columns, and the cells that codes stand for, restored without loss."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Numbers:
 
     @property
     def plain(self) -> bool:
-        """Whether numbers alone say all that a cell holds."""
+        """True where a cell is restored in full from its code."""
         own = self.dtype.subtype if isinstance(self.dtype, pd.SparseDtype) else self.dtype
         return isinstance(own, np.dtype) and own.itemsize <= 8 and not self.is_time and not self.counts
 
@@ -209,7 +209,7 @@ def _typed(values: Any) -> Iterator[tuple[type, Any]]:
 
 
 class _Levels:
-    """Codes of a column of categories, text, flags or other things without arithmetic: their places in a list that grows.
+    """Codes of a column of categories, text, flags or other values without arithmetic: positions in a list that grows.
 
     The levels of an ordered column keep their order: a level of a reference has its place in it where the reference's own
     categories are ordered and hold all of the column's in their order, and is refused elsewhere.
@@ -239,7 +239,7 @@ class _Levels:
             self.order = list(self.levels)
 
     def _add(self, value: Any) -> int:
-        """The place of a value, which is taken in where it is new."""
+        """The position of a value among the levels; a new value is added."""
         place = self._exact.setdefault((type(value), value), len(self.levels))
         if place == len(self.levels):
             self.levels.append(value)
@@ -247,7 +247,7 @@ class _Levels:
         return place
 
     def code(self, values: Any, order: Sequence[Any] | None = None) -> np.ndarray:
-        """Places of values, NaN where missing; `order` are the ordered categories of where they come from."""
+        """Positions of values among the levels, NaN where missing; `order` are the ordered categories of their own column."""
         given = np.asarray(values, dtype=object)
         known = ~pd.isna(given)
         out = np.full(len(given), np.nan)
@@ -256,7 +256,7 @@ class _Levels:
         return out
 
     def _place(self, value: Any, order: Sequence[Any] | None) -> int:
-        """The place of a level; a new one is taken in where it is of the kind of the others."""
+        """The position of a level; a new one is added where it is of the kind of the others."""
         place = self._exact.get((type(value), value), None if self.dtype == object else self._equal.get(value))
         if place is not None:
             return place
@@ -282,35 +282,36 @@ class _Levels:
         return ", ".join(map(repr, self.levels[:8])) + (", ..." if len(self.levels) > 8 else "")
 
     @property
-    def now(self) -> Any:
-        """The column's type with the levels that have come to it."""
+    def current_dtype(self) -> Any:
+        """The column's dtype, with the levels that were added to it."""
         if not isinstance(self.dtype, pd.CategoricalDtype) or len(self.levels) == len(self.dtype.categories):
             return self.dtype
         return pd.CategoricalDtype(self.levels if self.order is None else self.order, self.dtype.ordered)
 
     def values(self, codes: np.ndarray) -> pd.Series:
-        """The levels at some places."""
+        """The levels at some positions, missing where NaN."""
         table = np.empty(len(self.levels) + 1, object)  # the last one is that of what is missing
         table[:-1] = self.levels
         table[-1] = self.missing
         missing = np.isnan(codes)
         found = table[np.where(missing, -1, np.nan_to_num(codes)).astype(int)]
-        return pd.Series(found, dtype=object if self.dtype == bool and missing.any() else self.now)
+        return pd.Series(found, dtype=object if self.dtype == bool and missing.any() else self.current_dtype)
 
 
 def _dense(column: pd.Series) -> pd.Series:
-    """A sparse column as one whose cells can be set."""
+    """A sparse column as a dense one, whose cells can be set."""
     return column.sparse.to_dense() if isinstance(column.dtype, pd.SparseDtype) else column
 
 
-def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where codes differ."""
-    return (a != b) & ~(np.isnan(a) & np.isnan(b))
+def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """True where codes differ; NaN equals NaN."""
+    differ: np.ndarray = (a != b) & ~(np.isnan(a) & np.isnan(b))
+    return differ
 
 
 @dataclass
 class Codes:
-    """Codes of one DataFrame: numbers as they are, categories by their place in a list that grows, dates as counts.
+    """Codes of one DataFrame: numbers as they are, categories by their position in a list that grows, dates as counts.
 
     Of rows whose samples are known, every cell that has its sample's own code is the frame's own: its value, its type and
     its way of being missing; and the row has its sample's entry of the index.
@@ -350,7 +351,7 @@ class Codes:
         return [kind.levels for kind in self.kinds]
 
     def code(self, column: int, values: Sequence[Any] | pd.Series, order: Sequence[Any] | None = None) -> np.ndarray:
-        """Values of one column as float64: a number, the place of a category, the count of a date; NaN where missing.
+        """Values of one column as float64: a number, the position of a category, the count of a date; NaN where missing.
 
         `order` are the ordered categories of the column that the values come from, where it has some.
         """
@@ -366,7 +367,7 @@ class Codes:
         return self.frame.iloc[position] if self.back is None else self.table[position]
 
     def with_column(self, rows: Any, other: Any, name: Any) -> Any:
-        """Rows that the model would get with one column of others."""
+        """Rows of a table with one column replaced by that of others."""
         if self.back is not None:
             return rows.with_columns(other[name])
         mixed = rows.copy()
@@ -385,7 +386,7 @@ class Codes:
         frame.attrs = self.frame.attrs
         if self.back is None:
             return frame
-        own = None if position is None else ~_apart(rows, self.coded[position])
+        own = None if position is None else ~_differ(rows, self.coded[position])
         return self.back(frame, position, own)
 
     def _column(self, c: int, codes: np.ndarray, position: np.ndarray | None) -> pd.Series:
@@ -393,10 +394,10 @@ class Codes:
         kind = self.kinds[c]
         if position is None or kind.plain:
             return kind.values(codes)
-        other = _apart(codes, self.coded[position, c])
+        other = _differ(codes, self.coded[position, c])
         given = self.frame.iloc[:, c].take(position).reset_index(drop=True)
-        if isinstance(kind, _Levels) and kind.now is not kind.dtype:
-            given = given.astype(kind.now)
+        if isinstance(kind, _Levels) and kind.current_dtype is not kind.dtype:
+            given = given.astype(kind.current_dtype)
         if not other.any():
             return given
         new = kind.values(codes[other])

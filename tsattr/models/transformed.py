@@ -242,7 +242,8 @@ class TransformedInput:
     def used(self) -> np.ndarray:
         """Bool (samples, *event): known cells that some column is made of."""
         made = (self.columns_of_parts > 0)[None, None].astype(float)
-        return self.known & np.greater(self._sums_over_parts(made)[0], 0)
+        used: np.ndarray = self.known & (self._sums_over_parts(made)[0] > 0)
+        return used
 
     @property
     def part_sizes(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from ..core.cf import in_radians
-from ..labels.inputs import in_order_of
+from ..labels.alignment import in_order_of
 from . import shade
 from .maps import map_dims
 from .panels import hatch, panels

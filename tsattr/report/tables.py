@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from .. import plot
-from ..labels.inputs import completeness
+from ..labels.results import completeness
 from ..plot.features import (
     FeatureValues,
     by_importance,

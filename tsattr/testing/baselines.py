@@ -16,7 +16,8 @@ from torch import Tensor
 from ..core.baselines.fills import adopted, bind
 from ..core.bound import BoundBaseline
 from ..core.keys import Key
-from ..labels import inputs as labels
+from ..labels import parsing
+from ..labels.inputs import Inputs
 from .cases import example, other_global_state
 from .laws import Laws, Report, Seen, same_values, settings_are_frozen
 
@@ -41,9 +42,9 @@ class Case:
         return repr(self.baseline)
 
     @cached_property
-    def inputs(self) -> labels.Inputs:
+    def inputs(self) -> Inputs:
         """The input as one tensor with its axes."""
-        return labels.read(self.x, None, self.sample_dim, None)
+        return parsing.read(self.x, None, self.sample_dim, None)
 
     @cached_property
     def bound(self) -> BoundBaseline:
@@ -344,7 +345,7 @@ def dims(case: Case) -> None:
 )
 def variables(case: Case) -> None:
     """Two variables of one Dataset get what each gets alone by its part of the key, ``key.fork(v)``."""
-    twins = labels.read(xr.Dataset({"one": case.x, "other": case.x}), None, case.sample_dim, None)
+    twins = parsing.read(xr.Dataset({"one": case.x, "other": case.x}), None, case.sample_dim, None)
     joined = twins.bind({"one": case.baseline, "other": case.baseline}, "baseline")
     x = twins.load(slice(0, case.n))[0]
     for what, absent in case.masks.items():

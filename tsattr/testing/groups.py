@@ -15,7 +15,7 @@ import xarray as xr
 from ..core.axes import Axes
 from ..core.bound import BoundGroups
 from ..core.groups.binding import bind
-from ..labels import inputs as labels
+from ..labels import parsing
 from .cases import example
 from .laws import Laws, Report, Seen, same_values, settings_are_frozen
 
@@ -39,7 +39,7 @@ class Case:
 
     def axes(self, x: xr.DataArray | None = None) -> Axes:
         """The axes of the input, or of another."""
-        return labels.read(self.x if x is None else x, None, self.sample_dim, None).variables[0].axes
+        return parsing.read(self.x if x is None else x, None, self.sample_dim, None).variables[0].axes
 
     @cached_property
     def bound(self) -> BoundGroups:
