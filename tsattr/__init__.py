@@ -16,12 +16,12 @@ from .core import targets as targets
 from .evaluate import evaluate as evaluate
 from .explain import ExplanationWarning as ExplanationWarning
 from .explain import explain as explain
-from .methods.backprop import GradCAM as GradCAM
-from .methods.backprop import GuidedBackprop as GuidedBackprop
 from .methods.fit import FIT as FIT
+from .methods.grad_cam import GradCAM as GradCAM
 from .methods.gradient import InputXGradient as InputXGradient
 from .methods.gradient import Saliency as Saliency
 from .methods.gradient import SmoothGrad as SmoothGrad
+from .methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from .methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from .methods.kernel_shap import KernelShap as KernelShap
 from .methods.occlusion import Occlusion as Occlusion

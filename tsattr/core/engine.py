@@ -243,6 +243,16 @@ class Engine:
             self.events[rows.shape[1:]] = y.shape[1:]
             self.count_trial(2)
 
+    @contextlib.contextmanager
+    def by_forward(self, forward: Forward) -> Iterator[None]:
+        """Call the model by another forward pass in this scope."""
+        before = self.forward
+        self.forward = forward
+        try:
+            yield
+        finally:
+            self.forward = before
+
     def count_trial(self, rows: int) -> None:
         """Rows asked of the model that are of no sample."""
         self.notes["trial_rows"] = self.notes.get("trial_rows", 0) + rows

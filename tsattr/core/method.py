@@ -216,6 +216,16 @@ def _check_class(cls: type[Method]) -> None:
         raise TypeError(f"{name}.effort names {unknown[0]!r}; it is of its fields, {', '.join(sorted(fields))}")
 
 
+def module_of(method: Method, module: nn.Module | None) -> nn.Module:
+    """The model's torch module, for a method that looks inside; TypeError where there is none."""
+    if module is None:
+        raise TypeError(
+            f"{type(method).__name__} looks inside a torch module, and the model is a plain callable; give the module "
+            "itself, or one whose forward does what the callable does"
+        )
+    return module
+
+
 def check_is_method(method: Any) -> None:
     """TypeError for anything but a method, and for one whose switches are not True or False."""
     if isinstance(method, type):
