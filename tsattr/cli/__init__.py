@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except (Exception, SystemExit) as error:
-        theirs = blame.users(error)
-        if theirs is None and not isinstance(error, _EXPECTED):
+        cause = blame.user_error(error)
+        if cause is None and not isinstance(error, _EXPECTED):
             raise  # a mistake of ours: the traceback is what a report of it needs
-        text = f"the model raised {theirs}" if theirs is not None else _text(error)
+        text = f"the model raised {cause}" if cause is not None else _text(error)
         text = _as_options(". ".join(part.removesuffix(".") for part in [text, *getattr(error, "__notes__", [])]))
         print(textwrap.fill(f"tsattr: {text}", 100, break_on_hyphens=False, break_long_words=False), file=sys.stderr)
         return 2

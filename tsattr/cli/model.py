@@ -49,7 +49,7 @@ def _from_file(path: Path, trusted: bool) -> Any:
         return joblib.load(path)
     except Exception as error:  # a pickle can fail in any way
         raise UsageError(
-            f"{path} holds no model that can be loaded ({_said(error)}): save it again, with the packages and modules that it "
+            f"{path} holds no model that can be loaded ({_cause(error)}): save it again, with the packages and modules that it "
             "is made of installed here"
         ) from error
 
@@ -61,12 +61,12 @@ def _from_factory(text: str) -> Any:
     found = _imported(module, text)
     make = getattr(found, factory, None)
     if not callable(make):
-        there = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
-        raise UsageError(f"module {module!r} has no function {factory!r} that makes the model; it has {there}")
+        functions = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
+        raise UsageError(f"module {module!r} has no function {factory!r} that makes the model; it has {functions}")
     try:
         return make()
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{text}() gave no model: {_said(error)}") from error
+        raise UsageError(f"{text}() gave no model: {_cause(error)}") from error
 
 
 def _imported(module: str, text: str) -> Any:
@@ -78,18 +78,19 @@ def _imported(module: str, text: str) -> Any:
             raise UsageError(
                 f"no module {error.name!r} to import for --model {text}; it is looked for from the working directory and in the environment"
             ) from error
-        raise UsageError(f"module {module!r} cannot be imported: {_said(error)}; install what it imports") from error
+        raise UsageError(f"module {module!r} cannot be imported: {_cause(error)}; install what it imports") from error
     except SyntaxError as error:
         where = f"{error.filename}, line {error.lineno}"
         raise UsageError(f"module {module!r} cannot be imported: {error.msg} ({where})") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"module {module!r} cannot be imported: {_said(error)}") from error
+        raise UsageError(f"module {module!r} cannot be imported: {_cause(error)}") from error
     finally:
         sys.path.remove("")
 
 
-def _said(error: BaseException) -> str:
-    return blame.users(error) or f"{type(error).__name__}: {error}"
+def _cause(error: BaseException) -> str:
+    """An error in words, with the line of the user's code where there is one."""
+    return blame.user_error(error) or f"{type(error).__name__}: {error}"
 
 
 def _fill(model: Any, path: Path, text: str) -> None:

@@ -138,7 +138,7 @@ def _outputs(args: argparse.Namespace, known: Any) -> Any:
         return None
     file, _, variable = args.outputs.rpartition(":") if ":" in args.outputs else (args.outputs, "", None)
     if file_format(file) in _LABELLED:
-        return _called(_like_outputs(file, variable), args)
+        return _renamed(_like_outputs(file, variable), args)
     axes = (axis.strip().partition("=") for axis in args.outputs.split(";"))
     return {
         name: labels.split(",") if labels else known[name].values if name in known else None for name, _, labels in axes
@@ -156,13 +156,13 @@ def _like_outputs(file: str, variable: str | None) -> Any:
 
 
 def _roles(args: argparse.Namespace) -> dict[str, str]:
-    """What --dims calls the dims of a file, by their own names."""
+    """The names that --dims gives the dims of a file, by the file's own names."""
     parts = (part.partition("=") for part in (args.dims or "").split(",") if part)
     return {(name or role).strip(): role.strip() for role, _, name in parts}
 
 
-def _called(x: Any, args: argparse.Namespace) -> Any:
-    """Labelled data with its dims called as --dims calls them, those that it has."""
+def _renamed(x: Any, args: argparse.Namespace) -> Any:
+    """Labelled data with its dims renamed as --dims says."""
     return x.rename({old: new for old, new in _roles(args).items() if old != new and old in x.dims})
 
 
@@ -174,7 +174,7 @@ def read_reference(path: str, args: argparse.Namespace) -> Any:
         return read(path, args)
     found = read_input(path, variable=_variables(args))
     record = not set(_roles(args)) <= set(map(str, found.dims))
-    return found if record else _as_asked(_called(found, args), args)
+    return found if record else _converted(_renamed(found, args), args)
 
 
 def _variables(args: argparse.Namespace) -> Any:
@@ -198,11 +198,11 @@ def read(path: str, args: argparse.Namespace) -> Any:
             resample=args.resample,
             band=_band(args.band),
         )
-    return _as_asked(x, args)
+    return _converted(x, args)
 
 
-def _as_asked(x: Any, args: argparse.Namespace) -> Any:
-    """In samples and of the dtype that the options say."""
+def _converted(x: Any, args: argparse.Namespace) -> Any:
+    """Labelled data with a sample dim, in the dtype of --dtype; a table as it is."""
     x = in_samples(x, args)
     if isinstance(x, xr.Dataset):
         return x.map(_cast, keep_attrs=True, dtype=args.dtype)

@@ -74,7 +74,7 @@ class Call:
         if isinstance(s["seed"], bool) or not isinstance(s["seed"], int | np.integer):
             raise TypeError(f"seed is a whole number, got {s['seed']!r}")
         check_flag("check", s["check"])
-        device = models.place(s["device"], wrapped.module, inputs)
+        device = models.device_for(s["device"], wrapped.module, inputs)
         mixed = _autocast(s["autocast"])
         models.check_dtype(wrapped.module, inputs, mixed=mixed is not None)
         return cls(

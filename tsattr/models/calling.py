@@ -222,7 +222,7 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
     )
 
 
-def place(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:
+def device_for(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:
     """The device to run on: the one given, else the module's, else the input's; ValueError if it cannot be used."""
     if device is None:
         device = device_of(module) or inputs.device or "cpu"
