@@ -63,7 +63,7 @@ def _backward_flags(module: torch.nn.Module | None, device: torch.device) -> con
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """What a backward pass cannot do, in terms of the model."""
+    """Turn what torch says of a backward pass that is impossible into `NoGradient`, with a fix."""
     try:
         yield
     except RuntimeError as error:
@@ -118,7 +118,7 @@ def _how_to_choose(y: Any) -> str:
 
 
 def _no_such_batch(error: str, rows: int) -> str | None:
-    """What a model that takes no batch of so many rows must be told, from what torch says; None for any other error."""
+    """The error text for a model that does not take a batch of so many rows, from what torch says; None for any other error."""
     if "Expected more than 1 value per channel" in error:
         return (
             f"the model is not a function of its row: it normalises by the mean of the batch, and one row has none ({error}). Give "
@@ -223,7 +223,7 @@ class Engine:
         return y.to(torch.float64, copy=True)  # the model may answer into a tensor of its own, or give its input back
 
     def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
-        """What the model gives, one tensor of numbers."""
+        """The model's output, checked to be one tensor of real numbers."""
         first = recorded_draws(self.drawn) if self.targets is None else contextlib.nullcontext()
         with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return _numbers(self._forwarded(rows, position))

@@ -126,7 +126,7 @@ def agree(y: Tensor, plain: Tensor, among: Tensor, *, share: float, eps: float) 
 
 
 def raise_if_out_of_memory(error: Exception) -> None:
-    """Raise again what is no sign that an evaluation does not hold: a lack of memory."""
+    """Raise an out-of-memory error again: it does not say that an evaluation is wrong."""
     if out_of_memory(error):
         raise error
 
@@ -142,7 +142,7 @@ def attempt(make: Callable[[], E]) -> E | Unsupported:
         return Unsupported(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
-# What is tried beside the dense way.
+# What is tried beside the dense evaluation.
 EVALUATIONS: tuple[type[RemovalEvaluation], ...] = ()
 
 

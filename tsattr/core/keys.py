@@ -14,11 +14,11 @@ from torch import Tensor
 def sample_ids(labels: np.ndarray | None, n: int) -> np.ndarray:
     """One uint64 for each sample: from its coordinate value where there is one, else from its position.
 
-    Samples of one label are told apart by which of them comes first, so that each has draws of its own.
+    Samples of equal labels are numbered in their order, so that each has draws of its own.
     """
     if labels is None:
         return np.arange(n, dtype=np.uint64)
-    return _apart(_of_labels(np.asarray(labels)))
+    return _distinct(_of_labels(np.asarray(labels)))
 
 
 def _of_labels(labels: np.ndarray) -> np.ndarray:
@@ -30,8 +30,8 @@ def _of_labels(labels: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
-def _apart(ids: np.ndarray) -> np.ndarray:
-    """The second, third, ... of equal ids made unlike the first, and unlike those of other labels."""
+def _distinct(ids: np.ndarray) -> np.ndarray:
+    """Ids with the second, third, ... of equal ones replaced by a hash of id and rank, so that all are distinct."""
     _, number, count = np.unique(ids, return_inverse=True, return_counts=True)
     if (count == 1).all():
         return ids
@@ -60,7 +60,7 @@ class Key:
     draw
         int64 (rows,): number of the draw.
     stream
-        Keeps unlike uses of one draw apart.
+        Number of the independent stream, for several uses of one draw.
     """
 
     seed: int

@@ -120,10 +120,10 @@ def _bounding_box(mask: Tensor, event: torch.Size) -> tuple[Tensor, Tensor]:
     """Start and size (rows, axes) of the smallest box round the True cells of a mask that broadcasts to (rows, *event)."""
     start, size = [], []
     for axis, length in enumerate(event, start=1):
-        there = mask.movedim(axis, 1)[..., None].flatten(2).any(2).expand(-1, length)
-        first = there.int().argmax(1)
+        occupied = mask.movedim(axis, 1)[..., None].flatten(2).any(2).expand(-1, length)
+        first = occupied.int().argmax(1)
         start.append(first)
-        size.append(torch.where(there.any(1), length - there.flip(1).int().argmax(1) - first, 0))
+        size.append(torch.where(occupied.any(1), length - occupied.flip(1).int().argmax(1) - first, 0))
     return torch.stack(start, 1), torch.stack(size, 1)
 
 

@@ -42,7 +42,7 @@ RESERVED = frozenset(
         EVENT,
     }
 )
-"""What the variables and dims of a result are called, so that no dim or coordinate of an input may be."""
+"""Names of the variables and dims of a result, which no dim or coordinate of an input may have."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a bound baseline is made of: the two kinds of fill, and the array work behind them."""
+"""The base of baselines and their bound forms: unconditional, conditional and causal fills."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Causal(BoundBaseline):
         return self.forecast(known)
 
 
-DRAWS = 100  # where nobody says how many: their mean is then off by a tenth of the spread between them
+DRAWS = 100  # by default: the standard error of their mean is then a tenth of the spread between them
 
 
 class Baseline:
@@ -97,7 +97,7 @@ class Baseline:
 
     @property
     def enough(self) -> int:
-        """How many draws a method takes that is not told: one of what is always the same, else as many as pay."""
+        """The default number of draws: 1 where all are the same, else `DRAWS`."""
         return DRAWS if self.random else 1
 
     def bind(self, axes: Axes) -> BoundBaseline:
@@ -183,7 +183,7 @@ class _Adopted(Baseline):
 
 
 def adopted(baseline: Any) -> Baseline:
-    """Anything that is a baseline as what its base declares; TypeError for what is none.
+    """A baseline of any class as a `Baseline`; TypeError for what is none.
 
     An object of another class says by `random` whether its draws differ, by `enough` how many a method takes that is not told,
     and by `members` what it is a mixture of.
@@ -204,7 +204,7 @@ def adopted(baseline: Any) -> Baseline:
 
 
 def enough_draws(baseline: Any) -> int:
-    """The draws of a baseline (or of a mapping of them by variable) for a method that is not told how many."""
+    """The default number of draws of a baseline, or the largest of a mapping of them by variable."""
     if isinstance(baseline, Mapping):
         return max(map(enough_draws, baseline.values()))
     return adopted(baseline).enough

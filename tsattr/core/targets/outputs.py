@@ -56,7 +56,7 @@ class Target(ABC):
 
 
 def one_a_row(value: Value, target: Target) -> Value:
-    """`value`, whose shape is checked at each call."""
+    """`value`, checked at each call to give one number for each row."""
 
     def checked(y: Tensor, y0: Tensor) -> Tensor:
         v = value(y, y0)
@@ -70,7 +70,7 @@ def one_a_row(value: Value, target: Target) -> Value:
 
 
 def scale_of(target: Any, of: str | None, outputs: Axes) -> str:
-    """What a target takes the outputs for: what the user says, else the model, else logits; ValueError where they differ."""
+    """The scale of the outputs, of `SCALES`: as the user says, else the model, else logits; ValueError where they differ."""
     if of is not None and outputs.scale not in (None, of):
         raise ValueError(
             f"{target!r} takes the outputs for {of}, but the model's are of={outputs.scale!r}; leave out of="
@@ -111,7 +111,7 @@ def _check_logits(y: Tensor, target: Any) -> None:
 
 
 def probabilities(y: Tensor) -> bool:
-    """Whether rows of several outputs (rows, outputs) could be probabilities of classes that exclude each other."""
+    """True where all rows (rows, outputs) lie in [0, 1] and sum to 1, as probabilities of exclusive classes do."""
     return bool(((y >= -ROUNDING) & (y <= 1 + ROUNDING)).all() and ((y.sum(1) - 1).abs() <= ROUNDING).all())
 
 

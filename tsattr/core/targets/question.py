@@ -30,7 +30,7 @@ class Question:
             raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
         question = cls(tuple(found), is_many(target), along)
         with _of_one_time(axes, along):
-            question._check(_apart(axes, along))
+            question._check(_without_axis(axes, along))
         return question
 
     def _check(self, axes: Axes | None) -> None:
@@ -44,17 +44,17 @@ class Question:
 
     @property
     def compares(self) -> bool:
-        """Whether some target makes use of the outputs at the intact sample."""
+        """True where some target uses the outputs at the intact sample."""
         return any(t.compares for t in self.targets)
 
     @property
     def keeps_units(self) -> bool:
-        """Whether all targets are in the units of the outputs."""
+        """True where all targets are in the units of the outputs."""
         return all(t.keeps_units for t in self.targets)
 
     def bind(self, outputs: Axes) -> BoundTargets:
         """The targets of outputs with these axes."""
-        axes = _apart(outputs, self.along)
+        axes = _without_axis(outputs, self.along)
         assert axes is not None
         with _of_one_time(outputs, self.along):
             values = tuple(t.bind(axes) for t in self.targets)
@@ -67,7 +67,7 @@ class Question:
         )
 
 
-def _apart(axes: Axes | None, dim: str | None) -> Axes | None:
+def _without_axis(axes: Axes | None, dim: str | None) -> Axes | None:
     """Output axes without that of `dim`."""
     if axes is None or dim not in axes.dims:
         return axes
@@ -79,7 +79,7 @@ def _apart(axes: Axes | None, dim: str | None) -> Axes | None:
 
 @contextlib.contextmanager
 def _of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
-    """Where a target asks for the axis that the method itself goes along, say so."""
+    """Explain a KeyError of a target that names the axis which the method itself tells apart."""
     try:
         yield
     except KeyError as error:
