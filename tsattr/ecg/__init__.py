@@ -5,20 +5,30 @@ Times are seconds and come from the `time` coordinate; nothing here guesses a sa
 and `by_lead` can sum an attribution over them.
 """
 
-from .delineation import WAVE_PRIORITY as WAVE_PRIORITY
-from .delineation import WAVE_WINDOWS as WAVE_WINDOWS
-from .delineation import WAVES as WAVES
-from .delineation import beats as beats
-from .delineation import r_peaks as r_peaks
-from .delineation import waves as waves
-from .leads import CHEST_LEADS as CHEST_LEADS
-from .leads import LEAD_GROUPS as LEAD_GROUPS
-from .leads import LEADS as LEADS
-from .leads import LIMB_FROM_I_II as LIMB_FROM_I_II
-from .leads import LIMB_LEADS as LIMB_LEADS
-from .leads import canonical_lead as canonical_lead
-from .leads import lead_groups as lead_groups
-from .leads import limb_leads as limb_leads
-from .sums import by_beat as by_beat
-from .sums import by_lead as by_lead
-from .sums import by_wave as by_wave
+from .delineation import WAVE_PRIORITY, WAVE_WINDOWS, WAVES, beats, r_peaks, waves
+from .leads import CHEST_LEADS, LEAD_GROUPS, LEADS, LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_groups, limb_leads
+from .sums import by_beat, by_lead, by_wave
+
+__all__ = [
+    "CHEST_LEADS",
+    "LEADS",
+    "LEAD_GROUPS",
+    "LIMB_FROM_I_II",
+    "LIMB_LEADS",
+    "WAVES",
+    "WAVE_PRIORITY",
+    "WAVE_WINDOWS",
+    "beats",
+    "by_beat",
+    "by_lead",
+    "by_wave",
+    "canonical_lead",
+    "lead_groups",
+    "limb_leads",
+    "r_peaks",
+    "waves",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
