@@ -82,13 +82,13 @@ class RemovalEvaluation(Evaluation):
         engine, dense = self.samples.engine, Dense(self.samples)
         batches = [slice(at, at + engine.batch_size) for at in range(0, len(trial), engine.batch_size)]
         known = torch.cat([self.samples.outputs(trial.i[at], self.samples.x[trial.i[at]]) for at in batches])
-        plain, found = (torch.cat([way(trial, at) for at in batches]) for way in (dense, self))
+        plain, found = (torch.cat([evaluate(trial, at) for at in batches]) for evaluate in (dense, self))
         engine.count_trial(2 * len(trial))
         agree(found, plain, torch.cat([known, plain]), share=_SAME, eps=engine.eps)
 
 
 class Dense(RemovalEvaluation):
-    """Every row is built, and the model is asked about it: what all others are held against."""
+    """Every row is built, and the model is asked about it: the answer that all others are tried against."""
 
     name = "dense"
 
@@ -160,7 +160,7 @@ class Evaluator:
     def outputs(self, removal: Removal) -> tuple[Callable[[slice], Tensor], float]:
         """What gives the model's outputs at a slice of the rows, and the size of a row beside a whole sample."""
         if EVALUATIONS and len(removal):
-            work = {evaluation: evaluation.work(removal) for evaluation in self._held(removal)}
+            work = {evaluation: evaluation.work(removal) for evaluation in self._candidates(removal)}
             best = min(work, key=lambda evaluation: float(work[evaluation].sum()))
             if best is not self.dense or "evaluation" in self.samples.engine.notes:
                 self._note(best.name)
@@ -168,8 +168,8 @@ class Evaluator:
                 return partial(self._answer, best, removal), float(work[best].mean())
         return partial(self.dense, removal), 1.0
 
-    def _held(self, removal: Removal) -> list[RemovalEvaluation]:
-        """Those that held on the trial; the dense one first, which is taken where another is no cheaper."""
+    def _candidates(self, removal: Removal) -> list[RemovalEvaluation]:
+        """Those that agreed on the trial; the dense one first, which is taken where another is no cheaper."""
         if self.trusted is None:
             rows = torch.linspace(0, len(removal) - 1, min(_TRIAL, len(removal))).round().long().to(removal.i.device)
             with torch.no_grad():
