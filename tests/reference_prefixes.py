@@ -1,7 +1,7 @@
 """WinIT, FIT and feature occlusion as their papers state them: one model call for each prefix, with nothing of tsattr in them.
 
 `probability` maps a prefix (1, features, steps) to the class probabilities (classes,) at its last step; `law` gives the values
-of features that are absent from `start` to `stop` (features, stop - start) of one sample. Series are (features, times) arrays.
+of features that are absent from `start` to `stop` (features, stop - start) of one sample. SampleSeries are (features, times) arrays.
 `Counter` counts the time steps that the model is asked for.
 """
 

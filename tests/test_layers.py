@@ -69,7 +69,7 @@ EDGES = {name: list(imports(name, path)) for name, path in FILES.items()}
 
 def test_the_reader_of_imports_sees_what_is_there():
     assert ("tsattr.core.samples", True) in EDGES["tsattr.methods.gradient"]
-    assert ("tsattr.core.targets.question", True) in EDGES["tsattr.edge.call"]
+    assert ("tsattr.core.targets.call_targets", True) in EDGES["tsattr.edge.call"]
     assert ("tsattr.core.axes", True) in EDGES["tsattr.core.groups.windows"]
     assert ("tsattr.core.engine", True) in EDGES["tsattr.core.samples"]
     assert ("torch", True) in EDGES["tsattr.core.engine"]

@@ -136,7 +136,7 @@ def compare(
                 if str(w.message) != ds.attrs.get("target_taken"):  # which is said once, of all methods
                     tell(f"{name}: {w.message}", w.category)
         costs[name] = _rows(ds, call.inputs.n), time.perf_counter() - began
-        maps[name] = alignment.read_maps(call.inputs, ds, len(call.question.targets))
+        maps[name] = alignment.read_maps(call.inputs, ds, len(call.targets.each))
     make = _Controls(call.inputs) if controls else None
     table = measurement.run(maps, controls=make)
     for name, given in methods.items():

@@ -85,7 +85,7 @@ def evaluate(model: Any, x: Any, ds: xr.Dataset | xr.DataArray, **settings: Unpa
     """
     s = filled("evaluate", settings, EVALUATION_DEFAULTS)
     call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
-    found = Measurement.of(call, s).run({"": alignment.read_maps(call.inputs, ds, len(call.question.targets))})
+    found = Measurement.of(call, s).run({"": alignment.read_maps(call.inputs, ds, len(call.targets.each))})
     if doubt := alignment.other_target(ds, found):
         tell(doubt)
     return found.isel(method=0, drop=True)

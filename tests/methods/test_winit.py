@@ -721,7 +721,7 @@ class Scaled(nn.Module):
 
 
 def quiet_start():
-    """Series of which all but one are small, the first step 0."""
+    """SampleSeries of which all but one are small, the first step 0."""
     x = 0.1 * series(6).copy()
     x[5] *= 20
     x[:, :, 0] = 0

@@ -70,7 +70,7 @@ from typing import Any, ClassVar
 import torch
 
 import tsattr as ta
-from tsattr.testing import EVENT, Field, Method, State, completeness
+from tsattr.testing import EVENT, Field, Method, Status, completeness
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Path(Method):
             reference[at] = v
         checks = completeness(samples, maps, maps.flatten(2).sum(2), reference)
         missed = checks["completeness_error"].values.amax(1) > 0.9
-        samples.record_state(every, torch.where(missed, State.NOT_CONVERGED, State.OK))
+        samples.record_state(every, torch.where(missed, Status.NOT_CONVERGED, Status.OK))
         return {"attribution": Field(("target", EVENT), maps)} | checks
 
     def rows(self):

@@ -158,7 +158,7 @@ class Measurement:
     ) -> xr.Dataset:
         """Measure maps (samples, targets, *event) by name, and those that `controls` makes of them, on the same rows."""
         call, inputs = self.call, self.call.inputs
-        targets = len(call.question.targets)
+        targets = len(call.targets.each)
         each = 2 * len(self.rankings) * targets
         arrays = each * (len(maps) + 2) + len(self.sizes) * self.subsets
         total = inputs.n * len(self.fills) * each * len(maps) * len(self.share) // 2
@@ -178,7 +178,7 @@ class Measurement:
         if asked.taken:
             tell(asked.taken)
         ds = xr.concat(parts, "sample", join="exact")
-        if not call.question.several:
+        if not call.targets.several:
             ds = ds.isel(target=0, drop=True)
         elif "target" in ds.dims:
             ds = ds.assign_coords(target=list(asked.names))

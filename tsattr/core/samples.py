@@ -16,7 +16,7 @@ from .engine import Engine, Intact, Rows
 from .evaluator import Evaluator
 from .keys import Key
 from .removal import Absent, Removal
-from .states import State
+from .status import Status
 
 
 class UnreadError(ValueError):
@@ -55,7 +55,7 @@ class SampleChunk:
     evaluations
         (n,) rows asked about so far, whether or not the model was run on each.
     state
-        (n,) the gravest trouble so far, a `State`.
+        (n,) the gravest trouble so far, a `Status`.
     ends
         (n,) where padded series end along the axis of time, for a method along it; None where nothing is padded.
     """
@@ -73,9 +73,11 @@ class SampleChunk:
         self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
         self.prediction, self.intact_outputs = self.engine.predict(self.x, self.position, graph=self.graph)
-        self.state = torch.where(torch.isfinite(self.prediction).all(1), State.OK, State.OUTPUT)
+        self.state = torch.where(torch.isfinite(self.prediction).all(1), Status.OK, Status.OUTPUT)
         self.reference_gaps = 0  # missing cells of a reference that rows may hold
-        self.rows_with_gaps: Tensor | None = None  # (r,) which of the rows asked about last hold some of them
+        self.rows_with_gaps = torch.zeros(
+            0, dtype=torch.bool, device=device
+        )  # of the rows asked about last, if any has
         self.evaluator = Evaluator(self)
 
     @property
@@ -107,10 +109,10 @@ class SampleChunk:
     @property
     def failed(self) -> Tensor:
         """(n,) True where something was not finite: there is no map."""
-        return self.state >= State.GRADIENT
+        return self.state >= Status.GRADIENT
 
     def record_state(self, i: Tensor, state: Tensor) -> None:
-        """Record a `State` (r,) for rows of sample `i`: of each sample the gravest stays."""
+        """Record a `Status` (r,) for rows of sample `i`: of each sample the gravest stays."""
         self.state.scatter_reduce_(0, i, state, "amax")
 
     def key(self, i: Tensor, draw: Tensor) -> Key:
@@ -170,7 +172,7 @@ class SampleChunk:
         ValueError.
         """
         bad = missing.flatten(1).any(1)
-        self.record_state(i, torch.where(bad, State.BASELINE, State.OK))
+        self.record_state(i, torch.where(bad, Status.BASELINE, Status.OK))
         self.engine.unfilled |= set(self.position[i[bad]].tolist())
         if len(self.engine.unfilled) >= self.engine.samples:
             raise ValueError(
@@ -216,30 +218,29 @@ class SampleChunk:
 
     def outputs(self, i: Tensor, rows: Tensor) -> Tensor:
         """The model's outputs (r, *out) at rows in the place of sample `i`."""
-        self.rows_with_gaps = (
-            (torch.isnan(rows) & self.valid_cells[i]).flatten(1).any(1) if self.reference_gaps else None
-        )
+        gaps = (torch.isnan(rows) & self.valid_cells[i]).flatten(1).any(1) if self.reference_gaps else None
+        self.rows_with_gaps = torch.zeros(0, dtype=torch.bool, device=rows.device) if gaps is None else gaps
         return self.engine.outputs(rows, self.position[i])
 
     def _values(
         self, i: Tensor, outputs: Callable[[slice], Tensor], size: float = 1.0
     ) -> Iterator[tuple[slice, Tensor]]:
         """Target values of outputs at rows of sample `i`, which are counted and whose states are recorded."""
-        self.rows_with_gaps = None
+        self.rows_with_gaps = torch.zeros(0, dtype=torch.bool, device=i.device)
         self.engine.expect(len(i))
         try:
             for at, v in self.engine.values(len(i), self._intact(i), outputs, size):
-                if self.rows_with_gaps is not None and torch.isnan(v[self.rows_with_gaps]).any():
+                if len(self.rows_with_gaps) and torch.isnan(v[self.rows_with_gaps]).any():
                     raise self._unread("its output is NaN")
                 self._count(i[at])
-                self.record_state(i[at], torch.where(torch.isfinite(v).all(1), State.OK, State.OUTPUT))
+                self.record_state(i[at], torch.where(torch.isfinite(v).all(1), Status.OK, Status.OUTPUT))
                 if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
-                    v = torch.where((self.state[i[at]] == State.BASELINE)[:, None], torch.nan, v)
+                    v = torch.where((self.state[i[at]] == Status.BASELINE)[:, None], torch.nan, v)
                 yield at, v
         except UnreadError:
             raise
         except Exception as error:
-            if self.rows_with_gaps is None or not self.rows_with_gaps.any():
+            if not self.rows_with_gaps.any():
                 raise
             raise self._unread(str(error).partition("\n")[0]) from error
 
@@ -259,7 +260,9 @@ class SampleChunk:
             self._count(i[at])
             finite = torch.isfinite(v).all(1)
             sloped = torch.stack([torch.isfinite(g.sum(list(range(1, g.ndim)))) for g in grads]).all(0)
-            self.record_state(i[at], torch.where(finite, torch.where(sloped, State.OK, State.GRADIENT), State.OUTPUT))
+            self.record_state(
+                i[at], torch.where(finite, torch.where(sloped, Status.OK, Status.GRADIENT), Status.OUTPUT)
+            )
             yield at, grads
 
     def intact_gradients(self) -> Tensor:

@@ -19,8 +19,8 @@ from ..core.method import Method
 from ..core.preserve import preserved_state
 from ..core.results import RESERVED, check_flag
 from ..core.samples import SampleChunk
+from ..core.targets.call_targets import CallTargets
 from ..core.targets.outputs import outputs_axes
-from ..core.targets.question import Question
 from ..labels import parsing
 from ..labels.inputs import Inputs
 from ..models import calling as models
@@ -38,7 +38,7 @@ class Call:
     ----------
     settings
         What the user gave, with defaults.
-    question
+    targets
         The targets, and the dim that the method tells apart itself.
     outputs, units
         Names and labels of the output axes, and the outputs' units.
@@ -51,7 +51,7 @@ class Call:
     settings: CallSettings
     inputs: Inputs
     model: models.Model
-    question: Question
+    targets: CallTargets
     outputs: Any
     units: str
     context: dict[str, torch.Tensor]
@@ -63,14 +63,14 @@ class Call:
 
     @classmethod
     def of(cls, model: Any, x: Any, method: Method | None = None, **given: Unpack[CallSettings]) -> Call:
-        """Check everything that labels and shapes tell, before any work; for a method, with its own question."""
+        """Check everything that labels and shapes tell, before any work; for a method, with its own targets."""
         s: Any = filled("Call.of", given, DEFAULTS)
         inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
         context = parsing.read_context(s["context"], inputs)
         outputs, units = _described(s["outputs"], inputs.sample_dim)
         wrapped = models.read(model, inputs)
         outputs = wrapped.outputs if outputs is None else outputs
-        question = _question(s["target"], method, outputs_axes(outputs, None, wrapped.labels, wrapped.scale))
+        targets = _targets(s["target"], method, outputs_axes(outputs, None, wrapped.labels, wrapped.scale))
         if isinstance(s["seed"], bool) or not isinstance(s["seed"], int | np.integer):
             raise TypeError(f"seed is a whole number, got {s['seed']!r}")
         check_flag("check", s["check"])
@@ -81,7 +81,7 @@ class Call:
             s,
             inputs,
             wrapped,
-            question,
+            targets,
             outputs,
             units,
             context,
@@ -93,9 +93,9 @@ class Call:
         )
 
     def asked_by(self, method: Method) -> Call:
-        """The same call with the question of a method: its own default target, and the axis that it tells apart itself."""
+        """The same call with the targets of a method: its own default target, and the axis that it tells apart itself."""
         axes = outputs_axes(self.outputs, None, self.model.labels, self.model.scale)
-        return replace(self, question=_question(self.settings["target"], method, axes))
+        return replace(self, targets=_targets(self.settings["target"], method, axes))
 
     def unchecked(self) -> Call:
         """The same call without the trials of the model."""
@@ -119,7 +119,7 @@ class Call:
     @property
     def chunk(self) -> int:
         """Samples in memory at once. Several times as much is held beside the input for each target, in float64."""
-        cells = self.inputs.cells * self.inputs.dtype.itemsize * len(self.question.targets)
+        cells = self.inputs.cells * self.inputs.dtype.itemsize * len(self.targets.each)
         return max(self.batch_size, _CHUNK // cells)
 
     def size(self, arrays: int) -> int:
@@ -128,7 +128,7 @@ class Call:
 
     def bind(self, shape: tuple[int, ...]) -> BoundTargets:
         """The targets of outputs of this shape."""
-        axes, along = self.inputs.variables[0].axes, self.question.along
+        axes, along = self.inputs.variables[0].axes, self.targets.along
         if self.outputs is None and along in axes.dims and shape == (axes.shape[axes.axis(along)],) != (1,):
             raise ValueError(
                 f"the model gives {shape[0]} outputs and x has as many cells along {along!r}: name the axis of the outputs, "
@@ -143,7 +143,7 @@ class Call:
                     f"the model gives {times} outputs along {along!r}, and x has {n} cells there; name an output axis "
                     f"{along!r} only where the model gives one output for each cell"
                 )
-        return self.question.bind(outputs)
+        return self.targets.bind(outputs)
 
     @contextlib.contextmanager
     def running(self, total: int, what: str = "explain") -> Iterator[Engine]:
@@ -162,7 +162,7 @@ class Call:
                 forward,
                 self.bind,
                 self.device,
-                compares=self.question.compares,
+                compares=self.targets.compares,
                 seed=self.seed,
                 module=self.model.module,
                 differentiable=self.model.differentiable,
@@ -188,16 +188,16 @@ class Call:
             x, valid = self.inputs.load(at)
             position = torch.arange(at.start, at.stop, device=self.device)
             valid = None if valid is None else valid.to(self.device)
-            ends = self.inputs.ends(at, self.question.along)
+            ends = self.inputs.ends(at, self.targets.along)
             ends = None if ends is None else ends.to(self.device)
             yield at, SampleChunk(engine, x.to(self.device), valid, ids[at], position, graph=graph, ends=ends)
 
 
-def _question(target: Any, method: Method | None, axes: Axes | None) -> Question:
-    """What is asked of the outputs, of which `axes` are known before the model is asked."""
+def _targets(target: Any, method: Method | None, axes: Axes | None) -> CallTargets:
+    """What is explained of the outputs, of which `axes` are known before the model is asked."""
     if method is None:
-        return Question.of(target, axes)
-    return Question.of(method.default_target if target is None else target, axes, method.along)
+        return CallTargets.of(target, axes)
+    return CallTargets.of(method.default_target if target is None else target, axes, method.along)
 
 
 def _described(outputs: Any, sample_dim: str) -> tuple[Any, str]:

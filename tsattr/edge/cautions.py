@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..core.baselines import Constant, references
 from ..core.method import Method
-from ..core.states import State
+from ..core.status import Status
 from ..labels.inputs import Inputs, Variable
 from .table import STATUS
 from .warning import tell
@@ -69,7 +69,7 @@ def report_trouble(ds: xr.Dataset, inputs: Inputs) -> None:
         if len(who):
             shown = ", ".join(inputs.names(who[:10].tolist())) + (f", ... ({len(who)} in all)" if len(who) > 10 else "")
             parts.append(f"{kind}: {inputs.sample_dim} {shown}")
-            why.append(_missed(ds, who, inputs) if kind == str(State.NOT_CONVERGED) else _WHY.get(kind, ""))
+            why.append(_missed(ds, who, inputs) if kind == str(Status.NOT_CONVERGED) else _WHY.get(kind, ""))
     if parts:
         text = "; ".join(parts) + " (see the variable `status`)"
         tell(". ".join([text, *filter(None, why)]))

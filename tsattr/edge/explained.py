@@ -16,7 +16,7 @@ from ..core.results import Field
 from ..core.samples import SampleChunk
 from ..core.shift.detector import FEWEST
 from ..core.shift.scores import Shifts, shift_rows
-from ..core.states import State
+from ..core.status import Status
 from ..core.targets.parsing import Named
 from ..labels import alignment
 from ..version import __version__
@@ -36,7 +36,7 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     Parameters
     ----------
     call
-        Its question becomes that of the method.
+        Its targets become those of the method.
     """
     call = call.asked_by(method)
     inputs, reference = call.inputs, call.settings["reference"]
@@ -64,7 +64,7 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     targets = engine.bound
     if targets.taken:
         tell(targets.taken)
-    ds = table.dataset(call.question.several, list(targets.names), np.array(list(targets.classes)))
+    ds = table.dataset(call.targets.several, list(targets.names), np.array(list(targets.classes)))
     if shifts is not None:
         ds = _with_shifts(ds, shifts)
     if (agreement := members.agreement_of_draws(ds)) is not None:
@@ -96,7 +96,7 @@ def _run(bound: Method, samples: SampleChunk, shifts: Shifts | None) -> dict[str
     found["model_evaluations"] = Field((), samples.evaluations)
     if samples.valid is not None:
         there = samples.valid.flatten(1).any(1)
-        samples.record_state(samples.indices, torch.where(there, State.OK, State.MISSING))
+        samples.record_state(samples.indices, torch.where(there, Status.OK, Status.MISSING))
     found["status"] = Field((), samples.state)
     return found
 
@@ -142,7 +142,7 @@ def _particulars(call: Call, method: Method, bound: Method, targets: BoundTarget
     attrs: dict[str, Any] = {}
     if method.has("draws") and method.setting("draws") is None:
         attrs["draws"] = bound.setting("draws")
-    if named := [t for t in call.question.targets if isinstance(t, Named)]:
+    if named := [t for t in call.targets.each if isinstance(t, Named)]:
         attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if targets.taken:
         attrs["target_taken"] = targets.taken
@@ -158,7 +158,7 @@ def _label(ds: xr.Dataset, call: Call, method: Method, targets: BoundTargets) ->
             if name + v.suffix in ds:
                 ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(targets.names)}"
     in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
-    units = call.units if call.question.keeps_units else ""
+    units = call.units if call.targets.keeps_units else ""
     for key, values in ds.data_vars.items():
         if units and str(key).startswith(in_units):
             values.attrs["units"] = units

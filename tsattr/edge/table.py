@@ -10,11 +10,11 @@ import torch
 import xarray as xr
 
 from ..core.results import Field
-from ..core.states import State
+from ..core.status import Status
 from ..labels.inputs import Inputs
 from ..labels.results import plain
 
-STATUS = np.array([str(state) for state in State])
+STATUS = np.array([str(state) for state in Status])
 
 
 class Table:
@@ -27,7 +27,7 @@ class Table:
 
     def put(self, at: slice, found: dict[str, Field], valid: torch.Tensor | None) -> None:
         """Take one chunk."""
-        bad = found["status"].values >= State.GRADIENT
+        bad = found["status"].values >= Status.GRADIENT
         for name, f in found.items():
             values = f.values
             event = "..." in f.dims

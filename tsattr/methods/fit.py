@@ -13,7 +13,7 @@ from ..core.evaluation.stretches import Stretches, StretchRemoval
 from ..core.evaluation.timing import Timing
 from ..core.results import Field
 from ..core.samples import Moments, SampleChunk
-from ..core.states import State
+from ..core.status import Status
 from ..core.targets import Divergence
 
 
@@ -62,7 +62,7 @@ class FIT(PrefixMethod):
             for draw in range(self.draws):
                 found = self._explained_shift(samples, stretches, draw)
                 known = torch.isfinite(found).flatten(1).all(1)
-                samples.record_state(samples.indices, torch.where(known, State.OK, State.OUTPUT))
+                samples.record_state(samples.indices, torch.where(known, Status.OK, Status.OUTPUT))
                 moments.add(samples.indices, torch.full_like(samples.indices, draw), found)
             score = torch.tanh(2.5 * moments.mean())
             error = 2.5 * (1 - score**2) * moments.standard_error() if self.draws > 1 else None

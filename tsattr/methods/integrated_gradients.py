@@ -16,7 +16,7 @@ from ..core.method import Method
 from ..core.quadrature import gauss_legendre, midpoint, refinements
 from ..core.results import EVENT, Field, affordable, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
-from ..core.states import State
+from ..core.status import Status
 
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
 # Cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold.
@@ -141,7 +141,7 @@ class IntegratedGradients(Method):
                 kept.append(maps)
         mean, reference = moments.mean(), ends.mean()
         failed = test.failed(mean, samples.prediction - reference)
-        samples.record_state(samples.indices, torch.where(failed, State.NOT_CONVERGED, State.OK))
+        samples.record_state(samples.indices, torch.where(failed, Status.NOT_CONVERGED, Status.OK))
         out = {
             "attribution": Field(("target", EVENT), mean),
             **completeness(samples, mean, mean.flatten(2).sum(2), reference),
@@ -195,7 +195,7 @@ class IntegratedGradients(Method):
             previous = maps
             if not len(active):
                 break
-        samples.record_state(i[active], torch.full_like(active, State.NOT_CONVERGED))
+        samples.record_state(i[active], torch.full_like(active, Status.NOT_CONVERGED))
         return total * away, used
 
     @staticmethod

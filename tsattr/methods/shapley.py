@@ -15,7 +15,7 @@ from ..core.game import ORDERS, Game
 from ..core.method import Method
 from ..core.results import Field, affordable, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
-from ..core.states import State
+from ..core.status import Status
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class ShapleySampling(Method):
         out = game.result(maps, values, empty.mean())
         out["steps"] = Field((), (self._pair * values.count.reshape(n)).to(torch.int64))
         if self.tolerance is not None:
-            samples.record_state(active, torch.full_like(active, State.NOT_CONVERGED))
+            samples.record_state(active, torch.full_like(active, Status.NOT_CONVERGED))
         return out
 
     def _orders(self, game: Game, i: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:

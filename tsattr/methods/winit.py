@@ -15,7 +15,7 @@ from ..core.evaluation.stretches import Stretches, StretchRemoval
 from ..core.evaluation.timing import Timing
 from ..core.results import Field, check_choice, check_count
 from ..core.samples import Moments, SampleChunk
-from ..core.states import State
+from ..core.status import Status
 
 AGGREGATES = (None, "mean", "max", "absmax", "sum")
 
@@ -66,7 +66,7 @@ class WinIT(PrefixMethod):
         "shared" draws; "independent", one for each start and prediction; "auto": shared where what the baseline puts at a
         time does not depend on how far the gap goes on.
     groups
-        Series that go absent together, ``Along("lead")`` or ``Labelled(...)`` over features; by default each by itself.
+        SampleSeries that go absent together, ``Along("lead")`` or ``Labelled(...)`` over features; by default each by itself.
     predictions
         "every" time, or the "last" alone.
 
@@ -158,7 +158,7 @@ class WinIT(PrefixMethod):
             found = self._importance(stretches, inside, draw)
             found = torch.where(known_before, found, 0)  # nothing comes before the first observation to take its place
             bad = (has_window & ~torch.isfinite(found)).flatten(1).any(1)
-            samples.record_state(samples.indices, torch.where(bad, State.OUTPUT, State.OK))
+            samples.record_state(samples.indices, torch.where(bad, Status.OUTPUT, Status.OK))
             found = torch.where(has_window | ~known_before, found, torch.nan)
             if summed:
                 found = _over_lags(found, has_window, mean=self.aggregate == "mean")

@@ -77,7 +77,7 @@ def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, str, 
     prefix = f"{part.name}: " if part.name else ""
     rows = []
     for at in best:
-        value = signal.values[at]
+        value: Any = signal.values[at]
         shown = number(float(value)) if isinstance(value, float | np.floating) else str(value)
         if size[at] > 0:
             rows.append((name, prefix + place_in_words(map_, at), shown, number(float(map_.values[at]))))

@@ -14,7 +14,7 @@ from ..core.method import Method as Method
 from ..core.method import OverBudget as OverBudget
 from ..core.results import EVENT as EVENT
 from ..core.results import Field as Field
-from ..core.states import State as State
+from ..core.status import Status as Status
 from ..core.targets.outputs import Target as Target
 from .baselines import check_baseline as check_baseline
 from .groups import check_groups as check_groups
@@ -34,7 +34,7 @@ __all__ = [
     "Method",
     "OverBudget",
     "Report",
-    "State",
+    "Status",
     "Target",
     "check_baseline",
     "check_groups",

@@ -28,7 +28,7 @@ _DRAWS = 8  # of which two at least are unlike, where draws differ
 
 
 @dataclass(frozen=True)
-class Case:
+class BaselineCase:
     """A baseline, and the labelled input that it is bound to and fills."""
 
     baseline: Any
@@ -92,7 +92,7 @@ class Case:
     "settings are frozen",
     "Write @dataclass(frozen=True) above the class, with every setting a field that its repr shows; what is learnt is a field too.",
 )
-def frozen(case: Case) -> str | None:
+def frozen(case: BaselineCase) -> str | None:
     """Settings of a baseline are frozen, comparable, printable and picklable, and binding leaves them as they are."""
     before = copy.deepcopy(case.baseline)
     case.fill(case.masks["a gap"])
@@ -106,7 +106,7 @@ def frozen(case: Case) -> str | None:
     "a fill has the shape and the dtype of its rows",
     "fill(x, absent, key) gives a tensor like x: numbers that were drawn or learnt in float64 go through .to(x.dtype).",
 )
-def shape(case: Case) -> None:
+def shape(case: BaselineCase) -> None:
     """In float64 and in float32, whose values agree in half of the digits that float32 has."""
     narrow = case.rows.to(torch.float32)
     for what, absent in case.masks.items():
@@ -119,7 +119,7 @@ def shape(case: Case) -> None:
 
 
 @law("the input is not written into", "Fill a new tensor: torch.where(absent, values, x), or x.clone() before writing.")
-def preserved_state(case: Case) -> None:
+def preserved_state(case: BaselineCase) -> None:
     """Neither the rows nor the mask change."""
     for what, absent in case.masks.items():
         x, mask = case.rows, absent.clone()
@@ -129,7 +129,7 @@ def preserved_state(case: Case) -> None:
 
 
 @law("present cells are kept", "Replace cells where `absent` is True, and no others: torch.where(absent, values, x).")
-def present(case: Case) -> None:
+def present(case: BaselineCase) -> None:
     """``fill(x, absent)[~absent] == x[~absent]`` to the last bit, NaN where a cell is missing."""
     for x in (case.rows, _with_holes(case)):
         for what, absent in case.masks.items():
@@ -141,7 +141,7 @@ def present(case: Case) -> None:
     "absent cells get a number",
     "Give a value for every absent cell; one that has none for the whole of a sample gives NaN there.",
 )
-def finite(case: Case) -> None:
+def finite(case: BaselineCase) -> None:
     """Numbers, also where everything is absent, the end of a path; NaN is for missing cells of the reference, `gaps`."""
     for what, absent in case.masks.items():
         _check_finite(case, f"where {what} is absent", case.fill(absent)[absent])
@@ -151,7 +151,7 @@ def finite(case: Case) -> None:
     "missing cells inform no fill",
     "NaN in x is a missing cell: leave it out, as nanmean does, or torch.where(torch.isnan(x), 0, x) before sums.",
 )
-def missing(case: Case) -> None:
+def missing(case: BaselineCase) -> None:
     """An absent cell gets a number though others are missing, and what is missing and not absent stays so."""
     holes = _with_holes(case)
     for what in ("scattered cells", "a gap"):
@@ -161,7 +161,7 @@ def missing(case: Case) -> None:
         )
 
 
-def _with_holes(case: Case) -> Tensor:
+def _with_holes(case: BaselineCase) -> Tensor:
     """The rows with some missing cells, in each sample one at least."""
     x = case.rows
     flat = x.flatten(1)
@@ -170,7 +170,7 @@ def _with_holes(case: Case) -> Tensor:
     return flat.reshape(x.shape)
 
 
-def _check_finite(case: Case, where: str, values: Tensor) -> None:
+def _check_finite(case: BaselineCase, where: str, values: Tensor) -> None:
     if torch.isinf(values).any():
         raise Seen(f"infinite values {where}")
     if torch.isnan(values).any() and not case.bound.gaps:
@@ -178,7 +178,7 @@ def _check_finite(case: Case, where: str, values: Tensor) -> None:
 
 
 @law("a mask may broadcast", "`absent` broadcasts to x: use torch.where, or absent.expand_as(x) before indexing.")
-def broadcast(case: Case) -> None:
+def broadcast(case: BaselineCase) -> None:
     """A mask of size 1 along an axis is the same mask, repeated."""
     for axis in range(2, case.rows.ndim):
         absent = case.masks["scattered cells"].narrow(axis, 0, 1)
@@ -190,7 +190,7 @@ def broadcast(case: Case) -> None:
     "rows do not see each other",
     "Row r comes from x[r], absent[r] and the key of row r alone: draw with key.normal(x), key.uniform(x) or key.each(...).",
 )
-def company(case: Case) -> None:
+def company(case: BaselineCase) -> None:
     """Rows in another order, or one by one, are filled as they were: draws depend on the key, not on the place in a batch."""
     for what, absent in case.masks.items():
         for draw in (0, 1):
@@ -204,7 +204,7 @@ def company(case: Case) -> None:
     "one key gives one fill",
     "Draw from key.rng(row), key.normal(x) or key.uniform(x), never from torch.rand or np.random.",
 )
-def keyed(case: Case) -> None:
+def keyed(case: BaselineCase) -> None:
     """The same (seed, sample, draw) gives the same values to the last bit, whatever the global random states are."""
     for what, absent in case.masks.items():
         with other_global_state(1):
@@ -217,7 +217,7 @@ def keyed(case: Case) -> None:
     "`random` says whether draws differ",
     "Set random = True where draws differ, else it is asked once; draw by the seed, the sample and the draw of the key.",
 )
-def random(case: Case) -> None:
+def random(case: BaselineCase) -> None:
     """Fills of several draws, seeds and samples differ where `random` is True, and are the same where it is not."""
     absent, says = case.masks["scattered cells"], bool(adopted(case.baseline).random)
     one = case.rows[:1].expand(_DRAWS, *case.rows.shape[1:]).clone()
@@ -244,7 +244,7 @@ def _differ(fills: Iterable[Tensor]) -> bool:
     "a causal fill knows no future",
     "Set causal = True only where what is put at a time comes from earlier times; Hold() and AutoRegressive(causal=True) do so.",
 )
-def causal(case: Case) -> str | None:
+def causal(case: BaselineCase) -> str | None:
     """Where `causal` is True: with other values after t, what is put at t and before it is the same."""
     if not case.bound.causal:
         return "it does not say that it is causal"
@@ -265,7 +265,7 @@ def causal(case: Case) -> str | None:
     "a nested fill does not know how far its gap goes on",
     "Set nested = True only where the value at a time is the same however long the gap is.",
 )
-def nested(case: Case) -> str | None:
+def nested(case: BaselineCase) -> str | None:
     """Where `nested` is True: a gap from a to b, and one from a to a later c, get the same values from a to b."""
     if not case.bound.nested:
         return "it does not say that it is nested"
@@ -280,7 +280,7 @@ def nested(case: Case) -> str | None:
     return None
 
 
-def _gap(case: Case, axis: int, start: int, stop: int, channels: int | None = None) -> Tensor:
+def _gap(case: BaselineCase, axis: int, start: int, stop: int, channels: int | None = None) -> Tensor:
     """Absent from a time to another: of all channels, or of so many of the first."""
     absent = torch.zeros(case.rows.movedim(axis, 1).shape, dtype=torch.bool)
     lines = absent.reshape(*absent.shape[:2], -1)  # a view
@@ -292,7 +292,7 @@ def _gap(case: Case, axis: int, start: int, stop: int, channels: int | None = No
     "a fill that is not conditional has one value for each cell",
     "Leave conditional = True where values depend on what else is absent; else full(x, key) is what fill puts there.",
 )
-def conditional(case: Case) -> str | None:
+def conditional(case: BaselineCase) -> str | None:
     """Where `conditional` is False: ``fill(x, absent)[absent] == full(x)[absent]`` for every mask."""
     if case.bound.conditional:
         return "it says that it is conditional"
@@ -307,7 +307,7 @@ def conditional(case: Case) -> str | None:
     "what goes on from the past is what a whole row gets",
     "ahead(known)(i, start, length, gone, key) gives what fill puts in that window where the channels `gone` are absent.",
 )
-def ahead(case: Case) -> str | None:
+def ahead(case: BaselineCase) -> str | None:
     """``ahead`` of a causal one agrees with ``fill`` in every window, for rows of several samples at once."""
     if (axis := case.time) is None:
         return "the input has no dim of time"
@@ -329,10 +329,10 @@ def ahead(case: Case) -> str | None:
     "permuting dims permutes the fill",
     "Find dims by their names, axes.axis(dim); what is drawn for several dims is drawn in the order of their names.",
 )
-def dims(case: Case) -> None:
+def dims(case: BaselineCase) -> None:
     """A transposed input gets the transposed fill."""
     event = [str(d) for d in case.x.dims if d != case.sample_dim]
-    other = Case(case.baseline, case.x.transpose(*reversed(event), case.sample_dim), case.sample_dim)
+    other = BaselineCase(case.baseline, case.x.transpose(*reversed(event), case.sample_dim), case.sample_dim)
     back = [0, *reversed(range(1, 1 + len(event)))]
     for what, absent in case.masks.items():
         found = other.fill(absent.permute(back)).permute(back)
@@ -343,7 +343,7 @@ def dims(case: Case) -> None:
     "a variable beside another is filled as by itself",
     "Keep nothing of what bind(axes) was given but in what it returns: one object may be bound to several variables.",
 )
-def variables(case: Case) -> None:
+def variables(case: BaselineCase) -> None:
     """Two variables of one Dataset get what each gets alone by its part of the key, ``key.fork(v)``."""
     twins = parsing.read(xr.Dataset({"one": case.x, "other": case.x}), None, case.sample_dim, None)
     joined = twins.bind({"one": case.baseline, "other": case.baseline}, "baseline")
@@ -405,4 +405,4 @@ def check_baseline(
     >>> report["a fill that is not conditional has one value for each cell"]
     'does not apply: it says that it is conditional'
     """
-    return LAWS.check(Case(baseline, example(x, sample_dim, 2), sample_dim, tolerance), laws, exempt)
+    return LAWS.check(BaselineCase(baseline, example(x, sample_dim, 2), sample_dim, tolerance), laws, exempt)

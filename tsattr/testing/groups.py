@@ -24,7 +24,7 @@ law = LAWS.law
 
 
 @dataclass(frozen=True)
-class Case:
+class GroupsCase:
     """Groups, and the labelled input that they are bound to."""
 
     groups: Any
@@ -76,13 +76,13 @@ def masks_of(bound: BoundGroups, shape: tuple[int, ...]) -> np.ndarray:
     "settings are frozen",
     "Write @dataclass(frozen=True) above the class, with every setting a field that its repr shows.",
 )
-def frozen(case: Case) -> str | None:
+def frozen(case: GroupsCase) -> str | None:
     """Settings of groups are frozen, comparable, printable and picklable."""
     return settings_are_frozen(case.groups)
 
 
 @law("every group has a name of its own", "`names` is a list of one text for each group, no two alike.")
-def names(case: Case) -> None:
+def names(case: GroupsCase) -> None:
     """The bound groups' `names` are unlike texts."""
     found = case.bound.names
     if odd := [name for name in found if not isinstance(name, str)]:
@@ -95,7 +95,7 @@ def names(case: Case) -> None:
     "masks are boolean and of the input's shape",
     "mask(position, k) gives bool (rows, *event), of size 1 along dims that are taken whole.",
 )
-def mask(case: Case) -> None:
+def mask(case: GroupsCase) -> None:
     """``mask`` gives one row for each of its arguments, of the event's shape or broadcasting to it, and True somewhere."""
     for k in range(len(case.bound.names)):
         found = case.bound.mask(case.position, torch.full_like(case.position, k))
@@ -113,7 +113,7 @@ def mask(case: Case) -> None:
     "a mask depends on its own row",
     "mask(position, k) looks at position[r] and k[r] for row r alone; position is a sample's place in the whole input.",
 )
-def rows(case: Case) -> None:
+def rows(case: GroupsCase) -> None:
     """``mask(position, k)[r] == mask(position[r], k[r])``, for rows of several samples and groups at once."""
     n, size = case.masks.shape[:2]
     pairs = list(itertools.product(reversed(range(n)), range(size)))
@@ -123,7 +123,7 @@ def rows(case: Case) -> None:
 
 
 @law("count agrees with the masks", "count(cells, position) is the number of True cells in each group, (rows, groups).")
-def count(case: Case) -> None:
+def count(case: GroupsCase) -> None:
     """``count[r, k] = sum_i mask_k[r, i] cells[r, i]``."""
     masks, cells = case.masks[case.position], case.random(len(case.position), *case.shape[1:]) > 0
     found = case.bound.count(cells, case.position)
@@ -134,7 +134,7 @@ def count(case: Case) -> None:
 
 
 @law("total agrees with the masks", "total(values, position) is the sum of the values over each group, (rows, groups).")
-def total(case: Case) -> None:
+def total(case: GroupsCase) -> None:
     """``total[r, k] = sum_i mask_k[r, i] values[r, i]``."""
     masks, values = case.masks[case.position], case.random(len(case.position), *case.shape[1:])
     axes = tuple(range(2, masks.ndim))
@@ -146,7 +146,7 @@ def total(case: Case) -> None:
     "spread agrees with the masks",
     "spread(values, position, mean=...) gives each cell the mean or the sum over its groups, and NaN where it has none.",
 )
-def spread(case: Case) -> None:
+def spread(case: GroupsCase) -> None:
     """A cell's mean (or sum) over the groups that cover it; NaN in no group."""
     masks = case.masks[case.position]
     inside = masks.reshape(*masks.shape[:2], -1)
@@ -163,7 +163,7 @@ def spread(case: Case) -> None:
     "union agrees with the masks",
     "union(absent, position) is True in any of the groups that `absent` (rows, groups) names.",
 )
-def union(case: Case) -> None:
+def union(case: GroupsCase) -> None:
     """``union[r, i] = any_k absent[r, k] mask_k[r, i]``; nothing for no group."""
     masks = case.masks[case.position]
     absent = case.random(len(masks), masks.shape[1]) > 0
@@ -177,7 +177,7 @@ def union(case: Case) -> None:
     "a hull holds its group",
     "hull(position, k) gives start and size, inside the input, of a box that holds group k; or None.",
 )
-def hull(case: Case) -> str | None:
+def hull(case: GroupsCase) -> str | None:
     """No cell of a group lies outside its hull, and no hull outside the input."""
     position = case.position
     for k in range(len(case.bound.names)):
@@ -196,7 +196,7 @@ def hull(case: Case) -> str | None:
 
 
 @law("order holds each group once", "`order` is a permutation of 0 .. groups - 1.")
-def order(case: Case) -> None:
+def order(case: GroupsCase) -> None:
     """`order` is a permutation of the groups."""
     same_values("order, sorted", np.sort(case.bound.order), np.arange(len(case.bound.names)), 0)
 
@@ -205,7 +205,7 @@ def order(case: Case) -> None:
     "shared groups are the same in all samples",
     "Leave `shared` False where a group's cells differ from sample to sample.",
 )
-def shared(case: Case) -> str | None:
+def shared(case: GroupsCase) -> str | None:
     """Where `shared` is True, ``mask_k`` is that of the first sample."""
     if not case.bound.shared:
         return "they do not say that they are shared"
@@ -217,7 +217,7 @@ def shared(case: Case) -> str | None:
     "permuting dims permutes the groups",
     "Find dims by their names, axes.axis(dim), not by their places; `order` numbers the groups whatever the order of the dims.",
 )
-def dims(case: Case) -> None:
+def dims(case: GroupsCase) -> None:
     """The groups of a transposed input, taken in `order`, are the transposed groups taken in `order`."""
     event = [str(d) for d in case.x.dims if d != case.sample_dim]
     x = case.x.transpose(*reversed(event), case.sample_dim)
@@ -276,5 +276,5 @@ def check_groups(
     >>> report["spread agrees with the masks"], set(report.values())
     ('holds', {'holds'})
     """
-    case = Case(groups, example(x, sample_dim, 2), sample_dim, tolerance)
+    case = GroupsCase(groups, example(x, sample_dim, 2), sample_dim, tolerance)
     return LAWS.check(case, laws, exempt)

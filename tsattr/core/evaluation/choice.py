@@ -16,10 +16,10 @@ from ..evaluator import Unsupported, attempt
 from .one_pass import OnePass
 from .prefixes import Prefixes
 from .recurrent import Recurrent, recurrent_layers
-from .series import Series, StretchEvaluation
+from .series import SampleSeries, StretchEvaluation
 
 
-def stretch_evaluation(series: Series, last: bool = False) -> StretchEvaluation:
+def stretch_evaluation(series: SampleSeries, last: bool = False) -> StretchEvaluation:
     """The quickest evaluation that gives what the model gives; `last` for a model that is read at the last time alone."""
     if series.times == 1:
         return Prefixes(series, last)

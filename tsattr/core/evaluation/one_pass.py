@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..baselines.forecast import window
 from ..evaluator import raise_if_out_of_memory
-from .series import Series, StretchEvaluation, pad_times, spliced
+from .series import SampleSeries, StretchEvaluation, pad_times, spliced
 
 
 class OnePass(StretchEvaluation):
@@ -17,14 +17,14 @@ class OnePass(StretchEvaluation):
 
     name = "one pass"
 
-    def __init__(self, series: Series, last: bool = False, steps_before: int | None = None) -> None:
+    def __init__(self, series: SampleSeries, last: bool = False, steps_before: int | None = None) -> None:
         super().__init__(series, last)
         self.steps_before = self.times if steps_before is None else steps_before
         if self.steps_before < self.times:
             self.name = f"one pass of {self.steps_before} steps before"
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
+    def tried(cls, series: SampleSeries, trial: SampleSeries, last: bool) -> Self:
         """Where the past depends neither on the future nor on how much of it there is."""
         on_trial = cls(trial)
         on_trial.check()

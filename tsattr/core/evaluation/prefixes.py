@@ -9,20 +9,20 @@ from torch import Tensor
 
 from ..baselines.forecast import window
 from ..evaluator import raise_if_out_of_memory
-from .series import Series, StretchEvaluation, pad_times, spliced
+from .series import SampleSeries, StretchEvaluation, pad_times, spliced
 
 
 class Prefixes(StretchEvaluation):
     """Each prefix by itself, or what the model sees of it: the last steps of a finite receptive field."""
 
-    def __init__(self, series: Series, last: bool = False, receptive_field: int | None = None) -> None:
+    def __init__(self, series: SampleSeries, last: bool = False, receptive_field: int | None = None) -> None:
         super().__init__(series, last)
         self.receptive_field = self.times if receptive_field is None else receptive_field
         if self.receptive_field < self.times:
             self.name = f"prefixes, of which the model sees {self.receptive_field} steps"
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
+    def tried(cls, series: SampleSeries, trial: SampleSeries, last: bool) -> Self:
         """With the receptive field that the trial shows."""
         return cls(series, last, None if last else cls(trial).find_receptive_field())
 

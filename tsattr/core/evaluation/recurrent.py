@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..evaluator import Unsupported
 from ..preserve import temporary_hooks
-from .series import Series, StretchEvaluation, spliced
+from .series import SampleSeries, StretchEvaluation, spliced
 
 LayerState = list[Tensor]  # of one layer h, and c of an LSTM, (levels, r, hidden) each
 
@@ -20,14 +20,14 @@ class Recurrent(StretchEvaluation):
 
     name = "recurrent state"
 
-    def __init__(self, series: Series, last: bool = False) -> None:
+    def __init__(self, series: SampleSeries, last: bool = False) -> None:
         super().__init__(series, last)
         self.layers = recurrent_layers(series.samples.engine.module)
         stepwise = any(_has_inner_state(layer) for layer in self.layers)
         self.states = self._states_step_by_step() if stepwise else self._states_in_one_pass()
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
+    def tried(cls, series: SampleSeries, trial: SampleSeries, last: bool) -> Self:
         """Where nothing but the state remembers the past."""
         cls(trial, last).check()
         return cls(series, last)

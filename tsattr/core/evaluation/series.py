@@ -16,7 +16,7 @@ _SAME = 1e-4  # of the range of an output over the trials, by which two ways to 
 
 
 @dataclass
-class Series:
+class SampleSeries:
     """Samples along an axis of time, and the verb that asks the model about stretches of them.
 
     Attributes
@@ -49,7 +49,7 @@ class Series:
         y, along = self.samples.intact_outputs, self.samples.engine.along
         self._intact = y if y is None else y[:, None] if along is None else y.movedim(1 + along, 1)
 
-    def trial(self) -> Series:
+    def trial(self) -> SampleSeries:
         """Four series on which an evaluation is tried: the two most extreme samples, and two made of their values.
 
         One of these has the values in another order, each channel in its own, the other the least and the largest value of each
@@ -137,12 +137,12 @@ class StretchEvaluation(Evaluation):
 
     name = "prefixes"
 
-    def __init__(self, series: Series, last: bool = False) -> None:
+    def __init__(self, series: SampleSeries, last: bool = False) -> None:
         self.series, self.last = series, last
         self.times = series.times
 
     @classmethod
-    def tried(cls, series: Series, trial: Series, last: bool) -> Self:
+    def tried(cls, series: SampleSeries, trial: SampleSeries, last: bool) -> Self:
         """One for the samples, after it gave on a trial what the model gives; `Unsupported` where it did not."""
         raise NotImplementedError
 
@@ -186,7 +186,7 @@ def pad_times(y: Tensor, length: int) -> Tensor:
 
 
 def spliced(before: Tensor, after: Tensor, time: int) -> Tensor:
-    """Series (n, times, ...) that are `before` up to a time, and `after` from there on."""
+    """SampleSeries (n, times, ...) that are `before` up to a time, and `after` from there on."""
     return torch.cat([before[:, :time], after[:, time:]], 1)
 
 

@@ -16,7 +16,7 @@ from ..keys import Key
 from ..results import EVENT, Field
 from ..samples import SampleChunk, missing_in
 from .choice import stretch_evaluation
-from .series import Series, StretchEvaluation
+from .series import SampleSeries, StretchEvaluation
 from .timing import Timing
 
 
@@ -41,7 +41,7 @@ def whole_series(groups: BoundGroups, samples: SampleChunk, axis: int) -> Tensor
 
 @dataclass(frozen=True)
 class StretchRemoval:
-    """Series without one group over a stretch of time, a row for each: what is asked, before any row is built.
+    """SampleSeries without one group over a stretch of time, a row for each: what is asked, before any row is built.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Stretches:
         Whether the first observation of a series goes too; else it stays, as nothing was known that could take its place.
     """
 
-    series: Series
+    series: SampleSeries
     evaluation: StretchEvaluation
     forecast: Ahead
     nested: bool
@@ -138,7 +138,7 @@ class Stretches:
                 "Generator, ..."
             )
         axis = 1 + timing.axis
-        series = Series(samples, axis)
+        series = SampleSeries(samples, axis)
         evaluation = stretch_evaluation(series, last)
         samples.engine.notes["reading"] = evaluation.name
         forecast = ahead_of(baseline, samples.known, axis)

@@ -13,7 +13,7 @@ from ..laws import Report
 
 # In the order in which they are checked.
 from . import answers, axioms, missing, state  # noqa: F401
-from .case import LAWS, Case
+from .case import LAWS, MethodCase
 
 
 def check_method(
@@ -82,4 +82,4 @@ def check_method(
         settings = {"target": 1, **settings}
     if not callable(model):  # a module is
         raise TypeError(f"model is a torch module or a callable on tensors, got {type(model).__name__}")
-    return LAWS.check(Case(method, model, x, settings, tolerance), laws, exempt)
+    return LAWS.check(MethodCase(method, model, x, settings, tolerance), laws, exempt)

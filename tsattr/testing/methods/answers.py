@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from ...core.axes import Axes
 from ...core.baselines import Jitter
 from ...core.baselines.fills import adopted
-from ...core.targets.outputs import Target, Value
+from ...core.bound import Value
+from ...core.targets.outputs import Target
 from ...edge import call, trials
 from ...edge.warning import ExplanationWarning
 from ..cases import Spy, other_global_state
 from ..laws import Seen, same, same_values, settings_are_frozen
-from .case import LAWS, Case
+from .case import LAWS, MethodCase
 
 law = LAWS.law
 
@@ -33,7 +34,7 @@ _EFFORT = ("completeness_error", "steps", "model_evaluations")  # rounding may d
     "settings are frozen",
     "Write @dataclass(frozen=True) above the class, with every setting a field that its repr shows; all work happens in the call.",
 )
-def frozen(case: Case) -> str | None:
+def frozen(case: MethodCase) -> str | None:
     """Settings are frozen, comparable, printable and picklable, and a call leaves them as they are."""
     before = copy.deepcopy(case.method)
     case.explain(check=False)
@@ -46,7 +47,7 @@ def frozen(case: Case) -> str | None:
     "it explains the example",
     "Give check_method a model=, x=, target= and outputs= that the method takes, where it does not take the defaults.",
 )
-def explains(case: Case) -> None:
+def explains(case: MethodCase) -> None:
     """A map of the input's dims, with a number for some cells of each sample, and a status that says so."""
     found = case.answer
     if found.attribution.dims[: case.x.ndim] != case.x.dims:
@@ -62,7 +63,7 @@ def explains(case: Case) -> None:
     "labels and dtype are kept",
     'Return Field(("target", EVENT), values): the labels are put on by explain.',
 )
-def labels(case: Case) -> None:
+def labels(case: MethodCase) -> None:
     """The map has the dtype and the coordinates of the input."""
     found = case.answer.attribution
     if found.dtype != case.x.dtype:
@@ -79,7 +80,7 @@ def labels(case: Case) -> None:
     "batch size changes nothing",
     "Ask samples.without, samples.values or samples.gradients for all rows, and put each answer where its row belongs: out[i[at]] = v.",
 )
-def batch_size(case: Case, sizes: Sequence[int] = (1, 3, 1000)) -> None:
+def batch_size(case: MethodCase, sizes: Sequence[int] = (1, 3, 1000)) -> None:
     """Rows of one call of the model."""
     for size in sizes:
         same(case.explain(batch_size=size), case.answer, case.tolerance)
@@ -89,7 +90,7 @@ def batch_size(case: Case, sizes: Sequence[int] = (1, 3, 1000)) -> None:
     "a batch equals single runs",
     "Work sample by sample: nothing is a mean, a sum or an extreme over the samples.",
 )
-def single_runs(case: Case) -> None:
+def single_runs(case: MethodCase) -> None:
     """Each sample explained by itself."""
     for k in range(case.n):
         same(case.explain(x=case.at([k]), check=False), case.at([k], case.answer), case.tolerance)
@@ -99,7 +100,7 @@ def single_runs(case: Case) -> None:
     "order and company change nothing",
     "Draw by samples.key(i, draw), which knows a sample by its label, and never by its place among others.",
 )
-def order(case: Case) -> None:
+def order(case: MethodCase) -> None:
     """Some of the samples in another order."""
     some = [3, 0, 2]
     same(case.explain(x=case.at(some), check=False), case.at(some, case.answer), case.tolerance)
@@ -109,7 +110,7 @@ def order(case: Case) -> None:
     "chunks change nothing",
     "Keep nothing from one call of the method to the next; samples.position is a sample's place in the whole input.",
 )
-def chunks(case: Case) -> None:
+def chunks(case: MethodCase) -> None:
     """A sample at a time in memory; without labels draws are known by the position in the input."""
     by_label = case.sample_dim in repr(case.method)  # it holds arrays of these very samples
     x = case.x if by_label else case.x.drop_vars(case.sample_dim)
@@ -122,7 +123,7 @@ def chunks(case: Case) -> None:
     "permuting dims permutes the answer",
     "Find a dim by its name and axis, never by its place; what is drawn group by group is drawn in groups.order.",
 )
-def dims(case: Case, orders: Sequence[Sequence[str]] | None = None) -> None:
+def dims(case: MethodCase, orders: Sequence[Sequence[str]] | None = None) -> None:
     """A transposed input, whose rows are turned back for the model."""
     event, sample = case.event, case.sample_dim
     for dims in orders or ([*event[::-1][:1], sample, *event[::-1][1:]], [*event, sample]):
@@ -140,7 +141,7 @@ def dims(case: Case, orders: Sequence[Sequence[str]] | None = None) -> None:
     "float32 agrees with float64",
     "Keep sums in float64, and draw numbers in float64: key.normal(x) and key.uniform(x) do.",
 )
-def float32(case: Case, tolerance: float | None = None, leave: Sequence[str] = _EFFORT) -> str | None:
+def float32(case: MethodCase, tolerance: float | None = None, leave: Sequence[str] = _EFFORT) -> str | None:
     """The model and the input in single precision; by default as many units of the last place may be off as in double."""
     if not isinstance(case.model, nn.Module) or case.x.dtype != np.float64:
         return "the model is no module, or x is not in float64"
@@ -178,13 +179,13 @@ class Squared(Target):
     "several targets equal single runs",
     "Values are (rows, targets): keep the axis of targets, and never take the first for all.",
 )
-def targets(case: Case, several: Sequence[Any] | None = None) -> str | None:
+def targets(case: MethodCase, several: Sequence[Any] | None = None) -> str | None:
     """A list of targets, and each by itself, where it takes as many rows then: effort may depend on all of them."""
     if several is None:
-        question = call.Call.of(case.model, case.x, case.method, **case.settings).question
-        if question.several:
+        targets = call.Call.of(case.model, case.x, case.method, **case.settings).targets
+        if targets.several:
             return "the target is several"
-        several = [question.targets[0], Squared(question.targets[0])]
+        several = [targets.each[0], Squared(targets.each[0])]
     together = case.explain(target=list(several))
     adapted = False
     for k, target in enumerate(several):
@@ -204,7 +205,7 @@ def targets(case: Case, several: Sequence[Any] | None = None) -> str | None:
     "rows() and work() bound what is asked",
     "rows() is the fewest and the most rows of a sample, the intact one included, extra_rows those of no sample; work() their work.",
 )
-def rows(case: Case) -> None:
+def rows(case: MethodCase) -> None:
     """What the model saw is what the result counts, and no more than what ``rows()`` and a dry run say."""
     for kind in ("rows", "work"):
         least, most = getattr(case.bound, kind)()
@@ -234,7 +235,7 @@ def rows(case: Case) -> None:
     "within(budget) keeps to the budget",
     "Name in `effort` the settings that within(rows) changes, and choose them such that rows()[1] <= rows; raise OverBudget where none do.",
 )
-def budget(case: Case) -> None:
+def budget(case: MethodCase) -> None:
     """``m.within(b).rows()[1] <= b`` or OverBudget, also where it is run so; what it takes anyway is always enough."""
     most = case.bound.rows()[1]
     case.bound.within(most)
@@ -259,7 +260,7 @@ def budget(case: Case) -> None:
     "one seed gives one answer",
     "Draw from samples.key(i, draw), never from torch.rand or np.random; keep no state between calls.",
 )
-def one_seed(case: Case) -> None:
+def one_seed(case: MethodCase) -> None:
     """The same call gives the same to the last bit, whatever the global random states are."""
     with other_global_state(1):
         again = case.explain()
@@ -272,7 +273,7 @@ def one_seed(case: Case) -> None:
     "another seed gives another answer",
     "Draw the baseline for samples.key(i, draw): it holds the seed of the call.",
 )
-def other_seed(case: Case) -> str | None:
+def other_seed(case: MethodCase) -> str | None:
     """Where the method has a baseline or noise that draws."""
     setting = case.method.setting("baseline") if case.method.has("baseline") else case.method.setting("noise")
     if setting is None:
@@ -288,7 +289,7 @@ def other_seed(case: Case) -> str | None:
     "the global random state is untouched",
     "Draw from samples.key(i, draw), and set no seed: torch.manual_seed and np.random.seed are the user's.",
 )
-def global_state(case: Case) -> None:
+def global_state(case: MethodCase) -> None:
     """Torch's, NumPy's and Python's generators are as they were, also where the model draws from them."""
 
     def noisy(x: Tensor, **context: Tensor) -> Tensor:

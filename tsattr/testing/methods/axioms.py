@@ -16,19 +16,19 @@ from ...edge.call import Call
 from ..cases import cut_to, linear, seeded
 from ..groups import masks_of
 from ..laws import Seen, same_values
-from .case import LAWS, Case
+from .case import LAWS, MethodCase
 
 law = LAWS.law
 
 
-def _unused(case: Case) -> Tensor:
+def _unused(case: MethodCase) -> Tensor:
     """1 for the cells of one sample that the model uses, 0 for the last entry of the first dim."""
     used = torch.ones(case.shape, dtype=torch.float64)
     used[-1] = 0
     return used
 
 
-def _apart(bound: Method, case: Case) -> bool:
+def _apart(bound: Method, case: MethodCase) -> bool:
     """Whether no cell is in two groups, and no group has cells of both kinds, used and not."""
     for kind, setting in ((kind, getattr(bound, name)) for name, kind in bound.binds.items()):
         if kind == "groups" and setting is not None:
@@ -43,7 +43,7 @@ def _apart(bound: Method, case: Case) -> bool:
     "an unused feature gets exactly nothing",
     "Credit a cell by its own gradient or its own removal, and no cell by that of its neighbours.",
 )
-def unused(case: Case) -> str | None:
+def unused(case: MethodCase) -> str | None:
     """``attribution == 0`` where the output does not depend on a cell.
 
     A method with gradients: with the case's model, blind to one entry of the first dim, and exactly. One that removes: with an
@@ -77,7 +77,7 @@ def unused(case: Case) -> str | None:
     return None
 
 
-def _constant(case: Case) -> Constant:
+def _constant(case: MethodCase) -> Constant:
     return Constant(float(case.x.mean()))
 
 
@@ -85,7 +85,7 @@ def _constant(case: Case) -> Constant:
     "attributions sum to the difference",
     "tsattr.testing.completeness(samples, maps, total, reference) gives `reference`, the gap and its error.",
 )
-def sums(case: Case, size: float | None = None) -> str | None:
+def sums(case: MethodCase, size: float | None = None) -> str | None:
     """``completeness_gap = |sum a - (prediction - reference)|``, which is 0 for a linear model.
 
     ``completeness_error`` is the gap over the larger of the difference's size and the norm of the map. `size` is how large it
@@ -116,7 +116,7 @@ def sums(case: Case, size: float | None = None) -> str | None:
     "a linear model gives weight times the distance to the baseline",
     "Where f(x) = w x + b, a map that sums to the difference is w (x - x'), cell by cell; a group has the sum over its cells.",
 )
-def weights(case: Case) -> str | None:
+def weights(case: MethodCase) -> str | None:
     """``a_i = w_i (x_i - x'_i)`` for a constant baseline, and ``v_g = sum_{i in g} w_i (x_i - x'_i)`` for groups."""
     if "completeness_gap" not in case.answer or not case.method.has("baseline"):
         return "it has no baseline, or does not say that its map sums to anything"
@@ -125,7 +125,7 @@ def weights(case: Case) -> str | None:
     model, constant = linear(case.shape, case.outputs[0]), _constant(case)
     found = case.explain(model, method=case.method.with_setting("baseline", constant))
     call = Call.of(model, case.x, case.method, **case.settings)
-    if not call.question.keeps_units:
+    if not call.targets.keeps_units:
         return "the target is no linear function of the outputs"
     slope = torch.autograd.functional.jacobian(lambda x: _value(call, model, x).sum(), case.rows)
     expected = (slope * (case.rows - float(case.x.mean()))).numpy()
@@ -148,7 +148,7 @@ def _value(call: Call, model: nn.Module, x: Tensor) -> Tensor:
     return value
 
 
-def _disjoint(groups: BoundGroups, case: Case) -> bool:
+def _disjoint(groups: BoundGroups, case: MethodCase) -> bool:
     return not (masks_of(groups, (case.n, *case.shape)).sum(1) > 1).any()
 
 
@@ -156,12 +156,12 @@ def _disjoint(groups: BoundGroups, case: Case) -> bool:
     "attributions are in the target's units",
     "Set in_target_units = True only where the attributions of 2 f are twice those of f.",
 )
-def units(case: Case) -> str | None:
+def units(case: MethodCase) -> str | None:
     """``a(2 f) = 2 a(f)`` where `in_target_units` is True, for a target that is in the outputs' own units."""
     if not case.method.in_target_units:
         return "it does not say that its attributions are in the target's units"
-    question = Call.of(case.model, case.x, case.method, **case.settings).question
-    if not question.keeps_units:
+    targets = Call.of(case.model, case.x, case.method, **case.settings).targets
+    if not targets.keeps_units:
         return "the target is not in the units of the outputs"
     twice = case.explain(case.around(lambda x, **context: 2 * case.model(x, **context)))
     for name in ("attribution", "prediction"):

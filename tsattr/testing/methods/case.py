@@ -25,7 +25,7 @@ LAWS = Laws("methods")
 
 
 @dataclass(frozen=True)
-class Case:
+class MethodCase:
     """A method, the model and the labelled input that it explains, and further settings of the call.
 
     Attributes

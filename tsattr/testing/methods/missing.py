@@ -16,7 +16,7 @@ from ...core.keys import Key
 from ...edge.warning import ExplanationWarning
 from ..cases import cut_to
 from ..laws import Seen, same, same_values
-from .case import LAWS, Case, statuses, told
+from .case import LAWS, MethodCase, statuses, told
 
 law = LAWS.law
 
@@ -25,7 +25,7 @@ law = LAWS.law
     "padding changes nothing elsewhere",
     "samples.fill and samples.without leave invalid cells as they are; count cells with samples.valid_cells, not all of them.",
 )
-def padding(case: Case, lengths: Any = None) -> str | None:
+def padding(case: MethodCase, lengths: Any = None) -> str | None:
     """Samples that end early along the last dim, for a model that ignores what is beyond: whatever is there, nothing changes."""
     dim, size = case.event[-1], case.shape[-1]
     if size < 2:
@@ -49,7 +49,7 @@ def padding(case: Case, lengths: Any = None) -> str | None:
     return None
 
 
-def _check_groups(case: Case, found: xr.Dataset, keep: Tensor) -> None:
+def _check_groups(case: MethodCase, found: xr.Dataset, keep: Tensor) -> None:
     """Raise unless a group without valid cells has no value."""
     groups = case.bound.setting("groups")
     if "group_value" in found and not {*case.event} & {*found.group_value.dims}:
@@ -73,7 +73,7 @@ def _invalid_alone(found: xr.Dataset, invalid: xr.DataArray, whole: xr.Dataset) 
     "NaN never leaks",
     "NaN * 0 is NaN: use torch.where, and samples.valid_cells for which cells are valid; invalid cells get NaN from explain.",
 )
-def nan(case: Case) -> None:
+def nan(case: MethodCase) -> None:
     """Missing cells get NaN, and they alone; a sample of them alone is "all missing"; others are as before."""
     holes, values = case.x.copy(deep=True), case.rows.numpy()
     cells = np.random.default_rng(3).random(case.shape) < 0.2
@@ -101,7 +101,7 @@ def nan(case: Case) -> None:
     "trouble with a sample stops no other",
     "Work sample by sample; samples.without and samples.gradients note what is not finite, and a sum over samples would spread it.",
 )
-def outputs(case: Case) -> None:
+def outputs(case: MethodCase) -> None:
     """A model whose output is NaN for one sample: that has no map, and the others have theirs."""
     sick = torch.zeros(case.n, dtype=torch.float64)
     sick[1] = torch.nan
@@ -125,7 +125,7 @@ def outputs(case: Case) -> None:
     "a gradient that is not finite is no map",
     "Take gradients by samples.gradients, which notes what is not finite.",
 )
-def gradients(case: Case) -> str | None:
+def gradients(case: MethodCase) -> str | None:
     """Outputs that are finite with gradients at the input that are not: there is no map, and the status says why."""
     if not case.method.gradient:
         return "it needs no gradients"
@@ -147,9 +147,9 @@ def gradients(case: Case) -> str | None:
 
 @law(
     "a model that blocks gradients is never ok",
-    "A method whose map sums to the difference notes State.NOT_CONVERGED where it does not.",
+    "A method whose map sums to the difference notes Status.NOT_CONVERGED where it does not.",
 )
-def blocked(case: Case) -> str | None:
+def blocked(case: MethodCase) -> str | None:
     """A model through which no gradient passes, of a method with gradients whose map sums to the difference."""
     if not case.method.gradient or "completeness_gap" not in case.answer:
         return "it needs no gradients, or does not say that its map sums to anything"
@@ -182,7 +182,7 @@ class Unknown:
     "what a baseline does not know is never a zero",
     "Fill by samples.fill or samples.without, which note the samples for which the baseline gives NaN.",
 )
-def unknown(case: Case, others: Collection[str] = ("ok", "not converged")) -> str | None:
+def unknown(case: MethodCase, others: Collection[str] = ("ok", "not converged")) -> str | None:
     """A baseline without values for one sample: "no baseline", no map, and the others as they are alone; for all: ValueError.
 
     `others` are the statuses that the other samples may have.
@@ -203,7 +203,7 @@ def unknown(case: Case, others: Collection[str] = ("ok", "not converged")) -> st
     return None
 
 
-def _check_refused(case: Case, method: Any) -> None:
+def _check_refused(case: MethodCase, method: Any) -> None:
     """Raise unless a baseline without values for any sample is refused."""
     try:
         case.explain(method=method)

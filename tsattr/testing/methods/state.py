@@ -15,7 +15,7 @@ from ...core.targets import Divergence
 from ...edge.warning import ExplanationWarning
 from ..cases import cut_to
 from ..laws import Seen, same, same_values
-from .case import LAWS, Case
+from .case import LAWS, MethodCase
 
 law = LAWS.law
 
@@ -82,7 +82,7 @@ def same_state(model: Trap, before: tuple[dict[str, Tensor], list[Any]]) -> None
     "the model is left as it was",
     "Ask the model through samples.without, samples.values and samples.gradients alone; hooks of your own go in `finally`.",
 )
-def model(case: Case, lasts: Sequence[int] = (_OFTEN, 1, 2)) -> None:
+def model(case: MethodCase, lasts: Sequence[int] = (_OFTEN, 1, 2)) -> None:
     """Modes, frozen parameters, hooks, buffers, gradients: as before, also where the model fails at a call."""
     for last in lasts:
         trap = Trap(case.model, last)
@@ -94,7 +94,7 @@ def model(case: Case, lasts: Sequence[int] = (_OFTEN, 1, 2)) -> None:
         same_state(trap, before)
 
 
-def _fails(case: Case, trap: Trap) -> None:
+def _fails(case: MethodCase, trap: Trap) -> None:
     try:
         case.explain(trap, batch_size=2)
     except ArithmeticError as error:
@@ -108,7 +108,7 @@ def _fails(case: Case, trap: Trap) -> None:
     "two calls at once give the answers of one",
     "Keep nothing on the method or in a module during a call; samples holds what belongs to it.",
 )
-def threads(case: Case) -> None:
+def threads(case: MethodCase) -> None:
     """Two threads explain two halves of the samples with one model."""
     trap, found = Trap(case.model), dict[int, Any]()
     before = state_of(trap)
@@ -138,7 +138,7 @@ def threads(case: Case) -> None:
     "the input is not modified",
     "Fill new rows, removal.rows(at), and write into none that samples holds: samples.x, samples.known.",
 )
-def inputs(case: Case) -> None:
+def inputs(case: MethodCase) -> None:
     """`x` is as before, also where it may not be written."""
     x = case.x.copy(deep=True)
     x.values.setflags(write=False)
@@ -151,7 +151,7 @@ def inputs(case: Case) -> None:
     "a model may write into its input",
     "Give the model rows of their own: make(at) builds them anew, samples.x[i[at]] is a copy and samples.x is not.",
 )
-def careless(case: Case) -> str | None:
+def careless(case: MethodCase) -> str | None:
     """The model overwrites the rows that it is given, of a method that needs no gradients."""
     if case.method.gradient:
         return "it takes gradients at the rows"
@@ -169,7 +169,7 @@ def careless(case: Case) -> str | None:
     "a model may answer into a tensor of its own",
     "Use each batch of values before the next is asked for, or keep a copy of it.",
 )
-def reused(case: Case) -> str | None:
+def reused(case: MethodCase) -> str | None:
     """Outputs that the next call of the model overwrites, of a method that needs no gradients."""
     if case.method.gradient:
         return "it takes gradients of the outputs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class State(IntEnum):
+class Status(IntEnum):
     """The states of a sample; from `GRADIENT` on it has no map."""
 
     OK = 0

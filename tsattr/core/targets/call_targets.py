@@ -1,4 +1,4 @@
-"""The targets of one call: what is asked of the outputs, and what it comes to once their shape is known."""
+"""The targets of one call: which numbers of the outputs are explained, bound once the shape of the outputs is known."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .parsing import is_many, resolve_all
 
 
 @dataclass(frozen=True)
-class Question:
+class CallTargets:
     """One target or several, and the dim, if any, whose output axis the method tells apart itself."""
 
-    targets: tuple[Target, ...]
+    each: tuple[Target, ...]
     several: bool = False
     along: str | None = None
 
     @classmethod
-    def of(cls, target: Any, axes: Axes | None, along: str | None = None) -> Question:
+    def of(cls, target: Any, axes: Axes | None, along: str | None = None) -> CallTargets:
         """Targets as a user writes them; what does not fit the output axes, where they are known, is raised before any work."""
         found = resolve_all(target)
         if not found:
             raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
-        question = cls(tuple(found), is_many(target), along)
+        targets = cls(tuple(found), is_many(target), along)
         with _of_one_time(axes, along):
-            question._check(_without_axis(axes, along))
-        return question
+            targets._check(_without_axis(axes, along))
+        return targets
 
     def _check(self, axes: Axes | None) -> None:
-        for t in self.targets:
+        for t in self.each:
             if axes is not None and axes.shape:
                 t.bind(axes)
             elif isinstance(t, Output) and isinstance(t.where, bool):
@@ -45,22 +45,22 @@ class Question:
     @property
     def compares(self) -> bool:
         """True where some target uses the outputs at the intact sample."""
-        return any(t.compares for t in self.targets)
+        return any(t.compares for t in self.each)
 
     @property
     def keeps_units(self) -> bool:
         """True where all targets are in the units of the outputs."""
-        return all(t.keeps_units for t in self.targets)
+        return all(t.keeps_units for t in self.each)
 
     def bind(self, outputs: Axes) -> BoundTargets:
         """The targets of outputs with these axes."""
         axes = _without_axis(outputs, self.along)
         assert axes is not None
         with _of_one_time(outputs, self.along):
-            values = tuple(t.bind(axes) for t in self.targets)
+            values = tuple(t.bind(axes) for t in self.each)
         return BoundTargets(
             values,
-            tuple(t.choose(axes).label for t in self.targets),
+            tuple(t.choose(axes).label for t in self.each),
             tuple(axes.coords.get(axes.dims[0], [])) if len(axes.dims) == 1 else (),
             outputs.dims.index(self.along) if self.along in outputs.dims else None,
             "; ".join(dict.fromkeys(axes.taken)),
