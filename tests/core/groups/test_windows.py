@@ -192,7 +192,7 @@ ECG = Axes(("lead", "time"), (3, 10), {"lead": LEADS, "time": np.arange(10) / 10
         (lambda: g.Labelled(xr.DataArray([1, 2], dims="time")), ValueError, "the array of Labelled has 2 entries"),
         (lambda: g.Labelled(xr.DataArray([1, 2], dims="beat")), ValueError, "dim 'beat', which the input lacks"),
         (lambda: g.Cells, TypeError, r"an object with its settings: Cells\(...\), not the class"),
-        (lambda: "lead", TypeError, r"such as Windows\(time='200ms'\) or Along\('lead'\), got 'lead'"),
+        (lambda: "lead", TypeError, r"such as Windows\(time='200ms'\) or Along\('lead'\), .*, which 'lead' lacks"),
     ],
 )
 def test_groups_that_do_not_fit(make, error, message):
