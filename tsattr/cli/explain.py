@@ -96,16 +96,16 @@ def _inputs(x: Any) -> dict[str, xr.DataArray]:
 
 def _method(args: argparse.Namespace, x: Any) -> Any:
     reference = None if args.reference is None else options.read_reference(args.reference, args)
-    settings: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if args.baseline is not None:
-        settings["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
+        given["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
     if args.groups is not None:
         name = args.method.split("(")[0].strip()
         if name in METHODS and "groups" not in METHODS[name].binds:
             raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
-        settings["groups"] = object_of(args.groups, GROUPS, "--groups")
+        given["groups"] = object_of(args.groups, GROUPS, "--groups")
     default = {"groups": options.default_groups(x)}
-    return object_of(args.method, METHODS, "--method", reference, default, **settings)
+    return object_of(args.method, METHODS, "--method", reference, default, **given)
 
 
 def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:

@@ -189,7 +189,7 @@ def classes_of(base: Any) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-class _Adopted(BoundBaseline):
+class _AdoptedBaseline(BoundBaseline):
     """A bound baseline of another class, with the attributes that it has."""
 
     def __init__(self, given: Any) -> None:
@@ -216,7 +216,7 @@ def adopted_baseline(given: Any) -> BoundBaseline:
     """A bound baseline of any class as a `BoundBaseline`; TypeError for one that breaks its contract."""
     if not isinstance(given, BoundBaseline) and not callable(getattr(given, "fill", None)):
         raise TypeError(f"a bound baseline has fill(x, absent, key), which {given!r} lacks; see BoundBaseline")
-    bound = given if isinstance(given, BoundBaseline) else _Adopted(given)
+    bound = given if isinstance(given, BoundBaseline) else _AdoptedBaseline(given)
     for name in ("causal", "nested", "conditional", "begins"):
         if not isinstance(getattr(bound, name), bool | np.bool_):
             raise TypeError(f"{name} of baseline {bound!r} is True or False, got {getattr(bound, name)!r}")

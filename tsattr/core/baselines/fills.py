@@ -162,7 +162,7 @@ class JoinedBaselines(BoundBaseline):
         return torch.cat(filled, 1)
 
 
-class _Adopted(Baseline):
+class _AdoptedSettings(Baseline):
     """A baseline of another class: something with ``bind(axes)``, or bound as it is, with what it says of its draws."""
 
     arithmetic: ClassVar[bool] = False  # it knows itself what it does to categories
@@ -200,7 +200,7 @@ def adopted(baseline: Any) -> Baseline:
             f"a baseline is an object of tsattr.baselines, or anything with fill(x, absent, key), got {baseline!r}; "
             "a number or an array is Constant(...)"
         )
-    return _Adopted(baseline)
+    return _AdoptedSettings(baseline)
 
 
 def enough_draws(baseline: Any) -> int:

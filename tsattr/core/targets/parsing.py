@@ -32,7 +32,7 @@ def resolve(target: Any) -> Target:
     if isinstance(target, type):
         raise TypeError(f"target is an object with its settings: {target.__name__}(...), not the class")
     if hasattr(target, "bind"):
-        return _Adopted(target)
+        return _AdoptedTarget(target)
     if callable(target):
         return Function(target)
     raise TypeError(f"target is an int (a label or an index), a label, or an object of tsattr.targets, got {target!r}")
@@ -122,7 +122,7 @@ class Named(Target):
         return self.target.bind(outputs)
 
 
-class _Adopted(Target):
+class _AdoptedTarget(Target):
     """A target of another class, with what it says of itself."""
 
     def __init__(self, given: Any) -> None:
