@@ -1,6 +1,7 @@
 """Who may import whom: the rule of CONTRIBUTING.md, read from the source; what users see; what `import tsattr` costs."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,13 @@ def test_users_see_what_they_may_use_and_nothing_else(module):
     found = getattr(tsattr, module) if module else tsattr
     assert dir(found) == sorted(SEEN[module].split())
     assert all(hasattr(found, name) for name in dir(found))
+
+
+@pytest.mark.parametrize("module", [name for name in SEEN[""].split() if inspect.ismodule(getattr(tsattr, name))])
+def test_modules_show_what_they_name_and_nothing_else(module):
+    found = getattr(tsattr, module)
+    assert dir(found) == sorted(found.__all__)
+    assert all(hasattr(found, name) for name in found.__all__)
 
 
 IMPORT = """

@@ -4,6 +4,15 @@
 faithfully. Konstantinov and Utkin, arXiv 2108.04855.
 """
 
-from .estimators import AFEXClassifier as AFEXClassifier
-from .estimators import AFEXRegressor as AFEXRegressor
-from .explainer import AFEXExplainer as AFEXExplainer
+from .estimators import AFEXClassifier, AFEXRegressor
+from .explainer import AFEXExplainer
+
+__all__ = [
+    "AFEXClassifier",
+    "AFEXExplainer",
+    "AFEXRegressor",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

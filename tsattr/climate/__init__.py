@@ -4,36 +4,54 @@ Fields: histories cut from a record, masks and distances on the sphere, baseline
 samples, its profiles in space and lag, and ablation in skill units.
 """
 
-from .ablation import Retrain as Retrain
-from .ablation import ablation as ablation
-from .blocks import Blocks as Blocks
-from .controls import filtered as filtered
-from .controls import leakage as leakage
-from .controls import null as null
-from .emulators import errors as errors
-from .emulators import normalised as normalised
-from .pooling import Pool as Pool
-from .pooling import pooled as pooled
-from .profiles import lag_distance as lag_distance
-from .profiles import lag_profile as lag_profile
-from .profiles import radial_profile as radial_profile
-from .profiles import separability as separability
-from .records import bins as bins
-from .records import crossed as crossed
-from .records import histories as histories
-from .records import partition as partition
-from .regions import NINO_BOXES as NINO_BOXES
-from .regions import box as box
-from .regions import disc as disc
-from .regions import nino34 as nino34
-from .regions import polygon as polygon
-from .regions import random_regions as random_regions
-from .removals import ablated as ablated
-from .sphere import EARTH_RADIUS_KM as EARTH_RADIUS_KM
-from .sphere import area_mean as area_mean
-from .sphere import area_weights as area_weights
-from .sphere import coordinates as coordinates
-from .sphere import distance as distance
-from .states import Persistence as Persistence
-from .states import SameSeason as SameSeason
-from .states import State as State
+from .ablation import Retrain, ablation
+from .blocks import Blocks
+from .controls import filtered, leakage, null
+from .emulators import errors, normalised
+from .pooling import Pool, pooled
+from .profiles import lag_distance, lag_profile, radial_profile, separability
+from .records import bins, crossed, histories, partition
+from .regions import NINO_BOXES, box, disc, nino34, polygon, random_regions
+from .removals import ablated
+from .sphere import EARTH_RADIUS_KM, area_mean, area_weights, coordinates, distance
+from .states import Persistence, SameSeason, State
+
+__all__ = [
+    "EARTH_RADIUS_KM",
+    "NINO_BOXES",
+    "Blocks",
+    "Persistence",
+    "Pool",
+    "Retrain",
+    "SameSeason",
+    "State",
+    "ablated",
+    "ablation",
+    "area_mean",
+    "area_weights",
+    "bins",
+    "box",
+    "coordinates",
+    "crossed",
+    "disc",
+    "distance",
+    "errors",
+    "filtered",
+    "histories",
+    "lag_distance",
+    "lag_profile",
+    "leakage",
+    "nino34",
+    "normalised",
+    "null",
+    "partition",
+    "polygon",
+    "pooled",
+    "radial_profile",
+    "random_regions",
+    "separability",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

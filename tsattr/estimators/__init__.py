@@ -1,6 +1,16 @@
 """Explanations inside scikit-learn: attributions and window features as transformers, and scikit-learn's own, labelled."""
 
-from .attribution import AttributionTransformer as AttributionTransformer
-from .importance import partial_dependence as partial_dependence
-from .importance import permutation_importance as permutation_importance
-from .windows import WindowFeatures as WindowFeatures
+from .attribution import AttributionTransformer
+from .importance import partial_dependence, permutation_importance
+from .windows import WindowFeatures
+
+__all__ = [
+    "AttributionTransformer",
+    "WindowFeatures",
+    "partial_dependence",
+    "permutation_importance",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -52,3 +52,7 @@ __all__ = [
     "top_iou",
     "white_random",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,3 +5,7 @@ from .comparison import comparison
 from .page import report
 
 __all__ = ["additive", "comparison", "report"]
+
+
+def __dir__() -> list[str]:
+    return __all__
