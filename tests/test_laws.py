@@ -17,7 +17,7 @@ from tsattr.core.method import registry
 from tsattr.core.results import RESERVED
 from tsattr.testing.cases import Around
 from tsattr.testing.laws import same
-from tsattr.testing.methods import LAWS, Case, answers, axioms, missing, state
+from tsattr.testing.methods import LAWS, MethodCase, answers, axioms, missing, state
 
 from . import reference
 from .conftest import TIMES, Spy, linear_net, recurrent_net, relu_net, signals
@@ -185,9 +185,9 @@ NET = relu_net()
 
 
 @functools.cache
-def case(name: str) -> Case:
+def case(name: str) -> MethodCase:
     """A method of the table, on what it explains here."""
-    return Case(METHODS[name], NET, X, {"target": 1})
+    return MethodCase(METHODS[name], NET, X, {"target": 1})
 
 
 def answer(name: str) -> xr.Dataset:
