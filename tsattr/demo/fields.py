@@ -63,7 +63,7 @@ def study(
         pool = Pool(statistics=("mean_absolute",))
         return pooled(module, x, IntegratedGradients(steps=steps), pool=pool, chunk=32, **arguments)
 
-    pool = importance(net, x, 16)
+    pool = importance(net, x, 32)
     found = profiles(pool, km, null(net, lambda module: importance(module, x[:16], 4), number=members, seed=seed))
     names = {f"mean_absolute{end}": f"importance{end}" for end in ("", "_low", "_high")}
     return found.assign(pool.result()[list(names)].rename(names))
