@@ -131,7 +131,7 @@ def compare(
         if not isinstance(method, xr.Dataset | xr.DataArray):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                ds = explained(call, method)
+                ds = explained(call.asked_by(method), method)
             for w in caught:
                 if str(w.message) != ds.attrs.get("target_taken"):  # which is said once, of all methods
                     tell(f"{name}: {w.message}", w.category)

@@ -36,9 +36,8 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     Parameters
     ----------
     call
-        Its targets become those of the method.
+        With the targets of the method: made for it, or `Call.asked_by` it.
     """
-    call = call.asked_by(method)
     inputs, reference = call.inputs, call.settings["reference"]
     if method.gradient and not call.model.differentiable:
         raise NoGradient(
