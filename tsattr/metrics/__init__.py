@@ -1,4 +1,4 @@
-"""Measures of an attribution: plain functions of plain arrays."""
+"""Measures of an attribution, and of a search for similar cases: plain functions of plain arrays."""
 
 from .agreement import agreement, sign_agreement, spearman, top_iou
 from .controls import sample_key, smooth_random, white_random
@@ -17,6 +17,7 @@ from .localisation import (
     top1,
 )
 from .pairs import adjusted, bootstrap
+from .retrieval import cmc, retrieval, retrieval_average_precision, retrieval_chance
 from .sanity import cascade, label_randomisation, randomised, seeds
 from .stability import max_sensitivity
 
@@ -32,6 +33,7 @@ __all__ = [
     "bootstrap",
     "cascade",
     "chance",
+    "cmc",
     "cumulative_change",
     "drop",
     "infidelity",
@@ -42,6 +44,9 @@ __all__ = [
     "randomised",
     "relevance_mass",
     "relevance_rank",
+    "retrieval",
+    "retrieval_average_precision",
+    "retrieval_chance",
     "sample_key",
     "seeds",
     "sensitivity_n",
