@@ -29,7 +29,7 @@ LAYERS = [
     {"edge"},
     {"comparison"},
     {"explain", "evaluate", "compare"},
-    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "testing"},
+    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "cases", "testing"},
     {"cli", "demo", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -151,7 +151,7 @@ BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology Conditio
     Inpaint Jitter JointGenerator Marginal MaximumDistance Mean MedianBeat Mixture Mode PhaseRandomised Samples Typical Uniform"""
 SEEN = {
     "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning __version__ afex
-        baselines climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
+        baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
         targets testing write_wfdb""",
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",
@@ -201,6 +201,7 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
     [
         "AFEXRegressor",
         "afex",
+        "cases",
         "climate",
         "datasets",
         "ecg",

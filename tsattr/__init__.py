@@ -1,8 +1,8 @@
 """Explain models of time series and tables over labelled data: ``tsattr.explain(model, x, method)``.
 
 The methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are here at once; what
-needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `datasets`, `afex`, `estimators`, `read_wfdb`), and
-`testing`, for methods, baselines and groups of one's own, is loaded when first used.
+needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `cases`, `datasets`, `afex`, `estimators`,
+`read_wfdb`), and `testing`, for methods, baselines and groups of one's own, is loaded when first used.
 """
 
 import importlib as _importlib
@@ -32,7 +32,7 @@ from .methods.winit import FeatureOcclusion as FeatureOcclusion
 from .methods.winit import WinIT as WinIT
 from .version import __version__ as __version__
 
-_MODULES = ("afex", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "testing")
+_MODULES = ("afex", "cases", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "testing")
 _NAMES = {
     "AFEXClassifier": "afex",
     "AFEXExplainer": "afex",
@@ -44,6 +44,7 @@ _NAMES = {
 
 if _typing.TYPE_CHECKING:  # what is loaded when first used: known to a type checker, which then finds a misspelt name
     from . import afex as afex
+    from . import cases as cases
     from . import climate as climate
     from . import datasets as datasets
     from . import ecg as ecg

@@ -1,0 +1,370 @@
+"""A gallery of cases as a model sees them, and the cases nearest to a query."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+import xarray as xr
+
+from .. import io
+from ..core.results import check_count, check_flag
+from ..edge.settings import filled, shown
+from ..labels import parsing
+from ..labels.inputs import Inputs
+from ..version import __version__
+from . import neighbours, stored
+from .embedding import DIM, EMBED, Embedder, EmbedSettings
+from .stored import CASE
+
+SIDE = "side"
+NEIGHBOUR = "neighbour"
+_FORMAT = "gallery of tsattr"
+_OWN = {CASE, DIM, SIDE, NEIGHBOUR, "distance", "position", "status", "input", "valid"}
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Cases as a model sees them: labelled embeddings, in which those most like a query are found.
+
+    Made by :meth:`fit` or read by :meth:`read`.
+
+    Parameters
+    ----------
+    data
+        ``embedding`` (case, embedding), float64, 8 bytes a number; ``side`` (case, side) where there is side information;
+        the coordinates of the cases; where they are kept, the cases themselves: ``input`` (case, \\*event) in the dtype of x
+        (``input_NAME`` of several variables, codes of a table), ``valid`` and ``context_NAME``. The attrs have ``model``,
+        ``layer``, ``metric``, ``fingerprint`` (SHA-256 of the model's weights) and versions.
+    embedder
+        What embeds queries. It is never written.
+    side
+        What gives side information, as an embedder. It is never written.
+    """
+
+    data: xr.Dataset
+    embedder: Embedder | None = None
+    side: Embedder | None = None
+
+    def __post_init__(self) -> None:
+        if self.data.attrs.get("format") != _FORMAT or "embedding" not in self.data:
+            raise ValueError("this is no gallery: it is made by Gallery.fit(model, x) and read by Gallery.read(path)")
+        _check_metric(self.metric)
+
+    def __repr__(self) -> str:
+        n, size = self.embedding.shape
+        return f"Gallery({n} cases, {size} numbers each, {self.metric}, by {self._made_by})"
+
+    @classmethod
+    @shown(EmbedSettings, EMBED)
+    def fit(
+        cls,
+        model: Any,
+        x: Any,
+        *,
+        layer: str | None = None,
+        side: Any = None,
+        labels: Any = None,
+        metric: str = "cosine",
+        keep: bool = True,
+        **settings: Unpack[EmbedSettings],
+    ) -> Gallery:
+        """Embed cases: ``a_i = phi(x_i)``.
+
+        Parameters
+        ----------
+        model, x, layer, dims, sample_dim, valid, context, batch_size, device, autocast, check, progress
+            As for :func:`tsattr.cases.embed`.
+        side
+            A model of any kind, or a fitted transformer, that gives each case a row of numbers without knowing the task: what
+            an update of the model can go by beside the embedding.
+        labels
+            A label of each case, kept as its coordinate ``label``, as are all coordinates of the samples of `x` (a patient).
+        metric
+            "cosine" (one minus the cosine of the angle) or "euclidean".
+        keep
+            Keep `x` beside the embeddings, in its dtype: pictures of the cases, and why they are alike, need it. False
+            where it is large or must not be handed on.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            As `embed`; labels that do not fit; a dim or coordinate of `x` called as something in a gallery is.
+
+        Examples
+        --------
+        >>> import numpy as np, tsattr as ta
+        >>> x = np.array([[0.0, 1.0], [0.0, 2.0], [3.0, 0.0]])
+        >>> gallery = ta.cases.Gallery.fit(lambda x: x, x, labels=["up", "up", "right"])
+        >>> gallery.nearest(np.array([[2.0, 1.0]]), k=2).case_label.values.tolist()
+        [['right', 'up']]
+        """
+        given = filled("Gallery.fit", settings, EMBED)
+        _check_metric(metric)
+        check_flag("keep", keep)
+        inputs = parsing.read(x, given["dims"], given["sample_dim"], given["valid"])
+        _check_names(inputs)
+        coords = _coords(inputs, labels)
+        context = parsing.read_context(given["context"], inputs)
+        kept = stored.keep(inputs, context) if keep else {}
+        embedder = Embedder.of(model, inputs, layer, given)
+        found = embedder(inputs, given)
+        data = {"embedding": ((CASE, DIM), found.values)} | kept
+        attrs = found.attrs
+        beside = None if side is None else Embedder(side)
+        if beside is not None:
+            information = beside(inputs, given)
+            data["side"] = ((CASE, SIDE), information.values)
+            attrs = attrs | {"side_model": beside.name, "side_fingerprint": beside.fingerprint}
+        attrs = {"format": _FORMAT, "metric": metric, **attrs, **_versions()}
+        return cls(xr.Dataset(data, coords, attrs), embedder, beside)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], *, model: Any = None, side: Any = None) -> Gallery:
+        """Read a gallery from NetCDF or Zarr.
+
+        Parameters
+        ----------
+        path
+            As `write` wrote it. Damage is found by its checksums.
+        model
+            What the gallery was fitted with, to embed queries; without it queries are given as embeddings.
+        side
+            What gave its side information.
+
+        Raises
+        ------
+        ValueError
+            The file is missing, damaged, or no gallery; `model` is another one than the gallery's.
+        """
+        data = io.read_result(path)
+        layer = str(data.attrs.get("layer", ""))
+        embedder = None if model is None else Embedder(model, layer)
+        gallery = cls(data, embedder, None if side is None else Embedder(side))
+        gallery.check_model()
+        return gallery
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it to NetCDF, or Zarr where the name ends in ``.zarr``: whole or not at all, with checksums, no pickle.
+
+        The model is not written.
+
+        Raises
+        ------
+        ValueError
+            As `tsattr.io.write_result`.
+        """
+        io.write_result(self.data, path)
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """The cases' embeddings (cases, numbers)."""
+        return np.asarray(self.data["embedding"].transpose(CASE, DIM).values, np.float64)
+
+    @property
+    def metric(self) -> str:
+        """ "cosine" or "euclidean"."""
+        return str(self.data.attrs["metric"])
+
+    @property
+    def _made_by(self) -> str:
+        layer = self.data.attrs.get("layer", "")
+        return str(self.data.attrs.get("model", "")) + (f" at {layer!r}" if layer else "")
+
+    def check_model(self, fingerprint: str | None = None) -> None:
+        """ValueError where embeddings of another model than the gallery's would be compared with its own.
+
+        `fingerprint` is that of a query's model, by default the embedder's as its weights are now. Models without weights
+        have none, and are not told apart.
+        """
+        own = str(self.data.attrs.get("fingerprint", ""))
+        if fingerprint is None:
+            fingerprint = "" if self.embedder is None else self.embedder.fingerprint
+        if own and fingerprint and own != fingerprint:
+            raise ValueError(
+                f"the gallery holds embeddings by {self._made_by} with the weights {own[:12]}, the model has the weights "
+                f"{fingerprint[:12]}: distances between the two mean nothing. gallery.upgrade(new_model, pairs) carries the "
+                "gallery over to a new model; or give the model that it was fitted with, or fit it anew"
+            )
+
+    def embed(self, q: Any, settings: Mapping[str, Any] | None = None) -> xr.DataArray:
+        """The embeddings (sample, embedding) of queries: by the gallery's model, or `q` itself where it has the dim embedding."""
+        if isinstance(q, xr.DataArray) and DIM in q.dims:
+            return self._given(q)
+        if self.embedder is None:
+            raise ValueError(
+                "the gallery has no model to embed queries with: Gallery.read(path, model=...), or give embeddings, a "
+                "DataArray (sample, embedding) as tsattr.cases.embed gives it"
+            )
+        self.check_model()
+        given = EMBED | dict(settings or {})
+        inputs = parsing.read(q, given["dims"], given["sample_dim"], given["valid"])
+        return self._given(self.embedder(inputs, given))
+
+    def _given(self, a: xr.DataArray) -> xr.DataArray:
+        """Embeddings, checked, samples first."""
+        others = [d for d in a.dims if d != DIM]
+        if len(others) != 1:
+            raise ValueError(f"embeddings have the dims (sample, embedding), got {list(a.dims)}")
+        if a.sizes[DIM] != self.data.sizes[DIM]:
+            raise ValueError(
+                f"the query's embeddings have {a.sizes[DIM]} numbers, the gallery's {self.data.sizes[DIM]}: they are of "
+                f"another layer or model than {self._made_by}"
+            )
+        self.check_model(str(a.attrs.get("fingerprint", "")))
+        return a.transpose(*others, DIM).astype(np.float64)
+
+    @shown(EmbedSettings, EMBED)
+    def nearest(
+        self,
+        q: Any,
+        k: int = 5,
+        *,
+        apart: str | None = None,
+        itself: bool = False,
+        **settings: Unpack[EmbedSettings],
+    ) -> xr.Dataset:
+        """The k cases that the model holds to be most like each query.
+
+        Of equal distances the case whose label comes first, else whose position does.
+
+        Parameters
+        ----------
+        q, dims, sample_dim, valid, context, batch_size, device, autocast, check, progress
+            Queries as for `tsattr.explain`, or their embeddings: a DataArray with the dim ``embedding``.
+        k
+            Neighbours of each.
+        apart
+            A coordinate of queries and cases, such as the patient: cases that share the query's are left out, itself among them.
+            None: the case with the label (coordinate value along the sample dim) of the query is left out; where one side has
+            no labels nothing tells that a case is the query.
+        itself
+            True, without `apart`, lets a query find itself.
+
+        Returns
+        -------
+        xr.Dataset
+            (sample, neighbour), nearest first, neighbour counting from 1: ``case``, its label, else its position;
+            ``distance``; ``position`` in the gallery; ``case_NAME`` for each coordinate of the cases. ``status`` (sample):
+            "ok"; "no embedding", not finite or, for the cosine, all zero; "fewer cases" where `apart` leaves fewer than k. There
+            positions are -1, distances NaN and labels "" or NaN.
+
+        Raises
+        ------
+        ValueError
+            `k` larger than the gallery; a query of another model; `apart` that one side lacks.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, tsattr as ta
+        >>> x = xr.DataArray(np.eye(3), dims=("sample", "time"), coords={"sample": ["a", "b", "c"]})
+        >>> gallery = ta.cases.Gallery.fit(lambda x: x.cumsum(1), x, metric="euclidean")
+        >>> near = gallery.nearest(x, k=1)
+        >>> near.case.values[:, 0].tolist(), near.distance.values[:, 0].tolist()
+        (['b', 'a', 'b'], [1.0, 1.0, 1.0])
+        """
+        given = filled("nearest", settings, EMBED)
+        check_count("k", k)
+        check_flag("itself", itself)
+        n = self.data.sizes[CASE]
+        if k > n:
+            raise ValueError(f"k={k} neighbours are asked for, and the gallery has {n} cases; give k of at most {n}")
+        a = self.embed(q, given)
+        sample = str(a.dims[0])
+        own = None if CASE not in self.data.coords else self.data[CASE].values
+        at, distance = neighbours.nearest(
+            self.embedding,
+            a.values,
+            k,
+            metric=self.metric,
+            kin=self._kin(a, apart, itself),
+            rank=np.arange(n)
+            if own is None
+            else pd.Series(own).rank(method="first", na_option="bottom").to_numpy().astype(int),
+        )
+        dims = (sample, NEIGHBOUR)
+        found: dict[str, Any] = {
+            "case": (dims, at if own is None else taken(own, at)),
+            "distance": (dims, distance, {"long_name": f"{self.metric} distance"}),
+            "position": (dims, at),
+        }
+        for name, c in self.data.coords.items():
+            if c.dims == (CASE,) and name != CASE:
+                found[f"case_{name}"] = (dims, taken(c.values, at), c.attrs)
+        unknown = np.isnan(neighbours.directions(a.values, self.metric)).any(1)
+        found["status"] = ((sample,), np.where(unknown, "no embedding", np.where((at < 0).any(1), "fewer cases", "ok")))
+        coords = {name: c for name, c in a.coords.items() if c.dims == (sample,)} | {NEIGHBOUR: np.arange(1, k + 1)}
+        attrs = {name: v for name, v in self.data.attrs.items() if name != "format"} | _versions()
+        attrs |= {"cases": n, "left_out": _left_out(apart, itself)}
+        return xr.Dataset(found, coords, attrs)
+
+    def _kin(self, a: xr.DataArray, apart: str | None, itself: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the cases and of the queries, equal where a case is left out for a query; -1 where nothing is known."""
+        sample = str(a.dims[0])
+        own, other = (CASE, sample) if apart is None else (apart, apart)
+        if apart is not None:
+            for where, labelled in (("the queries", a), ("the gallery", self.data)):
+                if apart not in labelled.coords or labelled[apart].ndim != 1:
+                    raise ValueError(f"apart={apart!r} is no coordinate of {where}; they have {list(labelled.coords)}")
+        elif itself or own not in self.data.coords or other not in a.coords:
+            return np.full(self.data.sizes[CASE], -1), np.full(len(a), -1)
+        cases, queries = self.data[own].values.tolist(), a[other].values.tolist()
+        codes, _ = pd.factorize(pd.Series([*cases, *queries], dtype=object))
+        return codes[: len(cases)], codes[len(cases) :]
+
+
+def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Values at some positions; where there is none (-1) "", NaT, or NaN among numbers."""
+    found: np.ndarray = values[at]
+    if (at >= 0).all():
+        return found
+    if found.dtype.kind in "USO":
+        return np.where(at < 0, "", found)
+    return np.where(at < 0, found.dtype.type("NaT") if found.dtype.kind in "Mm" else np.nan, found)
+
+
+def _left_out(apart: str | None, itself: bool) -> str:
+    if apart is not None:
+        return f"cases of the same {apart}"
+    return "nothing" if itself else "the query itself, by its label"
+
+
+def _check_metric(metric: str) -> None:
+    if metric not in neighbours.METRICS:
+        raise ValueError(f"metric is one of {', '.join(map(repr, neighbours.METRICS))}, got {metric!r}")
+
+
+def _check_names(inputs: Inputs) -> None:
+    """ValueError where x has a dim or coordinate called as something in a gallery, or in what it finds."""
+    for v in inputs.variables:
+        names = [str(name) for name in (*v.array.dims, *v.array.coords) if name != inputs.sample_dim]
+        if clash := [name for name in names if name in _OWN or name.startswith(("case_", "input_", "context_"))]:
+            raise ValueError(
+                f"x has a dim or coordinate {clash[0]!r}, which is the name of something in a gallery; rename it: "
+                f"x.rename({{{clash[0]!r}: ...}})"
+            )
+
+
+def _coords(inputs: Inputs, labels: Any) -> dict[str, Any]:
+    """The coordinates of the samples as those of cases."""
+    found = {
+        CASE if name == inputs.sample_dim else name: (CASE, np.asarray(c.values), c.attrs)
+        for name, c in inputs.sample_coords().items()
+    }
+    if labels is None:
+        return found
+    values = np.asarray(labels.values if isinstance(labels, xr.DataArray | pd.Series) else labels)
+    if values.shape != (inputs.n,):
+        raise ValueError(f"labels has shape {values.shape}; give one for each of the {inputs.n} samples of x")
+    return found | {"label": (CASE, values)}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"tsattr": __version__, "torch": torch.__version__, "scikit_learn": sklearn.__version__}
+    return {f"version_{name}": str(v) for name, v in versions.items()}
