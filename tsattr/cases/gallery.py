@@ -14,19 +14,31 @@ import torch
 import xarray as xr
 
 from .. import io
+from ..core.method import check_is_method
 from ..core.results import check_count, check_flag
-from ..edge.settings import filled, shown
+from ..edge.settings import DEFAULTS, filled, shown
 from ..labels import parsing
 from ..labels.inputs import Inputs
+from ..methods.integrated_gradients import IntegratedGradients
 from ..version import __version__
-from . import neighbours, stored
+from . import alike, neighbours, stored
+from .alike import NEIGHBOUR
 from .embedding import DIM, EMBED, Embedder, EmbedSettings
 from .stored import CASE
 
 SIDE = "side"
-NEIGHBOUR = "neighbour"
 _FORMAT = "gallery of tsattr"
 _OWN = {CASE, DIM, SIDE, NEIGHBOUR, "distance", "position", "status", "input", "valid"}
+
+
+class WhySettings(EmbedSettings, total=False):
+    """What an explanation of a similarity takes beside; see :func:`tsattr.explain`."""
+
+    reference: Any
+    seed: int
+
+
+WHY: dict[str, Any] = {name: DEFAULTS[name] for name in WhySettings.__annotations__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,6 +315,83 @@ class Gallery:
         attrs = {name: v for name, v in self.data.attrs.items() if name != "format"} | _versions()
         attrs |= {"cases": n, "left_out": _left_out(apart, itself)}
         return xr.Dataset(found, coords, attrs)
+
+    @shown(WhySettings, WHY)
+    def why(
+        self,
+        q: Any,
+        near: xr.Dataset | None = None,
+        *,
+        method: Any = None,
+        **settings: Unpack[WhySettings],
+    ) -> xr.Dataset:
+        """Why each query and its neighbours are alike: the cells by which their embeddings agree.
+
+        What is explained is the similarity ``s(x) = cos(phi(x), a)``, or ``-|phi(x) - a|^2`` for "euclidean", as a model of one of
+        the two with the embedding `a` of the other held fixed; once as one of the query, once of the case. A complete method's
+        map sums to ``s(x) - s(baseline)``. Beware of the cosine with a baseline whose embedding is zero: it has no direction,
+        and its similarity is taken for 0.
+
+        Parameters
+        ----------
+        q, dims, sample_dim, valid, context, batch_size, device, autocast, check, progress, reference, seed
+            Queries as for `tsattr.explain`; reference and seed as there.
+        near
+            What :meth:`nearest` found for them, or some of its neighbours; None takes the five nearest.
+        method
+            Any method that `tsattr.explain` takes; None is `IntegratedGradients()`. Models without gradients take `Occlusion`.
+
+        Returns
+        -------
+        xr.Dataset
+            What `tsattr.explain` returns, with the dim ``neighbour`` after that of the samples: ``attribution`` at the query's
+            cells, ``prediction`` the similarity, ``reference`` that of the baseline, ``completeness_gap``, ``status``, ...; the
+            same of the case as ``attribution_of_case``, ``reference_of_case``, ..., where the gallery keeps its cases, in the
+            query's order of dims (``time_of_case`` where the labels of time are others); and all of `near`. Where there is no
+            neighbour the status is "no case" and the map NaN.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `tsattr.explain`; queries given as embeddings; `near` of other queries or of another gallery.
+
+        Examples
+        --------
+        >>> import numpy as np, tsattr as ta
+        >>> x = np.array([[1.0, 0.0], [2.0, 2.0]])
+        >>> gallery = ta.cases.Gallery.fit(lambda x: x, x, metric="euclidean")
+        >>> q = np.array([[1.0, 3.0]])
+        >>> gallery.why(q, gallery.nearest(q, k=1)).attribution.values.round(9).tolist()  # x (2 a - x)
+        [[[3.0, 3.0]]]
+        """
+        given = filled("why", settings, WHY)
+        method = IntegratedGradients() if method is None else method
+        check_is_method(method)
+        if self.embedder is None or (isinstance(q, xr.DataArray) and DIM in q.dims):
+            raise ValueError(
+                "why two cases are alike is asked of the model about the queries themselves: Gallery.read(path, model=...), and "
+                "give the queries as the model takes them"
+            )
+        inputs = parsing.read(q, given["dims"], given["sample_dim"], given["valid"])
+        _check_names(inputs)
+        asked = {name: given[name] for name in EMBED}
+        own = self.embed(inputs, asked)
+        near = self.nearest(own, min(5, self.data.sizes[CASE])) if near is None else near
+        self._check_near(near, inputs)
+        return alike.both_sides(self.embedder, self.data, inputs, own.values, near, method, given)
+
+    def _check_near(self, near: xr.Dataset, inputs: Inputs) -> None:
+        """ValueError for neighbours of other queries or of another gallery."""
+        if not isinstance(near, xr.Dataset) or "position" not in near or near["position"].dims[1:] != (NEIGHBOUR,):
+            raise ValueError("near is what gallery.nearest(q) returns, (sample, neighbour)")
+        names = None if inputs.sample_coord is None else inputs.sample_coord.tolist()
+        labels = near[inputs.sample_dim].values.tolist() if inputs.sample_dim in near.coords else None
+        if near["position"].dims[0] != inputs.sample_dim or len(near["position"]) != inputs.n or names != labels:
+            raise ValueError("near is of other queries than q; give gallery.nearest(q)")
+        own = self.data[CASE].values if CASE in self.data.coords else np.arange(self.data.sizes[CASE])
+        at = near["position"].values
+        if at.max() >= len(own) or (taken(own, at) != near["case"].values)[at >= 0].any():
+            raise ValueError("near is of another gallery; give gallery.nearest(q)")
 
     def _kin(self, a: xr.DataArray, apart: str | None, itself: bool) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the cases and of the queries, equal where a case is left out for a query; -1 where nothing is known."""
