@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,15 @@ class Line:
         In cells of the input.
     size
         Number of cells of the layer.
+    followed
+        False where no receptive field was seen to move along the axis, which the cells then divide evenly.
     """
 
     axis: int
     first: float
     step: float
     size: int
+    followed: bool = field(default=True, compare=False)
 
     def interpolate(self, maps: Tensor, axis: int, n: int) -> Tensor:
         """`maps` with values at the layer's cells along `axis`, linearly between them at the input's `n` cells.
@@ -116,7 +119,7 @@ def lines(output: Tensor, rows: Tensor) -> list[Line]:
 
 
 def _even(axis: int, size: int, n: int) -> Line:
-    return Line(axis, (n / size - 1) / 2, n / size, size)
+    return Line(axis, (n / size - 1) / 2, n / size, size, followed=False)
 
 
 def _fit(output: Tensor, rows: Tensor, axis: int) -> Line | None:

@@ -161,7 +161,7 @@ def careless(case: MethodCase) -> str | None:
         x.fill_(torch.nan)
         return y
 
-    same(case.explain(writes, batch_size=3), case.answer, case.tolerance)
+    same(case.explain(case.around(writes), batch_size=3), case.answer, case.tolerance)
     return None
 
 
@@ -179,10 +179,10 @@ def reused(case: MethodCase) -> str | None:
         y: Tensor = case.model(x, **context)
         return cut_to(kept, y).copy_(y)
 
-    same(case.explain(answers, batch_size=3), case.answer, case.tolerance)
+    same(case.explain(case.around(answers), batch_size=3), case.answer, case.tolerance)
     if (
         len(case.outputs) == 1 and case.outputs[0] > 1
     ):  # a target that compares with what was kept of the intact samples
         target = Divergence("kl")
-        same(case.explain(answers, target=target), case.explain(target=target), case.tolerance)
+        same(case.explain(case.around(answers), target=target), case.explain(target=target), case.tolerance)
     return None
