@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+import tsattr
 from tsattr.testing.cases import CLASSES, LEADS, seeded, signals
 from tsattr.testing.cases import TIMES as TIMES
 from tsattr.testing.cases import linear as linear_net
@@ -40,6 +41,16 @@ def smooth_net() -> nn.Module:
         nn.Linear(40, CLASSES),
     )
     return seeded(layers)
+
+
+def attention_net() -> tsattr.LFICAM:
+    """An LFICAM whose trunk has every kind of layer that has a state."""
+    layers = lambda: nn.Sequential(  # noqa: E731
+        nn.Conv1d(LEADS, 5, 3, padding=1), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.3), nn.MaxPool1d(2)
+    )
+    net = seeded(lambda: tsattr.LFICAM(layers(), CLASSES))
+    trained_statistics(net)
+    return net
 
 
 def recurrent_net() -> nn.Module:

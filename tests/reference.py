@@ -240,3 +240,41 @@ def interval_of_resamples(found, weights, share, center, level):
     low, high = student_of_pulls(slope - slope.mean(), share, center, level)
     ends = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return min(low, ends[0]), max(high, ends[1])
+
+
+def unit_range(m: np.ndarray) -> np.ndarray:
+    return np.zeros_like(m) if m.max() == m.min() else (m - m.min()) / (m.max() - m.min())
+
+
+def averaged_down(line: np.ndarray, size: int) -> np.ndarray:
+    """Means over parts that divide the line evenly, each from the cell in which it begins to the one in which it ends."""
+    n = len(line)
+    return np.array([line[k * n // size : -(-(k + 1) * n // size)].mean() for k in range(size)])
+
+
+def convolved(f: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Same-size cross-correlation of (K, T) with (K', K, 3), zeros beyond the ends."""
+    out = np.zeros((len(weight), f.shape[1]))
+    for o, k, j in np.ndindex(weight.shape):
+        for t in range(f.shape[1]):
+            if 0 <= t + j - 1 < f.shape[1]:
+                out[o, t] += weight[o, k, j] * f[k, t + j - 1]
+    return out
+
+
+def layer_normed(f: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return (f - f.mean()) / np.sqrt(f.var() + 1e-5) * weight[:, None] + bias[:, None]
+
+
+def lficam(features: np.ndarray, x: np.ndarray, w: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lee et al. 2021 for one series, all extremes of this sample: logits, weights of the channels, attention."""
+    f = unit_range(features)
+    guide = averaged_down(np.mean(list(x), axis=0), f.shape[1])
+    m = np.array([channel * guide for channel in f])
+    m = layer_normed(convolved(m, w["importance.0.weight"]), w["importance.1.weight"], w["importance.1.bias"])
+    m = convolved(np.maximum(m, 0), w["importance.3.weight"])
+    said = layer_normed(m, w["importance.4.weight"], w["importance.4.bias"]).mean(1)
+    s = np.exp(said) / sum(np.exp(said))
+    attention = unit_range(np.maximum(sum(s[k] * f[k] for k in range(len(f))), 0))
+    pooled = np.array([np.mean([(1 + a) * v for a, v in zip(attention, channel)]) for channel in f])
+    return w["head.weight"] @ pooled + w["head.bias"], s, attention

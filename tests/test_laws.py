@@ -20,7 +20,7 @@ from tsattr.testing.laws import same
 from tsattr.testing.methods import LAWS, MethodCase, answers, axioms, missing, state
 
 from . import reference
-from .conftest import TIMES, Spy, linear_net, recurrent_net, relu_net, signals
+from .conftest import TIMES, Spy, attention_net, linear_net, recurrent_net, relu_net, signals
 
 X, TRAIN = signals(), signals(5, seed=2)
 b, g = ta.baselines, ta.groups
@@ -140,6 +140,7 @@ def makers(fill):
         "guided backpropagation, size": lambda: ta.GuidedBackprop(absolute=True),
         "grad-cam": ta.GradCAM,
         "grad-cam, signed": lambda: ta.GradCAM(relu=False),
+        "learned attention": ta.LearnedAttention,
         "rescaled saliency": lambda: ta.TemporalRescaling(ta.Saliency()),
         "rescaled occlusion, samples": lambda: ta.TemporalRescaling(
             ta.Occlusion(GROUPS["along leads"]), baseline=fill("samples")
@@ -187,7 +188,7 @@ NET = relu_net()
 @functools.cache
 def case(name: str) -> MethodCase:
     """A method of the table, on what it explains here."""
-    return MethodCase(METHODS[name], NET, X, {"target": 1})
+    return MethodCase(METHODS[name], attention_net() if name == "learned attention" else NET, X, {"target": 1})
 
 
 def answer(name: str) -> xr.Dataset:

@@ -146,12 +146,12 @@ def test_only_the_core_knows_no_labels():
 
 
 METHODS = """AugmentedOcclusion FIT FeatureOcclusion GradCAM GuidedBackprop InputXGradient IntegratedGradients KernelShap
-    Occlusion Saliency ShapleySampling SmoothGrad TemporalRescaling WinIT"""
+    LearnedAttention Occlusion Saliency ShapleySampling SmoothGrad TemporalRescaling WinIT"""
 BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology ConditionalGaussian Constant Gaussian Generator Hold
     Inpaint Jitter JointGenerator Marginal MaximumDistance Mean MedianBeat Mixture Mode PhaseRandomised Samples Typical Uniform"""
 SEEN = {
-    "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning __version__ afex
-        baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
+    "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning LFICAM __version__
+        afex baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
         targets testing write_wfdb""",
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",

@@ -24,12 +24,14 @@ from .methods.gradient import SmoothGrad as SmoothGrad
 from .methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from .methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from .methods.kernel_shap import KernelShap as KernelShap
+from .methods.learned_attention import LearnedAttention as LearnedAttention
 from .methods.occlusion import Occlusion as Occlusion
 from .methods.rescaling import TemporalRescaling as TemporalRescaling
 from .methods.shapley import ShapleySampling as ShapleySampling
 from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
 from .methods.winit import FeatureOcclusion as FeatureOcclusion
 from .methods.winit import WinIT as WinIT
+from .models.lficam import LFICAM as LFICAM
 from .version import __version__ as __version__
 
 _MODULES = ("afex", "cases", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "testing")
@@ -75,6 +77,8 @@ __all__ = [
     *(
         "IntegratedGradients",
         "KernelShap",
+        "LFICAM",
+        "LearnedAttention",
         "Occlusion",
         "Saliency",
         "ShapleySampling",

@@ -62,6 +62,7 @@ def test_a_method_of_an_outsider_needs_a_verb_gradient_and_rows_alone():
 def test_what_a_method_does_not_say_has_a_default():
     method = Ablation()
     assert (method.needs_smoothness, method.arrays, method.in_target_units, method.extra_rows) == (False, 1, False, 0)
+    assert method.of_target
     assert (method.along, method.implied_baseline, method.caution, method.default_target) == (None,) * 4
     assert method.coordinates() == {}
     assert method.prepared(None, ()) is method

@@ -82,6 +82,11 @@ class Method(ABC):
         return False
 
     @property
+    def of_target(self) -> bool:
+        """False if its map is the network's own, the same whatever the target."""
+        return True
+
+    @property
     def along(self) -> str | None:
         """The dim whose output axis, where there is one, it tells apart itself: its targets are of one entry of it."""
         return None

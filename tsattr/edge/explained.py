@@ -152,10 +152,11 @@ def _particulars(call: Call, method: Method, bound: Method, targets: BoundTarget
 
 def _label(ds: xr.Dataset, call: Call, method: Method, targets: BoundTargets) -> None:
     """Give the variables of a result their long names and units."""
+    what = f"of {', '.join(targets.names)}" if method.of_target else "of the model, the same for every target"
     for name in _OF_PARTS:
         for v in call.inputs.variables:
             if name + v.suffix in ds:
-                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} of {', '.join(targets.names)}"
+                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} {what}"
     in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
     units = call.units if call.targets.keeps_units else ""
     for key, values in ds.data_vars.items():
