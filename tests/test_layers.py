@@ -156,7 +156,7 @@ SEEN = {
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",
     "targets": """Difference Divergence Function LogOdds Margin Output Predicted Probability Projection Region
-        RootMeanSquare""",
+        RootMeanSquare Uncertainty""",
     "models": "Ensemble dropout last_step on_arrays on_frames",
 }
 

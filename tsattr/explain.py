@@ -44,6 +44,7 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
         label and index differ; else an index), a string (a label of the output axis), an object of
         `tsattr.targets`, a function of the outputs, or a list of them or a mapping that names them, which adds a `target`
         dim; all share the model's forward passes. None: the single output; for one axis of several outputs the predicted one.
+        Of the members of an ensemble together: ``ta.targets.Uncertainty(...)``, what makes the model unsure.
     outputs
         Names of the output axes after the sample axis, with their labels if wanted: ``("time", "class")``,
         ``{"class": ["N", "S", "V"]}``. Or a DataArray like them, such as the truth: the result then has its units.
@@ -129,7 +130,7 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     check_is_method(method)
     check_flag("dry_run", dry_run)
     s: Any = filled("explain", settings, DEFAULTS)
-    runs = members.runs(model, s["seed"])
+    runs = members.runs(model, s["seed"], s["target"])
     inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
     results: dict[str, xr.Dataset] = {}
     tried: set[int] = set()

@@ -83,7 +83,7 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _numbers(y: Any) -> Tensor:
+def numbers(y: Any) -> Tensor:
     """The model's output; TypeError where it is no tensor of real numbers."""
     if not isinstance(y, Tensor):
         raise TypeError(f"the model must return one tensor, got {type(y).__name__}; {_how_to_choose(y)}")
@@ -226,7 +226,7 @@ class Engine:
         """The model's output, checked to be one tensor of real numbers."""
         first = recorded_draws(self.drawn) if self.targets is None else contextlib.nullcontext()
         with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            return _numbers(self._forwarded(rows, position))
+            return numbers(self._forwarded(rows, position))
 
     def _forwarded(self, rows: Tensor, position: Tensor) -> Any:
         try:

@@ -21,6 +21,7 @@ from ..core.results import RESERVED, check_flag
 from ..core.samples import SampleChunk
 from ..core.targets.call_targets import CallTargets
 from ..core.targets.outputs import outputs_axes
+from ..core.targets.parsing import of_members
 from ..labels import parsing
 from ..labels.inputs import Inputs
 from ..models import calling as models
@@ -69,8 +70,13 @@ class Call:
         context = parsing.read_context(s["context"], inputs)
         outputs, units = _described(s["outputs"], inputs.sample_dim)
         wrapped = models.read(model, inputs)
+        if wrapped.members and not of_members(s["target"]):
+            raise TypeError(
+                f"only explain takes an {model!r}, but for a target of all members together, such as "
+                "ta.targets.Uncertainty(); give one of its members, or one model of their mean output"
+            )
         outputs = wrapped.outputs if outputs is None else outputs
-        targets = _targets(s["target"], method, outputs_axes(outputs, None, wrapped.labels, wrapped.scale))
+        targets = _targets(s["target"], method, _output_axes(outputs, wrapped))
         if isinstance(s["seed"], bool) or not isinstance(s["seed"], int | np.integer):
             raise TypeError(f"seed is a whole number, got {s['seed']!r}")
         check_flag("check", s["check"])
@@ -94,7 +100,7 @@ class Call:
 
     def asked_by(self, method: Method) -> Call:
         """The same call with the targets of a method: its own default target, and the axis that it tells apart itself."""
-        axes = outputs_axes(self.outputs, None, self.model.labels, self.model.scale)
+        axes = _output_axes(self.outputs, self.model)
         return replace(self, targets=_targets(self.settings["target"], method, axes))
 
     def unchecked(self) -> Call:
@@ -129,12 +135,13 @@ class Call:
     def bind(self, shape: tuple[int, ...]) -> BoundTargets:
         """The targets of outputs of this shape."""
         axes, along = self.inputs.variables[0].axes, self.targets.along
-        if self.outputs is None and along in axes.dims and shape == (axes.shape[axes.axis(along)],) != (1,):
+        own = shape[1:] if self.model.members else shape
+        if self.outputs is None and along in axes.dims and own == (axes.shape[axes.axis(along)],) != (1,):
             raise ValueError(
-                f"the model gives {shape[0]} outputs and x has as many cells along {along!r}: name the axis of the outputs, "
+                f"the model gives {own[0]} outputs and x has as many cells along {along!r}: name the axis of the outputs, "
                 f"outputs=({along!r},) where there is one for each cell, else outputs=('class',) or the like"
             )
-        outputs = outputs_axes(self.outputs, shape, self.model.labels, self.model.scale)
+        outputs = _output_axes(self.outputs, self.model, shape)
         assert outputs is not None
         if along in outputs.dims and along in axes.dims:
             times, n = outputs.shape[outputs.dims.index(along)], axes.shape[axes.axis(along)]
@@ -191,6 +198,11 @@ class Call:
             ends = self.inputs.ends(at, self.targets.along)
             ends = None if ends is None else ends.to(self.device)
             yield at, SampleChunk(engine, x.to(self.device), valid, ids[at], position, graph=graph, ends=ends)
+
+
+def _output_axes(outputs: Any, model: models.Model, shape: tuple[int, ...] | None = None) -> Axes | None:
+    """The axes of a model's outputs of this shape, or what is known of them before it is asked."""
+    return outputs_axes(outputs, shape, model.labels, model.scale, model.members)
 
 
 def _targets(target: Any, method: Method | None, axes: Axes | None) -> CallTargets:

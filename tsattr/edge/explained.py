@@ -141,6 +141,8 @@ def _particulars(call: Call, method: Method, bound: Method, targets: BoundTarget
     attrs: dict[str, Any] = {}
     if method.has("draws") and method.setting("draws") is None:
         attrs["draws"] = bound.setting("draws")
+    if call.model.members:
+        attrs["members"] = ", ".join(call.model.members)
     if named := [t for t in call.targets.each if isinstance(t, Named)]:
         attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if targets.taken:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ..core.targets.parsing import of_members
 from ..labels.results import completeness
 from ..metrics.agreement import mean_spearman
 from ..models import Ensemble
@@ -16,8 +17,10 @@ from .table import STATUS, no_class
 from .warning import tell
 
 
-def runs(model: Any, seed: Any) -> dict[str, tuple[Any, Any]]:
+def runs(model: Any, seed: Any, target: Any = None) -> dict[str, tuple[Any, Any]]:
     """The (model, seed) of each run by name: one for each member of an `Ensemble` and each of several seeds.
+
+    An ensemble whose `target` is of all members together is one model.
 
     >>> runs("model", [0, 1])
     {'seed 0': ('model', 0), 'seed 1': ('model', 1)}
@@ -26,7 +29,8 @@ def runs(model: Any, seed: Any) -> dict[str, tuple[Any, Any]]:
     seeds = [int(s) if isinstance(s, np.integer) else s for s in seed] if several else [seed]
     if several and len(set(seeds)) < max(2, len(seeds)):
         raise ValueError(f"several seeds are at least two different ones, got {seed!r}; give one as a number")
-    members = dict(zip(model.names, model.members)) if isinstance(model, Ensemble) else {"": model}
+    apart = isinstance(model, Ensemble) and not of_members(target)
+    members = dict(zip(model.names, model.members)) if apart else {"": model}
     return {
         " ".join(filter(None, [name, f"seed {s}" if several else ""])): (member, s)
         for name, member in members.items()

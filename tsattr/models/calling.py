@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from ..core.arrays import unmasked
+from ..core.engine import numbers
 from ..core.preserve import device_of
 from ..labels.inputs import Inputs
 from .ensembles import Ensemble, name_of
@@ -86,6 +88,8 @@ class Model:
         What its outputs are, where it says so: "probability" or "value"; see `tsattr.core.axes.Axes`.
     on_frame
         ``on_frame(frame, context)`` of a model on DataFrames.
+    members
+        Names of the members of an ensemble, which are the first axis of its outputs; none of one model.
     """
 
     call: Call
@@ -96,15 +100,18 @@ class Model:
     scale: str | None = None
     outputs: Mapping[str, Any] | None = None
     on_frame: Callable[[Any, dict[str, Tensor]], Tensor] | None = None
+    members: tuple[str, ...] = ()
 
 
 def read(model: Any, inputs: Inputs) -> Model:
-    """A model of any kind, for the rows of these inputs.
+    """A model of any kind, for the rows of these inputs; the members of an ensemble as one model.
 
     Raises
     ------
     TypeError
         For something that is neither a module, a callable, nor a fitted estimator.
+    ValueError
+        For members whose outputs are not of one kind.
     """
     if isinstance(model, OnArrays):
         return Model(_arrays(model.f, inputs), name_of(model.f), differentiable=False, scale=_scale(model.f))
@@ -118,7 +125,7 @@ def read(model: Any, inputs: Inputs) -> Model:
     if is_estimator(model) and not isinstance(model, type):
         return _estimator(model, inputs)
     if isinstance(model, Ensemble):
-        raise TypeError(f"only explain takes an {model!r}; give one of its members, or one model of their mean output")
+        return _together(model, inputs)
     if isinstance(model, LastStep):
         raise TypeError(f"only explain takes a {model!r}; give the pipeline itself")
     raise TypeError(
@@ -220,6 +227,56 @@ def _estimator(model: Any, inputs: Inputs) -> Model:
         outputs=found.outputs,
         on_frame=on_frame,
     )
+
+
+def _together(ensemble: Ensemble, inputs: Inputs) -> Model:
+    """The members of an ensemble as one model: its outputs have an axis of the members after the rows."""
+    each = [read(member, inputs) for member in ensemble.members]
+    first, names = each[0], ensemble.names
+    scales = {m.scale for m in each} - {None}
+    if len(scales) > 1:
+        raise ValueError(
+            f"members of the ensemble give {' and '.join(sorted(map(str, scales)))}; give models of one kind"
+        )
+    for name, m in zip(names, each):
+        if str((m.labels, m.outputs)) != str((first.labels, first.outputs)):
+            raise ValueError(f"members {names[0]!r} and {name!r} of the ensemble label their outputs otherwise")
+    frames = [m.on_frame for m in each if m.on_frame is not None]
+
+    def call(rows: Tensor, context: dict[str, Tensor], position: Tensor) -> Tensor:
+        return _stacked(names, (partial(m.call, rows, context, position) for m in each), rows)
+
+    def on_frame(frame: Any, context: dict[str, Tensor]) -> Tensor:
+        return torch.stack([f(frame, context) for f in frames], 1)
+
+    modules = [m.module for m in each if m.module is not None]
+    return Model(
+        call,
+        ", ".join(dict.fromkeys(m.name for m in each)),
+        nn.ModuleList(modules) if modules else None,
+        all(m.differentiable for m in each),
+        first.labels,
+        scales.pop() if scales else None,
+        first.outputs,
+        on_frame if len(frames) == len(each) else None,
+        names,
+    )
+
+
+def _stacked(names: Sequence[str], calls: Iterable[Callable[[], Any]], rows: Tensor) -> Tensor:
+    """Outputs of the members for these rows, (rows, members, *out)."""
+    found = []
+    for name, call in zip(names, calls):
+        try:
+            found.append(numbers(call()).to(rows.device))
+        except Exception as error:
+            error.add_note(f"This was member {name!r} of the ensemble.")
+            raise
+    if len({y.shape for y in found}) > 1:
+        shapes = ", ".join(f"{name!r} {tuple(y.shape)}" for name, y in zip(names, found))
+        raise ValueError(f"members of the ensemble give outputs of different shapes for {len(rows)} rows: {shapes}")
+    # Outputs for one row may lack its axis, which is then found as that of any model.
+    return torch.stack(found, 1 if found[0].ndim and len(found[0]) == len(rows) else 0)
 
 
 def device_for(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:

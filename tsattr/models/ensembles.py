@@ -26,7 +26,8 @@ class Ensemble:
     """Several models of the same thing, each explained by itself: ``ta.explain(Ensemble([a, b]), x, method)``.
 
     The result is the mean of the members' maps with its standard error between them, and how far they agree; see
-    `tsattr.edge.members.combine`.
+    `tsattr.edge.members.combine`. For a target of all members together, `tsattr.targets.Uncertainty`, they are asked as
+    one model, whose outputs have an axis "member" first, by `explain`, `evaluate` and `compare`; a row is then one of every member.
 
     Parameters
     ----------

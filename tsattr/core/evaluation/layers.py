@@ -27,7 +27,12 @@ def check_one_variable(method: str, axes: Sequence[Any]) -> None:
 
 
 def check_layers_are_called(method: str, module: nn.Module) -> None:
-    """TypeError for a module whose layers are not called one by one."""
+    """TypeError for a module whose layers are not called one by one, and for several networks that are asked as one model."""
+    if isinstance(module, nn.ModuleList):  # which nobody calls
+        raise TypeError(
+            f"{method} reads a layer of one network, and a target of all members of an ensemble is of several; use another "
+            "method, such as IntegratedGradients or Occlusion, or explain the members' own outputs"
+        )
     for name, m in module.named_modules():
         where = f"its part {name!r}" if name else "it"
         if isinstance(m, torch.jit.ScriptModule):

@@ -13,6 +13,7 @@ from .difference import Difference as Difference
 from .divergence import Divergence as Divergence
 from .entries import Output as Output
 from .parsing import Function as Function
+from .uncertainty import Uncertainty as Uncertainty
 from .weighted import Projection as Projection
 from .weighted import Region as Region
 from .weighted import RootMeanSquare as RootMeanSquare
@@ -29,6 +30,7 @@ __all__ = [
     "Projection",
     "Region",
     "RootMeanSquare",
+    "Uncertainty",
 ]
 
 

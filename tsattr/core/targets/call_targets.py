@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..axes import Axes
 from ..bound import BoundTargets
 from .entries import Output
-from .outputs import Target
+from .outputs import Target, without_axis
 from .parsing import is_many, resolve_all
 
 
@@ -30,7 +30,7 @@ class CallTargets:
             raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
         targets = cls(tuple(found), is_many(target), along)
         with _of_one_time(axes, along):
-            targets._check(_without_axis(axes, along))
+            targets._check(None if axes is None else without_axis(axes, along))
         return targets
 
     def _check(self, axes: Axes | None) -> None:
@@ -54,8 +54,7 @@ class CallTargets:
 
     def bind(self, outputs: Axes) -> BoundTargets:
         """The targets of outputs with these axes."""
-        axes = _without_axis(outputs, self.along)
-        assert axes is not None
+        axes = without_axis(outputs, self.along)
         with _of_one_time(outputs, self.along):
             values = tuple(t.bind(axes) for t in self.each)
         return BoundTargets(
@@ -65,16 +64,6 @@ class CallTargets:
             outputs.dims.index(self.along) if self.along in outputs.dims else None,
             "; ".join(dict.fromkeys(axes.taken)),
         )
-
-
-def _without_axis(axes: Axes | None, dim: str | None) -> Axes | None:
-    """Output axes without that of `dim`."""
-    if axes is None or dim not in axes.dims:
-        return axes
-    kept = [a for a, d in enumerate(axes.dims) if d != dim]
-    names = tuple(axes.dims[a] for a in kept)
-    coords = {d: c for d, c in axes.coords.items() if d != dim}
-    return replace(axes, dims=names, shape=tuple(axes.shape[a] for a in kept), coords=coords)
 
 
 @contextlib.contextmanager

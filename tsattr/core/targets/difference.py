@@ -37,6 +37,11 @@ class Difference(Target):
         """True where both of them do."""
         return all(resolve(t).keeps_units for t in (self.a, self.b))
 
+    @property
+    def of_members(self) -> bool:  # type: ignore[override]
+        """True where either of them is of all members of an ensemble together."""
+        return any(resolve(t).of_members for t in (self.a, self.b))
+
     def bind(self, outputs: Axes) -> Value:
         """Bind both."""
         a, b = (resolve(t).bind(outputs) for t in (self.a, self.b))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..axes import Axes
 from ..bound import Value
-from .outputs import ROUNDING, SCALES, Target, index_of, probabilities, scale_of, taken_for_logits
+from .outputs import SCALES, Target, index_of, log_probabilities, scale_of, taken_for_logits
 
 KINDS = ("pd", "kl", "js", "signed", "difference")
 _MOST = 1e6  # in the place of an infinite KL, as published
@@ -119,28 +119,10 @@ class Divergence(Target):
         chosen = self.choose(outputs)
 
         def value(y: Tensor, y0: Tensor) -> Tensor:
-            return 0.0 - shift(chosen._logs(_flat(y0)), chosen._logs(_flat(y)))
+            before, after = (log_probabilities(_flat(part), str(chosen.of), chosen) for part in (y0, y))
+            return 0.0 - shift(before, after)
 
         return taken_for_logits(value, chosen) if chosen.of == "logits" else value
-
-    def _logs(self, y: Tensor) -> Tensor:
-        """Log-probabilities (r, classes) in float64."""
-        y = y.to(torch.float64)
-        if self.of == "logits":
-            if y.shape[1] == 1:
-                return torch.nn.functional.logsigmoid(torch.cat([y, -y], 1))
-            return y.log_softmax(1)
-        finite = y[torch.isfinite(y).all(1)]
-        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-        if low < -ROUNDING or high > 1 + ROUNDING:
-            raise ValueError(f"{self!r}: the model's outputs run from {low:.4g} to {high:.4g}; are they logits?")
-        if y.shape[1] == 1:
-            y = torch.cat([y, 1 - y], 1)
-        elif not probabilities(finite):
-            raise ValueError(
-                f"{self!r}: the model's outputs do not sum to 1; are they logits, or classes that do not exclude each other?"
-            )
-        return y.clamp(min=0).log()
 
 
 def _flat(y: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..axes import Axes
@@ -19,6 +20,7 @@ from ..indexing import is_dates, repeated
 
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
 SCALES = ("logits", "probability", "value")
+MEMBER = "member"  # the output axis of an ensemble's members
 ROUNDING = 1e-4  # how far from 1 probabilities may add up, in float16 models too
 _FEW = 200  # outputs that may all lie between 0 and 1 by chance
 
@@ -33,12 +35,16 @@ class Target(ABC):
         does not.
     keeps_units
         True where it is in the units of the outputs: one of them, a mean or a sum of some, or a difference of these.
+    of_members
+        True where it is of all members of an ensemble together, which are then asked as one model: with an output axis
+        "member" before those of each.
     on_command_line
         True where it can be written on the command line: its settings are plain values.
     """
 
     compares: bool = True
     keeps_units: bool = False
+    of_members: bool = False
     on_command_line: ClassVar[bool] = True
 
     @abstractmethod
@@ -113,6 +119,41 @@ def _check_logits(y: Tensor, target: Any) -> None:
 def probabilities(y: Tensor) -> bool:
     """True where all rows (rows, outputs) lie in [0, 1] and sum to 1, as probabilities of exclusive classes do."""
     return bool(((y >= -ROUNDING) & (y <= 1 + ROUNDING)).all() and ((y.sum(1) - 1).abs() <= ROUNDING).all())
+
+
+def log_probabilities(y: Tensor, of: str, target: Any) -> Tensor:
+    """Log-probabilities over the last axis in float64, -inf for a class without any; one number stands for two classes.
+
+    ValueError, about `target`, for probabilities out of range or of classes that do not exclude each other.
+    """
+    y = y.to(torch.float64)
+    if of == "logits":
+        if y.shape[-1] == 1:
+            return torch.nn.functional.logsigmoid(torch.cat([y, -y], -1))
+        return y.log_softmax(-1)
+    finite = y.detach().flatten(0, -2)
+    finite = finite[torch.isfinite(finite).all(1)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(f"{target!r}: the model's outputs run from {low:.4g} to {high:.4g}; are they logits?")
+    if y.shape[-1] == 1:
+        y = torch.cat([y, 1 - y], -1)
+    elif not probabilities(finite):
+        raise ValueError(
+            f"{target!r}: the model's outputs do not sum to 1; are they logits, or classes that do not exclude each other?"
+        )
+    none = y <= 0  # log has no slope there, and NaN would come of it
+    return torch.where(none, -torch.inf, torch.where(none, 1, y).log())
+
+
+def without_axis(outputs: Axes, dim: str | None) -> Axes:
+    """Output axes without that of `dim`, where there is one."""
+    if dim not in outputs.dims:
+        return outputs
+    kept = [a for a, d in enumerate(outputs.dims) if d != dim]
+    names = tuple(outputs.dims[a] for a in kept)
+    coords = {d: c for d, c in outputs.coords.items() if d != dim}
+    return replace(outputs, dims=names, shape=tuple(outputs.shape[a] for a in kept), coords=coords)
 
 
 def axis_of(outputs: Axes, dim: str) -> int:
@@ -280,7 +321,11 @@ def _no_date(where: Any, dim: str) -> KeyError:
 
 
 def outputs_axes(
-    outputs: Any, shape: tuple[int, ...] | None, labels: Any = None, scale: str | None = None
+    outputs: Any,
+    shape: tuple[int, ...] | None,
+    labels: Any = None,
+    scale: str | None = None,
+    members: Sequence[str] = (),
 ) -> Axes | None:
     """The model's output axes from what the user said of them and the shape that came out.
 
@@ -294,12 +339,17 @@ def outputs_axes(
         Labels of the single axis where the user gave none (a classifier's classes).
     scale
         What the model says that its outputs are; see :class:`Axes`.
+    members
+        Names of the members of an ensemble that is asked as one model: its first axis, of which nothing else is said.
 
     Returns
     -------
     Axes or None
         None while neither says how many entries an axis has.
     """
+    if members:
+        own = outputs_axes(outputs, None if shape is None else shape[1:], labels, scale)
+        return None if own is None else _with_members(own, members)
     if isinstance(outputs, str):
         outputs = (outputs,)
     if outputs is None:
@@ -341,3 +391,13 @@ def outputs_axes(
                     f"outputs gives {len(coords[d])} labels for axis {d!r}, but the model's output has {n} entries there"
                 )
     return Axes(names, shape, coords, units, scale=scale)
+
+
+def _with_members(own: Axes, members: Sequence[str]) -> Axes:
+    """The axes of one member's outputs after one of the members."""
+    if MEMBER in own.dims:
+        raise ValueError(
+            f"outputs names an axis {MEMBER!r}, which is that of the ensemble's members; name it otherwise"
+        )
+    coords = {MEMBER: np.asarray(members), **own.coords}
+    return replace(own, dims=(MEMBER, *own.dims), shape=(len(members), *own.shape), coords=coords)

@@ -45,6 +45,19 @@ def resolve_all(target: Any) -> list[Target]:
     return [resolve(t) for t in (target if is_many(target) else [target])]
 
 
+def of_members(target: Any) -> bool:
+    """True for targets that are of all members of an ensemble together; ValueError where some are and others are of each."""
+    found = resolve_all(target)
+    together = [t for t in found if t.of_members]
+    if together and len(together) < len(found):
+        each = next(t for t in found if not t.of_members)
+        raise ValueError(
+            f"{together[0]!r} is of the members together and {each!r} of each by itself: explain them in two calls, or give a model whose "
+            "outputs have an axis 'member', and targets that say where on it"
+        )
+    return bool(together)
+
+
 def is_many(target: Any) -> bool:
     """True for a list of targets, or a mapping of them."""
     return isinstance(target, Sequence | Mapping) and not isinstance(target, str)
@@ -117,6 +130,11 @@ class Named(Target):
         """As the target has it."""
         return self.target.compares
 
+    @property
+    def of_members(self) -> bool:  # type: ignore[override]
+        """As the target has it."""
+        return self.target.of_members
+
     def bind(self, outputs: Axes) -> Value:
         """Bind the target."""
         return self.target.bind(outputs)
@@ -126,9 +144,11 @@ class _AdoptedTarget(Target):
     """A target of another class, with what it says of itself."""
 
     def __init__(self, given: Any) -> None:
-        self.given, self.compares = given, getattr(given, "compares", self.compares)
-        if not isinstance(self.compares, bool | np.bool_):
-            raise TypeError(f"compares of target {given!r} is True or False, got {self.compares!r}")
+        self.given = given
+        for name in ("compares", "of_members"):
+            setattr(self, name, getattr(given, name, getattr(self, name)))
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise TypeError(f"{name} of target {given!r} is True or False, got {getattr(self, name)!r}")
 
     def __repr__(self) -> str:
         return repr(self.given)
