@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from scipy import ndimage, special, stats
-from torch import Tensor
+from torch import Tensor, nn
 
 Function = Callable[[Tensor], Tensor]
 
@@ -24,6 +24,8 @@ def gradient(f: Function, x: np.ndarray) -> np.ndarray:
 
 def rule(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights on [0, 1]."""
+    if name == "left":
+        return np.arange(n) / n, np.full(n, 1 / n)
     if name == "midpoint":
         return np.array([(k + 0.5) / n for k in range(n)]), np.array([1 / n] * n)
     nodes, weights = special.roots_legendre(n)
@@ -54,6 +56,16 @@ def refined(
 def expected_gradients(f: Function, x: np.ndarray, starts: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
     """Erion et al. 2021, equation 3: one point of one path for each draw, (draws, *event)."""
     return np.stack([(x - b) * gradient(f, b + a * (x - b)) for b, a in zip(starts, alphas)])
+
+
+def projection(net: nn.Module, x: np.ndarray, a: int, b: int) -> np.ndarray:
+    """The projection on the boundary of classes a and b in the features of an invertible network, of one sample (*event)."""
+    with torch.no_grad():
+        y = net.features(torch.as_tensor(x)[None])[0].numpy()
+        weight, bias = net.head.weight.numpy(), net.head.bias.numpy()
+        w, c = weight[a] - weight[b], bias[a] - bias[b]
+        on = [y[i] - (sum(w[j] * y[j] for j in range(len(y))) + c) / sum(w**2) * w[i] for i in range(len(y))]
+        return net.inverse(torch.as_tensor(np.array(on))[None])[0].numpy()
 
 
 def windows(size: int, width: int, step: int) -> list[tuple[int, int]]:

@@ -275,7 +275,7 @@ def test_what_labels_and_shapes_can_tell_is_raised_before_any_model_call(case):
         (lambda: ta.IntegratedGradients(max_steps=True), "max_steps is a whole number of at least 1, got True"),
         (
             lambda: ta.IntegratedGradients(rule="trapezoid"),
-            "rule is 'auto', 'midpoint' or 'gauss-legendre', got 'trapezoid'",
+            "rule is 'auto', 'midpoint', 'gauss-legendre' or 'left', got 'trapezoid'",
         ),
         (lambda: ta.IntegratedGradients(tolerance=0), "tolerance must be > 0, got 0"),
         (lambda: ta.Occlusion(CELLS, draws=0), "draws is a whole number of at least 1, got 0"),

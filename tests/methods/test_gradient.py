@@ -15,7 +15,7 @@ from ..conftest import LEADS, TIMES, Spy
 
 b = ta.baselines
 IG = ta.IntegratedGradients
-RULES = ("midpoint", "gauss-legendre")
+RULES = ("midpoint", "gauss-legendre", "left")
 relu = torch.relu
 
 
@@ -92,7 +92,7 @@ def test_minimum_and_maximum(f, x, expected):
     assert_close(attribution(lambda x: f(x[:, 0], x[:, 1]), x, IG()), expected)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ["midpoint", "gauss-legendre"])
 def test_product(rule):
     f = lambda x: x[:, 0] * x[:, 1]  # noqa: E731
     assert_close(attribution(f, [2.0, 3.0], IG(rule=rule)), [3, 3])
@@ -210,6 +210,23 @@ def test_fixed_steps_equal_the_loop(net, rule, ecg, request):
         assert_close(ds.reference[at], reference.value(of(net), start))
 
 
+@pytest.mark.filterwarnings("ignore:not converged:tsattr.ExplanationWarning")  # where it misses half of the difference
+def test_one_step_from_the_left_is_the_local_linear_form_at_the_baseline(smooth, ecg, train):
+    ds = ta.explain(smooth, ecg, IG(b.Samples.fit(train), steps=1, rule="left"), target=1)
+    for at, x in enumerate(ecg.values):  # each training sample once
+        forms = [(x - start) * reference.gradient(of(smooth), start) for start in train.values]
+        assert_close(ds.attribution[at], np.mean(forms, 0))
+    product = explain(lambda x: x[:, 0] * x[:, 1], [2.0, 3.0], IG(b.Constant([1.0, 1.0]), steps=1, rule="left"))
+    assert product.attribution.values.tolist() == [[1.0, 2.0]]
+    assert product.completeness_gap.item() == 2.0  # (2 - 1)(3 - 1), which is of second order
+
+
+def test_a_budget_leaves_the_local_linear_form_what_it_is(train):
+    form = IG(steps=1, rule="left")
+    assert form.within(50) == IG(steps=1, rule="left", draws=1)
+    assert IG(b.Samples.fit(train), steps=1, rule="left", draws=5).within(7).draws == 3
+
+
 def test_missing_cells_take_no_part(conv, ecg):
     x = ecg.values.copy()
     x[0, 1, 4:7] = x[2, :, 0] = np.nan
@@ -286,6 +303,7 @@ def test_smoothgrad_noise_is_in_proportion_to_each_variable():
 # ---- refinement
 
 LEVELS = {"midpoint": [9, 27, 81, 243, 729], "gauss-legendre": [4, 12, 36, 108, 324]}
+LEVELS["left"] = LEVELS["midpoint"]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -298,8 +316,8 @@ def test_refinement_stops_where_half_the_last_change_is_within_the_tolerance(rul
         assert converged
         assert int(ds.steps[at]) == steps
         assert_close(ds.attribution[at], expected)
-        # midpoints are kept when they are tripled; Gauss-Legendre rules share none
-        points = steps if rule == "midpoint" else sum(n for n in LEVELS[rule] if n <= steps)
+        # midpoints and left ends are kept when they are tripled; Gauss-Legendre rules share none
+        points = sum(n for n in LEVELS[rule] if n <= steps) if rule == "gauss-legendre" else steps
         assert int(ds.model_evaluations[at]) == 1 + 1 + points
     assert int(ds.model_evaluations.sum()) == spy.count
     assert (ds.status == "ok").all()
@@ -635,7 +653,7 @@ def test_a_model_without_gradients_says_what_to_use():
         (lambda: IG(steps=2.5), "steps is a whole number of at least 1, got 2.5"),
         (lambda: IG(draws=True), "draws is a whole number of at least 1, got True"),
         (lambda: IG(max_steps=-1), "max_steps is a whole number of at least 1, got -1"),
-        (lambda: IG(rule="trapezoid"), "rule is 'auto', 'midpoint' or 'gauss-legendre', got 'trapezoid'"),
+        (lambda: IG(rule="trapezoid"), "rule is 'auto', 'midpoint', 'gauss-legendre' or 'left', got 'trapezoid'"),
         (lambda: IG(tolerance=0), "tolerance must be > 0, got 0"),
         (lambda: ta.SmoothGrad(0.0), "noise > 0, got 0.0"),
         (lambda: ta.SmoothGrad(draws=0), "draws is a whole number of at least 1, got 0"),

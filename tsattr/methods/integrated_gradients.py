@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,11 +13,16 @@ from torch import Tensor
 from ..core.baselines import Constant
 from ..core.completeness import CompletenessTest, completeness
 from ..core.method import Method
-from ..core.quadrature import gauss_legendre, midpoint, refinements
+from ..core.quadrature import gauss_legendre, left, midpoint, refinements
 from ..core.results import EVENT, Field, affordable, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
 from ..core.status import Status
 
+_RULES: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
+    "midpoint": midpoint,
+    "gauss-legendre": gauss_legendre,
+    "left": left,
+}
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
 # Cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold.
 _LONG = 2**16
@@ -42,7 +47,9 @@ class IntegratedGradients(Method):
     rule
         Quadrature: "midpoint" (nested, tripled: 9, 27, ..., 729 points), "gauss-legendre" (4, 12, 36, ...), or "auto":
         Gauss-Legendre where the model's autograd graph has no kink (ReLU, max-pooling, ...), else midpoint. Neither uses
-        the end points, where ties of ReLU and max-pooling give wrong gradients.
+        the end points, where ties of ReLU and max-pooling give wrong gradients. "left" does: with ``steps=1`` it is the
+        local linear form at the baseline, ``df/dx_i(x') (x_i - x'_i)`` for each draw, whose `completeness_gap` is what it
+        leaves out (above half of the whole, the sample is "not converged").
     tolerance, max_steps
         Target of the refinement and the largest rule it may use; past that the sample's status is "not converged". So it is
         where the sum misses, as where rounding, ``long()`` or ``detach()`` block gradients: where ``completeness_error`` is
@@ -98,7 +105,7 @@ class IntegratedGradients(Method):
     @property
     def points(self) -> bool:
         """True for expected gradients: one point of the path for each of several draws."""
-        return self.steps == 1 and self._draws > 1
+        return self.steps == 1 and self._draws > 1 and self.rule != "left"
 
     @property
     def share(self) -> float:
@@ -110,8 +117,8 @@ class IntegratedGradients(Method):
         check_count("max_steps", self.max_steps)
         for name in ("draws", "steps"):
             check_count(name, getattr(self, name), none=True)
-        if self.rule not in ("auto", "midpoint", "gauss-legendre"):
-            raise ValueError(f"rule is 'auto', 'midpoint' or 'gauss-legendre', got {self.rule!r}")
+        if self.rule != "auto" and self.rule not in _RULES:
+            raise ValueError(f"rule is 'auto', 'midpoint', 'gauss-legendre' or 'left', got {self.rule!r}")
         check_positive("tolerance must be", self.tolerance)
 
     @property
@@ -168,7 +175,7 @@ class IntegratedGradients(Method):
         total = torch.zeros((m, samples.targets, *samples.event), dtype=torch.float64, device=device)
         active = torch.arange(m, device=device)
         if self.steps is not None:
-            nodes, weights = (gauss_legendre if rule == "gauss-legendre" else midpoint)(self.steps)
+            nodes, weights = _RULES[rule](self.steps)
             points = torch.as_tensor(nodes, device=device).expand(m, -1)
             if self.points:  # one for each draw, in a stratum of its own
                 key = samples.key(i, draw).fork(_PATH)
@@ -246,6 +253,7 @@ class IntegratedGradients(Method):
     def within(self, rows: int) -> IntegratedGradients:
         """As many points of each path as `rows` rows a sample allow; of expected gradients, as many draws."""
         if self.steps == 1:
-            return replace(self, draws=affordable("draws", (rows - 1) // 2, self, rows))
+            draws = affordable("draws", (rows - 1) // 2, self, rows)
+            return replace(self, draws=min(draws, self._draws) if self.rule == "left" else draws)
         draws = max(1, min(self._draws, (rows - 1) // 2))
         return replace(self, steps=affordable("steps", (rows - 1) // draws - 1, self, rows), draws=draws)
