@@ -17,16 +17,17 @@ from ..bound import BoundTargets
 from ..engine import Engine
 from ..preserve import device_of, preserved_state
 from ..results import check_count
-from .fills import Baseline, Full, per_row
+from .fills import Baseline
 from .fitted import Training, cell_index
 from .gaussian import ConditionalGaussian
+from .neutral import Neutral, dtype_of, margins, other_classes, spread_of
 from .normal import Normal
 
 Metric = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Boundary(Baseline):
+class Boundary(Neutral, Baseline):
     """The class-neutral input nearest to each sample: ``argmin (x'-x)^T C^-1 (x'-x)`` subject to ``f_a(x') = f_b(x')``.
 
     With outputs that are logits, a path from it explains the margin ``f_a(x) - f_b(x)`` and nothing else, as the target's
@@ -46,6 +47,8 @@ class Boundary(Baseline):
         The neutral inputs, samples first; made by :meth:`fit`.
     margin
         What is left of |f_a - f_b| at each.
+    difference
+        The samples less their neutral inputs; `distance` is its norm.
     source
         How it was fitted, in words.
 
@@ -59,12 +62,18 @@ class Boundary(Baseline):
 
     sentence: ClassVar[str] = "the nearest input that the model finds undecided between two classes"
     on_command_line: ClassVar[bool] = False  # made of a model, and its classes
+    note: ClassVar[str] = (
+        "The baseline is a contrast, the nearest input without a decision: what is the same on both sides of the boundary "
+        "gets nothing."
+    )
     value: Array
     margin: Array
+    difference: Array
     source: str
 
     def __repr__(self) -> str:
-        return f"Boundary({self.value!r}, {self.source}, margin<={np.abs(self.margin.values).max():.2g})"
+        left = np.abs(self.margin.values).max()
+        return f"Boundary({self.value!r}, {self.source}, margin<={left:.2g}, distance {spread_of(self.distance)})"
 
     @classmethod
     def fit(
@@ -114,18 +123,13 @@ class Boundary(Baseline):
         start = torch.as_tensor(train.values)
         metric, provenance = _metric(covariance, train.axes, sample_dim)
         module = model if isinstance(model, torch.nn.Module) else None
-        ask = _asker(model, device_of(module) or torch.device("cpu"), _dtype(x))
+        ask = _asker(model, device_of(module) or torch.device("cpu"), dtype_of(x))
         with preserved_state(module, None):
             with torch.no_grad():
                 outputs = torch.cat([ask(rows) for rows in torch.split(start, batch_size)])
-            other = _others(outputs, a, b)
-
-            def margin(rows: Tensor, position: Tensor) -> Tensor:
-                y = ask(rows)
-                return y[:, a] if y.shape[1] == 1 else y[:, a] - y.gather(1, other[position, None])[:, 0]
-
+            other = other_classes(outputs, a, b)
             engine = Engine(
-                margin,
+                lambda rows, position: margins(ask(rows), a, other[position]),
                 lambda shape: BoundTargets((lambda y, y0: y,)),
                 start.device,
                 module=module,
@@ -134,33 +138,12 @@ class Boundary(Baseline):
             search = _Search(engine, start, metric, tolerance)
             search.run(steps)
         search.warn()
-        dims = (sample_dim, *train.axes.dims) if train.named else None
-        coords = dict(train.axes.coords)
-        if train.axes.sample_coord is not None:
-            coords[sample_dim] = train.axes.sample_coord
-        own = {d: c for d, c in coords.items() if d == sample_dim}
         return cls(
-            Array(search.point.numpy(), dims, coords),
-            Array(search.value.abs().numpy(), dims and (sample_dim,), own),
+            train.of_samples(search.point.numpy()),
+            train.of_samples(search.value.abs().numpy()),
+            train.of_samples((start - search.point).numpy()),
             f"a={a}, b={b}, covariance={provenance}",
         )
-
-    def _bind(self, axes: Axes) -> Full:
-        if self.value.dims is not None:
-            values = axes.align(self.value, "the input of Boundary")
-        else:
-            values = self.value.values
-            if values.shape != (axes.samples, *axes.shape):
-                raise ValueError(
-                    f"Boundary was fitted to an input of shape {values.shape}, this one has {(axes.samples, *axes.shape)}; "
-                    "fit it to the samples that are explained"
-                )
-        return Full(lambda x, key: per_row(values, x, key))
-
-
-def _dtype(x: Any) -> torch.dtype:
-    kind = str(getattr(x, "dtype", "")).removeprefix("torch.")
-    return getattr(torch, kind) if kind.startswith("float") else torch.float64
 
 
 def _asker(model: Any, home: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -174,18 +157,6 @@ def _asker(model: Any, home: torch.device, dtype: torch.dtype) -> Callable[[Tens
         return y.reshape(len(rows), -1).to(rows.device)
 
     return ask
-
-
-def _others(y: Tensor, a: int, b: int | None) -> Tensor:
-    """The class on the other side of each sample's boundary, from outputs (samples, classes)."""
-    classes = y.shape[1]
-    if not 0 <= a < classes or (b is not None and not 0 <= b < classes):
-        raise IndexError(f"a={a} and b={b} must be among the model's {classes} outputs, 0 to {classes - 1}")
-    if b == a:
-        raise ValueError(f"a and b are both {a}: a boundary has two sides" + "; leave b out" * (classes == 1))
-    if b is not None:
-        return torch.full((len(y),), b)
-    return y.index_fill(1, torch.tensor([a], device=y.device), -torch.inf).argmax(1)
 
 
 def _metric(covariance: Any, axes: Axes, sample_dim: str) -> tuple[Metric, str]:

@@ -84,6 +84,16 @@ class Training:
             return Array(values)
         return Array(values, dims, {d: c for d, c in self.axes.coords.items() if d in dims})
 
+    def of_samples(self, values: np.ndarray) -> Array:
+        """Values of each sample, (n, \\*event) or (n,), as an array that an input's axes can be matched with."""
+        if not self.named:
+            return Array(values)
+        dims = (self.axes.sample_dim, *self.axes.dims)[: values.ndim]
+        coords = dict(self.axes.coords)
+        if self.axes.sample_coord is not None:
+            coords[self.axes.sample_dim] = self.axes.sample_coord
+        return Array(values, dims, {d: c for d, c in coords.items() if d in dims})
+
     def source(self, **settings: Any) -> str:
         """The provenance as text: samples, dims and settings."""
         sizes = ", ".join(f"{d} {n}" for d, n in zip(self.axes.dims, self.axes.shape))

@@ -1,0 +1,79 @@
+"""What the baselines between two classes share: an input without a class for each sample, how it is held, and the classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..arrays import Array
+from ..axes import Axes
+from .fills import Full, per_row
+
+
+class Neutral:
+    """For a frozen dataclass of one class-neutral input for each sample of the very input that it was fitted to.
+
+    Attributes
+    ----------
+    value
+        The neutral inputs, samples first.
+    difference
+        The samples less their neutral inputs: what would have to be taken away for the model to be undecided.
+    """
+
+    value: Array
+    difference: Array
+
+    @property
+    def distance(self) -> np.ndarray:
+        """(samples,) how far each is from its sample: the Euclidean norm of `difference`, over the cells that are there."""
+        moved = self.difference.values.reshape(len(self.difference.values), -1)
+        return np.asarray(np.sqrt(np.nansum(moved**2, 1)))
+
+    def _bind(self, axes: Axes) -> Full:
+        name = type(self).__name__
+        if self.value.dims is not None:
+            values = axes.align(self.value, f"the input of {name}")
+        else:
+            values = self.value.values
+            if values.shape != (axes.samples, *axes.shape):
+                raise ValueError(
+                    f"{name} was fitted to an input of shape {values.shape}, this one has {(axes.samples, *axes.shape)}; "
+                    "fit it to the samples that are explained"
+                )
+        return Full(lambda x, key: per_row(values, x, key))
+
+
+def spread_of(values: np.ndarray) -> str:
+    """The least and the largest of some numbers, as text.
+
+    >>> spread_of(np.array([0.25, 1.0, 0.5]))
+    '0.25 to 1'
+    """
+    return f"{values.min():.3g} to {values.max():.3g}"
+
+
+def dtype_of(x: Any) -> torch.dtype:
+    """The dtype in which a model is asked about an input: its own where it is of floats, else float64."""
+    kind = str(getattr(x, "dtype", "")).removeprefix("torch.")
+    return getattr(torch, kind) if kind.startswith("float") else torch.float64
+
+
+def other_classes(y: Tensor, a: int, b: int | None) -> Tensor:
+    """The class on the other side of each sample's boundary, from outputs (samples, classes)."""
+    classes = y.shape[1]
+    if not 0 <= a < classes or (b is not None and not 0 <= b < classes):
+        raise IndexError(f"a={a} and b={b} must be among the model's {classes} outputs, 0 to {classes - 1}")
+    if b == a:
+        raise ValueError(f"a and b are both {a}: a boundary has two sides" + "; leave b out" * (classes == 1))
+    if b is not None:
+        return torch.full((len(y),), b, device=y.device)
+    return y.index_fill(1, torch.tensor([a], device=y.device), -torch.inf).argmax(1)
+
+
+def margins(y: Tensor, a: int, other: Tensor) -> Tensor:
+    """f_a - f_b (rows,) of outputs (rows, classes); of a single output, its value."""
+    return y[:, a] if y.shape[1] == 1 else y[:, a] - y.gather(1, other[:, None])[:, 0]
