@@ -8,6 +8,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 import tsattr
+from tsattr.models import Coupling
 from tsattr.testing.cases import CLASSES, LEADS, seeded, signals
 from tsattr.testing.cases import TIMES as TIMES
 from tsattr.testing.cases import linear as linear_net
@@ -55,6 +56,19 @@ def attention_net() -> tsattr.LFICAM:
 
 def recurrent_net() -> nn.Module:
     return seeded(Recurrent)
+
+
+def coupling_net(shape: int | tuple[int, ...] = (LEADS, TIMES), **settings: object) -> Coupling:
+    """An invertible network whose couplings are not 0, as they are before training."""
+
+    def make() -> Coupling:
+        net = Coupling(shape, CLASSES, **{"width": 6, "kernel": 3} | settings)
+        for block in net.blocks:
+            for last in (block.f[-1], block.g[-1]):
+                last.reset_parameters()
+        return net
+
+    return seeded(make)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tsattr.testing.laws import same
 from tsattr.testing.methods import LAWS, MethodCase, answers, axioms, missing, state
 
 from . import reference
-from .conftest import TIMES, Spy, attention_net, linear_net, recurrent_net, relu_net, signals
+from .conftest import TIMES, Spy, attention_net, coupling_net, linear_net, recurrent_net, relu_net, signals
 
 X, TRAIN = signals(), signals(5, seed=2)
 b, g = ta.baselines, ta.groups
@@ -94,6 +94,7 @@ MAKERS = {
     "inpaint": (lambda: b.Inpaint(), 1),
     "inpaint, two dims, noise": (lambda: b.Inpaint(("lead", "time"), noise=0.2), 3),
     "boundary": (lambda: b.Boundary.fit(relu_net(), X, a=1, covariance=TRAIN), 1),
+    "projection": (lambda: b.Projection.fit(coupling_net(), X, a=1, b=2), 1),
 }
 BASELINES = Made({name: lambda m=make, d=draws: (m(), d) for name, (make, draws) in MAKERS.items()})
 GROUPS = {
@@ -130,6 +131,8 @@ def makers(fill):
             "gauss-legendre": {"steps": 5, "rule": "gauss-legendre"},
         }.items():
             table[f"ig {name}, {k}"] = lambda k=k, s=settings: ta.IntegratedGradients(fill(k), draws=MAKERS[k][1], **s)
+    for k in ("uniform", "samples"):  # not at a constant, where all is a tie for max-pooling
+        table[f"ig left, {k}"] = lambda k=k: ta.IntegratedGradients(fill(k), 12, "left", draws=MAKERS[k][1])
     for k in ("uniform", "gaussian", "samples"):
         table[f"expected gradients, {k}"] = lambda k=k: ta.IntegratedGradients(fill(k), steps=1, draws=8)
     for k, runs in (("windows", 2), ("beats of each sample", 1)):  # three beats: exact, whatever the seed
@@ -539,6 +542,7 @@ FILLS = {
     "band stop": (lambda x: reference.band_stop(x, 10, 30, 100),) * 2,
     "climatology": (lambda x: np.stack([TRAIN.values[..., p % 4 :: 4].mean((0, 2)) for p in range(TIMES)], 1),) * 2,
     "inpaint": (ZERO, alone(lambda x, gone: reference.bridge(x, gone, np.arange(TIMES)))),
+    "projection": (lambda x: reference.projection(coupling_net(), x, 1, 2),) * 2,
 }
 
 
@@ -698,7 +702,7 @@ NOT_LONE = {  # what needs steps along time says that there are none
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_dim_of_one_cell_is_filled_or_refused_by_name(name):
     baseline, draws = BASELINES[name]
-    if name == "boundary":
+    if name in ("boundary", "projection"):
         return  # of the very samples it was fitted to
     if (kind := name if name in NOT_LONE else name.split(",")[0]) in NOT_LONE:
         make, message = NOT_LONE[kind]

@@ -148,7 +148,8 @@ def test_only_the_core_knows_no_labels():
 METHODS = """AugmentedOcclusion FIT FeatureOcclusion GradCAM GuidedBackprop InputXGradient IntegratedGradients KernelShap
     LearnedAttention Occlusion Saliency ShapleySampling SmoothGrad TemporalRescaling WinIT"""
 BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology ConditionalGaussian Constant Gaussian Generator Hold
-    Inpaint Jitter JointGenerator Marginal MaximumDistance Mean MedianBeat Mixture Mode PhaseRandomised Samples Typical Uniform"""
+    Inpaint Jitter JointGenerator Marginal MaximumDistance Mean MedianBeat Mixture Mode PhaseRandomised Projection Samples
+    Typical Uniform"""
 SEEN = {
     "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning LFICAM __version__
         afex baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
@@ -157,7 +158,7 @@ SEEN = {
     "groups": "Along Cells Labelled Windows split",
     "targets": """Difference Divergence Function LogOdds Margin Output Predicted Probability Projection Region
         RootMeanSquare Uncertainty""",
-    "models": "Ensemble dropout last_step on_arrays on_frames",
+    "models": "Coupling Ensemble Invertible dropout last_step on_arrays on_frames",
 }
 
 

@@ -43,6 +43,7 @@ FITS = {
     "Generator": lambda r: b.Generator.fit(r, 2, dim="dim_1", epochs=2),
     "JointGenerator": lambda r: b.JointGenerator.fit(r, dim="dim_1", epochs=2),
     "Boundary": lambda r: b.Boundary.fit(logit, r, a=0),
+    "Projection": lambda r: b.Projection.fit(ta.models.Coupling(6, 2).double(), r, a=0),
     "Constant": lambda r: b.Constant(r[0]),
     "Constant of labels": lambda r: b.Constant(dict(enumerate(r[0]))),
     "Detector": lambda r: Detector.fit(r, ta.core.axes.Axes(("dim_1",), (6,))).overall,

@@ -395,7 +395,7 @@ def test_the_register_holds_the_packages_own_classes():
 
 def test_what_the_command_line_knows_is_what_says_so():
     assert set(notation.BASELINES) == {n for n, c in classes_of(Baseline).items() if c.on_command_line}
-    assert not {"Boundary", "MedianBeat", "State"} & set(notation.BASELINES)
+    assert not {"Boundary", "MedianBeat", "Projection", "State"} & set(notation.BASELINES)
     assert set(notation.GROUPS) == {n for n, c in classes_of(Groups).items() if c.on_command_line}
     assert "Labelled" not in notation.GROUPS
     assert {"Projection", "Output.at", "LogOdds.at", "Difference"} <= set(notation.TARGETS)

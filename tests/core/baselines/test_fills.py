@@ -13,6 +13,7 @@ from tsattr.core.axes import Axes
 from tsattr.core.baselines.fills import JoinedBaselines, bind
 from tsattr.core.keys import Key
 
+from ...conftest import coupling_net
 from .inputs import LEADS, TIME, TRAIN, X, array, ecg, fill
 
 RNG = np.random.default_rng(0)
@@ -50,11 +51,12 @@ EACH = {
     "climatology": lambda: b.Climatology.fit(TRAIN, by="50ms"),
     "median beat": lambda: b.MedianBeat.fit(TRAIN, PEAKS, window=("-50ms", "60ms")).at(PEAKS[:2]),
     "boundary": lambda: b.Boundary.fit(lambda x: x.sum((1, 2)), array(X, sample=None, lead=LEADS, time=TIME), a=0),
+    "projection": lambda: b.Projection.fit(coupling_net((3, 60)), array(X, sample=None, lead=LEADS, time=TIME), a=0),
     "inpaint": lambda: b.Inpaint(),
     "inpaint with noise": lambda: b.Inpaint(("lead", "time"), noise=0.1),
 }
 # Found from the whole of a sample when they were made, whatever is asked later.
-MADE_BEFORE = (b.MedianBeat, b.Boundary)
+MADE_BEFORE = (b.MedianBeat, b.Boundary, b.Projection)
 
 
 @pytest.fixture(params=list(EACH))

@@ -24,6 +24,7 @@ from .median_beat import MedianBeat as MedianBeat
 from .mixture import Mixture as Mixture
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
+from .projection import Projection as Projection
 from .ranges import MaximumDistance as MaximumDistance
 from .ranges import Uniform as Uniform
 from .spectral import BandStop as BandStop
@@ -54,6 +55,7 @@ __all__ = [
     "Mixture",
     "Mode",
     "PhaseRandomised",
+    "Projection",
     "Samples",
     "Typical",
     "Uniform",
