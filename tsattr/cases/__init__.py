@@ -1,9 +1,10 @@
-"""Galleries of cases as a model sees them: the cases most like a query, and why."""
+"""Galleries of cases as a model sees them: the cases most like a query, why, and a page of pictures."""
 
 from .embedding import embed as embed
 from .gallery import Gallery as Gallery
+from .page import page as page
 
-__all__ = ["Gallery", "embed"]
+__all__ = ["Gallery", "embed", "page"]
 
 
 def __dir__() -> list[str]:

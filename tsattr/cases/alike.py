@@ -110,6 +110,7 @@ def both_sides(
             check = False  # of the same model
     found = _joined(queries, near)
     attrs = {"target": _named(metric), "metric": metric, "layer": embedder.layer}
+    attrs |= {name: near.attrs[name] for name in ("cases", "left_out") if name in near.attrs}
     if cases:
         found = found.merge(_renamed(_joined(cases, near), found), combine_attrs="override")
     return found.assign({str(k): v for k, v in near.data_vars.items() if k != "status"}).assign_attrs(attrs)

@@ -23,9 +23,11 @@ def keep(inputs: Inputs, context: dict[str, Tensor]) -> dict[str, xr.DataArray]:
     found: dict[str, xr.DataArray] = {}
     for v in inputs.variables:
         array = v.array.drop_vars([name for name in inputs.sample_coords() if name in v.array.coords])
-        found[_INPUT + v.suffix] = (
-            array.rename({inputs.sample_dim: CASE}).drop_attrs().assign_attrs(plain(v.array.attrs))
-        )
+        array = array.rename({inputs.sample_dim: CASE}).copy(deep=False)  # the attrs of x stay as they are
+        array.attrs = plain(v.array.attrs)
+        for c in array.coords.values():
+            c.attrs = plain(c.attrs)
+        found[_INPUT + v.suffix] = array
         if v.valid is not None:
             found[_VALID + v.suffix] = _mask(v, inputs)
     for name, value in context.items():

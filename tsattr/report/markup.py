@@ -38,6 +38,8 @@ figure { margin: 1rem 0; }
 figcaption { font-size: .9rem; color: #444444; max-width: 48rem; }
 .scroll { overflow-x: auto; }
 .scroll:focus-visible { outline: 2px solid #1f4e9c; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 0 1.5rem; }
+.pair > * { min-width: 0; }
 img { display: block; max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
 caption { text-align: left; font-size: .9rem; color: #444444; padding-bottom: .3rem; }
@@ -125,6 +127,11 @@ def picture(figure: Figure, alt: str, caption: str = "", dpi: float = 110) -> st
     image = f'<img{small} src="data:image/png;base64,{data}" alt="{escape(alt)}" width="{width}" height="{height}">'
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f'<figure><div class="scroll" tabindex="0" role="region" aria-label="picture">{image}</div>{below}</figure>'
+
+
+def side_by_side(*parts: str) -> str:
+    """Return parts beside each other where the screen is wide enough, else one below the other."""
+    return '<div class="pair">\n' + "\n".join(part for part in parts if part) + "\n</div>"
 
 
 def page(title: str, body: str, footer: str) -> str:

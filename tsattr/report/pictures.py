@@ -71,33 +71,42 @@ def _prediction(here: xr.Dataset) -> str:
     )
 
 
-def one_picture(attribution: xr.DataArray, signal: xr.DataArray, truth: xr.DataArray | None) -> tuple[Figure, str]:
-    """Return the picture that the dims ask for, and its caption."""
+def one_picture(
+    attribution: xr.DataArray,
+    signal: xr.DataArray,
+    truth: xr.DataArray | None,
+    *,
+    limit: float | None = None,
+    colours: str = "Orange speaks for the target, blue against it",
+) -> tuple[Figure, str]:
+    """Return the picture that the dims ask for, and its caption, which says what its colours mean.
+
+    `limit` is the value at which the colours of a map saturate; see `tsattr.plot`.
+    """
     if "lag" in attribution.dims and "lag" not in signal.dims:
-        figure = plot.lags(attribution, signal)
+        figure = plot.lags(attribution, signal, limit=limit)
         return (
             figure,
             "Across, when a value was measured; upward, how much later it moved a prediction. Series with most first.",
         )
-    colours = "Orange speaks for the target, blue against it"
     dims = cell_dims(attribution)
     signal = signal.transpose(*dims)
     truth = None if truth is None else truth.transpose(*dims)
     if "time" in dims and len(dims) <= 2:
         if "lead" in dims and _is_ecg(signal):
             start, stretch = _stretch(attribution)
-            figure = plot.ecg(signal, attribution, layout="12x1", truth=truth, start=start)
+            figure = plot.ecg(signal, attribution, layout="12x1", truth=truth, start=start, limit=limit)
             return figure, f"The signal on ECG paper{stretch}. {colours}; no colour is no attribution."
         strongest, shown = _strongest_rows(attribution)
         known = None if truth is None else truth.isel(strongest)
-        figure = plot.trace(signal.isel(strongest), attribution.isel(strongest), truth=known)
+        figure = plot.trace(signal.isel(strongest), attribution.isel(strongest), truth=known, limit=limit)
         return figure, f"The signal over time. {colours}; gaps are left bare.{shown}"
     if len(dims) == 1:
         return plot.bars(
             _with_values(attribution, signal), label="attribution"
         ), f"Each entry with its value, strongest first. {colours}."
     numeric = signal if signal.dtype.kind in "fiu" else None
-    figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS)
+    figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS, limit=limit)
     maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
     shown = (
         f" Of {maps} maps those with the most absolute attribution, {MOST_MAPS} at most." if maps > MOST_MAPS else ""
