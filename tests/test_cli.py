@@ -755,3 +755,41 @@ def test_the_trial_may_be_spared_on_the_command_line(here):
         counts.append(int(xr.open_dataset("o.nc").attrs["trial_rows"]))
     assert counts[0] > 0
     assert counts[1] == 0
+
+
+def test_similar_makes_a_gallery_and_asks_it(here, capsys):
+    x = np.random.default_rng(1).normal(size=(8, 2, 50)).astype("float32")
+    coords = {"sample": [f"r{i}" for i in range(8)], "label": ("sample", list("abababab")), "lead": ["I", "II"]}
+    xr.DataArray(x, dims=("sample", "lead", "time"), coords=coords).to_netcdf("train.nc")
+    similar = ["similar", "--model", "own_model:make"]
+    assert main([*similar, "--cases", "train.nc", "--gallery", "g.nc", "--metric", "euclidean"]) == 0
+    assert "Gallery(8 cases, 2 numbers each, euclidean, by Net)" in capsys.readouterr().out
+    asked = [*similar, "--gallery", "g.nc", "--input", "x.nc", "-k", "2"]
+    assert main([*asked, "--out", "near.nc", "--report", "p.html"]) == 0
+    said = capsys.readouterr().out
+    assert "wrote near.nc" in said
+    ds = ta.io.read_result("near.nc")
+    first = f"{ds.case.values[0, 0]} ({ds.case_label.values[0, 0]}) {ds.distance.values[0, 0]:.3g}"
+    assert f"sample 0: {first}, " in said
+    assert ds.attribution.dims == ds.attribution_of_case.dims == ("sample", "neighbour", "lead", "time")
+    assert "1. Case r" in Path("p.html").read_text("utf-8")
+    torch.save({"scale": torch.full((2,), 3.0)}, "w.pt")
+    assert main([*asked, "--weights", "w.pt"]) == 2
+    assert "distances between the two mean nothing" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ((), "name the gallery to ask"),
+        (("--gallery", "g.nc"), "name the records to ask about"),
+        (("--gallery", "g.nc", "--input", "x.nc", "--layer", "conv"), "they go with --cases"),
+        (("--cases", "x.nc", "--gallery", "x.nc"), "is read by this command"),
+        (("--cases", "x.nc", "--input", "x.nc", "-k", "4"), "the gallery has 3 cases"),
+        (("--cases", "x.nc", "--input", "x.nc", "--layer", "conv"), "has no layer 'conv'"),
+        (("--cases", "x.nc", "--input", "x.nc", "--apart", "patient", "-k", "2"), "--apart 'patient' is no coordinate"),
+    ],
+)
+def test_similar_says_what_is_wrong(here, capsys, argv, said):
+    assert main(["similar", "--model", "own_model:make", *argv]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())

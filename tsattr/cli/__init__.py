@@ -9,16 +9,16 @@ import textwrap
 from collections.abc import Sequence
 
 from .. import __version__
-from . import blame, compare, datasets, demo, explain, report
+from . import blame, compare, datasets, demo, explain, report, similar
 
-COMMANDS = (demo, explain, compare, report, datasets)
+COMMANDS = (demo, explain, compare, similar, report, datasets)
 _OPTIONS = (
     (r"check=False", "--no-check"),
     (r"x\.astype\('(float32|float64)'\)", r"--dtype \1"),
     (r", or several: target=\[0, 1\]", ""),
     (r",? or (x as float32 with )?autocast='bfloat16'", ""),  # which the command line has not
 )
-_NAMES = "batch_size|device|dims|leads|outputs|resample|sample_dim|start|stop|target|variable"
+_NAMES = "apart|batch_size|by|device|dims|layer|leads|metric|outputs|resample|sample_dim|start|stop|target|variable"
 _ARGUMENT = re.compile(rf"(?<!\w\()(?<!\w, )(?<![\w.])({_NAMES})=(?!=)([\w'\"\[{{-]|\.\.\.|)")
 _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError)
 

@@ -15,7 +15,7 @@ from ..edge.table import words_of_class
 from ..explain import explain
 from ..labels.results import plain
 from . import model, options
-from .parsing import BASELINES, GROUPS, METHODS, UsageError, object_of
+from .parsing import UsageError
 
 
 def add(commands: Any) -> None:
@@ -38,10 +38,7 @@ def add(commands: Any) -> None:
         epilog=options.TRUST,
     )
     options.add_model(parser)
-    parser.add_argument("--method", default="IntegratedGradients")
-    parser.add_argument("--baseline", help="default: the method's own, Constant(0.0)")
-    parser.add_argument("--groups", help="for methods on groups; default: Windows of a tenth of the last dim")
-    parser.add_argument("--reference", help="a file of training-like samples, for baselines that are fitted")
+    options.add_method(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -64,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     x = options.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
         raise UsageError("--plot draws one array; for a table or several variables use --report")
-    method = _method(args, x)
+    method = options.method_of(args, x)
     net = model.load(args)
     x = options.for_model(x, net, args)
     settings = options.settings(args, x)
@@ -92,20 +89,6 @@ def _inputs(x: Any) -> dict[str, xr.DataArray]:
     if isinstance(x, xr.Dataset):
         given = {f"input_{name}": values for name, values in x.data_vars.items()}
     return {name: v.reset_coords(drop=True).assign_attrs(plain(v.attrs)) for name, v in given.items()}
-
-
-def _method(args: argparse.Namespace, x: Any) -> Any:
-    reference = None if args.reference is None else options.read_reference(args.reference, args)
-    given: dict[str, Any] = {}
-    if args.baseline is not None:
-        given["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
-    if args.groups is not None:
-        name = args.method.split("(")[0].strip()
-        if name in METHODS and "groups" not in METHODS[name].binds:
-            raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
-        given["groups"] = object_of(args.groups, GROUPS, "--groups")
-    default = {"groups": options.default_groups(x)}
-    return object_of(args.method, METHODS, "--method", reference, default, **given)
 
 
 def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:

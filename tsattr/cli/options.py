@@ -27,9 +27,9 @@ NAMES = "\n".join(
 )
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Which model, on which file, and which of its outputs."""
-    parser.add_argument("--input", required=True, help="WFDB record, .nc, .zarr, .npy, .npz or .csv file")
+def add_input(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Which model, on which file."""
+    parser.add_argument("--input", required=required, help="WFDB record, .nc, .zarr, .npy, .npz or .csv file")
     parser.add_argument(
         "--model",
         required=True,
@@ -40,6 +40,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, help="a state_dict (.pt, .pth) or .safetensors file to load into the module"
     )
     parser.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, on which file, and which of its outputs."""
+    add_input(parser)
     parser.add_argument(
         "--target",
         help="an output's index or label, or a target such as 'Region(lat=(-5, 5), lon=(190, 240), lead=0)'; default: the only output, or the predicted class",
@@ -48,6 +53,28 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--outputs",
         help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels. Or a NetCDF file or Zarr store like the outputs, such as the truth, whose labels and units are taken: truth.nc, or truth.nc:name of one variable of several",
     )
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """Which method, and what it is made of."""
+    parser.add_argument("--method", default="IntegratedGradients")
+    parser.add_argument("--baseline", help="default: the method's own, Constant(0.0)")
+    parser.add_argument("--groups", help="for methods on groups; default: Windows of a tenth of the last dim")
+    parser.add_argument("--reference", help="a file of training-like samples, for baselines that are fitted")
+
+
+def method_of(args: argparse.Namespace, x: Any) -> Any:
+    """The method that the options stand for, for the input `x`."""
+    reference = None if args.reference is None else read_reference(args.reference, args)
+    given: dict[str, Any] = {}
+    if args.baseline is not None:
+        given["baseline"] = object_of(args.baseline, BASELINES, "--baseline", reference)
+    if args.groups is not None:
+        name = args.method.split("(")[0].strip()
+        if name in METHODS and "groups" not in METHODS[name].binds:
+            raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
+        given["groups"] = object_of(args.groups, GROUPS, "--groups")
+    return object_of(args.method, METHODS, "--method", reference, {"groups": default_groups(x)}, **given)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +122,7 @@ def check_outputs(read: Iterable[str | None] = (), **paths: Path | None) -> None
     from ..io import check_writable
 
     given = {name: path for name, path in paths.items() if path is not None}
-    kinds = {"out": RESULTS, "report": PAGES, "plot": _pictures() if "plot" in given else ()}
+    kinds = {"out": RESULTS, "gallery": RESULTS, "report": PAGES, "plot": _pictures() if "plot" in given else ()}
     for name, path in given.items():
         if path.suffix.lower() not in kinds[name]:
             raise UsageError(f"--{name} writes files that end in {', '.join(kinds[name])}; got {path}")

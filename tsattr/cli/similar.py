@@ -1,0 +1,151 @@
+"""``tsattr similar``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from . import model, options
+from .parsing import UsageError
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "similar",
+        help="the cases that your model holds to be most like a record, and why",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.dedent(
+            """\
+            Find the cases that a model holds to be most like each sample of a file, and why.
+
+            Make a gallery of cases once, then ask it about records:
+              tsattr similar --model nets:make --weights net.pt --cases train.nc --gallery gallery.nc
+              tsattr similar --model nets:make --weights net.pt --gallery gallery.nc --input new.nc --report near.html
+
+            The model is not in the gallery: a query by a model with other weights is refused. Coordinates of the cases' samples,
+            such as label and patient, are kept and told. Why is explained by any method, written as in Python:
+              --method Occlusion --groups "Windows(time='200ms', lead=1)"
+            """
+        )
+        + options.NAMES,
+        epilog=options.TRUST,
+    )
+    options.add_input(parser, required=False)
+    parser.add_argument("--gallery", type=Path, help="the gallery to ask, or, with --cases, to write: NetCDF or Zarr")
+    parser.add_argument("--cases", help="a file of cases, to make a gallery of")
+    parser.add_argument(
+        "--layer",
+        help="with --cases: the layer whose output is the embedding, or 'input of NAME'; default: what feeds the last linear layer",
+    )
+    parser.add_argument(
+        "--metric", choices=["cosine", "euclidean"], help="with --cases: the distance of embeddings (default: cosine)"
+    )
+    parser.add_argument("-k", type=int, default=5, help="how many cases for each sample (default: 5)")
+    parser.add_argument(
+        "--apart", metavar="NAME", help="leave out cases with the sample's own value of this coordinate"
+    )
+    parser.add_argument("--by", metavar="NAME", help="the coordinate that the page counts (default: label)")
+    options.add_method(parser)
+    parser.add_argument(
+        "--out", type=Path, help="NetCDF file or Zarr store to write: neighbours, and why they are alike"
+    )
+    parser.add_argument("--report", type=Path, help="write a self-contained HTML page: the first sample and its cases")
+    options.add_data(parser)
+    options.add_computation(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make or read the gallery; find, write and print neighbours."""
+    _check(args)
+    net = model.load(args)
+    gallery = _gallery(args, net)
+    if args.input is None:
+        return
+    x = options.read(args.input, args)
+    method = options.method_of(args, x)
+    x = options.for_model(x, net, args)
+    settings = _settings(args)
+    near = gallery.nearest(x, args.k, apart=args.apart, **settings)
+    print(_summary(near))
+    if args.out is None and args.report is None:
+        return
+    with options.notes():
+        ds = gallery.why(x, near, method=method, **settings, seed=args.seed, progress=sys.stderr.isatty())
+    if args.out is not None:
+        from ..io import write_result
+
+        write_result(ds, args.out)
+        print(f"wrote {args.out}")
+    if args.report is not None:
+        from ..cases import page
+
+        page(ds, x, gallery, by=args.by, out=args.report)
+        print(f"wrote {args.report}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise before any work what the options alone tell."""
+    if args.cases is None and args.gallery is None:
+        raise UsageError(
+            "name the gallery to ask, --gallery gallery.nc, or a file of cases to make one of, --cases train.nc"
+        )
+    if args.cases is None and (args.layer is not None or args.metric is not None):
+        raise UsageError("--layer and --metric are settled when a gallery is made: they go with --cases")
+    if args.input is None and (args.gallery is None or args.cases is None):
+        raise UsageError(
+            "name the records to ask about, --input new.nc; or make a gallery, --cases train.nc --gallery gallery.nc"
+        )
+    written = {"out": args.out, "report": args.report} | ({} if args.cases is None else {"gallery": args.gallery})
+    read = [args.input, args.cases, args.reference] + ([] if args.cases is not None else [str(args.gallery)])
+    options.check_outputs(read, **written)
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "sample_dim": args.sample_dim,
+        "batch_size": "auto" if args.batch_size is None else args.batch_size,
+        "device": args.device,
+        "check": args.check,
+    }
+
+
+def _gallery(args: argparse.Namespace, net: Any) -> Any:
+    """The gallery: made of the cases, and written where a file is named, or read."""
+    from ..cases import Gallery
+
+    if args.cases is None:
+        return Gallery.read(args.gallery, model=net)
+    cases = options.for_model(options.read(args.cases, args), net, args)
+    with options.notes():
+        gallery = Gallery.fit(net, cases, layer=args.layer, metric=args.metric or "cosine", **_settings(args))
+    print(gallery)
+    if args.gallery is not None:
+        gallery.write(args.gallery)
+        print(f"wrote {args.gallery}")
+    return gallery
+
+
+def _summary(near: xr.Dataset, most: int = 10) -> str:
+    """One line a sample: its cases with their labels and distances."""
+    sample = str(near["position"].dims[0])
+    rows = []
+    for i in range(min(near.sizes[sample], most)):
+        one = near.isel({sample: i})
+        found = [
+            f"{case}{'' if 'case_label' not in one else f' ({one.case_label.values[j]})'} {one.distance.values[j]:.3g}"
+            for j, case in enumerate(one.case.values)
+            if one.position.values[j] >= 0
+        ]
+        name = near[sample].values[i] if sample in near.coords else i
+        state = "" if one.status == "ok" else f" [{one.status.item()}]"
+        rows.append(f"{sample} {name}: {', '.join(found)}{state}")
+    if near.sizes[sample] > most:
+        rows.append(f"... {near.sizes[sample] - most} more")
+    return "\n".join([f"{near.attrs['metric']} distance; left out: {near.attrs['left_out']}", *rows])
