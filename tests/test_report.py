@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import tsattr as ta
 from tsattr.ecg import LEADS
 from tsattr.edge.table import STATUS
 from tsattr.report import report, words
+
+from .conftest import coupling_net
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -313,6 +316,20 @@ def test_notes_fit_method_and_baseline(method, baseline, claim):
     told = text(explained(x, method=method, baseline=baseline), x)
     assert claim in told
     assert ("depends on the baseline" in told) == bool(baseline)
+
+
+def test_both_distances_of_a_projection_are_told():
+    x = ecg_input(3, ("I", "II", "V1"), 0.2)
+    net = coupling_net((3, 20))
+    projection = ta.baselines.Projection.fit(net, x, a=0, b=1)
+    ds = ta.explain(net, x, ta.IntegratedGradients(projection), target=ta.targets.Margin(0, 1))
+    text = Page(report(ds, x)).text
+    near, far = projection.feature_distance.values, projection.distance
+    assert (
+        f"feature distance {near.min():.3g} to {near.max():.3g}, input distance {far.min():.3g} to {far.max():.3g}"
+        in text
+    )
+    assert "the input distance beside the feature distance says how far it lies" in text
 
 
 def test_notes_fit_the_field():
