@@ -117,7 +117,7 @@ def test_cases_of_the_same_patient_are_left_out(x):
     gallery = ta.cases.Gallery.fit(Net(), x)
     near = gallery.nearest(x, k=9, apart="patient")
     assert not (near.case_patient == x.patient).any()
-    assert near.attrs["left_out"] == "cases of the same patient"
+    assert near.attrs["left_out"] == "the query itself (by its label) and cases of the same patient"
     few = gallery.nearest(x, k=10, apart="patient")
     assert set(few.status.values) == {"fewer cases"}
     assert (few.position[:, -1] == -1).all()
@@ -322,3 +322,80 @@ def test_a_gallery_is_frozen_and_says_what_it_is(x):
     assert "input" not in gallery.data
     with pytest.raises(dataclasses.FrozenInstanceError):
         gallery.data = None
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_many_equal_distances_are_those_of_a_slow_search(metric):
+    """Points of a small grid, in which most distances occur many times, far from the origin, where squares round."""
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 3, (200, 2)) + np.array([1000.0, 1.0])
+    x = xr.DataArray(points, dims=("sample", "feature"), coords={"sample": rng.permutation(200)})
+    near = ta.cases.Gallery.fit(lambda x: x, x, metric=metric).nearest(x, k=7)
+    apart = ((points[:, None] - points) ** 2).sum(2)
+    if metric == "cosine":
+        unit = points / np.sqrt((points**2).sum(1))[:, None]
+        apart = ((unit[:, None] - unit) ** 2).sum(2) / 2
+    np.fill_diagonal(apart, np.inf)
+    order = np.array([np.lexsort((x.sample.values, row.round(15)))[:7] for row in apart])
+    np.testing.assert_allclose(near.distance.values[:, -1] ** (1 if metric == "cosine" else 2), np.sort(apart)[:, 6])
+    if metric == "euclidean":  # cosines of grid points that are equal by number may differ by rounding
+        assert near.position.values.tolist() == order.tolist()
+
+
+def test_missing_patients_are_nobodys_and_other_kinds_of_labels_are_refused(x):
+    named = x.assign_coords(patient=("sample", np.array(["a", None, "b"] * 4, object)))
+    gallery = ta.cases.Gallery.fit(Net(), named)
+    near = gallery.nearest(named, k=4, apart="patient")
+    assert not ((near.case_patient == named.patient) & (near.case_patient != "")).any()
+    assert not (near.case == named.sample).any()  # not even where nobody knows the patient
+    assert (near.case_patient[1::3] == "").any()
+    with pytest.raises(TypeError, match="'patient' is a number in the queries and text in the gallery"):
+        gallery.nearest(x, apart="patient")
+
+
+def test_dates_are_labels(tmp_path):
+    days = np.arange("2001-01-01", "2001-01-09", dtype="M8[D]").astype("M8[s]")
+    x = xr.DataArray(np.random.default_rng(0).normal(size=(8, 3)), dims=("day", "lat"), coords={"day": days})
+    gallery = ta.cases.Gallery.fit(lambda x: x, x, sample_dim="day", metric="euclidean")
+    gallery.write(tmp_path / "g.nc")
+    read = ta.cases.Gallery.read(tmp_path / "g.nc", model=lambda x: x)
+    near = read.nearest(x, k=7, sample_dim="day")
+    assert not (near.case == near.day).any()
+    ds = read.why(x, near, sample_dim="day", method=ta.Saliency())
+    assert ds.attribution.dims == ("day", "neighbour", "lat")
+
+
+def test_another_function_is_told_by_the_first_case(x, tmp_path):
+    ta.cases.Gallery.fit(lambda x: x.mean(2), x).write(tmp_path / "g.nc")
+    ta.cases.Gallery.read(tmp_path / "g.nc", model=lambda x: x.sum(2) / 8)
+    for other in (lambda x: x.amax(2), lambda x: x[:, 0]):
+        with pytest.raises(ValueError, match=r"other numbers of the gallery's first case.*gallery\.upgrade"):
+            ta.cases.Gallery.read(tmp_path / "g.nc", model=other)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_models_and_script(x):
+    net = Net().eval()
+    plain = ta.cases.embed(net, x)
+    xr.testing.assert_identical(ta.cases.embed(torch.compile(net, backend="eager"), x), plain)
+    script = torch.jit.trace(net, torch.tensor(x.values))
+    np.testing.assert_allclose(ta.cases.embed(script, x), net(torch.tensor(x.values)).detach(), atol=1e-14)
+    with pytest.raises(TypeError, match="TorchScript or was compiled in place, which hides its layers"):
+        ta.cases.embed(script, x, "conv")
+
+
+def test_several_outputs_are_no_embedding(x):
+    class Two(nn.Module):
+        def forward(self, x):
+            return x.mean(2), x.sum(2)
+
+    with pytest.raises(ValueError, match="the model gives tuple for 2 rows"):
+        ta.cases.embed(Two(), x)
+
+
+def test_the_gallery_shares_nothing_with_its_input(x):
+    x.time.attrs["units"] = "s"
+    x = x.assign_attrs(odd=[1, None])
+    gallery = ta.cases.Gallery.fit(Net(), x)
+    assert x.attrs["odd"] == [1, None]
+    assert isinstance(gallery.data.input.attrs["odd"], str)

@@ -114,6 +114,8 @@ class Embedder:
     @classmethod
     def of(cls, model: Any, inputs: Inputs, layer: str | None, settings: Mapping[str, Any]) -> Embedder:
         """A model's embedding; where no layer of a module is named, it is asked about a few samples to find it."""
+        if isinstance(model, nn.Module):
+            model = getattr(model, "_orig_mod", model)  # of a compiled one: its layers can be read
         trial = layer is None and isinstance(model, nn.Module)
         return cls(model, _last_linear(model, inputs, settings) if trial else layer or "")
 
@@ -165,6 +167,11 @@ class Layer(nn.Module):
 
     def __init__(self, module: nn.Module, layer: str) -> None:
         super().__init__()
+        if layer and any(isinstance(m, torch.jit.ScriptModule) or m._compiled_call_impl for m in module.modules()):
+            raise TypeError(
+                f"{type(module).__name__} is TorchScript or was compiled in place, which hides its layers: give the module that it "
+                "was made from, or layer='' for its own output"
+            )
         self.module = module
         self.layer = layer
         name = layer.removeprefix(INPUT)
@@ -175,7 +182,9 @@ class Layer(nn.Module):
                 f"{type(module).__name__} has no layer {name!r}; name one of named_modules(), such as {some}, "
                 f"{INPUT + (some[-1] if some else 'head')!r}, or '' for its own output"
             )
-        self.last = layer.startswith(INPUT) or isinstance(_end(known[name]), _LAST)
+        end = _end(known[name])
+        self.last = layer.startswith(INPUT) or isinstance(end, _LAST)
+        self.tuple = not layer.startswith(INPUT) and isinstance(end, nn.RNNBase | nn.MultiheadAttention)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """(rows, features)."""
@@ -201,11 +210,11 @@ class Layer(nn.Module):
         return m, m.register_forward_hook, lambda m, args, output: found.append(_copy(output))
 
     def _pooled(self, a: Any, rows: int) -> Tensor:
-        a = a[0] if isinstance(a, tuple | list) and len(a) else a
+        a = a[0] if self.tuple and isinstance(a, tuple) else a  # the output comes before the state, or the weights
         if not isinstance(a, Tensor) or not a.is_floating_point() or a.ndim == 0 or len(a) != rows:
             what = f"{a.dtype} of shape {tuple(a.shape)}" if isinstance(a, Tensor) else type(a).__name__
             raise ValueError(
-                f"layer {self.layer!r} gives {what} for {rows} rows; an embedding is made of real numbers, with the rows first: "
+                f"{f'layer {self.layer!r}' if self.layer else 'the model'} gives {what} for {rows} rows; an embedding is made of real numbers, with the rows first: "
                 "name another layer, or give a function of x"
             )
         if a.ndim < 3:
@@ -215,7 +224,8 @@ class Layer(nn.Module):
 
 def _copy(a: Any) -> Any:
     """What a layer gave, kept as it is now: what follows may write into it."""
-    a = a[0] if isinstance(a, tuple | list) and len(a) else a
+    if isinstance(a, tuple):
+        return tuple(map(_copy, a))
     return a.clone() if isinstance(a, Tensor) else a
 
 

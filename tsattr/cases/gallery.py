@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -28,6 +28,11 @@ from .stored import CASE
 
 SIDE = "side"
 _FORMAT = "gallery of tsattr"
+_WITNESS = 1e-3  # how far embeddings of one record may be apart by rounding on another device
+_CARRY = (
+    "gallery.upgrade(new_model, pairs) carries the gallery over to a new model; or give the model that it was fitted with, or fit "
+    "it anew"
+)
 _OWN = {CASE, DIM, SIDE, NEIGHBOUR, "distance", "position", "status", "input", "valid"}
 
 
@@ -121,7 +126,7 @@ class Gallery:
         _check_metric(metric)
         check_flag("keep", keep)
         inputs = parsing.read(x, given["dims"], given["sample_dim"], given["valid"])
-        _check_names(inputs)
+        _check_names(_names(inputs))
         coords = _coords(inputs, labels)
         context = parsing.read_context(given["context"], inputs)
         kept = stored.keep(inputs, context) if keep else {}
@@ -160,6 +165,7 @@ class Gallery:
         embedder = None if model is None else Embedder(model, layer)
         gallery = cls(data, embedder, None if side is None else Embedder(side))
         gallery.check_model()
+        gallery._check_witness()
         return gallery
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -193,7 +199,7 @@ class Gallery:
         """ValueError where embeddings of another model than the gallery's would be compared with its own.
 
         `fingerprint` is that of a query's model, by default the embedder's as its weights are now. Models without weights
-        have none, and are not told apart.
+        have none; `read` tells them by the first case, where the cases are kept.
         """
         own = str(self.data.attrs.get("fingerprint", ""))
         if fingerprint is None:
@@ -201,8 +207,20 @@ class Gallery:
         if own and fingerprint and own != fingerprint:
             raise ValueError(
                 f"the gallery holds embeddings by {self._made_by} with the weights {own[:12]}, the model has the weights "
-                f"{fingerprint[:12]}: distances between the two mean nothing. gallery.upgrade(new_model, pairs) carries the "
-                "gallery over to a new model; or give the model that it was fitted with, or fit it anew"
+                f"{fingerprint[:12]}: distances between the two mean nothing. {_CARRY}"
+            )
+
+    def _check_witness(self) -> None:
+        """As `check_model` for a model without weights to tell it by: whether it makes of the first case what the gallery holds."""
+        if self.embedder is None or self.embedder.fingerprint or not stored.is_kept(self.data):
+            return
+        x, kept = stored.restore(self.data, np.arange(1), "sample")
+        inputs = parsing.read(x, None, "sample", kept.pop("valid", None))
+        a, own = self.embedder(inputs, {**EMBED, **kept, "check": False}).values, self.embedding[:1]
+        if a.shape != own.shape or not np.allclose(a, own, _WITNESS, _WITNESS * np.abs(own).max(), equal_nan=True):
+            raise ValueError(
+                f"the model makes other numbers of the gallery's first case than the gallery holds, by {self._made_by}: it is not "
+                f"the one that the gallery was fitted with. {_CARRY}"
             )
 
     def embed(self, q: Any, settings: Mapping[str, Any] | None = None) -> xr.DataArray:
@@ -230,6 +248,7 @@ class Gallery:
                 f"another layer or model than {self._made_by}"
             )
         self.check_model(str(a.attrs.get("fingerprint", "")))
+        _check_names([name for name in (*a.dims, *a.coords) if name != DIM])
         return a.transpose(*others, DIM).astype(np.float64)
 
     @shown(EmbedSettings, EMBED)
@@ -253,11 +272,11 @@ class Gallery:
         k
             Neighbours of each.
         apart
-            A coordinate of queries and cases, such as the patient: cases that share the query's are left out, itself among them.
-            None: the case with the label (coordinate value along the sample dim) of the query is left out; where one side has
-            no labels nothing tells that a case is the query.
+            A coordinate of queries and cases, such as the patient: cases that share the query's are left out. A missing one ("",
+            NaN) is nobody's.
         itself
-            True, without `apart`, lets a query find itself.
+            True lets a query find itself. Otherwise the case with the label (coordinate value along the sample dim) of the query
+            is left out; where one side has no labels, nothing tells that a case is the query.
 
         Returns
         -------
@@ -373,7 +392,7 @@ class Gallery:
                 "give the queries as the model takes them"
             )
         inputs = parsing.read(q, given["dims"], given["sample_dim"], given["valid"])
-        _check_names(inputs)
+        _check_names(_names(inputs))
         asked = {name: given[name] for name in EMBED}
         own = self.embed(inputs, asked)
         near = self.nearest(own, min(5, self.data.sizes[CASE])) if near is None else near
@@ -384,28 +403,50 @@ class Gallery:
         """ValueError for neighbours of other queries or of another gallery."""
         if not isinstance(near, xr.Dataset) or "position" not in near or near["position"].dims[1:] != (NEIGHBOUR,):
             raise ValueError("near is what gallery.nearest(q) returns, (sample, neighbour)")
-        names = None if inputs.sample_coord is None else inputs.sample_coord.tolist()
-        labels = near[inputs.sample_dim].values.tolist() if inputs.sample_dim in near.coords else None
+        names = None if inputs.sample_coord is None else comparable(inputs.sample_coord)
+        labels = comparable(near[inputs.sample_dim].values) if inputs.sample_dim in near.coords else None
         if near["position"].dims[0] != inputs.sample_dim or len(near["position"]) != inputs.n or names != labels:
             raise ValueError("near is of other queries than q; give gallery.nearest(q)")
         own = self.data[CASE].values if CASE in self.data.coords else np.arange(self.data.sizes[CASE])
         at = near["position"].values
-        if at.max() >= len(own) or (taken(own, at) != near["case"].values)[at >= 0].any():
+        if at.max() >= len(own) or comparable(own[at[at >= 0]]) != comparable(near["case"].values[at >= 0]):
             raise ValueError("near is of another gallery; give gallery.nearest(q)")
 
-    def _kin(self, a: xr.DataArray, apart: str | None, itself: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the cases and of the queries, equal where a case is left out for a query; -1 where nothing is known."""
-        sample = str(a.dims[0])
-        own, other = (CASE, sample) if apart is None else (apart, apart)
-        if apart is not None:
-            for where, labelled in (("the queries", a), ("the gallery", self.data)):
-                if apart not in labelled.coords or labelled[apart].ndim != 1:
-                    raise ValueError(f"apart={apart!r} is no coordinate of {where}; they have {list(labelled.coords)}")
-        elif itself or own not in self.data.coords or other not in a.coords:
-            return np.full(self.data.sizes[CASE], -1), np.full(len(a), -1)
-        cases, queries = self.data[own].values.tolist(), a[other].values.tolist()
-        codes, _ = pd.factorize(pd.Series([*cases, *queries], dtype=object))
-        return codes[: len(cases)], codes[len(cases) :]
+    def _kin(self, a: xr.DataArray, apart: str | None, itself: bool) -> list[neighbours.Kin]:
+        """What leaves a case out for a query: the query's own label, and what is asked for."""
+        sample, found = str(a.dims[0]), []
+        if not itself and CASE in self.data.coords and sample in a.coords:
+            found.append(_matched(comparable(self.data[CASE].values), comparable(a[sample].values)))
+        if apart is None:
+            return found
+        for where, labelled in (("the queries", a), ("the gallery", self.data)):
+            if apart not in labelled.coords or labelled[apart].ndim != 1:
+                raise ValueError(f"apart={apart!r} is no coordinate of {where}; they have {list(labelled.coords)}")
+        cases, queries = comparable(self.data[apart].values), comparable(a[apart].values)
+        if not {_kind(v) for v in cases} & {_kind(v) for v in queries}:
+            raise TypeError(
+                f"{apart!r} is {_kind(queries[0])} in the queries and {_kind(cases[0])} in the gallery: no case would be left out; "
+                f"give q.assign_coords({apart}=q.{apart}.astype(...))"
+            )
+        return [*found, _matched(cases, queries)]
+
+
+def _matched(cases: list[Any], queries: list[Any]) -> neighbours.Kin:
+    """Whole numbers that are equal where labels are; -1 for one that is missing, as "" is."""
+    labels = [None if isinstance(v, str) and not v else v for v in (*cases, *queries)]
+    codes, _ = pd.factorize(pd.Series(labels, dtype=object))
+    return codes[: len(cases)], codes[len(cases) :]
+
+
+def comparable(labels: np.ndarray) -> list[Any]:
+    """Labels such that equal ones are equal, whatever the units of dates; those of several levels as text."""
+    if labels.dtype.kind in "mM":
+        return list(labels.astype(f"{labels.dtype.kind}8[ns]").astype(np.int64).tolist())
+    return [str(v) if isinstance(v, tuple) else v for v in labels.tolist()]
+
+
+def _kind(label: Any) -> str:
+    return "text" if isinstance(label, str) else "a number" if isinstance(label, int | float) else type(label).__name__
 
 
 def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -419,9 +460,8 @@ def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _left_out(apart: str | None, itself: bool) -> str:
-    if apart is not None:
-        return f"cases of the same {apart}"
-    return "nothing" if itself else "the query itself, by its label"
+    parts = [] if itself else ["the query itself (by its label)"]
+    return " and ".join(parts + ([] if apart is None else [f"cases of the same {apart}"])) or "nothing"
 
 
 def _check_metric(metric: str) -> None:
@@ -429,21 +469,24 @@ def _check_metric(metric: str) -> None:
         raise ValueError(f"metric is one of {', '.join(map(repr, neighbours.METRICS))}, got {metric!r}")
 
 
-def _check_names(inputs: Inputs) -> None:
-    """ValueError where x has a dim or coordinate called as something in a gallery, or in what it finds."""
-    for v in inputs.variables:
-        names = [str(name) for name in (*v.array.dims, *v.array.coords) if name != inputs.sample_dim]
-        if clash := [name for name in names if name in _OWN or name.startswith(("case_", "input_", "context_"))]:
+def _check_names(names: Iterable[Any]) -> None:
+    """ValueError for a dim or coordinate of x that is called as something in a gallery, or in what it finds."""
+    for name in map(str, names):
+        if name in _OWN or name.startswith(("case_", "input_", "context_")):
             raise ValueError(
-                f"x has a dim or coordinate {clash[0]!r}, which is the name of something in a gallery; rename it: "
-                f"x.rename({{{clash[0]!r}: ...}})"
+                f"x has a dim or coordinate {name!r}, which is the name of something in a gallery; rename it: "
+                f"x.rename({{{name!r}: ...}})"
             )
+
+
+def _names(inputs: Inputs) -> set[Any]:
+    return {name for v in inputs.variables for name in (*v.array.dims, *v.array.coords)}
 
 
 def _coords(inputs: Inputs, labels: Any) -> dict[str, Any]:
     """The coordinates of the samples as those of cases."""
     found = {
-        CASE if name == inputs.sample_dim else name: (CASE, np.asarray(c.values), c.attrs)
+        CASE if name == inputs.sample_dim else name: (CASE, _plain(np.asarray(c.values)), c.attrs)
         for name, c in inputs.sample_coords().items()
     }
     if labels is None:
@@ -451,7 +494,15 @@ def _coords(inputs: Inputs, labels: Any) -> dict[str, Any]:
     values = np.asarray(labels.values if isinstance(labels, xr.DataArray | pd.Series) else labels)
     if values.shape != (inputs.n,):
         raise ValueError(f"labels has shape {values.shape}; give one for each of the {inputs.n} samples of x")
-    return found | {"label": (CASE, values)}
+    return found | {"label": (CASE, _plain(values))}
+
+
+def _plain(labels: np.ndarray) -> np.ndarray:
+    """Labels that any file takes: text with "" where it is missing, those of several levels as text; others as they are."""
+    values = comparable(labels) if labels.dtype == object else []
+    if values and all(isinstance(v, str) or pd.isna(v) for v in values):
+        return np.array([v if isinstance(v, str) else "" for v in values])
+    return labels
 
 
 def _versions() -> dict[str, str]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+Kin = tuple[np.ndarray, np.ndarray]
 
 METRICS = ("cosine", "euclidean")
 _TABLE = 2**24  # distances in memory at once
+_ROUNDING = 1e-12  # a bound, in sizes of the rows
 
 
 def directions(a: np.ndarray, metric: str) -> np.ndarray:
@@ -25,53 +30,62 @@ def nearest(
     k: int,
     *,
     metric: str,
-    kin: tuple[np.ndarray, np.ndarray],
-    rank: np.ndarray,
+    kin: Sequence[Kin] = (),
+    rank: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (queries, k) of the nearest cases, -1 where there are no more, and their distances, NaN there.
 
-    The distance is the Euclidean one, or one minus the cosine of the angle. Of equal distances the case of lower rank comes
-    first. Distances are summed cell by cell, which gives duplicates 0 and each query its own whatever stands beside it (the
-    expansion of the square, which is quicker, does neither).
+    The distance is the Euclidean one, or one minus the cosine of the angle, which is half the squared Euclidean one of rows of
+    length 1. Candidates are scikit-learn's; their distances are summed again from differences, cell by cell, which gives
+    duplicates 0 and each query its own, whatever stands beside it. Of equal ones the case of lower rank comes first.
 
     Parameters
     ----------
     cases, queries
         (n, numbers) and (queries, numbers); a row that is not finite, or has no direction for the cosine, is near nothing.
     kin
-        Int (n,) and (queries,): cases that have a query's number are left out for it; -1 is nobody's.
+        Pairs of int (n,) and (queries,): cases that have a query's number are left out for it; -1 is nobody's.
     rank
-        Int (n,): the order among equals.
+        Int (n,): the order among equals; by default that of the cases.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     at = np.full((len(queries), k), -1)
     distance = np.full((len(queries), k), np.nan)
     a, b = directions(cases, metric), directions(queries, metric)
     known, asked = np.flatnonzero(~np.isnan(a).any(1)), np.flatnonzero(~np.isnan(b).any(1))
-    if len(known):
-        tree = NearestNeighbors(algorithm="kd_tree").fit(a[known])
-        size = max(1, _TABLE // len(known))
-        for part in (asked[i : i + size] for i in range(0, len(asked), size)):
-            found = _of_some(tree, known, b[part], k, (kin[0], kin[1][part]), rank)
-            at[part, : found[0].shape[1]], distance[part, : found[0].shape[1]] = found
-    return at, distance**2 / 2 if metric == "cosine" else distance
+    rank = np.arange(len(a)) if rank is None else rank
+    size = max(1, _TABLE // max(1, len(known)))
+    for part in (asked[i : i + size] for i in range(0, len(asked), size)):
+        if len(known):
+            found = _of_some(a, known, b[part], k, [(theirs, own[part]) for theirs, own in kin], rank)
+            width = found[0].shape[1]
+            at[part, :width], distance[part, :width] = found
+    return at, distance / 2 if metric == "cosine" else np.sqrt(distance)
 
 
 def _of_some(
-    tree: object, known: np.ndarray, b: np.ndarray, k: int, kin: tuple[np.ndarray, np.ndarray], rank: np.ndarray
+    a: np.ndarray, known: np.ndarray, b: np.ndarray, k: int, kin: Sequence[Kin], rank: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `nearest`, for queries that have distances: asks for more until all that tie with the last one are seen."""
-    relatives = np.bincount(kin[0][kin[0] >= 0], minlength=1 + max(kin[1].max(), 0))
-    more = k + 1 + int(relatives[kin[1]][kin[1] >= 0].max(initial=0))
+    """Positions and squared distances for queries that have some: asks for more until none that is not seen can be nearer."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(algorithm="brute").fit(a[known])
+    rounding = _ROUNDING * ((a[known] ** 2).sum(1).max() + (b**2).sum(1))  # of the expansion |a|^2 - 2 ab + |b|^2
+    more = k + 1 + sum(_most(theirs, own) for theirs, own in kin)
     while True:
         more = min(more, len(known))
-        d, near = tree.kneighbors(b, more)  # type: ignore[attr-defined]
+        rough, near = search.kneighbors(b, more)
         near = known[near]
-        farthest = d[:, -1]
-        d = np.where((kin[0][near] == kin[1][:, None]) & (kin[1][:, None] >= 0), np.inf, d)
+        d = np.stack([((a[row] - query) ** 2).sum(1) for row, query in zip(near, b)])
+        for theirs, own in kin:
+            d = np.where((theirs[near] == own[:, None]) & (own[:, None] >= 0), np.inf, d)
         order = np.lexsort((rank[near], d), axis=1)[:, :k]
         d, near = np.take_along_axis(d, order, 1), np.take_along_axis(near, order, 1)
-        if more == len(known) or (d[:, -1] < farthest).all():
+        if more == len(known) or (d[:, -1] < rough[:, -1] ** 2 - rounding).all():
             return np.where(np.isinf(d), -1, near), np.where(np.isinf(d), np.nan, d)
         more *= 2
+
+
+def _most(theirs: np.ndarray, own: np.ndarray) -> int:
+    """The most cases that are left out for a query."""
+    count = np.bincount(theirs[theirs >= 0], minlength=1 + own.max(initial=0))
+    return int(count[own[own >= 0]].max(initial=0))

@@ -274,7 +274,7 @@ def _how_near(gallery: Gallery, distance: float) -> str:
     a = gallery.embedding
     n = len(a)
     some = np.unique(np.linspace(0, n - 1, min(n, _COMPARED)).astype(int))
-    _, usual = neighbours.nearest(a, a[some], 1, metric=gallery.metric, kin=(np.arange(n), some), rank=np.arange(n))
+    _, usual = neighbours.nearest(a, a[some], 1, metric=gallery.metric, kin=[(np.arange(n), some)])
     usual = usual[np.isfinite(usual)]
     if not len(usual):
         return ""
@@ -299,7 +299,7 @@ def _terms(ds: xr.Dataset, pairs: xr.Dataset, gallery: Gallery) -> list[tuple[st
         (
             "Gallery",
             f"{gallery.data.sizes[CASE]} cases, {len(gallery.embedding[0])} numbers each, as the model sees them; left out: "
-            f"{gallery.data.attrs.get('left_out', ds.attrs.get('left_out', 'nothing'))}.",
+            f"{ds.attrs.get('left_out', 'nothing')}.",
             "",
         ),
         (
