@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -24,6 +24,7 @@ from ..version import __version__
 from . import alike, neighbours, stored
 from .alike import NEIGHBOUR
 from .embedding import DIM, EMBED, Embedder, EmbedSettings
+from .labels import check_kinds, check_names, comparable, matched, order_of, taken, writable
 from .stored import CASE
 
 SIDE = "side"
@@ -33,7 +34,6 @@ _CARRY = (
     "gallery.upgrade(new_model, pairs) carries the gallery over to a new model; or give the model that it was fitted with, or fit "
     "it anew"
 )
-_OWN = {CASE, DIM, SIDE, NEIGHBOUR, "distance", "position", "status", "input", "valid"}
 
 
 class WhySettings(EmbedSettings, total=False):
@@ -126,7 +126,7 @@ class Gallery:
         _check_metric(metric)
         check_flag("keep", keep)
         inputs = parsing.read(x, given["dims"], given["sample_dim"], given["valid"])
-        _check_names(_names(inputs))
+        check_names(_names(inputs))
         coords = _coords(inputs, labels)
         context = parsing.read_context(given["context"], inputs)
         kept = stored.keep(inputs, context) if keep else {}
@@ -159,6 +159,16 @@ class Gallery:
         ------
         ValueError
             The file is missing, damaged, or no gallery; `model` is another one than the gallery's.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, tsattr as ta
+        >>> x = np.array([[0.0, 1.0], [3.0, 0.0]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ta.cases.Gallery.fit(lambda x: x, x).write(folder + "/gallery.nc")
+        ...     gallery = ta.cases.Gallery.read(folder + "/gallery.nc", model=lambda x: x)
+        >>> gallery.nearest(np.array([[1.0, 2.0]]), k=1).position.item()
+        0
         """
         data = io.read_result(path)
         layer = str(data.attrs.get("layer", ""))
@@ -248,7 +258,7 @@ class Gallery:
                 f"another layer or model than {self._made_by}"
             )
         self.check_model(str(a.attrs.get("fingerprint", "")))
-        _check_names([name for name in (*a.dims, *a.coords) if name != DIM])
+        check_names([name for name in (*a.dims, *a.coords) if name != DIM])
         return a.transpose(*others, DIM).astype(np.float64)
 
     @shown(EmbedSettings, EMBED)
@@ -315,9 +325,7 @@ class Gallery:
             k,
             metric=self.metric,
             kin=self._kin(a, apart, itself),
-            rank=np.arange(n)
-            if own is None
-            else pd.Series(own).rank(method="first", na_option="bottom").to_numpy().astype(int),
+            rank=None if own is None else order_of(own),
         )
         dims = (sample, NEIGHBOUR)
         found: dict[str, Any] = {
@@ -349,7 +357,7 @@ class Gallery:
         What is explained is the similarity ``s(x) = cos(phi(x), a)``, or ``-|phi(x) - a|^2`` for "euclidean", as a model of one of
         the two with the embedding `a` of the other held fixed; once as one of the query, once of the case. A complete method's
         map sums to ``s(x) - s(baseline)``. Beware of the cosine with a baseline whose embedding is zero: it has no direction,
-        and its similarity is taken for 0.
+        and its similarity is taken for 0. A pair costs two explanations.
 
         Parameters
         ----------
@@ -392,7 +400,7 @@ class Gallery:
                 "give the queries as the model takes them"
             )
         inputs = parsing.read(q, given["dims"], given["sample_dim"], given["valid"])
-        _check_names(_names(inputs))
+        check_names(_names(inputs))
         asked = {name: given[name] for name in EMBED}
         own = self.embed(inputs, asked)
         near = self.nearest(own, min(5, self.data.sizes[CASE])) if near is None else near
@@ -416,47 +424,15 @@ class Gallery:
         """What leaves a case out for a query: the query's own label, and what is asked for."""
         sample, found = str(a.dims[0]), []
         if not itself and CASE in self.data.coords and sample in a.coords:
-            found.append(_matched(comparable(self.data[CASE].values), comparable(a[sample].values)))
+            found.append(matched(self.data[CASE].values, a[sample].values))
         if apart is None:
             return found
         for where, labelled in (("the queries", a), ("the gallery", self.data)):
             if apart not in labelled.coords or labelled[apart].ndim != 1:
                 raise ValueError(f"apart={apart!r} is no coordinate of {where}; they have {list(labelled.coords)}")
-        cases, queries = comparable(self.data[apart].values), comparable(a[apart].values)
-        if not {_kind(v) for v in cases} & {_kind(v) for v in queries}:
-            raise TypeError(
-                f"{apart!r} is {_kind(queries[0])} in the queries and {_kind(cases[0])} in the gallery: no case would be left out; "
-                f"give q.assign_coords({apart}=q.{apart}.astype(...))"
-            )
-        return [*found, _matched(cases, queries)]
-
-
-def _matched(cases: list[Any], queries: list[Any]) -> neighbours.Kin:
-    """Whole numbers that are equal where labels are; -1 for one that is missing, as "" is."""
-    labels = [None if isinstance(v, str) and not v else v for v in (*cases, *queries)]
-    codes, _ = pd.factorize(pd.Series(labels, dtype=object))
-    return codes[: len(cases)], codes[len(cases) :]
-
-
-def comparable(labels: np.ndarray) -> list[Any]:
-    """Labels such that equal ones are equal, whatever the units of dates; those of several levels as text."""
-    if labels.dtype.kind in "mM":
-        return list(labels.astype(f"{labels.dtype.kind}8[ns]").astype(np.int64).tolist())
-    return [str(v) if isinstance(v, tuple) else v for v in labels.tolist()]
-
-
-def _kind(label: Any) -> str:
-    return "text" if isinstance(label, str) else "a number" if isinstance(label, int | float) else type(label).__name__
-
-
-def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Values at some positions; where there is none (-1) "", NaT, or NaN among numbers."""
-    found: np.ndarray = values[at]
-    if (at >= 0).all():
-        return found
-    if found.dtype.kind in "USO":
-        return np.where(at < 0, "", found)
-    return np.where(at < 0, found.dtype.type("NaT") if found.dtype.kind in "Mm" else np.nan, found)
+        cases, queries = self.data[apart].values, a[apart].values
+        check_kinds(apart, cases, queries)
+        return [*found, matched(cases, queries)]
 
 
 def _left_out(apart: str | None, itself: bool) -> str:
@@ -469,16 +445,6 @@ def _check_metric(metric: str) -> None:
         raise ValueError(f"metric is one of {', '.join(map(repr, neighbours.METRICS))}, got {metric!r}")
 
 
-def _check_names(names: Iterable[Any]) -> None:
-    """ValueError for a dim or coordinate of x that is called as something in a gallery, or in what it finds."""
-    for name in map(str, names):
-        if name in _OWN or name.startswith(("case_", "input_", "context_")):
-            raise ValueError(
-                f"x has a dim or coordinate {name!r}, which is the name of something in a gallery; rename it: "
-                f"x.rename({{{name!r}: ...}})"
-            )
-
-
 def _names(inputs: Inputs) -> set[Any]:
     return {name for v in inputs.variables for name in (*v.array.dims, *v.array.coords)}
 
@@ -486,7 +452,7 @@ def _names(inputs: Inputs) -> set[Any]:
 def _coords(inputs: Inputs, labels: Any) -> dict[str, Any]:
     """The coordinates of the samples as those of cases."""
     found = {
-        CASE if name == inputs.sample_dim else name: (CASE, _plain(np.asarray(c.values)), c.attrs)
+        CASE if name == inputs.sample_dim else name: (CASE, writable(np.asarray(c.values)), c.attrs)
         for name, c in inputs.sample_coords().items()
     }
     if labels is None:
@@ -494,15 +460,7 @@ def _coords(inputs: Inputs, labels: Any) -> dict[str, Any]:
     values = np.asarray(labels.values if isinstance(labels, xr.DataArray | pd.Series) else labels)
     if values.shape != (inputs.n,):
         raise ValueError(f"labels has shape {values.shape}; give one for each of the {inputs.n} samples of x")
-    return found | {"label": (CASE, _plain(values))}
-
-
-def _plain(labels: np.ndarray) -> np.ndarray:
-    """Labels that any file takes: text with "" where it is missing, those of several levels as text; others as they are."""
-    values = comparable(labels) if labels.dtype == object else []
-    if values and all(isinstance(v, str) or pd.isna(v) for v in values):
-        return np.array([v if isinstance(v, str) else "" for v in values])
-    return labels
+    return found | {"label": (CASE, writable(values))}
 
 
 def _versions() -> dict[str, str]:

@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from .. import io
+from .. import ecg, io
+from ..labels.tables import as_pandas
 from ..plot.shade import symmetric_limit
 from ..report import markup, sections, words
 from ..report.markup import number, percent
@@ -25,6 +26,17 @@ from .gallery import Gallery
 from .stored import CASE
 
 _COLOURS = "Orange makes the two more alike to the model, blue less"
+_SIMILARITY = {
+    "cosine": "The cosine of the angle between the two embeddings: 1 where they point the same way, 0 where they have nothing in "
+    "common. The distance is 1 minus it.",
+    "euclidean": "Minus the squared distance between the two embeddings: 0 where they are the same, else below. The distance is "
+    "the root of its size.",
+}
+_LIMITS = (
+    "Alike means alike to this model: what it ignores may differ, and likeness is no evidence of a shared cause or diagnosis.",
+    "There is always a nearest case. Whether it is near is told by its distance beside those within the gallery.",
+    "The gallery holds the cases that were put into it. A kind of case that is not there cannot be found.",
+)
 _WIDE = 7.5  # inches: two pictures that are wider go below each other
 _COMPARED = 1000  # cases of the gallery that say how near a nearest case is
 
@@ -83,22 +95,21 @@ def page(
     """
     if not isinstance(ds, xr.Dataset) or "distance" not in ds or not any(map(_is_map, ds.data_vars)):
         raise ValueError("ds is what gallery.why(q, near) returns: neighbours, and why they are alike")
-    ds, q = with_sample_dim(ds, q)
+    ds, q = with_sample_dim(ds, as_pandas(q))
     by = _counted(ds, by)
-    records = [
-        _Record(ds, q, gallery, i, by) for i in sample_positions(ds, samples)[: None if samples is not None else 1]
-    ]
+    records = [_Record(ds, q, gallery, i, by) for i in ([0] if samples is None else sample_positions(ds, samples))]
     pairs = _pairs(ds)
     own = [notes] if isinstance(notes, str) else list(notes or [])
-    clinical = any("lead" in v.dims for v in ds.data_vars.values())
-    standard = words.notes(pairs, clinical=clinical, limb_leads=False, truth=False)
+    leads = {str(v) for v in ds["lead"].values} if "lead" in ds.coords else set()
+    limbs = len(leads & set(ecg.LIMB_LEADS)) > 2
+    standard = words.notes(pairs, clinical="lead" in ds.dims, limb_leads=limbs, truth=False)
     pages = [
         f"<header><h1>{markup.escape(title)}</h1></header>",
         f'<section class="short" aria-label="In short">{markup.bullets(r.in_short() for r in records)}</section>',
         *[markup.section(f"Record {r.name}", *r.parts()) for r in records],
         markup.section("How to read it", markup.terms(_terms(ds, pairs, gallery))),
         markup.section("Checks", *_checks(pairs)),
-        markup.section("What can and cannot be concluded", markup.bullets([*own, *_limits(gallery), *standard])),
+        markup.section("What can and cannot be concluded", markup.bullets([*own, *_LIMITS, *standard])),
         markup.section("Settings and versions", sections.settings(ds, q)),
     ]
     made = f"Made by tsattr on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. This page loads nothing from the network."
@@ -132,27 +143,27 @@ class _Record:
         self.there = np.flatnonzero(self.ds["position"].values[0] >= 0)
 
     def in_short(self) -> str:
-        """What its neighbours are, in a sentence or two."""
+        """What its neighbours are, in two sentences."""
         if not len(self.there):
             return f"Record {self.name} has no case near it: {self.ds.status.values[0, 0]}."
-        n = len(self.there)
-        said = (
-            f"Record {self.name}: the {n} cases most like it" if n > 1 else f"Record {self.name}: the case most like it"
-        )
-        nearest = float(self.ds.distance[0, 0])
-        said += (
-            f" {'lie' if n > 1 else 'lies'} at {self.gallery.metric} distances from {number(nearest)}"
-            if n > 1
-            else (f" lies at a {self.gallery.metric} distance of {number(nearest)}")
-        )
-        said += f" to {number(float(self.ds.distance[0, self.there[-1]]))}" if n > 1 else ""
-        if self.by is not None:
-            counts = Counter(_text(v) for v in self.ds[f"case_{self.by}"].values[0, self.there])
-            listed = ", ".join(f"{m} {label}" for label, m in counts.most_common())
-            said += f"; {listed.replace(' ', ' of them ', 1)}"
-        own = self.ds[self.by].values[0] if self.by is not None and self.by in self.ds.coords else None
-        said += "" if own is None else f" (the record itself: {_text(own)})"
-        return f"{said}. {_how_near(self.gallery, nearest)}"
+        near = self.ds.distance.values[0, self.there]
+        where = f"the case most like it lies at a {self.gallery.metric} distance of {number(near[0])}"
+        if len(near) > 1:
+            where = (
+                f"the {len(near)} cases most like it lie at {self.gallery.metric} distances from {number(near[0])} to "
+            )
+            where += number(near[-1])
+        return f"Record {self.name}: {where}{self._labels()}. {_how_near(self.gallery, near[0])}"
+
+    def _labels(self) -> str:
+        """How many of its neighbours have which label, and its own."""
+        if self.by is None:
+            return ""
+        counts = Counter(_text(v) for v in self.ds[f"case_{self.by}"].values[0, self.there])
+        (first, most), *others = counts.most_common()
+        said = ", ".join([f"; {most} of them {first}", *[f"{m} {label}" for label, m in others]])
+        own = self.ds[self.by].values[0] if self.by in self.ds.coords else None
+        return said if own is None else f"{said} (the record itself: {_text(own)})"
 
     def parts(self) -> list[str]:
         """Its table of neighbours, and a pair of pictures for each."""
@@ -286,12 +297,6 @@ def _how_near(gallery: Gallery, distance: float) -> str:
 
 def _terms(ds: xr.Dataset, pairs: xr.Dataset, gallery: Gallery) -> list[tuple[str, str, str]]:
     layer = str(ds.attrs.get("layer", ""))
-    how = {
-        "cosine": "The cosine of the angle between the two embeddings: 1 where they point the same way, 0 where they have nothing in "
-        "common. The distance is 1 minus it.",
-        "euclidean": "Minus the squared distance between the two embeddings: 0 where they are the same, else below. The distance is "
-        "its root without the sign.",
-    }[gallery.metric]
     part = [
         row for row in words.call_terms(pairs, pairs.sizes["sample"], "") if row[0] not in ("Model", "Target", "Input")
     ]
@@ -307,7 +312,7 @@ def _terms(ds: xr.Dataset, pairs: xr.Dataset, gallery: Gallery) -> list[tuple[st
             "What the model makes of a record on the way to its answer.",
             f"{gallery.data.attrs.get('model', '')} {layer}",
         ),
-        ("Similarity", how, ""),
+        ("Similarity", _SIMILARITY[gallery.metric], ""),
         (
             "Shading",
             "The parts by which the two agree: what the similarity owes to each cell of the record, with the case held fixed; and to "
@@ -315,12 +320,4 @@ def _terms(ds: xr.Dataset, pairs: xr.Dataset, gallery: Gallery) -> list[tuple[st
             "",
         ),
         *part,
-    ]
-
-
-def _limits(gallery: Gallery) -> list[str]:
-    return [
-        "Alike means alike to this model: what it ignores may differ, and its likeness is no evidence of a shared cause or diagnosis.",
-        "There is always a nearest case. Whether it is near is told by its distance beside those within the gallery.",
-        "The gallery holds the cases that were put into it. A kind of case that is not there cannot be found.",
     ]
