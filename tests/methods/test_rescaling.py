@@ -196,3 +196,20 @@ def test_times_that_are_equal_but_for_rounding_are_one():
     )
     assert (one[0, 0, :2] > 0).all()
     np.testing.assert_allclose(other, 9 * one, rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_of_the_occlusion_of_all_it_is_wintsr_before_its_scaling(width):
+    """Islam and Fox, arXiv 2412.04532: both relevances are moves of the output; by loops, over windows of one lead."""
+    net = relu_net()
+    f = lambda x: net(torch.as_tensor(x)[None])[0, 1].item()  # noqa: E731
+    settings = {"groups": g.Along("time"), "features": g.Windows(time=width, lead=1), "threshold": 0.0}
+    ds = ta.explain(net, X, ta.TemporalRescaling(ta.Occlusion(g.Windows(time=X.sizes["time"])), **settings), target=1)
+    for found, x in zip(ds.attribution.values, X.values):
+        expected = np.empty_like(x)
+        for lead, t in np.ndindex(x.shape):
+            no_time, no_window = x.copy(), x.copy()
+            no_time[:, t] = 0
+            no_window[lead, t - t % width : t - t % width + width] = 0
+            expected[lead, t] = abs(f(x) - f(no_time)) * abs(f(x) - f(no_window))
+        np.testing.assert_allclose(found / x.size**2, expected, rtol=1e-9, atol=1e-15)

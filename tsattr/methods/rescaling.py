@@ -27,6 +27,11 @@ class TemporalRescaling(Method):
     sample; elsewhere the map is 0. Two-step rescaling of Ismail et al., NeurIPS 2020, who found that maps of recurrent
     networks mix up times. The result has no sign and does not sum to anything; its units are the square of those of R.
 
+    WinTSR (Islam and Fox, arXiv 2412.04532) takes for R the output itself, and its time relevances less their least over their
+    range: ``relevance(g) = |f(x) - f(x without g)|``. So it is this with ``method=Occlusion(Windows(time=times))``, which puts
+    ``f(x) - f(x')`` into every cell, a constant baseline, ``threshold=0`` and windows as `features`, but for a factor and that
+    scaling (``examples/studies/forecasters.py``).
+
     The class explained is that of the intact sample, draws are the same with and without g, and invalid cells are neither
     taken away nor counted. Cells to which the method gives nothing, as they are in none of its groups, get nothing here.
 
