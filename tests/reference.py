@@ -289,4 +289,4 @@ def lficam(features: np.ndarray, x: np.ndarray, w: dict[str, np.ndarray]) -> tup
     s = np.exp(said) / sum(np.exp(said))
     attention = unit_range(np.maximum(sum(s[k] * f[k] for k in range(len(f))), 0))
     pooled = np.array([np.mean([(1 + a) * v for a, v in zip(attention, channel)]) for channel in f])
-    return w["head.weight"] @ pooled + w["head.bias"], s, attention
+    return w["head.weight"] @ (10 * pooled) + w["head.bias"], s, attention
