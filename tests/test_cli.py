@@ -50,6 +50,10 @@ class Weighed(nn.Module):
 def weighed():
     return Weighed()
 
+def attending():
+    import tsattr
+    return tsattr.LFICAM(nn.Conv1d(2, 3, 5), classes=2)
+
 not_a_function = 3
 """
 
@@ -70,6 +74,20 @@ def here(tmp_path, monkeypatch):
 
 def run(*argv):
     return main(["explain", "--input", "x.nc", "--model", "own_model:make", *argv])
+
+
+def test_a_learned_map_is_shown_and_a_model_without_one_is_told_so(here, capsys):
+    argv = ["explain", "--input", "x.nc", "--method", "LearnedAttention"]
+    assert main([*argv, "--model", "own_model:attending", "--report", "r.html", "--plot", "p.png"]) == 0
+    assert "LearnedAttention(layer='attention')" in capsys.readouterr().out
+    with xr.open_dataset("attribution.nc") as ds:
+        assert (ds.attribution.min(), ds.attribution.max()) == (0, 1)
+    assert main([*argv, "--model", "own_model:make"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "LearnedAttention finds no attention, as of an LFICAM, in Net; name the module that gives the map with layer="
+        in said
+    )
 
 
 def test_explain_writes_the_result_and_says_where_it_is(here, capsys):

@@ -116,6 +116,19 @@ def test_it_is_the_same_for_every_target_and_has_no_units():
     assert occluded.attribution.attrs["units"] == ds.prediction.attrs["units"] == "mm"
 
 
+def test_pictures_and_reports_do_not_say_that_it_speaks_for_the_target(tmp_path):
+    ds = explained(attention_net())
+    page = ta.report.report(ds, X)
+    assert "Orange is where the model reads more, whatever the target" in page
+    assert "speaks for the target" not in page
+    assert "not what speaks for its answer" in page
+    words = [ax.get_xlabel() for ax in ta.plot.ecg(X[0], ds.attribution[0]).axes]
+    assert any("the model's own map, without units, the same for every target" in w for w in words)
+    ta.io.write_netcdf(ds, tmp_path / "map.nc")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "map.nc").attribution, ds.attribution)
+    assert "Orange speaks for the target" in ta.report.report(ta.explain(attention_net(), X, ta.GradCAM(), target=0), X)
+
+
 def test_the_target_needs_no_gradient():
     net = attention_net()
 

@@ -159,6 +159,8 @@ def _label(ds: xr.Dataset, call: Call, method: Method, targets: BoundTargets) ->
         for v in call.inputs.variables:
             if name + v.suffix in ds:
                 ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} {what}"
+                if not method.of_target:
+                    ds[name + v.suffix].attrs["same_for_every_target"] = 1
     in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
     units = call.units if call.targets.keeps_units else ""
     for key, values in ds.data_vars.items():

@@ -83,8 +83,9 @@ class LearnedAttention(Method):
             if self.layer is None:
                 what = "finds several attentions in" if found else "finds no attention, as of an LFICAM, in"
             choice = found or [n for n in known if n][-5:]
+            of = f", of {choice}" if choice else ""
             raise KeyError(
-                f"LearnedAttention {what} {type(module).__name__}; name the module that gives the map with layer=..., of {choice}"
+                f"LearnedAttention {what} {type(module).__name__}; name the module that gives the map with layer=...{of}"
             )
         return self.layer
 

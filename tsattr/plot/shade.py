@@ -115,7 +115,15 @@ def draw_missing(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **wh
 def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING) -> str:
     """Return the colour bar's label: what, in which units, and how many cells lie beyond its ends."""
     units = attribution.attrs.get("units") or "units of the target"
-    return f"attribution [{units}]: {meaning}{clipped_note(attribution, limit)}"
+    what = f"attribution [{units}]: {meaning}"
+    if is_the_models_own(attribution):
+        what = "the model's own map, without units, the same for every target: orange where it reads more"
+    return f"{what}{clipped_note(attribution, limit)}"
+
+
+def is_the_models_own(attribution: xr.DataArray) -> bool:
+    """Return True for a map that the model computes itself: it speaks neither for a target nor against it."""
+    return bool(attribution.attrs.get("same_for_every_target"))
 
 
 def clipped_note(values: xr.DataArray, limit: float) -> str:
@@ -147,6 +155,8 @@ def colour_bar(
     bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.3g}", "0", f"+{limit:.3g}"])
     bar.set_label(colour_label(attribution, limit, meaning), fontsize=8)
     bar.ax.tick_params(labelsize=8)
+    if is_the_models_own(attribution) and not (values < 0).any():
+        bar.ax.set_xlim(0, limit)
     return bar
 
 

@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from .. import ecg, plot
 from ..edge.table import words_of_class
 from ..plot.maps import map_dims
-from ..plot.shade import axis_units
+from ..plot.shade import axis_units, is_the_models_own
 from . import markup, tables
 from .markup import number
 from .material import Input, cell_dims, sample_name
 
 MOST_TARGETS, MOST_TRACES, MOST_MAPS = 6, 16, 6
+_FOR_AND_AGAINST = "Orange speaks for the target, blue against it"
 
 
 def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[str]:
@@ -38,7 +39,7 @@ def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[
                 signal = part.signal.isel(sample=i, drop=True)
                 shown = map_ if part.by_lag is None else part.by_lag.isel(where, drop=True)
                 steps = tables.step_by_step(ds, part, i, k if several else None)
-                figure, caption = steps or one_picture(shown, signal, truth)
+                figure, caption = steps or one_picture(shown, signal, truth, colours=_colours(shown))
                 of = f" {part.name}" if part.name else ""
                 alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
                 parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
@@ -71,13 +72,21 @@ def _prediction(here: xr.Dataset) -> str:
     )
 
 
+def _colours(attribution: xr.DataArray) -> str:
+    return (
+        "Orange is where the model reads more, whatever the target"
+        if is_the_models_own(attribution)
+        else _FOR_AND_AGAINST
+    )
+
+
 def one_picture(
     attribution: xr.DataArray,
     signal: xr.DataArray,
     truth: xr.DataArray | None,
     *,
     limit: float | None = None,
-    colours: str = "Orange speaks for the target, blue against it",
+    colours: str = _FOR_AND_AGAINST,
 ) -> tuple[Figure, str]:
     """Return the picture that the dims ask for, and its caption, which says what its colours mean.
 
