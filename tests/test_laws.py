@@ -718,3 +718,32 @@ def test_a_dim_of_one_cell_is_filled_or_refused_by_name(name):
         assert ds.attribution.notnull().all()
         if name == "phase randomised":  # the spectrum of one cell is its mean
             np.testing.assert_allclose(ds.attribution, 0, atol=1e-12)
+
+
+# ---- galleries of similar cases
+
+
+class Likeness(torch.nn.Module):
+    """Minus the squared distance of the network's outputs from given ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = NET
+
+    def forward(self, x, other):
+        return -(self.net(x) - other).square().sum(1)
+
+
+@pytest.mark.filterwarnings("ignore:not converged:tsattr.ExplanationWarning")
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "learned attention"])  # which is of its own module
+def test_why_cases_are_alike_is_what_the_method_says_of_their_similarity(name):
+    gallery = ta.cases.Gallery.fit(NET, TRAIN, layer="", metric="euclidean")
+    near = gallery.nearest(X.drop_vars("sample"), k=2).assign_coords(sample=X.sample)
+    found = gallery.why(X, near, method=METHODS[name])
+    for j in range(2):
+        at = near.position.values[:, j]
+        theirs = TRAIN.isel(sample=at).assign_coords(sample=X.sample)
+        for side, x, other in (("", X, gallery.embedding[at]), ("_of_case", theirs, ta.cases.embed(NET, X, "").values)):
+            slow = ta.explain(Likeness(), x, METHODS[name], target=ta.targets.Output(), context={"other": other})
+            xr.testing.assert_allclose(found[f"attribution{side}"][:, j].drop_vars("neighbour"), slow.attribution)
+            assert (found[f"status{side}"].values[:, j] == slow.status.values).all()

@@ -184,6 +184,8 @@ def test_the_result_survives_a_file_and_the_model_is_left_alone(x, tmp_path):
     assert fingerprint(model) == before
     ta.io.write_result(ds, tmp_path / "why.nc")
     xr.testing.assert_allclose(ta.io.read_result(tmp_path / "why.nc"), ds)
+    ta.io.write_result(gallery.nearest(x, k=2), tmp_path / "near.nc")
+    xr.testing.assert_allclose(gallery.why(x, ta.io.read_result(tmp_path / "near.nc")), ds)
 
 
 def test_without_the_cases_there_is_the_map_of_the_query(x):

@@ -145,7 +145,7 @@ class _Record:
     def in_short(self) -> str:
         """What its neighbours are, in two sentences."""
         if not len(self.there):
-            return f"Record {self.name} has no case near it: {self.ds.status.values[0, 0]}."
+            return f"Record {self.name} has no case near it: it has no embedding, or all cases were left out."
         near = self.ds.distance.values[0, self.there]
         where = f"the case most like it lies at a {self.gallery.metric} distance of {number(near[0])}"
         if len(near) > 1:
@@ -216,7 +216,7 @@ class _Record:
                 [] if other is None else [(f"Case {_text(here.case.item())}", other)]
             )
             limit = symmetric_limit(np.concatenate([p.attribution.values.astype(float).ravel() for _, p in both]))
-            drawn = [self._drawn(part, limit) for _, part in both]
+            drawn = [_drawn(part, one.signal.name, limit) for _, part in both]
             shown = [
                 markup.picture(figure, text, text)
                 for (who, part), (figure, caption) in zip(both, drawn)
@@ -226,10 +226,12 @@ class _Record:
             out += shown if wide else [markup.side_by_side(*shown)]
         return out
 
-    def _drawn(self, part: Input, limit: float) -> tuple[Figure, str]:
-        map_ = part.attribution if part.by_lag is None else part.by_lag
-        map_, signal = (a.isel(sample=0, drop=True) for a in (map_, part.signal))
-        return one_picture(map_, signal, None, limit=limit, colours=_COLOURS)
+
+def _drawn(part: Input, name: Any, limit: float) -> tuple[Figure, str]:
+    """The picture of a record or a case, and its caption; both are called as the record is."""
+    map_ = part.attribution if part.by_lag is None else part.by_lag
+    map_, signal = (a.isel(sample=0, drop=True) for a in (map_, part.signal))
+    return one_picture(map_, signal.rename(name), None, limit=limit, colours=_COLOURS)
 
 
 def _labelled(q: Any) -> bool:

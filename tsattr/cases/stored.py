@@ -60,7 +60,7 @@ def restore(data: xr.Dataset, at: np.ndarray, sample_dim: str) -> tuple[Any, dic
     context = {name: v.values for name, v in of(_CONTEXT).items()}
     settings: dict[str, Any] = {"context": context} if context else {}
     if _INPUT in named:
-        x: Any = named[_INPUT]
+        x: Any = named[_INPUT].rename(None)
         if _TABLE in x.attrs:
             x = _frame(x)
         if _VALID in named:
