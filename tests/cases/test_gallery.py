@@ -373,6 +373,16 @@ def test_another_function_is_told_by_the_first_case(x, tmp_path):
             ta.cases.Gallery.read(tmp_path / "g.nc", model=other)
 
 
+def test_a_function_may_stand_for_a_layer(x, tmp_path):
+    net = Net()
+    gallery = ta.cases.Gallery.fit(net, x)
+    gallery.write(tmp_path / "g.nc")
+    read = ta.cases.Gallery.read(tmp_path / "g.nc", model=net.trunk)
+    np.testing.assert_allclose(read.nearest(x).distance, gallery.nearest(x).distance, atol=1e-12)
+    with pytest.raises(ValueError, match="other numbers of the gallery's first case"):
+        ta.cases.Gallery.read(tmp_path / "g.nc", model=net.forward)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_compiled_models_and_script(x):
     net = Net().eval()

@@ -12,6 +12,7 @@ import pandas as pd
 import sklearn
 import torch
 import xarray as xr
+from torch import nn
 
 from .. import io
 from ..core.method import check_is_method
@@ -151,7 +152,8 @@ class Gallery:
         path
             As `write` wrote it. Damage is found by its checksums.
         model
-            What the gallery was fitted with, to embed queries; without it queries are given as embeddings.
+            What the gallery was fitted with, to embed queries: a module, whose layer is known, or a function that gives the
+            embeddings, which is tried on the first case where the cases are kept. None: queries are given as embeddings.
         side
             What gave its side information.
 
@@ -171,7 +173,7 @@ class Gallery:
         0
         """
         data = io.read_result(path)
-        layer = str(data.attrs.get("layer", ""))
+        layer = str(data.attrs.get("layer", "")) if isinstance(model, nn.Module) else ""
         embedder = None if model is None else Embedder(model, layer)
         gallery = cls(data, embedder, None if side is None else Embedder(side))
         gallery.check_model()
@@ -221,8 +223,9 @@ class Gallery:
             )
 
     def _check_witness(self) -> None:
-        """As `check_model` for a model without weights to tell it by: whether it makes of the first case what the gallery holds."""
-        if self.embedder is None or self.embedder.fingerprint or not stored.is_kept(self.data):
+        """As `check_model` for a function, which weights do not tell: whether it makes of the first case what the gallery holds."""
+        told = self.embedder is not None and isinstance(self.embedder.model, nn.Module) and self.embedder.fingerprint
+        if self.embedder is None or told or not stored.is_kept(self.data):
             return
         x, kept = stored.restore(self.data, np.arange(1), "sample")
         inputs = parsing.read(x, None, "sample", kept.pop("valid", None))

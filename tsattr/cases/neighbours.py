@@ -69,7 +69,7 @@ def _of_some(
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(algorithm="brute").fit(a[known])
-    rounding = _ROUNDING * ((a[known] ** 2).sum(1).max() + (b**2).sum(1))  # of the expansion |a|^2 - 2 ab + |b|^2
+    length = np.sqrt((b**2).sum(1))
     more = k + 1 + sum(_most(theirs, own) for theirs, own in kin)
     while True:
         more = min(more, len(known))
@@ -80,7 +80,9 @@ def _of_some(
             d = np.where((theirs[near] == own[:, None]) & (own[:, None] >= 0), np.inf, d)
         order = np.lexsort((rank[near], d), axis=1)[:, :k]
         d, near = np.take_along_axis(d, order, 1), np.take_along_axis(near, order, 1)
-        if more == len(known) or (d[:, -1] < rough[:, -1] ** 2 - rounding).all():
+        # A case that is nearer than the last one found is no longer than this, and |a|^2 - 2 ab + |b|^2 rounds by no more.
+        rounding = _ROUNDING * ((length + np.sqrt(d[:, -1])) ** 2 + length**2)
+        if more == len(known) or (d[:, -1] + rounding < rough[:, -1] ** 2).all():
             return np.where(np.isinf(d), -1, near), np.where(np.isinf(d), np.nan, d)
         more *= 2
 
