@@ -54,6 +54,10 @@ def attending():
     import tsattr
     return tsattr.LFICAM(nn.Conv1d(2, 3, 5), classes=2)
 
+def several():
+    import tsattr
+    return tsattr.models.Ensemble([lambda x, k=k: x.mean((1, 2))[:, None] * torch.tensor([1.0, k]) for k in (1.0, 3.0)])
+
 not_a_function = 3
 """
 
@@ -230,6 +234,29 @@ def test_targets_within_targets_and_unknown_ones(here, capsys):
         assert (ds.attribution == 2).all()
     assert run("--target", "Regin(lat=(0, 1))") == 2
     assert "--target knows Region, Output" in capsys.readouterr().err
+
+
+def test_what_makes_an_ensemble_unsure(here, capsys):
+    argv = (
+        "explain",
+        "--input",
+        "x.nc",
+        "--model",
+        "own_model:several",
+        "--outputs",
+        "class=N,S",
+        "--dtype",
+        "float64",
+    )
+    spread = "Uncertainty('variance', target=Output('S'))"
+    assert main([*argv, "--target", spread, "--report", "r.html"]) == 0
+    x = xr.open_dataarray("x.nc").astype("float64")
+    with xr.open_dataset("attribution.nc") as ds:
+        np.testing.assert_allclose(ds.prediction, x.mean(("lead", "time")) ** 2, rtol=1e-5)
+        assert ds.attrs["members"] == "0, 1"
+    assert "how unsure the model is" in (here / "r.html").read_text()
+    assert main([*argv[:4], "own_model:make", "--target", "Uncertainty('variance')"]) == 2
+    assert "is between the members of an ensemble" in " ".join(capsys.readouterr().err.split())
 
 
 def test_one_variable_of_a_file_of_truths(here, capsys):

@@ -1,5 +1,7 @@
 """The demo's parts: scores at chance for a map that knows nothing, and the whole run (slow)."""
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -57,6 +59,9 @@ def test_demo_learns_explains_and_beats_chance(tmp_path):
     page = (tmp_path / "demo" / "report.html").read_text()
     assert 'src="http' not in page
     assert 'href="http' not in page
+    assert "<h2>What makes the model unsure</h2>" in page
+    (line,) = [line for line in said if line.startswith("what makes it unsure")]
+    assert re.search(r"mutual information is largest in [34] ", line)
 
 
 def test_the_planted_ocean_is_what_it_says():
@@ -133,4 +138,5 @@ def test_climate_demo_learns_and_finds_what_was_planted(tmp_path):
     assert verdicts == dict.fromkeys(verdicts, True)
     assert len(verdicts) == 4
     page = (tmp_path / "demo" / "report.html").read_text()
+    assert "<h2>What makes the emulator unsure</h2>" in page
     assert 'src="http' not in page

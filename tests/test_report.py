@@ -273,6 +273,51 @@ def test_waves_and_groups_get_bars():
     assert any("The largest is group q with −3." in alt for alt in Page(report(grouped, x)).alts())
 
 
+@pytest.fixture
+def unsure():
+    """Two records, three models of which disagree about lead V1 alone, and a result for that."""
+    x = ecg_input(2, seconds=0.2)
+    models = ta.models.Ensemble([lambda x, k=k: x[:, 0].sum(1) + k * x[:, 6].square().sum(1) for k in (1.0, 2.0, 6.0)])
+    kinds = {"in all": ta.targets.Uncertainty("variance"), "half": ta.targets.Uncertainty("variance", lambda y: y / 2)}
+    return x, models, ta.explain(models, x, ta.IntegratedGradients(steps=8), target=kinds)
+
+
+def test_what_makes_the_model_unsure(unsure):
+    x, _, ds = unsure
+    page = Page(report(ds.isel(target=0), x, unsure=ds))
+    assert "What makes the model unsure" in page.text
+    assert "3 members are asked together." in page.text
+    assert "the variance of the prediction in all" in page.text
+    assert page.text.count("V1 (100 %)") == 2
+    spread = np.var([1.0, 2.0, 6.0]) * (x.sel(lead="V1") ** 2).sum("time") ** 2
+    name, value = str(spread.idxmax().item()), float(spread.max())
+    assert f"Sample {name}, of which it is least sure (in all {value:.3g})" in page.text
+    assert "Orange makes the model less sure, blue surer" in page.text
+    assert any(alt.startswith(f"What makes the model unsure of sample {name}.") for alt in page.alts())
+    assert "What makes the model unsure" not in text(ds.isel(target=0), x)
+
+
+def test_what_makes_the_model_unsure_of_samples_of_its_own(unsure):
+    x, models, ds = unsure
+    other = x.isel(sample=[0]).assign_coords(sample=["noisy"]) + 1
+    one = ta.explain(models, other, ta.Occlusion(ta.groups.Along("lead")), target=ta.targets.Uncertainty("variance"))
+    page = text(ds.isel(target=0), x, unsure=one.assign(input=other))
+    assert "Sample noisy, of which it is least sure (variance" in page
+    table = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 1.0]})
+    both = ta.models.Ensemble([ta.models.on_arrays(lambda x, k=k: x @ np.array([1.0, k])) for k in (1.0, 3.0)])
+    of_b = ta.Occlusion(ta.groups.Cells(), ta.baselines.Constant(1.5))
+    one = ta.explain(both, table, of_b, target=ta.targets.Uncertainty("variance"))
+    assert "b (100 %)" in text(one, table, unsure=one)
+
+
+def test_the_target_of_uncertainty_has_its_own_words():
+    x = ecg_input(1)
+    page = text(explained(x, target="Uncertainty('entropy')"), x)
+    assert "how unsure the model is" in page
+    assert "Orange makes the model less sure" in page
+    assert "speaks for the target" not in page
+
+
 def test_agreement_is_counted():
     x = ecg_input(2, ("I", "V1"))
     same = xr.concat([x, 2 * x, 3 * x], "baseline").assign_coords(baseline=["zero", "mean", "blur"])

@@ -52,13 +52,13 @@ def load() -> xr.Dataset:
         {
             "ecg": (("sample", "lead", "time"), mv, {"units": "mV"}),
             "rr": (("sample", "side"), rr, {"long_name": "logarithm of RR before and after"}),
-            "label": ("sample", t.aami.values.astype(str)),
-            "split": ("sample", t.split.values.astype(str)),
+            "label": ("sample", t.aami.to_numpy(str)),
+            "split": ("sample", t.split.to_numpy(str)),
         },
         # The second lead is V1 in most records, and V5 or V4 in three.
         coords={"sample": np.arange(len(t)), "lead": ["MLII", "chest"], "time": ("time", time, {"units": "s"})},
     )
-    ds = ds.assign_coords(patient=("sample", t.record.values))
+    ds = ds.assign_coords(patient=("sample", t.record.to_numpy()))
     return ds.isel(sample=np.isin(ds.label, CLASSES))
 
 

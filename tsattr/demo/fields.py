@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..io import write_netcdf
 from ..methods.gradient import InputXGradient, Saliency
 from ..methods.integrated_gradients import IntegratedGradients
 from ..methods.occlusion import Occlusion
+from ..models import dropout
 from .emulator import SmallEmulator, forecast, persistence, skill, train
 from .findings import ablation_lines, findings, prefixed, profiles
 from .ocean import EFOLDING, LAGS, TARGETS, ocean, planted, response, simulate
@@ -91,6 +93,18 @@ def comparison(
     return first.drop_vars("attribution").assign(attribution=maps), along_method(
         tables | {"random": score(noise, truth)}
     )
+
+
+def doubts(net: SmallEmulator, x: xr.DataArray, arguments: dict[str, Any], seed: int) -> xr.Dataset:
+    """What makes the emulator unsure of the box at the first and the last lead, thinned by a dropout that it was not trained with."""
+    thinned: Any = copy.deepcopy(net)
+    thinned.down.append(nn.Dropout2d(0.1))
+    thinned.head = nn.Sequential(nn.Dropout2d(0.1), thinned.head)
+    kinds = {name: targets.Uncertainty("variance", arguments["target"][name]) for name in (TARGETS[0], TARGETS[-1])}
+    ds = explain(
+        dropout(thinned, 8), x, IntegratedGradients(steps=8), target=kinds, outputs=arguments["outputs"], seed=seed
+    )
+    return ds.assign(input=x)
 
 
 def climate(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> xr.Dataset:
@@ -171,6 +185,9 @@ def climate(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) 
     write_netcdf(ds, out / "attribution.nc")
     from .page import page
 
-    page(ds, said, list(ablation_lines(lost)), scores, out / "report.html")
+    began = time.perf_counter()
+    unsure = doubts(net, x[:2], arguments, seed)
+    say(f"what makes it unsure of the box, in two months: {time.perf_counter() - began:.1f} s")
+    page(ds, said, list(ablation_lines(lost)), scores, out / "report.html", unsure=unsure)
     say(f"wrote {out / 'attribution.nc'} and {out / 'report.html'} after {time.perf_counter() - start:.0f} s")
     return ds

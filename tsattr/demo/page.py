@@ -16,6 +16,7 @@ from ..io import write_text
 from ..plot import shade
 from ..report import markup
 from ..report.markup import number
+from ..report.unsure import unsure as what_makes_unsure
 from ..report.words import completeness_verdict
 
 _ASKED = [
@@ -47,7 +48,14 @@ _NOTES = [
 ]
 
 
-def page(ds: xr.Dataset, findings: Sequence[object], losses: Sequence[str], scores: xr.Dataset, out: Path) -> None:
+def page(
+    ds: xr.Dataset,
+    findings: Sequence[object],
+    losses: Sequence[str],
+    scores: xr.Dataset,
+    out: Path,
+    unsure: xr.Dataset | None = None,
+) -> None:
     """Write what `tsattr.demo.climate` found as one self-contained file."""
     title = "Demo: what does a climate emulator look at?"
     said = [str(finding) for finding in findings]
@@ -59,6 +67,9 @@ def page(ds: xr.Dataset, findings: Sequence[object], losses: Sequence[str], scor
         markup.section("How good the emulator is", _skill(_part(ds, "skill"))),
         markup.section("Where the importance lies", *_maps(ds)),
         markup.section("How it falls off with distance and lag", *_profiles(ds)),
+        markup.section(
+            "What makes the emulator unsure", *([] if unsure is None else what_makes_unsure(unsure, ds["input"]))
+        ),
         markup.section("What the forecast loses", markup.bullets(losses), *_losses(_part(ds, "ablation"))),
         markup.section(
             "Methods against the truth", _methods(scores), markup.paragraph(f"IG, climatology: {verdict}", bad)

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from .. import baselines, groups, metrics
+from .. import baselines, groups, metrics, targets
 from ..datasets import simulate_ecg
 from ..ecg import WAVES, by_lead, by_wave
 from ..explain import explain
@@ -19,6 +19,7 @@ from ..io import write_netcdf
 from ..methods.gradient import Saliency
 from ..methods.integrated_gradients import IntegratedGradients
 from ..methods.occlusion import Occlusion
+from ..models import dropout
 from .scores import Say, along_method, ranking
 from .training import fit
 
@@ -109,6 +110,28 @@ def methods(train_set: xr.DataArray, quick: bool = False) -> dict[str, Any]:
     }
 
 
+def doubts(net: nn.Module, x: xr.DataArray, names: list[str], seed: int) -> xr.Dataset:
+    """What makes the network unsure of records of which one lead is noisy: their result, with ``input`` and the ``noisy`` lead.
+
+    The network is thinned between its convolutions by dropout, which it was not trained with.
+    """
+    rng = np.random.default_rng(seed)
+    noisy, values = rng.integers(x.sizes["lead"], size=len(x)), x.transpose("sample", "lead", "time").values.copy()
+    for record, lead in zip(values, noisy):
+        record[lead] += rng.standard_normal(record.shape[1])  # of 1 mV
+    x = x.transpose("sample", "lead", "time").copy(data=values)
+    layers = list(net.children())
+    thinned = nn.Sequential(*layers[:3], nn.Dropout1d(0.1), *layers[3:6], nn.Dropout1d(0.1), *layers[6:])
+    kinds = {
+        "mutual information": targets.Uncertainty("mutual_information"),
+        "expected entropy": targets.Uncertainty("expected_entropy"),
+    }
+    ds = explain(
+        dropout(thinned, 10), x, IntegratedGradients(steps=16), target=kinds, outputs={"class": names}, seed=seed
+    )
+    return ds.assign(input=x, noisy=("sample", x["lead"].values[noisy]))
+
+
 def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> xr.Dataset:
     """Simulate, train, explain, score, and write ``attribution.nc`` and ``report.html`` into `out`.
 
@@ -161,6 +184,13 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
         input=chosen.assign_coords(wave=wave),
     )
     ds.update({f"score_{k}": v for k, v in scores.items()})
+    began = time.perf_counter()
+    unsure = doubts(net, chosen[:4], names, seed)
+    found = abs(unsure.attribution).sum("time").sel(target="mutual information").idxmax("lead")
+    say(
+        f"what makes it unsure, asked of {len(unsure.noisy)} of these records with noise in one lead: that lead is where the "
+        f"map of mutual information is largest in {int((found == unsure.noisy).sum())} ({time.perf_counter() - began:.1f} s)"
+    )
     ds.attrs = first.attrs | {"class_names": " ".join(names), "held_out_accuracy": reached}
     write_netcdf(ds, out / "attribution.nc")
     from ..report import report
@@ -174,7 +204,11 @@ def ecg(out: Path, say: Say = print, *, quick: bool = False, seed: int = 0) -> x
         comparisons=ds["attribution"],
         samples=[chosen.sample.values[i] for i in range(min(3, len(which)))],
         out=out / "report.html",
+        unsure=unsure,
         notes=[
+            f"What makes the model unsure is asked of records with noise in one lead ({', '.join(unsure.noisy.values)}, in this "
+            "order), and of passes of a dropout that the network was not trained with: separately trained networks "
+            "disagree more where they know less.",
             f"The records are simulated and the lesions planted, so the truth is known. The network got {reached:.1%} of "
             f"{len(y) - cut} held-out records right; the records shown are among those.",
             "A network may use less than the whole lesion, or the rhythm that comes with it: a perfect score is not to be expected.",

@@ -17,6 +17,7 @@ from . import markup, sections, tables, words
 from .markup import number, percent
 from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
 from .pictures import pictures
+from .unsure import unsure as what_makes_unsure
 
 
 def report(
@@ -30,6 +31,7 @@ def report(
     comparisons: xr.Dataset | xr.DataArray | None = None,
     samples: Sequence[Any] | None = None,
     waves: xr.DataArray | None = None,
+    unsure: xr.Dataset | None = None,
     notes: str | Iterable[str] | None = None,
 ) -> str:
     """Write a result up as one self-contained HTML page.
@@ -55,6 +57,9 @@ def report(
         Labels (else positions) of the samples to draw; by default the first three.
     waves : DataArray, optional
         Coded waves as from `tsattr.ecg.waves`; by default the coordinate `wave` of `x`, where there is one.
+    unsure : Dataset, optional
+        A result of `tsattr.explain` for `tsattr.targets.Uncertainty`, or for several: a section on what makes the model unsure. It is of
+        `x`, or of samples of its own that it holds as its variable ``input``.
     notes : str or iterable of str, optional
         Your own remarks, printed first among the notes.
 
@@ -78,6 +83,7 @@ def report(
     >>> "<h1>Two columns</h1>" in report(ds, x, title="Two columns")
     True
     """
+    doubts = [] if unsure is None else what_makes_unsure(unsure, x)
     ds, x, truth, waves, comparisons = with_sample_dim(ds, x, truth, waves, comparisons)
     if comparisons is None and "attribution" in ds and "method" in ds["attribution"].dims:
         comparisons = ds["attribution"]
@@ -105,6 +111,7 @@ def report(
         markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
         markup.section("The result in one picture", *pictures(ds, inputs, positions)),
         markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
+        markup.section("What makes the model unsure", *doubts),
         markup.section("Other methods and baselines", *sections.comparison(compared, inputs, positions)),
         markup.section("Checks", *sections.checks(ds)),
         markup.section("Against known truth", *sections.against_truth(inputs, scores)),

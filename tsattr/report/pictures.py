@@ -19,6 +19,7 @@ from .material import Input, cell_dims, sample_name
 
 MOST_TARGETS, MOST_TRACES, MOST_MAPS = 6, 16, 6
 _FOR_AND_AGAINST = "Orange speaks for the target, blue against it"
+OF_UNCERTAINTY = "Orange makes the model less sure, blue surer"
 
 
 def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[str]:
@@ -39,7 +40,7 @@ def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[
                 signal = part.signal.isel(sample=i, drop=True)
                 shown = map_ if part.by_lag is None else part.by_lag.isel(where, drop=True)
                 steps = tables.step_by_step(ds, part, i, k if several else None)
-                figure, caption = steps or one_picture(shown, signal, truth, colours=_colours(shown))
+                figure, caption = steps or one_picture(shown, signal, truth, colours=_colours(shown, _target(here)))
                 of = f" {part.name}" if part.name else ""
                 alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
                 parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
@@ -51,6 +52,11 @@ def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[
             markup.paragraph(f"Targets in the result that are not drawn here: {ds.sizes['target'] - MOST_TARGETS}.")
         )
     return parts
+
+
+def _target(here: xr.Dataset) -> str:
+    """Return how the target is written that is explained here."""
+    return str(here["target"].item() if "target" in here.coords else here.attrs.get("target", ""))
 
 
 def _prediction(here: xr.Dataset) -> str:
@@ -72,12 +78,11 @@ def _prediction(here: xr.Dataset) -> str:
     )
 
 
-def _colours(attribution: xr.DataArray) -> str:
-    return (
-        "Orange is where the model reads more, whatever the target"
-        if is_the_models_own(attribution)
-        else _FOR_AND_AGAINST
-    )
+def _colours(attribution: xr.DataArray, target: str) -> str:
+    """Return what the colours of a map say of a target."""
+    if is_the_models_own(attribution):
+        return "Orange is where the model reads more, whatever the target"
+    return OF_UNCERTAINTY if target.startswith("Uncertainty") else _FOR_AND_AGAINST
 
 
 def one_picture(

@@ -36,12 +36,12 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
             sums = xr.Dataset({"signed": attribution.sum(rest), "absolute": abs(attribution).sum(rest)}).mean("sample")
             if not rest:
                 sums = sums.isel({dim: np.argsort(-sums["absolute"].values, kind="stable")})
-            parts += _bars(sums, f"Sums per {dim}, {over}.", attribution)
+            parts += bars(sums, f"Sums per {dim}, {over}.", attribution)
             parts += [] if rest else tables.by_value(attribution, part.signal)
         if waves is not None and "time" in cells and set(waves.dims) <= set(attribution.dims):
             sums = ecg.by_wave(attribution, waves)
             sums = sums[["signed", "absolute"]].sum([d for d in cells if d != "time"]).mean("sample")
-            parts += _bars(
+            parts += bars(
                 sums, f"Sums per wave, {over}. Waves are where they are expected, not where one was found.", attribution
             )
     if "group_value" in ds and "group" in ds["group_value"].dims and not tables.groups_are_columns(ds):
@@ -50,7 +50,7 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
         )
         mean = values.mean([d for d in values.dims if d != "group"])
         sums, caption = xr.Dataset({"signed": mean}), f"Effect of taking each group away, {over}."
-        parts += _bars(sums, caption, inputs[0].attribution, "effect")
+        parts += bars(sums, caption, inputs[0].attribution, "effect")
     rows = [row for part in inputs for i in positions for row in _top(part, i, sample_name(ds, i))]
     parts.append(
         markup.table("The strongest cells of the samples drawn", ("sample", "place", "input", "attribution"), rows)
@@ -58,7 +58,8 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
     return parts
 
 
-def _bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str | None = None) -> list[str]:
+def bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str | None = None) -> list[str]:
+    """Return a bar chart of sums by the entries of a dim, or nothing where there are none."""
     sums.attrs["units"] = attribution.attrs.get("units", "")
     first = sums["absolute" if "absolute" in sums else "signed"]
     if not first.size or not bool(first.notnull().any()):

@@ -51,6 +51,8 @@ def _target(target: str) -> str:
     """Return a sentence on a target."""
     if target.startswith("Divergence"):
         return "how far the model's prediction moves when something is taken away"
+    if target.startswith("Uncertainty"):
+        return "how unsure the model is, of what it predicts or between its members"
     return "the number of the model's output that is explained" if target else "not recorded"
 
 

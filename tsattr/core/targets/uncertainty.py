@@ -129,7 +129,7 @@ class Uncertainty(Target):
         if members < 2 and not alone:
             has = "the entropy of its prediction, Uncertainty('entropy')"
             if self.kind in VARIANCES:
-                has = "a variance where a head of it predicts one: noise=..."
+                has = "a variance where a head of it predicts one, which noise= names"
             raise ValueError(
                 f"{self!r} is between the members of an ensemble, and there is one model: give ta.models.Ensemble([...]), "
                 f"ta.models.dropout(module), or a model with an output axis {MEMBER!r}. One model has {has}"
