@@ -73,7 +73,7 @@ def test_fields_and_tables():
     field = xr.DataArray(rng.normal(size=(6, 4, 5)), dims=("year", "lat", "lon"))
     field = field.assign_coords(lat=[-30.0, -10, 10, 30], lon=np.arange(0, 360, 72.0), year=np.arange(2000, 2006))
     near = gallery_of(field[:5], sample_dim="year")
-    ds = near.why(field[5:], near.nearest(field[5:], k=1, sample_dim="year"), sample_dim="year")
+    ds = near.why(field[5:], near.nearest(field[5:], k=1))
     page = Page(ta.cases.page(ds, field[5:], near))
     assert "1. Case 200" in page.text
     assert all("Attribution as a map" in alt for alt in page.alts())

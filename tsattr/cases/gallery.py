@@ -140,7 +140,7 @@ class Gallery:
             information = beside(inputs, given)
             data["side"] = ((CASE, SIDE), information.values)
             attrs = attrs | {"side_model": beside.name, "side_fingerprint": beside.fingerprint}
-        attrs = {"format": _FORMAT, "metric": metric, **attrs, **_versions()}
+        attrs = {"format": _FORMAT, "metric": metric, "sample_dim": inputs.sample_dim, **attrs, **_versions()}
         return cls(xr.Dataset(data, coords, attrs), embedder, beside)
 
     @classmethod
@@ -247,8 +247,14 @@ class Gallery:
             )
         self.check_model()
         given = EMBED | dict(settings or {})
-        inputs = parsing.read(q, given["dims"], given["sample_dim"], given["valid"])
-        return self._given(self.embedder(inputs, given))
+        return self._given(self.embedder(self._read(q, given), given))
+
+    def _read(self, q: Any, given: Mapping[str, Any]) -> Inputs:
+        """Queries as inputs; their samples lie along the dim that held the cases', where nothing else is said."""
+        sample, own = given["sample_dim"], self.data.attrs.get("sample_dim")
+        if sample is None and isinstance(q, xr.DataArray | xr.Dataset) and own in q.dims:
+            sample = own
+        return parsing.read(q, given["dims"], sample, given["valid"])
 
     def _given(self, a: xr.DataArray) -> xr.DataArray:
         """Embeddings, checked, samples first."""
@@ -281,7 +287,8 @@ class Gallery:
         Parameters
         ----------
         q, dims, sample_dim, valid, context, batch_size, device, autocast, check, progress
-            Queries as for `tsattr.explain`, or their embeddings: a DataArray with the dim ``embedding``.
+            Queries as for `tsattr.explain`, or their embeddings: a DataArray with the dim ``embedding``. Their sample dim is by
+            default that of the cases.
         k
             Neighbours of each.
         apart
@@ -402,7 +409,7 @@ class Gallery:
                 "why two cases are alike is asked of the model about the queries themselves: Gallery.read(path, model=...), and "
                 "give the queries as the model takes them"
             )
-        inputs = parsing.read(q, given["dims"], given["sample_dim"], given["valid"])
+        inputs = self._read(q, given)
         check_names(_names(inputs))
         asked = {name: given[name] for name in EMBED}
         own = self.embed(inputs, asked)
