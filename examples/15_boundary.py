@@ -44,7 +44,7 @@ boundary = ta.baselines.Boundary.fit(net, held, a=0, b=1)
 print(projection, boundary, sep="\n")
 print(
     f"medians: {np.median(projection.feature_distance.values):.2f} in the features; in the input "
-    f"{np.median(projection.distance):.3f}, and {np.median(boundary.distance):.3f} to the nearest that was found"
+    f"{np.median(projection.distance.values):.3f}, and {np.median(boundary.distance.values):.3f} to the nearest that was found"
 )
 
 # The difference itself, in the units of x; what each coordinate has of the margin; and the local linear form, which leaves

@@ -369,7 +369,7 @@ def test_both_distances_of_a_projection_are_told():
     projection = ta.baselines.Projection.fit(net, x, a=0, b=1)
     ds = ta.explain(net, x, ta.IntegratedGradients(projection), target=ta.targets.Margin(0, 1))
     text = Page(report(ds, x)).text
-    near, far = projection.feature_distance.values, projection.distance
+    near, far = projection.feature_distance.values, projection.distance.values
     assert (
         f"feature distance {near.min():.3g} to {near.max():.3g}, input distance {far.min():.3g} to {far.max():.3g}"
         in text

@@ -106,25 +106,22 @@ def scored(moons: Moons, net: ta.models.Coupling) -> dict[str, float]:
     nearest, _ = cKDTree(drawn(net)).query(moons.held)
     explain = {"target": ta.targets.Margin(0, 1), "outputs": {"class": ["upper", "lower"]}}
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ta.ExplanationWarning
-        )  # of forms that miss half of the margin, which is counted
+        warnings.simplefilter("ignore", ta.ExplanationWarning)  # that sums miss the margin is measured
         path = ta.explain(net, x, ta.IntegratedGradients(projection, tolerance=1e-7), **explain)
         linear = ta.explain(net, x, ta.IntegratedGradients(projection, steps=1, rule="left"), **explain)
     margin = abs(path.prediction)
-    turn = (
-        np.sum(projection.difference.values * boundary.difference.values, 1) / projection.distance / boundary.distance
-    )
+    inside, far, near = (v.values for v in (projection.feature_distance, projection.distance, boundary.distance))
+    turn = np.sum(projection.difference.values * boundary.difference.values, 1) / (far * near)
     return {
         "training accuracy": accuracy(net, moons.x, moons.y),
         "validation accuracy": accuracy(net, moons.held, moons.held_y),
-        "feature distance": np.median(projection.feature_distance.values),
-        "input distance": np.median(projection.distance),
+        "feature distance": np.median(inside),
+        "input distance": np.median(far),
         "nearest": np.median(nearest),
-        "over nearest": np.median(projection.distance / nearest),
-        "over nearest, 90 %": np.quantile(projection.distance / nearest, 0.9),
-        "Boundary over nearest": np.median(boundary.distance / nearest),
-        "Boundary over nearest, 90 %": np.quantile(boundary.distance / nearest, 0.9),
+        "over nearest": np.median(far / nearest),
+        "over nearest, 90 %": np.quantile(far / nearest, 0.9),
+        "Boundary over nearest": np.median(near / nearest),
+        "Boundary over nearest, 90 %": np.quantile(near / nearest, 0.9),
         "Boundary not found": np.mean(boundary.margin.values > 1e-3),
         "same way": np.median(turn),
         "sum off the margin, share": float((abs(path.attribution.sum("feature") - path.prediction) / margin).max()),

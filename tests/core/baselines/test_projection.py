@@ -60,11 +60,11 @@ def test_the_identity_gives_the_projection_on_the_hyperplane_of_the_classes_them
     found = b.Projection.fit(net, X, a=a, b=other)
     expected = X.values.reshape(6, -1) - m[:, None] * w / (w @ w)
     np.testing.assert_allclose(found.value.values.reshape(6, -1), expected, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(found.distance, np.abs(m) / np.linalg.norm(w), rtol=1e-10)
-    np.testing.assert_allclose(found.feature_distance.values, found.distance, rtol=1e-10)
+    np.testing.assert_allclose(found.distance.values, np.abs(m) / np.linalg.norm(w), rtol=1e-10)
+    np.testing.assert_allclose(found.feature_distance.values, found.distance.values, rtol=1e-10)
     nearest = b.Boundary.fit(net, X, a=a, b=other)
     np.testing.assert_allclose(nearest.value.values, found.value.values, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(nearest.distance, found.distance, rtol=1e-10)
+    np.testing.assert_allclose(nearest.distance.values, found.distance.values, rtol=1e-10)
 
 
 @pytest.mark.parametrize("settings", [{}, {"mixing": "orthogonal"}, {"blocks": 1}])
@@ -78,7 +78,9 @@ def test_the_pre_image_is_that_of_the_slow_formula_and_its_classes_are_equal(set
     np.testing.assert_allclose(y[:, a], y[:, other], rtol=0, atol=1e-12)
     assert found.margin.values.max() < 1e-12
     np.testing.assert_allclose(found.difference.values, X.values - slow, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found.distance, np.linalg.norm((X.values - slow).reshape(6, -1), axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        found.distance.values, np.linalg.norm((X.values - slow).reshape(6, -1), axis=1), rtol=1e-9
+    )
     with torch.no_grad():
         apart = net.features(ROWS) - net.features(torch.as_tensor(slow))
     np.testing.assert_allclose(found.feature_distance.values, apart.norm(dim=1), rtol=1e-9)
@@ -90,8 +92,8 @@ def test_no_point_of_the_boundary_has_nearer_features_and_its_input_may_be_farth
     with torch.no_grad():
         away = (net.features(torch.as_tensor(nearest.value.values)) - net.features(ROWS)).norm(dim=1).numpy()
     assert (away >= found.feature_distance.values * (1 - 1e-6)).all()
-    assert (nearest.distance <= found.distance * (1 + 1e-6)).all()
-    assert (nearest.distance < 0.999 * found.distance).any()
+    assert (nearest.distance.values <= found.distance.values * (1 + 1e-6)).all()
+    assert (nearest.distance.values < 0.999 * found.distance.values).any()
 
 
 @pytest.mark.parametrize("settings", [{}, {"mixing": "orthogonal"}])
@@ -120,7 +122,7 @@ def test_the_difference_is_labelled_as_the_samples():
     moved = X - labelled
     assert moved.dims == X.dims
     again = b.Projection.fit(coupling_net(), moved, a=0, b=1)
-    np.testing.assert_allclose(again.distance, 0, atol=1e-10)
+    np.testing.assert_allclose(again.distance.values, 0, atol=1e-10)
     with pytest.raises(ValueError, match=r"made for rows of shape \(3, 12\), got \(12, 3\)"):
         b.Projection.fit(coupling_net(), turned, a=0)
 
@@ -220,7 +222,7 @@ def test_other_samples_are_refused():
 
 def test_both_distances_are_printed():
     found = b.Projection.fit(coupling_net(), X, a=1, b=0)
-    near, far = found.feature_distance.values, found.distance
+    near, far = found.feature_distance.values, found.distance.values
     assert repr(found).startswith("Projection(<sample 6, lead 3, time 12: sha256 ")
     assert f"feature distance {near.min():.3g} to {near.max():.3g}, " in repr(found)
     assert f"input distance {far.min():.3g} to {far.max():.3g})" in repr(found)

@@ -28,10 +28,11 @@ class Neutral:
     difference: Array
 
     @property
-    def distance(self) -> np.ndarray:
-        """(samples,) how far each is from its sample: the Euclidean norm of `difference`, over the cells that are there."""
-        moved = self.difference.values.reshape(len(self.difference.values), -1)
-        return np.asarray(np.sqrt(np.nansum(moved**2, 1)))
+    def distance(self) -> Array:
+        """How far each is from its sample (samples,): the Euclidean norm of `difference`, over the cells that are there."""
+        values, dims, coords = self.difference.values, self.difference.dims, self.difference.coords
+        norm = np.sqrt(np.nansum(values.reshape(len(values), -1) ** 2, 1))
+        return Array(norm, dims and dims[:1], {d: c for d, c in coords.items() if dims and d == dims[0]})
 
     def _bind(self, axes: Axes) -> Full:
         name = type(self).__name__
@@ -47,13 +48,13 @@ class Neutral:
         return Full(lambda x, key: per_row(values, x, key))
 
 
-def spread_of(values: np.ndarray) -> str:
+def spread_of(array: Array) -> str:
     """The least and the largest of some numbers, as text.
 
-    >>> spread_of(np.array([0.25, 1.0, 0.5]))
+    >>> spread_of(Array(np.array([0.25, 1.0, 0.5])))
     '0.25 to 1'
     """
-    return f"{values.min():.3g} to {values.max():.3g}"
+    return f"{array.values.min():.3g} to {array.values.max():.3g}"
 
 
 def dtype_of(x: Any) -> torch.dtype:

@@ -77,7 +77,7 @@ class Projection(Neutral, Baseline):
 
     def __repr__(self) -> str:
         left = self.margin.values.max()
-        inside, outside = spread_of(self.feature_distance.values), spread_of(self.distance)
+        inside, outside = spread_of(self.feature_distance), spread_of(self.distance)
         return f"Projection({self.value!r}, {self.source}, margin<={left:.2g}, feature distance {inside}, input distance {outside})"
 
     @classmethod
