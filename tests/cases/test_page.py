@@ -47,6 +47,20 @@ def test_it_says_what_was_found(x, tmp_path):
     assert not page.open
 
 
+def test_it_tells_of_an_update(x):
+    rng = np.random.default_rng(1)
+    pairs = xr.DataArray(rng.normal(size=(40, 2, 100)), dims=("sample", "lead", "time"))
+    gallery = gallery_of(x[:6]).upgrade(lambda x: x.flatten(1)[:, :5].cumsum(1), pairs).embed_anew(at=[0, 1, 2])
+    ds = gallery.why(x[6:], gallery.nearest(x[6:], k=6))
+    page = Page(ta.cases.page(ds, x[6:], gallery))
+    assert "Of the gallery's cases 3 were embedded by an earlier model" in page.text
+    assert page.text.count("embedding is transformed from an earlier model's") == 3
+    assert gallery.data.attrs["updates"] in page.text
+    assert "uncertainty" in page.text
+    fresh = gallery_of(x[:6])
+    assert "an earlier model" not in Page(ta.cases.page(fresh.why(x[6:]), x[6:], fresh)).text
+
+
 def test_it_loads_nothing(x):
     gallery = gallery_of(x[:6])
     html = ta.cases.page(gallery.why(x[6:], gallery.nearest(x[6:], k=2)), x[6:], gallery, samples=["r7", 0])

@@ -3,8 +3,9 @@
 from .embedding import embed as embed
 from .gallery import Gallery as Gallery
 from .page import page as page
+from .transformation import Transformation as Transformation
 
-__all__ = ["Gallery", "embed", "page"]
+__all__ = ["Gallery", "Transformation", "embed", "page"]
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -22,11 +22,13 @@ from ..labels import parsing
 from ..labels.inputs import Inputs
 from ..methods.integrated_gradients import IntegratedGradients
 from ..version import __version__
-from . import alike, neighbours, stored
+from . import alike, neighbours, stored, upgrade
 from .alike import NEIGHBOUR
 from .embedding import DIM, EMBED, Embedder, EmbedSettings
 from .labels import check_kinds, check_names, comparable, matched, order_of, taken, writable
 from .stored import CASE
+from .transformation import Transformation
+from .upgrade import UNCERTAINTY
 
 SIDE = "side"
 _FORMAT = "gallery of tsattr"
@@ -64,11 +66,14 @@ class Gallery:
         What embeds queries. It is never written.
     side
         What gives side information, as an embedder. It is never written.
+    transformation
+        Of a gallery carried over to a new model by :meth:`upgrade`, what did so; it is written with the gallery.
     """
 
     data: xr.Dataset
     embedder: Embedder | None = None
     side: Embedder | None = None
+    transformation: Transformation | None = None
 
     def __post_init__(self) -> None:
         if self.data.attrs.get("format") != _FORMAT or "embedding" not in self.data:
@@ -77,7 +82,10 @@ class Gallery:
 
     def __repr__(self) -> str:
         n, size = self.embedding.shape
-        return f"Gallery({n} cases, {size} numbers each, {self.metric}, by {self._made_by})"
+        moved = ""
+        if UNCERTAINTY in self.data.coords:
+            moved = f", {int((self.data[UNCERTAINTY] != 0).sum())} of them transformed"
+        return f"Gallery({n} cases{moved}, {size} numbers each, {self.metric}, by {self._made_by})"
 
     @classmethod
     @shown(EmbedSettings, EMBED)
@@ -172,10 +180,10 @@ class Gallery:
         >>> gallery.nearest(np.array([[1.0, 2.0]]), k=1).position.item()
         0
         """
-        data = io.read_result(path)
+        data, transformation = Transformation.out_of(io.read_result(path))
         layer = str(data.attrs.get("layer", "")) if isinstance(model, nn.Module) else ""
         embedder = None if model is None else Embedder(model, layer)
-        gallery = cls(data, embedder, None if side is None else Embedder(side))
+        gallery = cls(data, embedder, None if side is None else Embedder(side), transformation)
         gallery.check_model()
         gallery._check_witness()
         return gallery
@@ -190,7 +198,7 @@ class Gallery:
         ValueError
             As `tsattr.io.write_result`.
         """
-        io.write_result(self.data, path)
+        io.write_result(self.data if self.transformation is None else self.transformation.beside(self.data), path)
 
     @property
     def embedding(self) -> np.ndarray:
@@ -223,13 +231,16 @@ class Gallery:
             )
 
     def _check_witness(self) -> None:
-        """As `check_model` for a function, which weights do not tell: whether it makes of the first case what the gallery holds."""
+        """As `check_model` for a function, which weights do not tell: whether it makes of a case it embedded what the gallery holds."""
         told = self.embedder is not None and isinstance(self.embedder.model, nn.Module) and self.embedder.fingerprint
         if self.embedder is None or told or not stored.is_kept(self.data):
             return
-        x, kept = stored.restore(self.data, np.arange(1), "sample")
+        first = upgrade.embedded(self.data)[:1]
+        if not len(first):
+            return
+        x, kept = stored.restore(self.data, first, "sample")
         inputs = parsing.read(x, None, "sample", kept.pop("valid", None))
-        a, own = self.embedder(inputs, {**EMBED, **kept, "check": False}).values, self.embedding[:1]
+        a, own = self.embedder(inputs, {**EMBED, **kept, "check": False}).values, self.embedding[first]
         if a.shape != own.shape or not np.allclose(a, own, _WITNESS, _WITNESS * np.abs(own).max(), equal_nan=True):
             raise ValueError(
                 f"the model makes other numbers of the gallery's first case than the gallery holds, by {self._made_by}: it is not "
@@ -416,6 +427,154 @@ class Gallery:
         near = self.nearest(own, min(5, self.data.sizes[CASE])) if near is None else near
         self._check_near(near, inputs)
         return alike.both_sides(self.embedder, self.data, inputs, own.values, near, method, given)
+
+    @shown(EmbedSettings, EMBED)
+    def upgrade(
+        self,
+        new_model: Any,
+        pairs: Any,
+        *,
+        layer: str | None = None,
+        blocks: Any = None,
+        seed: int = 0,
+        **settings: Unpack[EmbedSettings],
+    ) -> Gallery:
+        """Carry the gallery over to a new model without the cases themselves (forward-compatible update).
+
+        From pairs, samples that both models embed, it is learnt what the new model would make of a case, from the old embedding
+        and the side information: ``h(a, s) ~ phi_new(x)``; and how far that may be off. Then every case is transformed.
+
+        Parameters
+        ----------
+        new_model, layer
+            As for :meth:`fit`. None where the model is not at hand and `pairs` are embeddings.
+        pairs
+            Samples, best those that the new model was trained on, as for :meth:`fit`: both models are run on them, and what gives
+            side information. Or, where the old model is gone, what they made of the same samples: a mapping with ``old``,
+            ``new`` and, if the gallery has it, ``side``, each (sample, number) as :func:`tsattr.cases.embed` gives it. Or the
+            :class:`~tsattr.cases.Transformation` of another gallery of the old model.
+        blocks
+            A coordinate of the samples such as the patient, or an array: blocks are held out whole, so that the uncertainty is
+            that of new patients; see :meth:`tsattr.cases.Transformation.fit`.
+        seed, dims, sample_dim, valid, context, batch_size, device, autocast, check, progress
+            Of the training; the others as for :meth:`fit`.
+
+        Returns
+        -------
+        Gallery
+            With the new model's embeddings as `embedding`, and the coordinate ``uncertainty`` (case): the distance from the model's
+            own embedding that is to be expected, in the gallery's metric, 0 where the embedding is the model's own. The attr
+            ``updates`` has a line for each update. Its ``transformation`` prints its ``calibration``.
+
+        Raises
+        ------
+        ValueError
+            Fewer than 20 pairs; pairs of another model than the gallery's; no side information where the gallery has it, or the
+            reverse; a model that is needed and not there.
+
+        Examples
+        --------
+        >>> import numpy as np, tsattr as ta
+        >>> x = np.random.default_rng(0).normal(size=(40, 3))
+        >>> gallery = ta.cases.Gallery.fit(lambda x: 2 * x, x[:3], metric="euclidean")
+        >>> gallery.upgrade(lambda x: x - 1, x).embedding.round(6).tolist() == (x[:3] - 1).round(6).tolist()
+        True
+        """
+        given = filled("upgrade", settings, EMBED)
+        embedder = None
+        if isinstance(pairs, Transformation):
+            h = pairs
+        else:
+            if isinstance(pairs, Mapping) and "old" in pairs:
+                embedded = upgrade.given_pairs(pairs)
+            else:
+                old, side = self._embedders_of_pairs(new_model)
+                embedded, embedder = upgrade.run_both(pairs, old, side, new_model, layer, given)
+            h = upgrade.learnt(embedded, blocks, seed=seed, progress=bool(given["progress"]))
+        if embedder is None and new_model is not None:
+            known = str(h.data.attrs.get("new_layer", "")) if isinstance(new_model, nn.Module) else ""
+            embedder = Embedder(new_model, known if layer is None else layer)
+        upgraded = Gallery(upgrade.carried_over(self.data, h).assign_attrs(_versions()), embedder, self.side, h)
+        upgraded.check_model()
+        return upgraded
+
+    def _embedders_of_pairs(self, new_model: Any) -> tuple[Embedder, Embedder | None]:
+        """What the pairs are embedded with beside the new model; ValueError where some of it is missing."""
+        if self.embedder is None or new_model is None:
+            which = "new" if self.embedder is not None else "old"
+            raise ValueError(
+                f"the {which} model is needed to embed the pairs: give it (the old one by Gallery.read(path, model=...)), or give "
+                "what it made of them, pairs={'old': ..., 'new': ...}"
+            )
+        if SIDE in self.data and self.side is None:
+            raise ValueError(
+                "the gallery's cases have side information, and what gave it is needed for the pairs: Gallery.read(path, model=..., "
+                "side=...)"
+            )
+        self.check_model()
+        return self.embedder, self.side if SIDE in self.data else None
+
+    def to_embed(self, n: int | None = None) -> xr.DataArray:
+        """Which cases to embed anew first after an update: those whose transformed embedding is the most uncertain.
+
+        Returns
+        -------
+        DataArray
+            (case,): the ``uncertainty`` of the n most uncertain cases, or of all transformed ones, largest first, those that could not
+            be transformed (NaN) before all; with the cases' coordinates, and ``position`` in the gallery.
+
+        Raises
+        ------
+        ValueError
+            No case is transformed.
+        """
+        check_count("n", n, none=True)
+        return upgrade.most_uncertain(self.data, n)
+
+    @shown(EmbedSettings, EMBED)
+    def embed_anew(self, x: Any = None, at: Any = None, **settings: Unpack[EmbedSettings]) -> Gallery:
+        """Replace transformed embeddings of some cases by the model's own.
+
+        Parameters
+        ----------
+        x
+            The cases, as for :meth:`fit`, or their embeddings; None takes the cases that the gallery keeps.
+        at
+            Which they are, in the order of `x`: what :meth:`to_embed` returned, or positions. None: by the labels of the samples,
+            which are those of the gallery's cases; without `x`, all that are transformed.
+
+        Returns
+        -------
+        Gallery
+            The uncertainty of these cases is 0.
+
+        Raises
+        ------
+        ValueError
+            No case is transformed; cases that the gallery does not have, or that it does not keep; no model to embed with.
+
+        Examples
+        --------
+        >>> import numpy as np, tsattr as ta
+        >>> x = np.random.default_rng(0).normal(size=(40, 3))
+        >>> gallery = ta.cases.Gallery.fit(lambda x: 2 * x, x[:3]).upgrade(lambda x: x**3, x)
+        >>> gallery
+        Gallery(3 cases, 3 of them transformed, 3 numbers each, cosine, by <lambda>)
+        >>> gallery.embed_anew(at=gallery.to_embed(2))
+        Gallery(3 cases, 1 of them transformed, 3 numbers each, cosine, by <lambda>)
+        """
+        given = filled("embed_anew", settings, EMBED)
+        if x is None:
+            where = upgrade.positions(self.data, self.to_embed() if at is None else at, None)
+            if not stored.is_kept(self.data):
+                raise ValueError("the gallery does not keep its cases: give them, embed_anew(x, at=...)")
+            x, own = stored.restore(self.data, where, "sample")
+            values = self.embed(x, given | own)
+        else:
+            values = self.embed(x, given)
+            labels = values.coords[values.dims[0]].values if values.dims[0] in values.coords else None
+            where = upgrade.positions(self.data, at, labels)
+        return replace(self, data=upgrade.replaced(self.data, where, values.values))
 
     def _check_near(self, near: xr.Dataset, inputs: Inputs) -> None:
         """ValueError for neighbours of other queries or of another gallery."""

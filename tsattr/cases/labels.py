@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_TAKEN = {"case", "embedding", "side", "neighbour", "distance", "position", "status", "input", "valid"}
+_TAKEN = {"case", "embedding", "side", "neighbour", "distance", "position", "status", "input", "valid", "uncertainty"}
 _PREFIXES = ("case_", "input_", "valid_", "context_")
 
 

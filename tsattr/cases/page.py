@@ -24,6 +24,7 @@ from . import neighbours, stored
 from .alike import NEIGHBOUR, OF_CASE
 from .gallery import Gallery
 from .stored import CASE
+from .upgrade import UNCERTAINTY
 
 _COLOURS = "Orange makes the two more alike to the model, blue less"
 _SIMILARITY = {
@@ -37,6 +38,7 @@ _LIMITS = (
     "There is always a nearest case. Whether it is near is told by its distance beside those within the gallery.",
     "The gallery holds the cases that were put into it. A kind of case that is not there cannot be found.",
 )
+_UNCERTAIN = f"case_{UNCERTAINTY}"
 _WIDE = 7.5  # inches: two pictures that are wider go below each other
 _COMPARED = 1000  # cases of the gallery that say how near a nearest case is
 
@@ -200,7 +202,14 @@ class _Record:
         beside = [
             f"{number(here[name].item(), 4)} in the place of the {who}" for who, name in each.items() if name in here
         ]
-        return said + (f"; with the baseline {' and '.join(beside)}." if beside else ".")
+        said += f"; with the baseline {' and '.join(beside)}." if beside else "."
+        uncertain = float(here[_UNCERTAIN].item()) if _UNCERTAIN in here else 0.0
+        if uncertain:
+            said += (
+                f" The case's embedding is transformed from an earlier model's: the model's own is to be expected at a distance of "
+                f"{number(uncertain)} from it."
+            )
+        return said
 
     def _pictures(self, here: xr.Dataset) -> list[str]:
         """The record and the case side by side, on one scale of colours."""
@@ -321,5 +330,22 @@ def _terms(ds: xr.Dataset, pairs: xr.Dataset, gallery: Gallery) -> list[tuple[st
             "each cell of the case, with the record held fixed. Both have one scale of colours.",
             "",
         ),
+        *_update(gallery),
         *part,
+    ]
+
+
+def _update(gallery: Gallery) -> list[tuple[str, str, str]]:
+    """What a reader needs of a gallery that was carried over to the model."""
+    if UNCERTAINTY not in gallery.data.coords:
+        return []
+    moved = int((gallery.data[UNCERTAINTY] != 0).sum())
+    return [
+        (
+            "Uncertainty",
+            f"Of the gallery's cases {moved} were embedded by an earlier model, and their embeddings transformed into what this one "
+            "would make of them. How far that may be off is their uncertainty, a distance like those of the neighbours; 0 is a case "
+            "that the model itself embedded. A difference of distances below it says little.",
+            str(gallery.data.attrs.get("updates", "")),
+        )
     ]

@@ -95,7 +95,8 @@ def train(
                 optimiser.step()
                 total += batch_loss.item() * len(at) / len(training)
             with torch.no_grad():
-                found = loss(net, validation).item()
+                found = loss(net.eval(), validation).item()
+            net.train()
             losses.append((total, found))
             since += 1
             if found < least:
@@ -103,7 +104,7 @@ def train(
             if since >= recipe.patience:
                 break
     if not math.isfinite(least):
-        raise ValueError(f"the generator's validation loss is {found}; check the reference, or lower learning_rate")
+        raise ValueError(f"the validation loss is {found}; check the reference, or lower learning_rate")
     net.load_state_dict(best)
     return Trained(net.eval(), np.array(losses), since >= recipe.patience)
 
