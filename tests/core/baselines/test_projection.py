@@ -137,6 +137,14 @@ def test_without_b_it_is_the_strongest_other_class():
         np.testing.assert_allclose(alone.value.values[0], found.value.values[at], atol=1e-12)
 
 
+def test_a_sample_of_zeros_is_one_like_others():
+    net = coupling_net()
+    found = b.Projection.fit(net, 0 * X, a=0, b=1)
+    np.testing.assert_allclose(
+        found.value.values[0], reference.projection(net, 0 * X.values[0], 0, 1), rtol=0, atol=1e-12
+    )
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_single_output_is_brought_to_zero(bias):
     torch.manual_seed(0)

@@ -105,8 +105,8 @@ class Projection(Neutral, Baseline):
         a, b
             The two classes. ``b=None``: the strongest other class at each sample; with a single output, the value 0.
         tolerance
-            How far ``T^-1(T(x))`` may be from x, as a share of the sample's largest value, and ``f_a - f_b`` at x_p from 0,
-            as a share of the sizes of what it adds up. None: the root of the dtype's epsilon, 1.5e-8 in float64 and 3.5e-4
+            How far ``T^-1(T(x))`` may be from x, as a share of the largest of the sample's values and features, and
+            ``f_a - f_b`` at x_p from 0, as a share of the sizes of what the sample's own margin adds up. None: the root of the dtype's epsilon, 1.5e-8 in float64 and 3.5e-4
             in float32.
         sample_dim
             Name of the sample dim.
@@ -160,14 +160,14 @@ class _Found(NamedTuple):
     terms: Tensor  # the sizes of what the sample's own margin adds up
     feature_distance: Tensor
     trip: Tensor  # how far the sample's largest error is from nothing after the way to the features and back
-    size: Tensor  # its largest value
+    size: Tensor  # the largest of its values and features
 
     def check(self, tolerance: float) -> None:
         """ValueError where the model is not what it says."""
         if (bad := ~(self.trip <= tolerance * self.size)).any():
             raise ValueError(
                 f"T^-1(T(x)) misses x by up to {float(self.trip[bad].max()):.3g} in {int(bad.sum())} of {len(bad)} samples, whose "
-                f"values are up to {float(self.size[bad].max()):.3g}, where tolerance={tolerance:.2g} allows that share of them: "
+                f"values and features are up to {float(self.size[bad].max()):.3g}, where tolerance={tolerance:.2g} allows that share of them: "
                 "inverse must undo features; in float64 it does so with fewer roundings"
             )
         if (bad := ~(self.margin <= tolerance * self.terms)).any():
@@ -199,7 +199,7 @@ def _project(model: Invertible, x: Tensor, a: int, b: int | None) -> _Found:
         (w * y).abs().sum(1) + c.abs(),
         level.abs() / length,
         trip,
-        x.abs().flatten(1).amax(1),
+        torch.maximum(x.abs().flatten(1).amax(1), y.abs().amax(1)),
     )
 
 
