@@ -29,7 +29,7 @@ import tsattr as ta
 from tsattr.demo import LESIONS
 from tsattr.io import write_netcdf
 
-NETS = ("bare trunk", "LFI-CAM", "A = 0", "A detached", "LFI-CAM untrained", "bare untrained")
+TRAINED = ("bare trunk", "LFI-CAM", "A = 0", "A detached")
 MAPS = {  # name: (which network, method)
     "learned attention": ("LFI-CAM", ta.LearnedAttention()),
     "Grad-CAM of LFI-CAM": ("LFI-CAM", ta.GradCAM()),
@@ -39,8 +39,6 @@ MAPS = {  # name: (which network, method)
     "attention, untrained": ("LFI-CAM untrained", ta.LearnedAttention()),
     "Grad-CAM, untrained": ("bare untrained", ta.GradCAM()),
 }
-
-
 REFERENCES = {"LFI-CAM": "learned attention, LFI-CAM", "bare trunk": "Grad-CAM of the bare trunk"}  # of each network
 
 
@@ -122,7 +120,7 @@ def shown(values: np.ndarray, digits: int = 3) -> str:
 def accuracies(seeds: list[dict[str, nn.Module]], x: np.ndarray, y: np.ndarray) -> pd.DataFrame:
     """Accuracy and macro F1 of each network over the seeds, and the paired difference of its accuracy to the bare trunk's."""
     rows = {}
-    for name in NETS[:4]:
+    for name in TRAINED:
         guesses = [logits(nets[name], x).argmax(1) for nets in seeds]
         rows[name] = np.array([[np.mean(g == y), f1_score(y, g, average="macro")] for g in guesses])
     return pd.DataFrame(
@@ -138,11 +136,11 @@ def accuracies(seeds: list[dict[str, nn.Module]], x: np.ndarray, y: np.ndarray) 
 
 def all_right(seeds: list[dict[str, nn.Module]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """True for samples that every trained network of every seed gets right, so that all explain one class."""
-    return np.all([logits(nets[name], x).argmax(1) == y for nets in seeds for name in NETS[:4]], axis=0)
+    return np.all([logits(nets[name], x).argmax(1) == y for nets in seeds for name in TRAINED], axis=0)
 
 
 def maps_of(seeds: list[dict[str, nn.Module]], x: xr.DataArray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Each kind of map (seed, sample, time): sizes for the true class, summed over the leads, which few of them tell apart."""
+    """Each kind of map (seed, sample, time): sizes for the true class, summed over the leads."""
     found = {}
     for name, (net, method) in tqdm(MAPS.items(), "maps"):
         found[name] = np.empty((len(seeds), len(x), x.sizes["time"]))
@@ -186,10 +184,7 @@ def by_removal(seeds: list[dict[str, nn.Module]], x: xr.DataArray, train: xr.Dat
             table = ta.compare(
                 nets[net], x, its, groups=groups, fills=fills, metrics=["gap", "deletion", "insertion"], check=False
             )
-            names = [
-                f"{name}, {net}" if control else name
-                for name, control in zip(table.method.values, table.control.values)
-            ]
+            names = [name if name.endswith(net) else f"{name}, {net}" for name in map(str, table.method.values)]
             parts.append(table.score.sel(ranking="absolute", drop=True).drop_vars("method").assign_coords(method=names))
         scores.append(xr.concat(parts, "method"))
     return xr.concat(scores, "seed").transpose("measure", "method", "seed")
@@ -231,7 +226,7 @@ def on_beats(args: argparse.Namespace, say: Callable[[str], None], number: int) 
     epochs, most = (10, 6) if args.quick else (40, 30)
     make = lambda: trunk(1, (2, 2, 1))  # noqa: E731
     seeds = [trained(make, 5, x.values, y, epochs=epochs, seed=args.seed + k) for k in tqdm(range(number), "ECG5000")]
-    sizes = {name: parameters(seeds[0][name]) for name in NETS[:2]}
+    sizes = {name: parameters(seeds[0][name]) for name in TRAINED[:2]}
     say(f"ECG5000: {len(x)} beats to train, {len(unseen)} to test, {number} seeds, parameters {sizes}")
     print(f"\n{accuracies(seeds, unseen.values, truth).to_string()}\n")
     which = chosen_of(all_right(seeds, unseen.values, truth), truth, most)
@@ -244,16 +239,13 @@ def on_beats(args: argparse.Namespace, say: Callable[[str], None], number: int) 
     print(
         f"\nhow alike maps of two seeds are (Spearman)\n{compared({k: between(p) for k, p in pairs.items()}).to_string()}"
     )
-    empty = {name: float(np.mean(np.ptp(m, axis=2) == 0)) for name, m in maps.items()}
-    print(f"maps without any pattern: { ({k: round(v, 3) for k, v in empty.items() if v}) }")
+    empty = {name: round(float(np.mean(np.ptp(m, axis=2) == 0)), 3) for name, m in maps.items()}
+    print(f"share of maps without any pattern: {empty}")
     print(f"{evenness(seeds, beats.values)}\n")
     removal = by_removal(seeds, beats, x, 5)
     for measure, (net, of) in itertools.product(removal.measure.values, REFERENCES.items()):
-        rows = {
-            str(m): v
-            for m, v in zip(removal.method.values, removal.sel(measure=measure).values)
-            if str(m).endswith(net)
-        }
+        every = zip(map(str, removal.method.values), removal.sel(measure=measure).values)
+        rows = {name: values for name, values in every if name.endswith(net)}
         print(f"{measure}, in logits of the {net}\n{compared(rows, of).to_string()}\n")
     found = xr.Dataset({"removal": removal, "maps": (("map", "seed", "sample", "time"), np.stack(list(maps.values())))})
     found["stability"] = ("map", "seed", "seed_other"), np.stack(list(pairs.values()))
