@@ -1,7 +1,8 @@
 """The cases that a network holds to be most like a record, why it does, and a page of pictures.
 
 A gallery keeps what a network makes of labelled records on the way to its answer (the input of its last layer). It is
-written to a file, without the network, and asked about records that the network has not seen.
+written to a file, without the network, and asked about records that the network has not seen. At last the network is
+replaced, and the gallery is carried over to the new one.
 """
 
 import numpy as np
@@ -57,4 +58,32 @@ for side, map_, lesion in (
 ta.cases.page(ds, few, gallery, out="similar.html")
 print("wrote gallery.nc, similar.html")
 
-# ---- A new network, and the gallery that survives it: gallery.upgrade(new_net, pairs)
+# A new network, of other records and seed. What the gallery holds means nothing to it, ...
+more = ta.datasets.simulate_ecg(300, lesions=lesions, duration=4.0, seed=3)
+torch.manual_seed(1)
+new = SmallECGNet(classes=len(names))
+train(new, more.ecg.values, more.label.values, epochs=6, seed=1)
+try:
+    gallery.nearest(ta.cases.embed(new, q))
+except ValueError as error:
+    print(f"refused: {error}")
+
+# ... until it is carried over: from records that both networks embed, without those of the gallery.
+upgraded = gallery.upgrade(new, more.ecg)
+print(f"{upgraded}\n{upgraded.data.attrs['updates']}")
+print(f"expected and actual errors of the pairs held out\n{upgraded.transformation.calibration}")
+
+
+def precision(some):
+    """The share of each query's five nearest cases that have its class."""
+    return (some.nearest(q, k=5).case_label == q.label).mean().item()
+
+
+# Of a few cases the record is still there: the most uncertain are embedded anew first.
+first = upgraded.to_embed(30)
+partly = upgraded.embed_anew(x[:300].sel(sample=first.case.values))
+print(f"embedded anew first: {', '.join(first.case.values[:5])}, ...; then {partly}")
+print(
+    f"share of the five nearest of the query's class: old network {precision(gallery):.2f}, new network in the upgraded gallery "
+    f"{precision(upgraded):.2f}, with 30 cases embedded anew {precision(partly):.2f}, with all {precision(upgraded.embed_anew()):.2f}"
+)

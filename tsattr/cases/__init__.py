@@ -1,4 +1,4 @@
-"""Galleries of cases as a model sees them: the cases most like a query, why, and a page of pictures."""
+"""Galleries of cases as a model sees them: the cases most like a query, why, and a page of pictures; carried over to a new model."""
 
 from .embedding import embed as embed
 from .gallery import Gallery as Gallery
