@@ -258,6 +258,12 @@ def test_integrated_gradients_add_up_but_from_where_the_map_is_constant():
         (lambda: ta.LFICAM(nn.Conv3d(1, 2, 3), 2), ValueError, r"axes is one of \(1, 2\), got 3"),
         (lambda: ta.LFICAM(series_trunk(), 0), ValueError, "classes is a whole number of at least 1, got 0"),
         (lambda: ta.LFICAM(series_trunk(), 2, channels=0.5), ValueError, "channels is a whole number"),
+        (
+            lambda: ta.LFICAM(series_trunk(), 2, channels=0),
+            ValueError,
+            "channels is a whole number of at least 1, got 0",
+        ),
+        (lambda: ta.LFICAM(series_trunk(), 2, axes=0), ValueError, r"axes is one of \(1, 2\), got 0"),
     ],
 )
 def test_trunks_that_cannot_be_attended_to(make, error, match):

@@ -79,7 +79,7 @@ class LFICAM(nn.Module):
         check_count("classes", classes)
         if channels is None or axes is None:
             found = _of_last_convolution(trunk)
-            channels, axes = channels or found[0], axes or found[1]
+            channels, axes = (own if given is None else given for given, own in zip((channels, axes), found))
         check_count("channels", channels)
         check_choice("axes", axes, (1, 2))
         self.trunk = trunk
