@@ -27,7 +27,9 @@ class LearnedAttention(Method):
     for every target and has no units. It does not tell leads apart where the features do not.
 
     A large value says that the network reads there more. It does not say for which class, and the network may read where the map
-    is 0: LFI-CAM weighs features by 1 + A. Lee et al., ICCV Workshops 2021.
+    is 0: LFI-CAM weighs features by 1 + A. A network that has learnt nothing has such a map too, which follows the signal and is
+    about as alike between seeds (`examples/studies`): judge a map beside that of an untrained network. Lee et al., ICCV Workshops
+    2021.
 
     Parameters
     ----------
@@ -64,7 +66,8 @@ class LearnedAttention(Method):
     sentence: ClassVar[str] = "Learned attention: the map by which the network itself weighs its features."
     note: ClassVar[str] = (
         "The map is the network's own, the same for every class and without units: it tells where the network reads more, not "
-        "what speaks for its answer, and it may read elsewhere too. It is as coarse as the features that it weighs."
+        "what speaks for its answer, and it may read elsewhere too. It is as coarse as the features that it weighs. A network that "
+        "has learnt nothing has such a map too, which follows the signal."
     )
 
     def prepared(self, module: nn.Module | None, axes: Sequence[Any]) -> LearnedAttention:
