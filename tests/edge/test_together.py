@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 import tsattr as ta
+from tsattr import demo
 from tsattr.testing.methods.state import state_of
 
 from ..conftest import recurrent_net, relu_net, seeded, signals
@@ -330,3 +331,30 @@ def test_fields_and_what_makes_the_emulator_unsure_of_a_region():
     assert (ds.attribution.isel(lon=1) == 0).all()
     assert (ds.attribution.sel(lat=-5.0) == 0).all()
     assert "units" not in ds.attribution.attrs
+
+
+# ---- a planted artefact
+
+
+@pytest.mark.slow
+def test_networks_are_less_certain_of_a_noisy_lead_and_the_map_lies_there():
+    data = ta.datasets.simulate_ecg(348, lesions=demo.LESIONS, sampling_rate=50.0, seed=1)
+    x, held, nets = data.ecg[:300], data.ecg[300:], []
+    for seed in range(5):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            nets.append(demo.SmallECGNet(classes=5))
+            demo.train(nets[-1], x.values, data.label.values[:300], epochs=12, seed=seed)
+    rng, noisy = np.random.default_rng(0), np.random.default_rng(1).integers(12, size=48)
+    values = held.values.copy()
+    values[np.arange(48), noisy] += rng.standard_normal((48, 500))
+    bad = held.copy(data=values)
+    kinds = {"target": [U("mutual_information"), U()]}
+    clean = ta.explain(ta.models.Ensemble(nets), held, ta.Saliency(), **kinds).prediction
+    ds = ta.explain(ta.models.Ensemble(nets), bad, ta.IntegratedGradients(tolerance=0.02), **kinds)
+    assert ((ds.prediction > clean).mean("sample") > 0.9).all()
+    size = ds.attribution.isel(target=0).sum("time").transpose("sample", "lead").values
+    top = (size.argmax(1) == noisy).mean()
+    assert top > 0.9
+    # A map that knows nothing finds one in twelve.
+    assert (np.random.default_rng(2).permuted(size, axis=1).argmax(1) == noisy).mean() < 0.4

@@ -102,7 +102,12 @@ def doubts(net: SmallEmulator, x: xr.DataArray, arguments: dict[str, Any], seed:
     thinned.head = nn.Sequential(nn.Dropout2d(0.1), thinned.head)
     kinds = {name: targets.Uncertainty("variance", arguments["target"][name]) for name in (TARGETS[0], TARGETS[-1])}
     ds = explain(
-        dropout(thinned, 8), x, IntegratedGradients(steps=8), target=kinds, outputs=arguments["outputs"], seed=seed
+        dropout(thinned, 5),
+        x,
+        IntegratedGradients(tolerance=0.03),
+        target=kinds,
+        outputs=arguments["outputs"],
+        seed=seed,
     )
     return ds.assign(input=x)
 

@@ -127,7 +127,7 @@ def doubts(net: nn.Module, x: xr.DataArray, names: list[str], seed: int) -> xr.D
         "expected entropy": targets.Uncertainty("expected_entropy"),
     }
     ds = explain(
-        dropout(thinned, 10), x, IntegratedGradients(steps=16), target=kinds, outputs={"class": names}, seed=seed
+        dropout(thinned, 10), x, IntegratedGradients(tolerance=0.03), target=kinds, outputs={"class": names}, seed=seed
     )
     return ds.assign(input=x, noisy=("sample", x["lead"].values[noisy]))
 
