@@ -223,7 +223,7 @@ def chosen_of(right: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
 def on_beats(args: argparse.Namespace, say: Callable[[str], None], number: int) -> xr.Dataset:
     """Accuracy, stability and removal on ECG5000."""
     x, y, unseen, truth = ecg5000()
-    epochs, most = (10, 6) if args.quick else (40, 30)
+    epochs, most = (10, 6) if args.quick else (args.epochs, 30)
     make = lambda: trunk(1, (2, 2, 1))  # noqa: E731
     seeds = [trained(make, 5, x.values, y, epochs=epochs, seed=args.seed + k) for k in tqdm(range(number), "ECG5000")]
     sizes = {name: parameters(seeds[0][name]) for name in TRAINED[:2]}
@@ -317,4 +317,6 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(arguments(__doc__, study="learned_attention").parse_args())
+    parser = arguments(__doc__, study="learned_attention")
+    parser.add_argument("--epochs", type=int, default=40, help="of the training on ECG5000")
+    main(parser.parse_args())
