@@ -232,6 +232,21 @@ def test_members_of_other_shapes_labels_and_scales_are_refused():
         ta.explain(ALL, X, ta.GradCAM(), target=U())
 
 
+def test_one_network_of_a_reference_grad_cam_and_pools():
+    entropy = ta.explain(NETS[0], X, ta.GradCAM(), target=U())
+    assert (entropy.attribution >= 0).all()
+    assert (entropy.attribution.max(("lead", "time")) > 0).any()
+    clean = signals(40, seed=3)
+    shifts = [
+        ta.explain(model, X, ta.Occlusion(LEADS), target=U(), reference=clean, **given)["shift"]
+        for model, given in ((ALL, {}), (Stacked(NETS), {"outputs": ("member", "class")}))
+    ]
+    xr.testing.assert_allclose(*shifts, rtol=1e-12)
+    pool = ta.climate.pooled(ALL, X, ta.InputXGradient(), target=U(), chunk=3).result()
+    expected = abs(ta.explain(ALL, X, ta.InputXGradient(), target=U()).attribution).mean("sample")
+    np.testing.assert_allclose(pool.mean_absolute, expected, rtol=1e-6)
+
+
 @pytest.fixture
 def patients():
     n = 60
