@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .. import __version__
 from . import blame, compare, datasets, demo, explain, report, similar
@@ -18,8 +18,9 @@ _OPTIONS = (
     (r", or several: target=\[0, 1\]", ""),
     (r",? or (x as float32 with )?autocast='bfloat16'", ""),  # which the command line has not
 )
-_NAMES = "apart|batch_size|by|device|dims|layer|leads|metric|outputs|resample|sample_dim|start|stop|target|variable"
-_ARGUMENT = re.compile(rf"(?<!\w\()(?<!\w, )(?<![\w.])({_NAMES})=(?!=)([\w'\"\[{{-]|\.\.\.|)")
+_NAMES = frozenset({"apart", "batch_size", "by", "device", "dims", "layer", "leads", "metric", "outputs", "resample"})
+_NAMES |= {"sample_dim", "start", "stop", "target", "variable"}
+_ARGUMENT = re.compile(r"(?<!\w\()(?<!\w, )(?<![\w.])(\w+)=(?!=)([\w'\"\[{-]|\.\.\.|)")
 _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError)
 
 
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if cause is None and not isinstance(error, _EXPECTED):
             raise  # a mistake of ours: the traceback is what a report of it needs
         text = f"the model raised {cause}" if cause is not None else _text(error)
-        text = _as_options(". ".join(part.removesuffix(".") for part in [text, *getattr(error, "__notes__", [])]))
+        notes = [text, *getattr(error, "__notes__", [])]
+        text = _as_options(". ".join(part.removesuffix(".") for part in notes), _NAMES & {*vars(args)})
         print(textwrap.fill(f"tsattr: {text}", 100, break_on_hyphens=False, break_long_words=False), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -46,8 +48,8 @@ def _text(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
-def _as_options(text: str) -> str:
-    """Advice as it is followed on a command line: the arguments of a call that are options here.
+def _as_options(text: str, names: Collection[str] = _NAMES) -> str:
+    """Advice as it is followed on a command line: the arguments of a call that are options of this command, its `names`.
 
     >>> _as_options("give batch_size=1, or Samples.fit(x, sample_dim='stay'); check=False spares it")
     "give --batch-size 1, or Samples.fit(x, sample_dim='stay'); --no-check spares it"
@@ -56,9 +58,13 @@ def _as_options(text: str) -> str:
     >>> _as_options("such as target=0, or several: target=[0, 1]; outputs=... gives the labels")
     'such as --target 0; --outputs ... gives the labels'
     """
-    for said, option in _OPTIONS:
-        text = re.sub(said, option, text)
-    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}{' ' * (found[2] != '')}{found[2]}", text)
+    for said, instead in _OPTIONS:
+        text = re.sub(said, instead, text)
+
+    def option(found: re.Match[str]) -> str:
+        return f"--{found[1].replace('_', '-')}{' ' * (found[2] != '')}{found[2]}" if found[1] in names else found[0]
+
+    return _ARGUMENT.sub(option, text)
 
 
 def _parser() -> argparse.ArgumentParser:
