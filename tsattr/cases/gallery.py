@@ -442,7 +442,9 @@ class Gallery:
         """Carry the gallery over to a new model without the cases themselves (forward-compatible update).
 
         From pairs, samples that both models embed, it is learnt what the new model would make of a case, from the old embedding
-        and the side information: ``h(a, s) ~ phi_new(x)``; and how far that may be off. Then every case is transformed.
+        and the side information: ``h(a, s) ~ phi_new(x)``; and how far that may be off. Then every case is transformed. What the old
+        model threw away is not in its embedding: fit galleries with side information, such as the principal components of the
+        signals (a fitted ``PCA`` as `side`), which carried most of it where both were measured.
 
         Parameters
         ----------
@@ -516,6 +518,9 @@ class Gallery:
 
     def to_embed(self, n: int | None = None) -> xr.DataArray:
         """Which cases to embed anew first after an update: those whose transformed embedding is the most uncertain.
+
+        Measured, that order raises the mean average precision above a random one where much is uncertain; the share of queries
+        whose nearest case is of their class it does not raise.
 
         Returns
         -------
