@@ -1,5 +1,6 @@
 """Networks that can be inverted: the way back, halves of every size, mixing, dtypes, training."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,11 +9,11 @@ import tsattr as ta
 
 from ..conftest import coupling_net
 
-SHAPES = [2, 3, 7, (6,), (1, 2), (1, 9), (2, 12), (3, 5)]
+SHAPES = [2, 3, np.int64(7), (6,), (1, 2), (1, 9), (2, 12), (3, 5)]
 
 
 def rows(shape, n=5):
-    shape = (shape,) if isinstance(shape, int) else shape
+    shape = shape if isinstance(shape, tuple) else (shape,)
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
@@ -90,6 +91,7 @@ def test_a_point_on_the_boundary_has_a_gradient_for_training():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"shape": 2.5}, "each size of shape is a whole number of at least 1, got 2.5"),
         ({"shape": 1}, r"halves, and one cell has none; give \(channels,\) as a table"),
         ({"shape": (4, 1)}, r"shape \(4, 1\) into two halves"),
         ({"shape": (2, 3, 4)}, r"\(columns,\) or \(channels, times\), got \(2, 3, 4\)"),

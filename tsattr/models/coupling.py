@@ -74,7 +74,7 @@ class Coupling(Invertible):
         mixing: str = "permutation",
     ) -> None:
         super().__init__()
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = tuple(shape) if isinstance(shape, Sequence) else (shape,)
         for name, size in (("classes", classes), ("blocks", blocks), ("width", width), ("kernel", kernel)):
             check_count(name, size)
         for size in self.shape:

@@ -146,6 +146,13 @@ def test_what_has_no_boundary_is_said_and_stays_near():
         ({"a": 3}, IndexError, "a=3 and b=None must be among the model's 3 outputs, 0 to 2"),
         ({"a": 0, "b": -1}, IndexError, "b=-1"),
         ({"a": 1, "b": 1}, ValueError, "a and b are both 1: a boundary has two sides"),
+        ({"a": "V"}, TypeError, "a is a class by its place among the model's 3 outputs, an int, got 'V'"),
+        ({"a": 1, "b": True}, TypeError, "b is a class by its place .* got True"),
+        (
+            {"a": 1, "x": X.astype("float32")},
+            TypeError,
+            r"about x in float32, and its parameters are float64; convert x",
+        ),
         ({"a": 1, "steps": 0}, ValueError, "steps is a whole number of at least 1"),
         (
             {"a": 1, "covariance": np.eye(5)},

@@ -37,6 +37,11 @@ class Broken(Plain):
     def __init__(self, fault):
         super().__init__()
         self.fault = fault
+        if fault == "headless":
+            del self.head
+
+    def features(self, x):
+        return x if self.fault == "unflat" else super().features(x)
 
     def inverse(self, y):
         x = super().inverse(y)
@@ -189,7 +194,12 @@ def test_the_model_is_left_as_it_was(fails):
         ({"a": 3}, IndexError, "a=3 and b=None must be among the model's 3 outputs, 0 to 2"),
         ({"a": 1, "b": 1}, ValueError, "a and b are both 1: a boundary has two sides"),
         ({"model": linear_net()}, TypeError, "models.Coupling.*got Sequential. Boundary.fit takes any model"),
+        ({"a": 1.0}, TypeError, "a is a class by its place among the model's 3 outputs, an int, got 1.0"),
         ({"model": Plain(nn.Identity())}, TypeError, "with an nn.Linear as its head"),
+        ({"model": Broken("headless")}, TypeError, "with an nn.Linear as its head"),
+        ({"model": Plain(nn.Linear(5, 3).double())}, ValueError, r"gave \(6, 36\), and the head reads \(rows, 5\)"),
+        ({"model": Broken("unflat")}, ValueError, r"gave \(6, 3, 12\), and the head reads \(rows, 36\); flatten\(1\)"),
+        ({"x": X.astype("float32")}, TypeError, "about x in float32, and its parameters are float64"),
         ({"x": X.where(X.lead != "II")}, ValueError, "x has 72 missing cells.*Boundary.fit"),
         ({"tolerance": 0.0}, ValueError, "tolerance must be"),
         ({"model": Broken("off")}, ValueError, r"misses x by up to 0.1 in 6 of 6 samples, .* tolerance=1.5e-08"),

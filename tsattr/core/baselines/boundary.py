@@ -115,15 +115,16 @@ class Boundary(Neutral, Baseline):
 
         Raises
         ------
-        ValueError, IndexError
-            Classes that the model does not have or that are the same, or a covariance of another shape.
+        TypeError, ValueError, IndexError
+            Classes that are no whole numbers, that the model does not have or that are the same; a dtype of `x` that no parameter
+            of the model has; or a covariance of another shape.
         """
         check_count("steps", steps)
         train = Training.of(x, sample_dim)
         start = torch.as_tensor(train.values)
         metric, provenance = _metric(covariance, train.axes, sample_dim)
         module = model if isinstance(model, torch.nn.Module) else None
-        ask = _asker(model, device_of(module) or torch.device("cpu"), dtype_of(x))
+        ask = _asker(model, device_of(module) or torch.device("cpu"), dtype_of(x, module))
         with preserved_state(module, None):
             with torch.no_grad():
                 outputs = torch.cat([ask(rows) for rows in torch.split(start, batch_size)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arrays import Array
 from ..axes import Axes
@@ -57,15 +57,30 @@ def spread_of(array: Array) -> str:
     return f"{array.values.min():.3g} to {array.values.max():.3g}"
 
 
-def dtype_of(x: Any) -> torch.dtype:
-    """The dtype in which a model is asked about an input: its own where it is of floats, else float64."""
+def dtype_of(x: Any, module: nn.Module | None) -> torch.dtype:
+    """The dtype in which a model is asked about an input: its own where it is of floats, else float64.
+
+    TypeError where no parameter of a module has it.
+    """
     kind = str(getattr(x, "dtype", "")).removeprefix("torch.")
-    return getattr(torch, kind) if kind.startswith("float") else torch.float64
+    dtype = getattr(torch, kind) if kind.startswith("float") else torch.float64
+    own = set() if module is None else {p.dtype for p in module.parameters() if p.is_floating_point()}
+    if own and dtype not in own:
+        asked, held = (str(d).removeprefix("torch.") for d in (dtype, min(own, key=str)))
+        raise TypeError(
+            f"the model is asked about x in {asked}, and its parameters are {held}; convert x to {held}, or the model: model.to(torch.{asked})"
+        )
+    return dtype
 
 
 def other_classes(y: Tensor, a: int, b: int | None) -> Tensor:
     """The class on the other side of each sample's boundary, from outputs (samples, classes)."""
     classes = y.shape[1]
+    for name, value in (("a", a), ("b", 0 if b is None else b)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(
+                f"{name} is a class by its place among the model's {classes} outputs, an int, got {value!r}"
+            )
     if not 0 <= a < classes or (b is not None and not 0 <= b < classes):
         raise IndexError(f"a={a} and b={b} must be among the model's {classes} outputs, 0 to {classes - 1}")
     if b == a:

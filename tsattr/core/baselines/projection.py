@@ -116,13 +116,14 @@ class Projection(Neutral, Baseline):
         Raises
         ------
         TypeError
-            A model that does not say that it is invertible.
+            A model that does not say that it is invertible, a dtype of `x` that none of its parameters has, or classes that are no whole
+            numbers.
         ValueError, IndexError
             Classes that the model does not have or that are the same, or between which its head has no boundary; missing
             cells; a model that is not what it says: an inverse that does not give the sample back, or classes that
             differ at the pre-image.
         """
-        if not (isinstance(model, Invertible) and isinstance(model.head, nn.Linear)):
+        if not (isinstance(model, Invertible) and isinstance(getattr(model, "head", None), nn.Linear)):
             raise TypeError(
                 f"Projection.fit needs a model that says it is invertible with an nn.Linear as its head: models.Coupling, or one "
                 f"derived from models.Invertible; got {type(model).__name__}. Boundary.fit takes any model with gradients"
@@ -134,7 +135,7 @@ class Projection(Neutral, Baseline):
                 f"x has {gaps} missing cells, and a projection moves all cells of a sample at once; fill them as the model does, "
                 "or use Boundary.fit, which leaves them where they are"
             )
-        dtype = dtype_of(x)
+        dtype = dtype_of(x, model)
         if tolerance is None:
             tolerance = torch.finfo(dtype).eps ** 0.5
         check_positive("tolerance must be", tolerance)
@@ -181,7 +182,7 @@ class _Found(NamedTuple):
 
 def _project(model: Invertible, x: Tensor, a: int, b: int | None) -> _Found:
     """The formulas of `Projection` for rows `x`, and what is needed to try them."""
-    y = model.features(x)
+    y = _of_head(model, model.features(x))
     trip = (_like(model.inverse(y), x) - x).abs().flatten(1).amax(1)
     logits = model(x)
     other = other_classes(logits, a, b)
@@ -201,6 +202,15 @@ def _project(model: Invertible, x: Tensor, a: int, b: int | None) -> _Found:
         trip,
         torch.maximum(x.abs().flatten(1).amax(1), y.abs().amax(1)),
     )
+
+
+def _of_head(model: Invertible, y: Tensor) -> Tensor:
+    if y.ndim != 2 or y.shape[1] != model.head.in_features:
+        raise ValueError(
+            f"features gave {tuple(y.shape)}, and the head reads (rows, {model.head.in_features}); flatten(1) them, or give it a "
+            "head of their size"
+        )
+    return y
 
 
 def _like(rows: Tensor, x: Tensor) -> Tensor:
