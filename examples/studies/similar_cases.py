@@ -169,7 +169,7 @@ def partly(
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (gallery.embedding, own)]
     random = np.random.default_rng(seed).permutation(len(own))
     orders = (gallery.to_embed().position.values, random, np.argsort((unit[0] * unit[1]).sum(1)))
-    anew = xr.DataArray(own, dims=("sample", "embedding"))
+    anew = xr.DataArray(own, dims=("sample", "embedding_number"))
     rows = {}
     for name, order in zip(ORDERS, orders):
         for share in SHARES:

@@ -57,7 +57,7 @@ def test_the_layer_that_feeds_the_last_linear_one_is_found(x):
     a = ta.cases.embed(net, x)
     np.testing.assert_allclose(a, net.trunk(torch.tensor(x.values)).detach(), rtol=0, atol=1e-14)
     assert a.attrs["layer"] == "input of head"
-    assert a.dims == ("sample", "embedding")
+    assert a.dims == ("sample", "embedding_number")
     xr.testing.assert_equal(a.sample, x.sample)
 
 
@@ -186,6 +186,7 @@ def test_a_gallery_survives_a_file(x, tmp_path, name):
     read = ta.cases.Gallery.read(tmp_path / name, model=net)
     xr.testing.assert_identical(gallery.nearest(x), read.nearest(x).assign_attrs(gallery.nearest(x).attrs))
     assert read.nearest(x).attrs == gallery.nearest(x).attrs
+    assert set(read.data.data_vars) == {"embedding", "side", "input"}
     np.testing.assert_array_equal(read.data.input, x)
     np.testing.assert_allclose(read.data.side, PCA(2).fit_transform(x.values.reshape(12, -1)), atol=1e-12)
     alone = ta.cases.Gallery.read(tmp_path / name)
@@ -311,7 +312,7 @@ def test_what_a_gallery_refuses(x):
     with pytest.raises(ValueError, match=r"x has a dim or coordinate 'case'.*x\.rename"):
         ta.cases.Gallery.fit(lambda x: x, x[:, 0].rename(time="case"))
     with pytest.raises(ValueError, match="embeddings have 3 numbers, the gallery's 5"):
-        ta.cases.Gallery.fit(Net(), x).nearest(xr.DataArray(np.ones((1, 3)), dims=("sample", "embedding")))
+        ta.cases.Gallery.fit(Net(), x).nearest(xr.DataArray(np.ones((1, 3)), dims=("sample", "embedding_number")))
     with pytest.raises(ValueError, match="this is no gallery"):
         ta.cases.Gallery(xr.Dataset())
 

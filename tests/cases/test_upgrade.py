@@ -83,7 +83,7 @@ def test_uncertainty_is_in_the_units_of_the_distance(x, metric):
     gallery = Gallery.fit(net(4, 1), x[80:], metric=metric).upgrade(net(2, 2), x[:80])
     a, error = gallery.transformation(Gallery.fit(net(4, 1), x[80:]).embedding)
     off = a + error[:, None] * np.stack([-a[:, 1], a[:, 0]], 1) / np.linalg.norm(a, axis=1)[:, None]
-    moved = xr.DataArray(off, dims=("sample", "embedding"), coords={"sample": x.sample[80:]})
+    moved = xr.DataArray(off, dims=("sample", "embedding_number"), coords={"sample": x.sample[80:]})
     own = [gallery.nearest(moved[[i]], 40, itself=True) for i in range(40)]
     distance = [near.distance.values[0][near.position.values[0] == i].item() for i, near in enumerate(own)]
     np.testing.assert_allclose(gallery.data.uncertainty, distance, rtol=1e-9)
@@ -96,7 +96,7 @@ def test_embeddings_made_before_will_do_where_the_old_model_is_gone(gallery, upg
         "side": ta.cases.embed(gallery.side.model, x[:80]),
     }
     gone = Gallery(gallery.data)
-    for pairs in (made, xr.Dataset({k: v.rename(embedding=f"{k}_number") for k, v in made.items()})):
+    for pairs in (made, xr.Dataset({k: v.rename(embedding_number=f"{k}_number") for k, v in made.items()})):
         again = gone.upgrade(net(5, 2), pairs)
         xr.testing.assert_equal(again.data, upgraded.data)
         assert again.embedder.layer == "input of 3"

@@ -15,15 +15,27 @@ from torch import Tensor
 from ..core.method import Method
 from ..core.targets.entries import Output
 from ..edge.explained import explained
+from ..edge.settings import DEFAULTS
 from ..edge.warning import said_once
 from ..labels import parsing
 from ..labels.inputs import Inputs
 from . import stored
-from .embedding import Embedder
+from .contents import embeddings
+from .embedding import Embedder, EmbedSettings
+from .neighbours import NEIGHBOUR
 
-NEIGHBOUR = "neighbour"
 OF_CASE = "_of_case"
 _OTHER = "embedding_of_the_other"
+
+
+class WhySettings(EmbedSettings, total=False):
+    """What an explanation of a similarity takes beside; see :func:`tsattr.explain`."""
+
+    reference: Any
+    seed: int
+
+
+WHY: dict[str, Any] = {name: DEFAULTS[name] for name in WhySettings.__annotations__}
 
 
 def similarity(a: Tensor, b: Tensor, metric: str) -> Tensor:
@@ -97,19 +109,18 @@ def both_sides(
     own
         (samples, numbers): the embeddings of the samples.
     """
-    metric = str(data.attrs["metric"])
-    embedding = np.asarray(data["embedding"].values, np.float64)
+    kind, embedding = str(data.attrs["metric"]), embeddings(data)
     queries, cases, check = [], [], settings["check"]
     with said_once():
         for at in np.maximum(near["position"].values, 0).T:  # the first case stands for one that is not there
             asked = {**settings, "check": check}
-            queries.append(why(embedder, metric, inputs, embedding[at], method, asked))
+            queries.append(why(embedder, kind, inputs, embedding[at], method, asked))
             if stored.is_kept(data):
                 theirs, kept = _cases(data, at, inputs)
-                cases.append(why(embedder, metric, theirs, own, method, {**asked, "context": None, **kept}))
+                cases.append(why(embedder, kind, theirs, own, method, {**asked, "context": None, **kept}))
             check = False  # of the same model
     found = _joined(queries, near)
-    attrs = {"target": _named(metric), "metric": metric, "layer": embedder.layer}
+    attrs = {"target": _named(kind), "metric": kind, "layer": embedder.layer}
     attrs |= {name: near.attrs[name] for name in ("cases", "left_out") if name in near.attrs}
     if cases:
         found = found.merge(_renamed(_joined(cases, near), found), combine_attrs="override")

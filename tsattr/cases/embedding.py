@@ -26,7 +26,7 @@ from ..models.ensembles import name_of
 from ..models.predictions import is_estimator
 
 INPUT = "input of "  # before the name of a layer whose input is the embedding
-DIM = "embedding"
+DIM = "embedding_number"
 
 # Layers that work on the last axis of (rows, *positions, features); others have their features after the rows.
 _LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.RNNBase, nn.TransformerEncoder, nn.TransformerEncoderLayer)
@@ -69,7 +69,7 @@ def embed(model: Any, x: Any, layer: str | None = None, **settings: Unpack[Embed
     Returns
     -------
     xr.DataArray
-        (sample, embedding) in float64 with the coordinates of the samples; NaN where the model gives NaN. The attrs have
+        (sample, embedding_number) in float64 with the coordinates of the samples; NaN where the model gives NaN. The attrs have
         ``model``, ``layer`` and ``fingerprint``, the SHA-256 of the model's weights ("" where it has none).
 
     Raises

@@ -8,45 +8,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
-import pandas as pd
-import sklearn
-import torch
 import xarray as xr
 from torch import nn
 
 from .. import io
 from ..core.method import check_is_method
 from ..core.results import check_count, check_flag
-from ..edge.settings import DEFAULTS, filled, shown
+from ..edge.settings import filled, shown
 from ..labels import parsing
-from ..labels.inputs import Inputs
 from ..methods.integrated_gradients import IntegratedGradients
-from ..version import __version__
-from . import alike, neighbours, stored, upgrade
-from .alike import NEIGHBOUR
+from . import alike, contents, identity, neighbours, queries, stored, upgrade
+from .alike import WHY, WhySettings
+from .contents import EMBEDDING, FORMAT, SIDE, SIDE_DIM, UNCERTAINTY
 from .embedding import DIM, EMBED, Embedder, EmbedSettings
-from .labels import check_kinds, check_names, comparable, matched, order_of, taken, writable
+from .labels import check_names
+from .search import check_metric
 from .stored import CASE
 from .transformation import Transformation
-from .upgrade import UNCERTAINTY
-
-SIDE = "side"
-_FORMAT = "gallery of tsattr"
-_WITNESS = 1e-3  # how far embeddings of one record may be apart by rounding on another device
-_CARRY = (
-    "gallery.upgrade(new_model, pairs) carries the gallery over to a new model; or give the model that it was fitted with, or fit "
-    "it anew"
-)
-
-
-class WhySettings(EmbedSettings, total=False):
-    """What an explanation of a similarity takes beside; see :func:`tsattr.explain`."""
-
-    reference: Any
-    seed: int
-
-
-WHY: dict[str, Any] = {name: DEFAULTS[name] for name in WhySettings.__annotations__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +36,8 @@ class Gallery:
     Parameters
     ----------
     data
-        ``embedding`` (case, embedding), float64, 8 bytes a number; ``side`` (case, side) where there is side information;
+        ``embedding`` (case, embedding_number), float64, 8 bytes a number; ``side`` (case, side_number) where there is side
+        information;
         the coordinates of the cases; where they are kept, the cases themselves: ``input`` (case, \\*event) in the dtype of x
         (``input_NAME`` of several variables, codes of a table), ``valid`` and ``context_NAME``. The attrs have ``model``,
         ``layer``, ``metric``, ``fingerprint`` (SHA-256 of the model's weights) and versions.
@@ -76,16 +55,14 @@ class Gallery:
     transformation: Transformation | None = None
 
     def __post_init__(self) -> None:
-        if self.data.attrs.get("format") != _FORMAT or "embedding" not in self.data:
-            raise ValueError("this is no gallery: it is made by Gallery.fit(model, x) and read by Gallery.read(path)")
-        _check_metric(self.metric)
+        contents.check(self.data)
 
     def __repr__(self) -> str:
         n, size = self.embedding.shape
         moved = ""
         if UNCERTAINTY in self.data.coords:
             moved = f", {int((self.data[UNCERTAINTY] != 0).sum())} of them transformed"
-        return f"Gallery({n} cases{moved}, {size} numbers each, {self.metric}, by {self._made_by})"
+        return f"Gallery({n} cases{moved}, {size} numbers each, {self.metric}, by {contents.made_by(self.data)})"
 
     @classmethod
     @shown(EmbedSettings, EMBED)
@@ -132,23 +109,23 @@ class Gallery:
         [['right', 'up']]
         """
         given = filled("Gallery.fit", settings, EMBED)
-        _check_metric(metric)
+        check_metric(metric)
         check_flag("keep", keep)
         inputs = parsing.read(x, given["dims"], given["sample_dim"], given["valid"])
-        check_names(_names(inputs))
-        coords = _coords(inputs, labels)
+        check_names(contents.names(inputs))
+        coords = contents.coords(inputs, labels)
         context = parsing.read_context(given["context"], inputs)
         kept = stored.keep(inputs, context) if keep else {}
         embedder = Embedder.of(model, inputs, layer, given)
         found = embedder(inputs, given)
-        data = {"embedding": ((CASE, DIM), found.values)} | kept
+        data = {EMBEDDING: ((CASE, DIM), found.values)} | kept
         attrs = found.attrs
         beside = None if side is None else Embedder(side)
         if beside is not None:
             information = beside(inputs, given)
-            data["side"] = ((CASE, SIDE), information.values)
+            data[SIDE] = ((CASE, SIDE_DIM), information.values)
             attrs = attrs | {"side_model": beside.name, "side_fingerprint": beside.fingerprint}
-        attrs = {"format": _FORMAT, "metric": metric, "sample_dim": inputs.sample_dim, **attrs, **_versions()}
+        attrs = {"format": FORMAT, "metric": metric, "sample_dim": inputs.sample_dim, **attrs, **contents.versions()}
         return cls(xr.Dataset(data, coords, attrs), embedder, beside)
 
     @classmethod
@@ -185,7 +162,8 @@ class Gallery:
         embedder = None if model is None else Embedder(model, layer)
         gallery = cls(data, embedder, None if side is None else Embedder(side), transformation)
         gallery.check_model()
-        gallery._check_witness()
+        if embedder is not None:
+            identity.check_witness(data, embedder)
         return gallery
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -203,17 +181,12 @@ class Gallery:
     @property
     def embedding(self) -> np.ndarray:
         """The cases' embeddings (cases, numbers)."""
-        return np.asarray(self.data["embedding"].transpose(CASE, DIM).values, np.float64)
+        return contents.embeddings(self.data)
 
     @property
     def metric(self) -> str:
         """ "cosine" or "euclidean"."""
-        return str(self.data.attrs["metric"])
-
-    @property
-    def _made_by(self) -> str:
-        layer = self.data.attrs.get("layer", "")
-        return str(self.data.attrs.get("model", "")) + (f" at {layer!r}" if layer else "")
+        return contents.metric(self.data)
 
     def check_model(self, fingerprint: str | None = None) -> None:
         """ValueError where embeddings of another model than the gallery's would be compared with its own.
@@ -221,65 +194,22 @@ class Gallery:
         `fingerprint` is that of a query's model, by default the embedder's as its weights are now. Models without weights
         have none; `read` tells them by the first case, where the cases are kept.
         """
-        own = str(self.data.attrs.get("fingerprint", ""))
         if fingerprint is None:
             fingerprint = "" if self.embedder is None else self.embedder.fingerprint
-        if own and fingerprint and own != fingerprint:
-            raise ValueError(
-                f"the gallery holds embeddings by {self._made_by} with the weights {own[:12]}, the model has the weights "
-                f"{fingerprint[:12]}: distances between the two mean nothing. {_CARRY}"
-            )
-
-    def _check_witness(self) -> None:
-        """As `check_model` for a function, which weights do not tell: whether it makes of a case it embedded what the gallery holds."""
-        told = self.embedder is not None and isinstance(self.embedder.model, nn.Module) and self.embedder.fingerprint
-        if self.embedder is None or told or not stored.is_kept(self.data):
-            return
-        first = upgrade.embedded(self.data)[:1]
-        if not len(first):
-            return
-        x, kept = stored.restore(self.data, first, "sample")
-        inputs = parsing.read(x, None, "sample", kept.pop("valid", None))
-        a, own = self.embedder(inputs, {**EMBED, **kept, "check": False}).values, self.embedding[first]
-        if a.shape != own.shape or not np.allclose(a, own, _WITNESS, _WITNESS * np.abs(own).max(), equal_nan=True):
-            raise ValueError(
-                f"the model makes other numbers of the gallery's first case than the gallery holds, by {self._made_by}: it is not "
-                f"the one that the gallery was fitted with. {_CARRY}"
-            )
+        identity.check_weights(self.data, fingerprint)
 
     def embed(self, q: Any, settings: Mapping[str, Any] | None = None) -> xr.DataArray:
-        """The embeddings (sample, embedding) of queries: by the gallery's model, or `q` itself where it has the dim embedding."""
-        if isinstance(q, xr.DataArray) and DIM in q.dims:
-            return self._given(q)
+        """The embeddings (sample, embedding_number) of queries: by the gallery's model, or `q` itself where it has that dim."""
+        if queries.are_embedded(q):
+            return queries.checked(q, self.data)
         if self.embedder is None:
             raise ValueError(
                 "the gallery has no model to embed queries with: Gallery.read(path, model=...), or give embeddings, a "
-                "DataArray (sample, embedding) as tsattr.cases.embed gives it"
+                "DataArray (sample, embedding_number) as tsattr.cases.embed gives it"
             )
         self.check_model()
         given = EMBED | dict(settings or {})
-        return self._given(self.embedder(self._read(q, given), given))
-
-    def _read(self, q: Any, given: Mapping[str, Any]) -> Inputs:
-        """Queries as inputs; their samples lie along the dim that held the cases', where nothing else is said."""
-        sample, own = given["sample_dim"], self.data.attrs.get("sample_dim")
-        if sample is None and isinstance(q, xr.DataArray | xr.Dataset) and own in q.dims:
-            sample = own
-        return parsing.read(q, given["dims"], sample, given["valid"])
-
-    def _given(self, a: xr.DataArray) -> xr.DataArray:
-        """Embeddings, checked, samples first."""
-        others = [d for d in a.dims if d != DIM]
-        if len(others) != 1:
-            raise ValueError(f"embeddings have the dims (sample, embedding), got {list(a.dims)}")
-        if a.sizes[DIM] != self.data.sizes[DIM]:
-            raise ValueError(
-                f"the query's embeddings have {a.sizes[DIM]} numbers, the gallery's {self.data.sizes[DIM]}: they are of "
-                f"another layer or model than {self._made_by}"
-            )
-        self.check_model(str(a.attrs.get("fingerprint", "")))
-        check_names([name for name in (*a.dims, *a.coords) if name != DIM])
-        return a.transpose(*others, DIM).astype(np.float64)
+        return queries.checked(self.embedder(queries.read(q, self.data, given), given), self.data)
 
     @shown(EmbedSettings, EMBED)
     def nearest(
@@ -298,8 +228,8 @@ class Gallery:
         Parameters
         ----------
         q, dims, sample_dim, valid, context, batch_size, device, autocast, check, progress
-            Queries as for `tsattr.explain`, or their embeddings: a DataArray with the dim ``embedding``. Their sample dim is by
-            default that of the cases.
+            Queries as for `tsattr.explain`, or their embeddings: a DataArray with the dim ``embedding_number``. Their sample
+            dim is by default that of the cases.
         k
             Neighbours of each.
         apart
@@ -334,35 +264,7 @@ class Gallery:
         given = filled("nearest", settings, EMBED)
         check_count("k", k)
         check_flag("itself", itself)
-        n = self.data.sizes[CASE]
-        if k > n:
-            raise ValueError(f"k={k} neighbours are asked for, and the gallery has {n} cases; give k of at most {n}")
-        a = self.embed(q, given)
-        sample = str(a.dims[0])
-        own = None if CASE not in self.data.coords else self.data[CASE].values
-        at, distance = neighbours.nearest(
-            self.embedding,
-            a.values,
-            k,
-            metric=self.metric,
-            kin=self._kin(a, apart, itself),
-            rank=None if own is None else order_of(own),
-        )
-        dims = (sample, NEIGHBOUR)
-        found: dict[str, Any] = {
-            "case": (dims, at if own is None else taken(own, at)),
-            "distance": (dims, distance, {"long_name": f"{self.metric} distance"}),
-            "position": (dims, at),
-        }
-        for name, c in self.data.coords.items():
-            if c.dims == (CASE,) and name != CASE:
-                found[f"case_{name}"] = (dims, taken(c.values, at), c.attrs)
-        unknown = np.isnan(neighbours.directions(a.values, self.metric)).any(1)
-        found["status"] = ((sample,), np.where(unknown, "no embedding", np.where((at < 0).any(1), "fewer cases", "ok")))
-        coords = {name: c for name, c in a.coords.items() if c.dims == (sample,)} | {NEIGHBOUR: np.arange(1, k + 1)}
-        attrs = {name: v for name, v in self.data.attrs.items() if name != "format"} | _versions()
-        attrs |= {"cases": n, "left_out": _left_out(apart, itself)}
-        return xr.Dataset(found, coords, attrs)
+        return neighbours.table(self.data, self.embed(q, given), k, apart, itself)
 
     @shown(WhySettings, WHY)
     def why(
@@ -415,17 +317,17 @@ class Gallery:
         given = filled("why", settings, WHY)
         method = IntegratedGradients() if method is None else method
         check_is_method(method)
-        if self.embedder is None or (isinstance(q, xr.DataArray) and DIM in q.dims):
+        if self.embedder is None or queries.are_embedded(q):
             raise ValueError(
                 "why two cases are alike is asked of the model about the queries themselves: Gallery.read(path, model=...), and "
                 "give the queries as the model takes them"
             )
-        inputs = self._read(q, given)
-        check_names(_names(inputs))
+        inputs = queries.read(q, self.data, given)
+        check_names(contents.names(inputs))
         asked = {name: given[name] for name in EMBED}
         own = self.embed(inputs, asked)
         near = self.nearest(own, min(5, self.data.sizes[CASE])) if near is None else near
-        self._check_near(near, inputs)
+        neighbours.check(near, inputs, self.data)
         return alike.both_sides(self.embedder, self.data, inputs, own.values, near, method, given)
 
     @shown(EmbedSettings, EMBED)
@@ -483,38 +385,10 @@ class Gallery:
         True
         """
         given = filled("upgrade", settings, EMBED)
-        embedder = None
-        if isinstance(pairs, Transformation):
-            h = pairs
-        else:
-            if isinstance(pairs, Mapping) and "old" in pairs:
-                embedded = upgrade.given_pairs(pairs)
-            else:
-                old, side = self._embedders_of_pairs(new_model)
-                embedded, embedder = upgrade.run_both(pairs, old, side, new_model, layer, given)
-            h = upgrade.learnt(embedded, blocks, seed=seed, progress=bool(given["progress"]))
-        if embedder is None and new_model is not None:
-            known = str(h.data.attrs.get("new_layer", "")) if isinstance(new_model, nn.Module) else ""
-            embedder = Embedder(new_model, known if layer is None else layer)
-        upgraded = Gallery(upgrade.carried_over(self.data, h).assign_attrs(_versions()), embedder, self.side, h)
+        h, embedder = upgrade.found(self.data, self.embedder, self.side, new_model, pairs, layer, blocks, seed, given)
+        upgraded = Gallery(upgrade.carried_over(self.data, h).assign_attrs(contents.versions()), embedder, self.side, h)
         upgraded.check_model()
         return upgraded
-
-    def _embedders_of_pairs(self, new_model: Any) -> tuple[Embedder, Embedder | None]:
-        """What the pairs are embedded with beside the new model; ValueError where some of it is missing."""
-        if self.embedder is None or new_model is None:
-            which = "new" if self.embedder is not None else "old"
-            raise ValueError(
-                f"the {which} model is needed to embed the pairs: give it (the old one by Gallery.read(path, model=...)), or give "
-                "what it made of them, pairs={'old': ..., 'new': ...}"
-            )
-        if SIDE in self.data and self.side is None:
-            raise ValueError(
-                "the gallery's cases have side information, and what gave it is needed for the pairs: Gallery.read(path, model=..., "
-                "side=...)"
-            )
-        self.check_model()
-        return self.embedder, self.side if SIDE in self.data else None
 
     def to_embed(self, n: int | None = None) -> xr.DataArray:
         """Which cases to embed anew first after an update: those whose transformed embedding is the most uncertain.
@@ -580,63 +454,3 @@ class Gallery:
             labels = values.coords[values.dims[0]].values if values.dims[0] in values.coords else None
             where = upgrade.positions(self.data, at, labels)
         return replace(self, data=upgrade.replaced(self.data, where, values.values))
-
-    def _check_near(self, near: xr.Dataset, inputs: Inputs) -> None:
-        """ValueError for neighbours of other queries or of another gallery."""
-        if not isinstance(near, xr.Dataset) or "position" not in near or near["position"].dims[1:] != (NEIGHBOUR,):
-            raise ValueError("near is what gallery.nearest(q) returns, (sample, neighbour)")
-        names = None if inputs.sample_coord is None else comparable(inputs.sample_coord)
-        labels = comparable(near[inputs.sample_dim].values) if inputs.sample_dim in near.coords else None
-        if near["position"].dims[0] != inputs.sample_dim or len(near["position"]) != inputs.n or names != labels:
-            raise ValueError("near is of other queries than q; give gallery.nearest(q)")
-        own = self.data[CASE].values if CASE in self.data.coords else np.arange(self.data.sizes[CASE])
-        at = near["position"].values
-        if at.max() >= len(own) or comparable(own[at[at >= 0]]) != comparable(near["case"].values[at >= 0]):
-            raise ValueError("near is of another gallery; give gallery.nearest(q)")
-
-    def _kin(self, a: xr.DataArray, apart: str | None, itself: bool) -> list[neighbours.Kin]:
-        """What leaves a case out for a query: the query's own label, and what is asked for."""
-        sample, found = str(a.dims[0]), []
-        if not itself and CASE in self.data.coords and sample in a.coords:
-            found.append(matched(self.data[CASE].values, a[sample].values))
-        if apart is None:
-            return found
-        for where, labelled in (("the queries", a), ("the gallery", self.data)):
-            if apart not in labelled.coords or labelled[apart].ndim != 1:
-                raise ValueError(f"apart={apart!r} is no coordinate of {where}; they have {list(labelled.coords)}")
-        cases, queries = self.data[apart].values, a[apart].values
-        check_kinds(apart, cases, queries)
-        return [*found, matched(cases, queries)]
-
-
-def _left_out(apart: str | None, itself: bool) -> str:
-    parts = [] if itself else ["the query itself (by its label)"]
-    return " and ".join(parts + ([] if apart is None else [f"cases of the same {apart}"])) or "nothing"
-
-
-def _check_metric(metric: str) -> None:
-    if metric not in neighbours.METRICS:
-        raise ValueError(f"metric is one of {', '.join(map(repr, neighbours.METRICS))}, got {metric!r}")
-
-
-def _names(inputs: Inputs) -> set[Any]:
-    return {name for v in inputs.variables for name in (*v.array.dims, *v.array.coords)}
-
-
-def _coords(inputs: Inputs, labels: Any) -> dict[str, Any]:
-    """The coordinates of the samples as those of cases."""
-    found = {
-        CASE if name == inputs.sample_dim else name: (CASE, writable(np.asarray(c.values)), c.attrs)
-        for name, c in inputs.sample_coords().items()
-    }
-    if labels is None:
-        return found
-    values = np.asarray(labels.values if isinstance(labels, xr.DataArray | pd.Series) else labels)
-    if values.shape != (inputs.n,):
-        raise ValueError(f"labels has shape {values.shape}; give one for each of the {inputs.n} samples of x")
-    return found | {"label": (CASE, writable(values))}
-
-
-def _versions() -> dict[str, str]:
-    versions = {"tsattr": __version__, "torch": torch.__version__, "scikit_learn": sklearn.__version__}
-    return {f"version_{name}": str(v) for name, v in versions.items()}

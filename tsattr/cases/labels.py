@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_TAKEN = {"case", "embedding", "side", "neighbour", "distance", "position", "status", "input", "valid", "uncertainty"}
+_TAKEN = {
+    *("case", "embedding", "embedding_number", "side", "side_number", "uncertainty", "input", "valid"),
+    *("neighbour", "distance", "position", "status"),
+}
 _PREFIXES = ("case_", "input_", "valid_", "context_")
 
 

@@ -20,11 +20,12 @@ from ..report import markup, sections, words
 from ..report.markup import number, percent
 from ..report.material import Input, all_inputs, sample_name, sample_positions, with_sample_dim
 from ..report.pictures import one_picture
-from . import neighbours, stored
-from .alike import NEIGHBOUR, OF_CASE
+from . import search, stored
+from .alike import OF_CASE
+from .contents import UNCERTAINTY
 from .gallery import Gallery
+from .neighbours import NEIGHBOUR
 from .stored import CASE
-from .upgrade import UNCERTAINTY
 
 _COLOURS = "Orange makes the two more alike to the model, blue less"
 _SIMILARITY = {
@@ -296,7 +297,7 @@ def _how_near(gallery: Gallery, distance: float) -> str:
     a = gallery.embedding
     n = len(a)
     some = np.unique(np.linspace(0, n - 1, min(n, _COMPARED)).astype(int))
-    _, usual = neighbours.nearest(a, a[some], 1, metric=gallery.metric, kin=[(np.arange(n), some)])
+    _, usual = search.nearest(a, a[some], 1, metric=gallery.metric, kin=[(np.arange(n), some)])
     usual = usual[np.isfinite(usual)]
     if not len(usual):
         return ""

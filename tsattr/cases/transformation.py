@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import nn
 
 from .. import io
 from ..core.baselines.training import Recipe, train
 from ..version import __version__
+from .branches import Branches, loss, whole_batches
 from .calibration import Calibration
+from .pairs import Pairs, Scaled
 
-FEWEST = 20  # pairs: of fewer, what is held out says nothing
 _FORMAT = "transformation of tsattr"
-_HELD_OUT = 0.2
 _ALPHAS = np.logspace(-9, 3, 13)  # penalties of the least squares, to be chosen from
 _PREFIX = "transformation_"
 
@@ -107,18 +107,18 @@ class Transformation:
         ValueError
             Fewer than 20 pairs, or fewer than two blocks; sizes that differ.
         """
-        pairs = _Pairs.of(old, new, side, blocks)
+        pairs = Pairs.of(old, new, side, blocks)
         kept = pairs.held_out(seed)
-        scaled = _Scaled.of(pairs, ~kept)
+        scaled = Scaled.of(pairs, ~kept)
         rows = torch.tensor(np.concatenate([scaled.inputs(pairs.inputs), scaled.outputs(pairs.new)], 1))
         sizes = scaled.sizes(pairs)
-        recipe = Recipe(epochs, patience, _whole_batches(int((~kept).sum()), batch), seed=seed, progress=progress)
-        found = train(lambda: Branches(*sizes), _loss, rows[~kept], rows[kept], recipe)
+        recipe = Recipe(epochs, patience, whole_batches(int((~kept).sum()), batch), seed=seed, progress=progress)
+        found = train(lambda: Branches(*sizes), loss, rows[~kept], rows[kept], recipe)
         linear = _least_squares(rows[~kept, : -sizes[2]].numpy(), rows[~kept, -sizes[2] :].numpy())
         data: dict[str, Any] = scaled.data | {
             "coefficient": (("scaled", "new"), linear[0]),
             "intercept": ("new", linear[1]),
-            "weights": ("weight", _state(found.net)),
+            "weights": ("weight", found.net.state()),
         }
         attrs = {
             "format": _FORMAT,
@@ -170,9 +170,7 @@ class Transformation:
     @property
     def network(self) -> nn.Module:
         """The network with the weights that were found."""
-        with torch.random.fork_rng(devices=[]):  # a new network draws its weights
-            net = Branches(*(int(n) for n in np.ravel(self.data.attrs["sizes"])))
-        return _with_state(net.double(), self._array("weights")).requires_grad_(False).eval()
+        return Branches.of([int(n) for n in np.ravel(self.data.attrs["sizes"])], self._array("weights"))
 
     @property
     def calibration(self) -> Calibration:
@@ -213,57 +211,6 @@ class Transformation:
         return np.asarray(self.data[name].values)
 
 
-class Branches(nn.Module):
-    """The old embedding and the side information through two layers each, joined by two more (Ramanujan et al., 2022).
-
-    Gives the new embedding, and last the logarithm of the mean variance of its numbers.
-
-    Parameters
-    ----------
-    old, side, new
-        Numbers of each; no branch for what has none.
-    most
-        Width that no layer exceeds.
-    """
-
-    def __init__(self, old: int, side: int, new: int, most: int) -> None:
-        super().__init__()
-        self.sizes = [old, side]
-        wide = min(2 * new, most)
-        self.branches = nn.ModuleList(
-            nn.Sequential(*_layer(n, min(2 * n, most)), *_layer(min(2 * n, most), wide)) for n in self.sizes if n
-        )
-        both = wide * len(self.branches)
-        self.joined = nn.Sequential(*_layer(both, both), nn.Linear(both, new + 1))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(rows, new + 1) of rows (rows, old + side)."""
-        parts = [part for part in inputs.split(self.sizes, 1) if part.shape[1]]
-        joined: Tensor = self.joined(torch.cat([branch(part) for branch, part in zip(self.branches, parts)], 1))
-        return joined
-
-
-def _layer(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
-
-
-def _loss(net: Any, rows: Tensor) -> Tensor:
-    """In training the weighted likelihood, else the mean squared error, of rows of inputs and outputs side by side."""
-    inputs = sum(net.sizes)
-    out = net(rows[:, :inputs])
-    error: Tensor = (out[:, :-1] - rows[:, inputs:]).square().mean(1)
-    if net.training:
-        log_variance = out[:, -1]
-        weight = (0.5 * log_variance).exp().detach()
-        error = weight * (error * (-log_variance).exp() + log_variance)
-    return error.mean()
-
-
-def _whole_batches(n: int, batch: int) -> int:
-    """A size of batch that leaves no last one of a single row, which has no variance to be normalised by."""
-    return next(size for size in range(batch, batch + n + 1) if n % size != 1)
-
-
 def _least_squares(inputs: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coefficient and intercept, the penalty chosen by leave-one-out errors."""
     from sklearn.linear_model import RidgeCV
@@ -272,7 +219,7 @@ def _least_squares(inputs: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray,
     return np.asarray(found.coef_).reshape(outputs.shape[1], -1).T, np.atleast_1d(found.intercept_)
 
 
-def _chosen(make: Callable[[xr.Dataset], Transformation], data: xr.Dataset, held: _Pairs) -> Transformation:
+def _chosen(make: Callable[[xr.Dataset], Transformation], data: xr.Dataset, held: Pairs) -> Transformation:
     """The candidate with the smaller error on the pairs held out, its expected errors scaled to be right on them."""
     errors = {}
     for kind in ("network", "least squares"):
@@ -285,124 +232,3 @@ def _chosen(make: Callable[[xr.Dataset], Transformation], data: xr.Dataset, held
     missed = {f"error_{name.replace(' ', '_')}": float(np.sqrt(np.square(e).mean())) for name, e in errors.items()}
     found = {"predicted": ("pair", scale * predicted), "actual": ("pair", actual)}
     return make(data.assign(found).assign_attrs(kind=kind, scale=scale, **missed))
-
-
-def _state(net: nn.Module) -> np.ndarray:
-    """Parameters, and the means and variances of batch normalisation, as one vector."""
-    return torch.cat([v.detach().double().reshape(-1) for v in net.state_dict().values()]).numpy()
-
-
-def _with_state(net: nn.Module, values: np.ndarray) -> nn.Module:
-    state, at = net.state_dict(), 0
-    for name, v in state.items():
-        state[name] = torch.tensor(values[at : at + v.numel()]).reshape(v.shape).to(v.dtype)
-        at += v.numel()
-    net.load_state_dict(state)
-    return net
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Old and new embeddings of the same samples, side information and blocks, all of them finite."""
-
-    old: np.ndarray
-    new: np.ndarray
-    side: np.ndarray | None
-    blocks: np.ndarray | None
-    left_out: int
-
-    @classmethod
-    def of(cls, old: Any, new: Any, side: Any, blocks: Any) -> _Pairs:
-        """Checked: as many of each, and enough of them."""
-        arrays = {"old": np.asarray(old, np.float64), "new": np.asarray(new, np.float64)}
-        if side is not None:
-            arrays["side"] = np.asarray(side, np.float64)
-        n = len(arrays["old"])
-        if wrong := [f"{name} {a.shape}" for name, a in arrays.items() if a.ndim != 2 or len(a) != n or not a.shape[1]]:
-            raise ValueError(
-                f"pairs are arrays (pairs, numbers) of as many rows as old has, {n}; got {', '.join(wrong)}"
-            )
-        if blocks is not None and np.shape(blocks) != (n,):
-            raise ValueError(f"blocks has one entry for each of the {n} pairs, got shape {np.shape(blocks)}")
-        known = np.all([np.isfinite(a).all(1) for a in arrays.values()], 0)
-        if known.sum() < FEWEST:
-            raise ValueError(
-                f"a transformation is learnt from at least {FEWEST} pairs, samples that both models have embedded; got "
-                f"{n}, {known.sum()} of them finite"
-            )
-        found = cls(arrays["old"], arrays["new"], arrays.get("side"), None if blocks is None else np.asarray(blocks), 0)
-        return found.part(known)
-
-    def part(self, where: np.ndarray) -> _Pairs:
-        """Some of the pairs."""
-        side, blocks = (None if v is None else v[where] for v in (self.side, self.blocks))
-        return _Pairs(self.old[where], self.new[where], side, blocks, self.left_out + int((~where).sum()))
-
-    def given(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """What a transformation is given."""
-        return self.old, self.side
-
-    @property
-    def inputs(self) -> np.ndarray:
-        """Old embeddings and side information side by side."""
-        return self.old if self.side is None else np.concatenate([self.old, self.side], 1)
-
-    def held_out(self, seed: int) -> np.ndarray:
-        """Which pairs are held out: a fifth of them, or of the blocks as they come until they have as many."""
-        rng = np.random.default_rng(seed)
-        n = len(self.new)
-        number = np.arange(n) if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
-        if number.max() < 1:
-            raise ValueError(
-                "blocks names one block alone: some are held out, so that there are two at least; leave blocks out"
-            )
-        order = rng.permutation(number.max() + 1)
-        size = np.bincount(number)[order].cumsum()
-        some = 1 + int(np.searchsorted(size[:-1], _HELD_OUT * n))
-        kept = np.isin(number, order[: min(some, len(order) - 1)])
-        if n - kept.sum() < FEWEST // 2:
-            raise ValueError(
-                f"with the blocks held out {n - kept.sum()} of {n} pairs are left to learn from: leave blocks out"
-            )
-        return kept
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """Inputs and outputs on the network's scale: each input number by its own mean and width, outputs by one width."""
-
-    used: np.ndarray
-    shift: np.ndarray
-    width: np.ndarray
-    centre: np.ndarray
-    spread: float
-
-    @classmethod
-    def of(cls, pairs: _Pairs, training: np.ndarray) -> _Scaled:
-        """From the pairs that are trained on."""
-        inputs, outputs = pairs.inputs[training], pairs.new[training]
-        used = np.ptp(inputs, 0) > 1e-12 * np.abs(inputs).max(0)
-        spread = float(np.sqrt(outputs.var(0).mean()))
-        if not used.any() or not spread > 0:
-            which = "new embeddings" if used.any() else "old embeddings and side information"
-            raise ValueError(f"the {which} are the same in all pairs: nothing can be learnt from them")
-        return cls(used, inputs[:, used].mean(0), inputs[:, used].std(0), outputs.mean(0), spread)
-
-    def inputs(self, values: np.ndarray) -> np.ndarray:
-        """Those that are used, each of mean 0 and variance 1 in training."""
-        return np.asarray((values[:, self.used] - self.shift) / self.width)
-
-    def outputs(self, values: np.ndarray) -> np.ndarray:
-        """Of mean 0, and of mean variance 1 over all numbers: so that the errors add up as distances do."""
-        return np.asarray((values - self.centre) / self.spread)
-
-    def sizes(self, pairs: _Pairs) -> tuple[int, int, int, int]:
-        """Numbers used of the old embedding and of the side information, new ones, and the widest layer that so many pairs bear."""
-        old = int(self.used[: pairs.old.shape[1]].sum())
-        return old, int(self.used.sum()) - old, len(self.centre), max(8, len(pairs.new) // 10)
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """As the variables of a dataset."""
-        found = {"used": ("input", self.used.astype(np.int8)), "shift": ("scaled", self.shift)}
-        return found | {"width": ("scaled", self.width), "centre": ("new", self.centre)}

@@ -7,15 +7,67 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import nn
 
 from ..labels import parsing
+from .contents import EMBEDDING, SIDE, SIDE_DIM, UNCERTAINTY, embeddings, metric, side_information
 from .embedding import DIM, Embedder
+from .identity import check_weights
 from .labels import comparable
 from .stored import CASE
 from .transformation import Transformation
 
-UNCERTAINTY = "uncertainty"
 _NAMES = ("old", "side", "new")
+
+
+def found(
+    data: xr.Dataset,
+    old: Embedder | None,
+    side: Embedder | None,
+    new_model: Any,
+    pairs: Any,
+    layer: str | None,
+    blocks: Any,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> tuple[Transformation, Embedder | None]:
+    """What carries a gallery of the old model over to the new one, and what embeds by the new one where it is there.
+
+    The parameters are the gallery's, and those of `Gallery.upgrade`.
+    """
+    embedder = None
+    if isinstance(pairs, Transformation):
+        h = pairs
+    else:
+        if isinstance(pairs, Mapping) and "old" in pairs:
+            made = given_pairs(pairs)
+        else:
+            before, beside = _embedders(data, old, side, new_model)
+            made, embedder = run_both(pairs, before, beside, new_model, layer, settings)
+        h = learnt(made, blocks, seed=seed, progress=bool(settings["progress"]))
+    if embedder is None and new_model is not None:
+        known = str(h.data.attrs.get("new_layer", "")) if isinstance(new_model, nn.Module) else ""
+        embedder = Embedder(new_model, known if layer is None else layer)
+    return h, embedder
+
+
+def _embedders(
+    data: xr.Dataset, old: Embedder | None, side: Embedder | None, new_model: Any
+) -> tuple[Embedder, Embedder | None]:
+    """What the pairs are embedded with beside the new model; ValueError where some of it is missing."""
+    if old is None or new_model is None:
+        which = "new" if old is not None else "old"
+        raise ValueError(
+            f"the {which} model is needed to embed the pairs: give it (the old one by Gallery.read(path, model=...)), or give "
+            "what it made of them, pairs={'old': ..., 'new': ...}"
+        )
+    if SIDE in data and side is None:
+        raise ValueError(
+            "the gallery's cases have side information, and what gave it is needed for the pairs: Gallery.read(path, model=..., "
+            "side=...)"
+        )
+    check_weights(data, old.fingerprint)
+    return old, side if SIDE in data else None
 
 
 def run_both(
@@ -72,7 +124,7 @@ def learnt(pairs: Mapping[str, xr.DataArray], blocks: Any, **settings: Any) -> T
 def check_fits(h: Transformation, data: xr.Dataset) -> None:
     """ValueError where a transformation is not one for a gallery."""
     a = h.data.attrs
-    sizes = {"old": data.sizes[DIM], "side": data["side"].shape[1] if "side" in data else 0}
+    sizes = {"old": data.sizes[DIM], "side": data.sizes[SIDE_DIM] if SIDE in data else 0}
     if a["side"] and not sizes["side"]:
         raise ValueError(
             f"the transformation needs {a['side']} numbers of side information for each case, and the gallery has none; fit the "
@@ -100,32 +152,23 @@ def check_fits(h: Transformation, data: xr.Dataset) -> None:
 def carried_over(data: xr.Dataset, h: Transformation) -> xr.Dataset:
     """A gallery's data with the new model's embeddings as far as they can be told, and how far each may be off."""
     check_fits(h, data)
-    a = data["embedding"].transpose(CASE, DIM).values
-    side = data["side"].values if "side" in data else None
-    values, error = h(a, side)
-    metric = str(data.attrs["metric"])
-    if (
-        UNCERTAINTY in data.coords
-    ):  # transformed before: what was wrong then is carried on, on the scale of the new model
-        before = _length(data[UNCERTAINTY].values, a, metric)
+    a, kind = embeddings(data), metric(data)
+    values, error = h(a, side_information(data))
+    if UNCERTAINTY in data.coords:  # what was wrong before is carried on, on the scale of the new model
+        before = _length(data[UNCERTAINTY].values, a, kind)
         error = np.hypot(error, before * float(h.data.attrs["gain"]))
-    found = data.drop_vars("embedding").assign(embedding=((CASE, DIM), values))
-    told = {"long_name": f"expected {metric} distance from the model's own embedding; 0 where it is that"}
-    found = found.assign_coords({UNCERTAINTY: (CASE, _distance(error, values, metric), told)})
+    carried = data.drop_vars(EMBEDDING).assign({EMBEDDING: ((CASE, DIM), values)})
+    told = {"long_name": f"expected {kind} distance from the model's own embedding; 0 where it is that"}
+    carried = carried.assign_coords({UNCERTAINTY: (CASE, _distance(error, values, kind), told)})
     new = {part: str(h.data.attrs.get(f"new_{part}", "")) for part in ("model", "layer", "fingerprint")}
     step = f"{_named(data.attrs)} to {_named(new)}: {h.describe()}"
     chain = [str(data.attrs["updates"])] if "updates" in data.attrs else []
-    return found.assign_attrs(new | {"updates": "\n".join([*chain, step])})
+    return carried.assign_attrs(new | {"updates": "\n".join([*chain, step])})
 
 
 def _named(model: Mapping[str, Any]) -> str:
     mark = str(model.get("fingerprint", ""))[:12]
     return f"{model.get('model') or 'a model'}{f' {mark}' if mark else ''}"
-
-
-def embedded(data: xr.Dataset) -> np.ndarray:
-    """Positions of the cases that the model itself embedded."""
-    return np.flatnonzero(data[UNCERTAINTY] == 0) if UNCERTAINTY in data.coords else np.arange(data.sizes[CASE])
 
 
 def most_uncertain(data: xr.Dataset, n: int | None) -> xr.DataArray:
@@ -171,11 +214,11 @@ def replaced(data: xr.Dataset, at: np.ndarray, values: np.ndarray) -> xr.Dataset
     """A gallery's data with the model's own embeddings of some cases."""
     if len(values) != len(at):
         raise ValueError(f"{len(values)} samples for {len(at)} cases: give one for each, in their order")
-    embedding = data["embedding"].transpose(CASE, DIM).values.copy()
+    embedding = embeddings(data).copy()
     uncertainty = data[UNCERTAINTY].values.copy()
     embedding[at], uncertainty[at] = values, 0.0
     told = (CASE, uncertainty, data[UNCERTAINTY].attrs)
-    return data.assign(embedding=((CASE, DIM), embedding)).assign_coords({UNCERTAINTY: told})
+    return data.assign({EMBEDDING: ((CASE, DIM), embedding)}).assign_coords({UNCERTAINTY: told})
 
 
 def check_transformed(data: xr.Dataset) -> None:
