@@ -310,6 +310,32 @@ def test_what_makes_the_model_unsure_of_samples_of_its_own(unsure):
     assert "b (100 %)" in text(one, table, unsure=one)
 
 
+def test_what_makes_the_model_unsure_is_of_uncertainty_of_one_input_and_of_members(unsure):
+    x, models, ds = unsure
+    with pytest.raises(
+        ValueError, match=r"unsure is a result of explain for a target .*Uncertainty\(...\), got one for 1"
+    ):
+        report(ds, x, unsure=ds.assign_attrs(target="1", target_definition="1"))
+    both = xr.Dataset({"ecg": x, "age": x.mean(("lead", "time"))})
+    of_both = ta.models.Ensemble([lambda ecg, age, m=m: m(ecg) + age for m in models.members])
+    ds = ta.explain(of_both, both, ta.InputXGradient(), target=ta.targets.Uncertainty("variance"))
+    assert "Shown is the input ecg; what comes of age is not in these sums." in text(ds, both, unsure=ds)
+    ds = ta.explain(models, x, ta.SmoothGrad(draws=2), target=ta.targets.Uncertainty("variance"), seed=[0, 1])
+    assert "members are asked together" not in text(ds, x, unsure=ds)
+
+
+def test_pictures_are_of_the_samples_that_were_explained():
+    x = ecg_input(3, seconds=0.2)
+    ds = ta.explain(lambda x: x.sum((1, 2)), x, ta.InputXGradient())
+    picture = lambda ds, x, at: Page(report(ds, x, samples=[at])).all("img")[0]["src"]  # noqa: E731
+    assert picture(ds, x[::-1], 1) == picture(ds, x, 1)
+    assert picture(ds.isel(sample=[2]), x, 0) == picture(ds, x, 2) != picture(ds, x, 0)
+    with pytest.raises(ValueError, match=r"x lacks the samples \['q'\]; give that of the samples that were explained"):
+        report(ds.isel(sample=[0]).assign_coords(sample=["q"]), x.assign_coords(sample=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"ds is of one sample without its dim; keep it with ds.isel\(sample=\[0\]\)"):
+        report(ds.isel(sample=0), x)
+
+
 def test_the_target_of_uncertainty_has_its_own_words():
     x = ecg_input(1)
     page = text(explained(x, target="Uncertainty('entropy')"), x)

@@ -32,7 +32,11 @@ def with_sample_dim(ds: xr.Dataset, *others: Any) -> list[Any]:
     if not any(str(name).startswith("attribution") for name in ds):
         raise ValueError(f"ds has no attribution; its variables are {list(ds.data_vars)}")
     found = [d for d in ds["prediction"].dims if d not in ("target", "method")] if "prediction" in ds else ["sample"]
-    rename = {found[0]: "sample"} if found and found[0] != "sample" else {}
+    if not found:
+        raise ValueError(
+            "ds is of one sample without its dim; keep it with ds.isel(sample=[0]), and with x.isel(sample=[0])"
+        )
+    rename = {found[0]: "sample"} if found[0] != "sample" else {}
     labelled = (xr.DataArray, xr.Dataset)
     return [
         a.rename({k: v for k, v in rename.items() if k in a.dims}) if isinstance(a, labelled) else a
@@ -59,6 +63,7 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
             attribution, signal = (a.expand_dims(column=[of], axis=1) for a in (attribution, signal))
             dims = [*dims, "column"]
         if known is not None:
+            known = _of_samples(known, attribution, "truth")
             known = known.broadcast_like(signal).transpose(*dims) if set(known.dims) <= set(dims) else None
         parts.append(Input(of, attribution, signal, known, by_lag))
     return parts
@@ -70,19 +75,36 @@ def _has_lag(x: Any, attribution: xr.DataArray) -> bool:
 
 
 def _labelled(x: Any, attribution: xr.DataArray, dims: list[Hashable]) -> xr.DataArray:
-    """Return the input as a DataArray with the labels of its attribution."""
+    """Return the input as a DataArray with the labels of its attribution: of the same samples, where both name them."""
     if isinstance(x, xr.DataArray):
         if set(x.dims) != set(dims):
             raise ValueError(
                 f"x has dims {x.dims} and its attribution {tuple(dims)}; give the input that was explained"
             )
-        return x.transpose(*dims)
+        signal = _of_samples(x.transpose(*dims), attribution)
+        _check_shape(signal.shape, attribution, dims)
+        return signal
     values = x.to_numpy() if isinstance(x, pd.DataFrame) else np.asarray(x)
-    shape = tuple(attribution.sizes[d] for d in dims)
-    if values.shape != shape:
-        raise ValueError(f"x has shape {values.shape} and its attribution {shape}; give the input that was explained")
+    _check_shape(values.shape, attribution, dims)
     coords = {d: attribution[d] for d in dims if d in attribution.coords}
     return xr.DataArray(values, dims=dims, coords=coords)
+
+
+def _of_samples(x: xr.DataArray, attribution: xr.DataArray, name: str = "x") -> xr.DataArray:
+    """Return the samples of an attribution, by their labels; ValueError where `x` lacks some."""
+    explained, there = (a.indexes.get("sample") for a in (attribution, x))
+    if explained is None or there is None or there.equals(explained):
+        return x
+    if not there.is_unique or len(lost := explained.difference(there)):
+        what = "names some samples twice" if not there.is_unique else f"lacks the samples {lost.tolist()[:10]}"
+        raise ValueError(f"{name} {what}; give that of the samples that were explained")
+    return x.sel(sample=explained)
+
+
+def _check_shape(shape: tuple[int, ...], attribution: xr.DataArray, dims: list[Hashable]) -> None:
+    explained = tuple(attribution.sizes[d] for d in dims)
+    if shape != explained:
+        raise ValueError(f"x has shape {shape} and its attribution {explained}; give the input that was explained")
 
 
 def sample_positions(ds: xr.Dataset, samples: Sequence[Any] | None) -> list[int]:

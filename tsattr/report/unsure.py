@@ -41,8 +41,13 @@ def unsure(ds: xr.Dataset, x: Any) -> list[str]:
     """
     ds, x = with_sample_dim(ds, ds.get("input", x))
     labels = _labels(ds)
+    asked = str(ds.attrs.get("target_definition") or ds.attrs.get("target", "none"))
+    if "Uncertainty(" not in asked:
+        raise ValueError(
+            f"unsure is a result of explain for a target tsattr.targets.Uncertainty(...), got one for {asked}"
+        )
     values = ds["prediction"].transpose("sample", ...).values.reshape(ds.sizes["sample"], -1)
-    members = str(ds.attrs.get("members", ""))
+    members = "" if "prediction_sd" in ds else str(ds.attrs.get("members", ""))  # of several seeds, these
     of = f" {len(members.split(', '))} members are asked together." if members else ""
     definitions = [(name, _meaning(text), text) for name, text in labels.items()]
     least_sure = int(np.nanargmax(values[:, 0])) if np.isfinite(values[:, 0]).any() else 0
@@ -50,11 +55,14 @@ def unsure(ds: xr.Dataset, x: Any) -> list[str]:
         markup.paragraph(f"What is explained here is how unsure the model is, not what it predicts.{of}"),
         markup.terms(definitions),
     ]
-    part = all_inputs(ds, x, None)[0]
+    part, *others = all_inputs(ds, x, None)
     map_ = part.attribution.isel(target=0, drop=True) if "target" in part.attribution.dims else part.attribution
     cells = cell_dims(map_)
     dim = next((d for d in cells if role(d, map_[d].attrs) is None and map_.sizes[d] > 1), None)
     sums = None if dim is None else map_.sum([d for d in cells if d != dim])
+    if others:
+        left = " and ".join(other.name for other in others)
+        parts.append(markup.paragraph(f"Shown is the input {part.name}; what comes of {left} is not in these sums."))
     parts.append(_table(ds, list(labels), values, sums))
     if sums is not None:
         both = xr.Dataset({"signed": sums, "absolute": abs(map_).sum([d for d in cells if d != dim])}).mean("sample")
