@@ -11,11 +11,9 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from ..core.axes import Axes
-from ..core.bound import Value
 from ..core.method import Method
 from ..core.preserve import temporary_hooks
-from ..core.targets.outputs import Target
+from ..core.targets.outputs import Outputs
 from ..edge import trials
 from ..edge.call import Call
 from ..edge.settings import DEFAULTS, filled, shown
@@ -151,15 +149,6 @@ class Embedder:
             )
         data = xr.DataArray(values.reshape(inputs.n, -1), dims=(inputs.sample_dim, DIM), coords=inputs.sample_coords())
         return data.assign_attrs(model=self.name, layer=self.layer, fingerprint=self.fingerprint)
-
-
-@dataclass(frozen=True)
-class Outputs(Target):
-    """A target in the place of none: the outputs themselves are read, and its value is only looked at for being finite."""
-
-    def bind(self, outputs: Axes) -> Value:
-        """The sum of the outputs."""
-        return lambda y, y0: y.flatten(1).sum(1) if y.ndim > 1 else y
 
 
 class Layer(nn.Module):

@@ -12,24 +12,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.axes import Axes
-from ..core.bound import BoundBaseline, Value
+from ..core.bound import BoundBaseline
 from ..core.groups.masks import OneGroup
 from ..core.indexing import positions_of
 from ..core.samples import SampleChunk
-from ..core.targets.outputs import Target, outputs_axes
+from ..core.targets.outputs import Outputs, outputs_axes
 from ..edge import trials
 from ..edge.call import Call
 from ..labels.alignment import in_order_of
 from .removals import check_filled, group_of
-
-
-@dataclass(frozen=True)
-class _Outputs(Target):
-    """A target in the place of none: the outputs themselves are read, and its value is not."""
-
-    def bind(self, outputs: Axes) -> Value:
-        return lambda y, y0: y.flatten(1).sum(1) if y.ndim > 1 else y
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ class Predictions:
     def of(cls, model: Any, x: xr.DataArray, settings: Mapping[str, Any], fill: Any) -> Predictions:
         """The predictions for the samples of `x`, with the settings of `tsattr.explain`."""
         target = settings.get("target")
-        call = Call.of(model, x, **{**settings, "target": _Outputs() if target is None else target})
+        call = Call.of(model, x, **{**settings, "target": Outputs() if target is None else target})
         return cls(call.quiet(), target, fill)
 
     def without(
