@@ -127,6 +127,13 @@ def test_evaluate_and_compare_take_members_together():
         ta.evaluate(ALL, X, X, target=1)
 
 
+def test_members_that_agree_have_a_map_of_nothing_and_no_warning():
+    ds = ta.explain(ta.models.Ensemble([NETS[0]] * 3), X, METHODS["ig"], target=[U("mutual_information"), U()])
+    assert (ds.status == "ok").all()
+    assert (ds.attribution[..., 0] == 0).all()
+    assert (ds.attribution[..., 1] != 0).any()
+
+
 def test_several_seeds_and_a_dry_run():
     method = METHODS["expected gradients"]
     ds = ta.explain(ALL, X, method, target=U(), seed=[0, 1])
@@ -228,6 +235,10 @@ def test_members_of_other_shapes_labels_and_scales_are_refused():
     assert "This was member '1' of the ensemble." in error.value.__notes__
     with pytest.raises(ValueError, match="'member', which is that of the ensemble's members"):
         ta.explain(ALL, X, METHODS["ig"], target=U(), outputs=("member",))
+    with pytest.raises(TypeError, match="x is float64, the model's parameters are float32"):
+        ta.explain(ta.models.Ensemble([NETS[0], unlike(relu_net, 1).float()]), X, METHODS["ig"], target=U())
+    with pytest.raises(TypeError, match="member '1' is itself an Ensemble; give all of their members"):
+        ta.models.Ensemble([NETS[0], ALL])
     with pytest.raises(TypeError, match="GradCAM reads a layer of one network"):
         ta.explain(ALL, X, ta.GradCAM(), target=U())
 

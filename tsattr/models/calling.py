@@ -127,7 +127,7 @@ def read(model: Any, inputs: Inputs) -> Model:
     if isinstance(model, Ensemble):
         return _together(model, inputs)
     if isinstance(model, LastStep):
-        raise TypeError(f"only explain takes a {model!r}; give the pipeline itself")
+        raise TypeError(f"only explain takes a {model!r}, and as its only model; give the pipeline itself")
     raise TypeError(
         f"the model is a torch module, a callable on tensors, on_arrays(f), on_frames(f) or a fitted scikit-learn estimator, got {model!r}"
     )
@@ -297,6 +297,10 @@ def device_for(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.d
 def check_dtype(module: nn.Module | None, inputs: Inputs, *, mixed: bool = False) -> None:
     """TypeError where a variable's dtype is not that of the module's parameters; with autocast (`mixed`) only float64 is refused."""
     if module is None:
+        return
+    if isinstance(module, nn.ModuleList):  # members of an ensemble
+        for member in module:
+            check_dtype(member, inputs, mixed=mixed)
         return
     parameters = list(module.parameters())
     if any(isinstance(p, UninitializedParameter) for p in parameters):

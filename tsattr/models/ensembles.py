@@ -50,6 +50,10 @@ class Ensemble:
         named = members if isinstance(members, Mapping) else {str(i): m for i, m in enumerate(members)}
         if len(named) < 2:
             raise ValueError(f"an Ensemble has at least two members, got {len(named)}; explain one model as it is")
+        if nested := [name for name, m in named.items() if isinstance(m, Ensemble)]:
+            raise TypeError(
+                f"member {nested[0]!r} is itself an Ensemble; give all of their members as one: [m for e in ensembles for m in e.members]"
+            )
         object.__setattr__(self, "members", tuple(named.values()))
         object.__setattr__(self, "names", tuple(map(str, named)))
 

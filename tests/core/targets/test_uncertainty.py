@@ -148,7 +148,12 @@ def test_members_that_agree_leave_nothing_to_the_model(members):
         v = target.bind(axes)(y, y)
         assert (v == 0).all()
         (slope,) = torch.autograd.grad(v.sum(), y)
-        assert slope.abs().max() < 1e-16
+        assert (slope == 0).all()
+    apart = torch.as_tensor(Y[:, :1]) * torch.linspace(1, 2, members, dtype=torch.float64)[:, None]
+    both = torch.cat([y.detach(), apart]).requires_grad_()  # company changes nothing
+    (slope,) = torch.autograd.grad(U("mutual_information").bind(axes)(both, both).sum(), both)
+    assert (slope[:6] == 0).all()
+    assert (slope[6:] != 0).any(-1).all()
 
 
 @pytest.mark.parametrize("size", [30.0, 1e3, 1e30, math.inf])
@@ -251,6 +256,7 @@ def test_outputs_that_cannot_be():
     cases = (
         (U(), Axes(("member",), (4,), scale="value"), r"is of probabilities, and the model gives values; Uncertainty\('variance'\)"),
         (U(), Axes(("member", "time", "class"), (4, 5, 3)), r"is of one distribution, but the outputs have axes {'time': 5, 'class': 3}"),
+        (U(), Axes(("output_1", "output_2"), (4, 3)), "where one is of members, call it 'member' in outputs="),
         (U("variance"), MEMBERS, r"Predicted\(\) asks what is predicted of the intact sample: name it, such as target=ta.targets.Output"),
         (U("variance", ta.targets.Margin()), MEMBERS, "the same for every member"),
         (U("variance", ta.targets.Output(time=1)), MEMBERS, "no output axis 'time'"),

@@ -145,7 +145,8 @@ class Uncertainty(Target):
         if len(wide := [n for n in inner.shape if n > 1]) > 1:
             raise ValueError(
                 f"{self!r} is of one distribution, but the outputs have axes {dict(zip(inner.dims, inner.shape))}: pick one in the "
-                "model, or give a probability as target=ta.targets.Probability(...)"
+                "model, or give a probability as target=ta.targets.Probability(...); where one is of members, call it "
+                f"{MEMBER!r} in outputs="
             )
         of = scale_of(self, self.of, inner)
         if of == "value":
@@ -245,6 +246,8 @@ def _mean_over_members(logs: Tensor) -> Tensor:
 
 def _between_members(logs: Tensor) -> Tensor:
     """The mean over the members of ``KL(p_m || p)``, which is ``H(p)`` less the mean of ``H(p_m)``."""
+    agree = (logs == logs[:, :1]).flatten(1).all(1)[:, None, None]
+    logs = torch.where(agree, logs.detach(), logs)  # of its least, 0, rounding would be all of the slope
     return _product(logs, logs - _mean_of(logs)).mean(1)
 
 
