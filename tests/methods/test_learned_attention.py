@@ -100,6 +100,21 @@ def test_a_mask_of_cells_tells_leads_apart():
     np.testing.assert_allclose(found, np.tanh(X.values), rtol=0, atol=1e-12)
 
 
+def test_features_that_see_everything_are_spread_evenly():
+    """Normalised over the sample in the trunk, in one dim and in two."""
+    for conv, event in ((nn.Conv1d, (2, 24)), (nn.Conv2d, (2, 8, 12))):
+        trunk = nn.Sequential(conv(2, 4, 3, stride=2, padding=1), nn.GroupNorm(1, 4), nn.ReLU())
+        net = seeded(lambda trunk=trunk: ta.LFICAM(trunk, classes=2))
+        x = torch.randn(3, *event, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        expected = net.attention(net.trunk(x), x).detach().numpy()
+        found = explained(net, x.numpy()).attribution.values
+        for axis in range(2, 1 + len(event)):  # cells of two lie at 0.5, 2.5, ...
+            expected = np.apply_along_axis(
+                lambda m, n=event[axis - 1]: np.interp(np.arange(n), 2 * np.arange(len(m)) + 0.5, m), axis - 1, expected
+            )
+        np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-12)
+
+
 # ---- what it says of itself
 
 
@@ -220,6 +235,12 @@ def two():
             "'trunk' gives a map with an axis of 5 that follows no axis of the input, as channels",
         ),
         (attention_net, "trunk.0", ValueError, "with an axis of 5 that follows no axis of the input"),
+        (
+            attention_net,
+            "attention.importance.1",  # of which every cell sees all of the sample
+            ValueError,
+            "with an axis of 5 that follows no axis of the input",
+        ),
         (recurrent_net, "gru", ValueError, r"gives tuple for 8 rows; LearnedAttention needs \(rows, 1, positions...\)"),
         (lambda: seeded(Twice), "weight", ValueError, "'weight' is used 2 times for one prediction"),
         (lambda: seeded(Twice), "never", ValueError, "'never' is not called for a prediction"),

@@ -98,8 +98,8 @@ class LearnedAttention(Method):
         recorder = layers.Recorder("LearnedAttention", self._named(module), samples.engine)
         with recorder.recording_in(module):
             centres = layers.centres(samples, lambda rows: _placed(recorder, rows))
-            coarse = _maps(samples, recorder)
-        _check_positions(recorder, centres)
+            given, coarse = _maps(samples, recorder)
+        _check_positions(recorder, centres, _weighs_channels(given, coarse))
         finite = torch.isfinite(coarse.flatten(1)).all(1)
         samples.record_state(samples.indices, torch.where(finite, Status.OK, Status.OUTPUT))
         maps = layers.at_input(coarse, centres, samples.event)
@@ -118,20 +118,25 @@ def _read(recorder: layers.Recorder, rows: int) -> tuple[Any, Tensor]:
     return given, a if a.ndim > 2 and a.shape[1] == 1 else a[:, None]
 
 
-def _maps(samples: SampleChunk, recorder: layers.Recorder) -> Tensor:
-    """(n, 1, *positions) in float64."""
-    read = [
-        _read(recorder, at.stop - at.start)[1].to(torch.float64)
-        for at, _ in samples.values(samples.indices, lambda at: samples.x[at].clone())
-    ]
-    return torch.cat(read)
+def _maps(samples: SampleChunk, recorder: layers.Recorder) -> tuple[Any, Tensor]:
+    """What the layer weighs in the last batch, and all maps (n, 1, *positions) in float64."""
+    read = []
+    for at, _ in samples.values(samples.indices, lambda at: samples.x[at].clone()):
+        given, a = _read(recorder, at.stop - at.start)
+        read.append(a.to(torch.float64))
+    return given, torch.cat(read)
+
+
+def _weighs_channels(given: Any, a: Tensor) -> bool:
+    """Whether what the layer weighs has the map's positions after an axis of channels: then those are positions."""
+    return isinstance(given, Tensor) and given.shape[2:] == a.shape[2:]
 
 
 def _placed(recorder: layers.Recorder, rows: int) -> Tensor:
     """(rows, channels, *positions): the features, where they have the map's positions; else the map."""
     given, a = _read(recorder, rows)
     if isinstance(given, Tensor) and given.requires_grad:
-        if given.shape[2:] == a.shape[2:]:
+        if _weighs_channels(given, a):
             return given
         if given.shape[1:] == a.shape[2:]:
             return given[:, None]
@@ -139,10 +144,11 @@ def _placed(recorder: layers.Recorder, rows: int) -> Tensor:
     return a
 
 
-def _check_positions(recorder: layers.Recorder, centres: Sequence[Line]) -> None:
-    """ValueError where some axes follow the input and others do not: those are channels."""
+def _check_positions(recorder: layers.Recorder, centres: Sequence[Line], told: bool) -> None:
+    """ValueError where some axes follow the input and others do not, or none of several and nothing told: those are channels."""
     long = [line for line in centres if line.size > 1]
-    if any(line.followed for line in long) and (lost := [line.size for line in long if not line.followed]):
+    lost = [line.size for line in long if not line.followed]
+    if lost and (len(lost) < len(long) or (len(lost) > 1 and not told)):
         raise ValueError(
             f"layer {recorder.name!r} gives a map with an axis of {lost[0]} that follows no axis of the input, as channels do; "
             "LearnedAttention needs (rows, 1, positions...) or (rows, positions...): name a module that gives one map"
