@@ -62,6 +62,28 @@ def test_fields_in_two_dimensions_whatever_the_order_of_dims():
     xr.testing.assert_allclose(turned.transpose(*found.dims), found, rtol=0, atol=1e-12)
 
 
+def test_features_that_see_everything_are_spread_over_the_axis_that_holds_them():
+    """Time before leads: thirty cells are no leads."""
+
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = ta.LFICAM(nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), nn.GroupNorm(1, 4), nn.ReLU()), classes=2)
+
+        def forward(self, x):
+            return self.net(x.transpose(1, 2))
+
+    net = seeded(Turned)
+    x = torch.randn(3, 30, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turned = x.transpose(1, 2)
+    expected = net.net.attention(net.net.trunk(turned), turned).detach().numpy()
+    for lead in range(3):
+        np.testing.assert_allclose(explained(net, x.numpy()).attribution[:, :, lead], expected, rtol=0, atol=1e-12)
+    cam = ta.explain(net, x.numpy(), ta.GradCAM("net.trunk.2"), target=0).attribution
+    assert (cam.std("dim_2") < 1e-12).all()
+    assert (cam.std("dim_1") > 1e-4).any()
+
+
 class Attending(nn.Module):
     """Attention of other kinds: a softmax over time with and without an axis of channels, a gate, a mask of cells."""
 

@@ -23,8 +23,8 @@ class GradCAM(Method):
     target y over them. L is brought to the input's cells by linear interpolation: each of its cells lies at the centre of
     its receptive field, which is found from the model itself (the reach of the gradients of the layer's cells at a few
     random inputs), so that strides, padding, dilation and pooling shift nothing. Where a cell sees the whole input, the
-    layer's cells divide the input's last axes evenly. The map does not tell leads apart: each gets the same values. It has
-    the target's units. Selvaraju et al., ICCV 2017.
+    layer's cells divide the last of the input's axes that have as many cells evenly. The map does not tell leads apart: each gets
+    the same values. It has the target's units. Selvaraju et al., ICCV 2017.
 
     Parameters
     ----------

@@ -23,7 +23,8 @@ class LearnedAttention(Method):
 
     It is the map itself, at the input's cells by linear interpolation, as for :class:`tsattr.GradCAM`: its cells lie where
     those of the features that it weighs lie (the first input of the module that gives it, where that has the same
-    positions, as the cells of a softmax or a min-max see everything), each at the centre of its receptive field. It is the same
+    positions, as the cells of a softmax or a min-max see everything), each at the centre of its receptive field; behind a
+    normalisation over the sample, where no field moves, they divide the last axis that has as many cells evenly. It is the same
     for every target and has no units. It does not tell leads apart where the features do not.
 
     A large value says that the network reads there more. It does not say for which class, and the network may read where the map

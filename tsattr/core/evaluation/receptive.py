@@ -95,7 +95,8 @@ def lines(output: Tensor, rows: Tensor) -> list[Line]:
     other than 0 in any row and channel. Both ends move by the same step from cell to cell; those cut off by the edge of
     the input are left out. A step that a whole number explains to within one cell of the input over the layer is that
     number. Where no end moves (the field is the whole input: attention, normalisation over time) the layer's axis is the
-    next free one of the input's last axes, and its n' cells divide that axis of n evenly: ``n/n' (i + 1/2) - 1/2``.
+    last free one of the input that has as many cells, else the last, and its n' cells divide that axis of n evenly:
+    ``n/n' (i + 1/2) - 1/2``.
 
     Raises
     ------
@@ -114,7 +115,11 @@ def lines(output: Tensor, rows: Tensor) -> list[Line]:
             f"the layer's output has {len(grid)} axes after its channels, {tuple(grid)}, a sample only {rows.ndim - 1}, "
             f"{tuple(rows.shape[1:])}; name a layer that keeps the sample's axes"
         )
-    even = {a: _even(e, grid[a], rows.shape[1 + e]) for a, e in zip(reversed(left), reversed(free))}
+    even = {}
+    for a in reversed(left):
+        holds = [e for e in free if rows.shape[1 + e] >= grid[a]] or free
+        even[a] = _even(holds[-1], grid[a], rows.shape[1 + holds[-1]])
+        free.remove(holds[-1])
     return [line or even[a] for a, line in enumerate(found)]
 
 
