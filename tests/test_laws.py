@@ -137,6 +137,9 @@ def makers(fill):
         table[f"expected gradients, {k}"] = lambda k=k: ta.IntegratedGradients(fill(k), steps=1, draws=8)
     for k, runs in (("windows", 2), ("beats of each sample", 1)):  # three beats: exact, whatever the seed
         table[f"shapley, {k}, samples"] = lambda k=k: ta.ShapleySampling(GROUPS[k], fill("samples"), draws=4)
+        table[f"interactions, {k}, samples"] = lambda k=k, r=runs: ta.ShapleyInteractions(
+            GROUPS[k], fill("samples"), coalitions=200, draws=r
+        )
         table[f"kernel shap, {k}, bridge"] = lambda k=k, r=runs: ta.KernelShap(GROUPS[k], fill("bridge"), 30, r)
     return table | {
         "guided backpropagation": ta.GuidedBackprop,
@@ -156,6 +159,9 @@ def makers(fill):
             0.3,
         ),
         "shapley to a tolerance": lambda: ta.ShapleySampling(GROUPS["overlapping, ragged"], draws=64, tolerance=0.3),
+        "faithful interactions to a tolerance": lambda: ta.ShapleyInteractions(
+            GROUPS["overlapping, ragged"], fill("uniform"), index="faithful", draws=64, tolerance=4.0
+        ),
         "winit": lambda: ta.WinIT(TIMES, draws=1, aggregate="sum", **LAST),
         "winit, samples": lambda: ta.WinIT(5, fill("samples"), aggregate="mean", **LAST),
         "winit, symmetric, uniform": lambda: ta.WinIT(

@@ -23,6 +23,7 @@ from .methods.gradient import Saliency as Saliency
 from .methods.gradient import SmoothGrad as SmoothGrad
 from .methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from .methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from .methods.interactions import ShapleyInteractions as ShapleyInteractions
 from .methods.kernel_shap import KernelShap as KernelShap
 from .methods.learned_attention import LearnedAttention as LearnedAttention
 from .methods.occlusion import Occlusion as Occlusion
@@ -81,6 +82,7 @@ __all__ = [
         "LearnedAttention",
         "Occlusion",
         "Saliency",
+        "ShapleyInteractions",
         "ShapleySampling",
         "SmoothGrad",
         "TemporalRescaling",

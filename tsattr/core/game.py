@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .bound import BoundBaseline, BoundGroups
+from .coalitions import Coalitions
 from .completeness import completeness
 from .results import EVENT, Field
 from .samples import Moments, SampleChunk
@@ -55,6 +56,22 @@ class Game:
         for at, v in self.samples.without(self.groups, self.baseline, i, draw, absent):
             out[at] = v
         return out
+
+    def worths(self, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[Coalitions]) -> list[np.ndarray]:
+        """Worth (1 + coalitions, targets) of each row's empty coalition and of those that are planned of its players."""
+        players, device = self.size.shape[1], i.device
+        present = [np.zeros((1 + len(plan.weight), players), bool) for plan in plans]
+        for numbers, rows, plan in zip(playing, present, plans):
+            rows[1:, numbers] = plan.members
+        lengths = [len(rows) for rows in present]
+        j = torch.as_tensor(np.repeat(np.arange(len(i)), lengths), device=device)
+        joined = torch.as_tensor(np.concatenate(present), device=device)
+
+        def absent(at: slice) -> Tensor:
+            return (self.size[i[j[at]]] > 0) & ~joined[at]
+
+        worth = self.worth(i[j], draw[j], absent).cpu().numpy()
+        return np.split(worth, np.cumsum(lengths)[:-1])
 
     def divide(self, i: Tensor, values: Tensor) -> Tensor:
         """Maps (rows, targets, *event): each group's value divided evenly over its valid cells."""

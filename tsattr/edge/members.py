@@ -78,7 +78,7 @@ def combine(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     if len(results) < 2:
         raise ValueError(f"combine needs at least two results, got {len(results)}")
     first = next(iter(results.values()))
-    replaced = ("standard_error", "group_standard_error", "completeness_")
+    replaced = ("standard_error", "group_standard_error", "interaction_standard_error", "completeness_")
     names = [name for name in map(str, first.data_vars) if not name.startswith(replaced)]
     out = first[names]
     for name in names:
@@ -159,7 +159,8 @@ def _spread_name(name: str, variable: xr.DataArray) -> str | None:
     """The variable that holds the spread of `name` between members, if one does."""
     if name.startswith("attribution") and "draw" not in variable.dims:
         return name.replace("attribution", "standard_error", 1)
-    return {"group_value": "group_standard_error", "prediction": "prediction_sd"}.get(name)
+    spreads = {"group_value": "group_standard_error", "interaction": "interaction_standard_error"}
+    return (spreads | {"prediction": "prediction_sd"}).get(name)
 
 
 def _sd(values: NDArray[Any]) -> NDArray[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -13,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
+from ..core.coalitions import LARGEST, Coalitions, coalitions, constrained_least_squares
 from ..core.game import ORDERS, Game
 from ..core.method import Method
 from ..core.results import Field, affordable, check_count
 from ..core.samples import Moments, SampleChunk
 
 _COALITIONS = 2**28  # bytes of coalitions in memory at once, of several samples
-_LARGEST = 2**31  # bytes of the least squares' matrix, of which some four copies are made
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class KernelShap(Method):
             raise ValueError(
                 f"KernelShap needs at least two coalitions a group, {2 * players} for {players} groups, got coalitions={budget}"
             )
-        if (size := 8 * players * min(budget, 2 ** min(players, 60))) > _LARGEST:
+        if (size := 8 * players * min(budget, 2 ** min(players, 60))) > LARGEST:
             raise ValueError(
                 f"KernelShap solves least squares of {budget} coalitions x {players} groups, {size / 1e9:.1f} GB and some four times "
                 "that while it does; take larger groups, or ShapleySampling, whose memory is linear in the groups"
@@ -123,36 +121,22 @@ class KernelShap(Method):
             values.add(i, draw, value)
             maps.add(i, draw, game.divide(i, value))
             empty.add(i, draw, nothing)
-            steps[i] = torch.tensor([len(z) for z, _ in plans], device=device)
+            steps[i] = torch.tensor([len(plan.weight) for plan in plans], device=device)
         return game.result(maps, values, empty.mean()) | {"steps": Field((), steps)}
 
     @staticmethod
     def _fitted(
-        game: Game, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[tuple[np.ndarray, np.ndarray]]
+        game: Game, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[Coalitions]
     ) -> tuple[Tensor, Tensor]:
         """Values (m, targets, groups) by least squares over each row's coalitions, and the worth (m, targets) of the empty one."""
-        players, device = game.size.shape[1], i.device
-        # One row for the empty coalition, then those of the plan, item by item.
-        present = [np.zeros((1 + len(z), players), bool) for z, _ in plans]
-        for members, rows, (z, _) in zip(playing, present, plans):
-            rows[1:, members] = z
-        j = torch.as_tensor(np.repeat(np.arange(len(i)), [len(rows) for rows in present]), device=device)
-        joined = torch.as_tensor(np.concatenate(present), device=device)
-
-        def absent(at: slice) -> Tensor:
-            return (game.size[i[j[at]]] > 0) & ~joined[at]
-
-        worth = game.worth(i[j], draw[j], absent).cpu().numpy()
         top = game.samples.prediction[i].cpu().numpy()
-        found = np.full((len(i), top.shape[1], players), np.nan)
-        nothing, first = np.empty_like(top), 0
-        for row, (z, w) in enumerate(plans):
-            nothing[row] = worth[first]
+        found, nothing = np.full((*top.shape, game.size.shape[1]), np.nan), np.empty_like(top)
+        for row, (worth, plan) in enumerate(zip(game.worths(i, draw, playing, plans), plans)):
+            nothing[row] = worth[0]
             found[row][:, playing[row]] = constrained_least_squares(
-                z, w, worth[first + 1 : first + 1 + len(z)] - worth[first], top[row] - worth[first]
+                plan.members, plan.weight, worth[1:] - worth[0], top[row] - worth[0]
             )
-            first += 1 + len(z)
-        return torch.as_tensor(found, device=device), torch.as_tensor(nothing, device=device)
+        return torch.as_tensor(found, device=i.device), torch.as_tensor(nothing, device=i.device)
 
     def rows(self) -> tuple[int, int]:
         """The intact sample, and the empty and the other coalitions of each draw."""
@@ -167,56 +151,3 @@ class KernelShap(Method):
         most = affordable("coalitions", (rows - 1) // draws - 1, self, rows)
         self._budget_of(most, players)
         return replace(self, coalitions=most, draws=draws)
-
-
-def coalitions(players: int, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Coalitions bool (m, players) with their weights: whole sizes while they are affordable, then pairs drawn.
-
-    Sizes s and M - s are taken together, the outermost first: they weigh most. What is left of the budget goes to
-    coalitions of the other sizes, drawn in proportion to the kernel's weight together with their complements, which share
-    the weight of those sizes evenly.
-    """
-    if players < 2:
-        return np.zeros((0, players), bool), np.zeros(0)
-    kernel = {s: (players - 1) / (s * (players - s)) for s in range(1, players)}  # of all coalitions of a size together
-    rows: list[np.ndarray] = []
-    weights: list[float] = []
-    size = 1
-    while size <= players // 2:
-        sizes = {size, players - size}
-        number = sum(math.comb(players, s) for s in sizes)
-        if len(rows) + number > budget:
-            break
-        for s in sorted(sizes):
-            for members in itertools.combinations(range(players), s):
-                z = np.zeros(players, bool)
-                z[list(members)] = True
-                rows.append(z)
-                weights.append(kernel[s] / math.comb(players, s))
-        size += 1
-    left, pairs = [s for s in kernel if size <= s <= players - size], (budget - len(rows)) // 2
-    if left and pairs:
-        mass = np.array([kernel[s] for s in left])
-        for s in rng.choice(left, size=pairs, p=mass / mass.sum()):
-            z = np.zeros(players, bool)
-            z[rng.choice(players, size=s, replace=False)] = True
-            rows += [z, ~z]
-        weights += [mass.sum() / (2 * pairs)] * (2 * pairs)
-    return np.array(rows).reshape(-1, players), np.array(weights)
-
-
-def constrained_least_squares(z: np.ndarray, w: np.ndarray, y: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Values (targets, players) that fit ``z v = y`` by weighted least squares and sum to `total` exactly.
-
-    The constraint is met by putting the last player's value as what the others leave.
-    """
-    players = z.shape[1]
-    if players == 0:
-        return np.zeros((len(total), 0))
-    if not np.isfinite(y).all() or not np.isfinite(total).all():
-        return np.full((len(total), players), np.nan)
-    z = z.astype(np.float64)
-    root = np.sqrt(w)[:, None]
-    others = z[:, :-1] - z[:, -1:]
-    fit, *_ = np.linalg.lstsq(root * others, root * (y - z[:, -1:] * total), rcond=None)
-    return np.concatenate([fit, (total - fit.sum(0))[None]]).T
