@@ -121,7 +121,7 @@ def _effects(
     x, used = _with_pairs(plan.members), fitted > 0
     game = constrained_least_squares(x[used], fitted[used], y[used], total)
     left = (y - x @ game.T) * tried[:, None]
-    return game + _INDICES[index](plan.members, left)
+    return np.asarray(game + _INDICES[index](plan.members, left))
 
 
 def _shapley(members: np.ndarray, left: np.ndarray) -> np.ndarray:
