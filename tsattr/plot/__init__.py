@@ -11,6 +11,7 @@ from .curves import curves
 from .dependence import dependence
 from .lags import lags
 from .maps import bars, field, trace
+from .pairs import pairs
 from .paper import ecg
 from .profiles import lag_distance, profile, skill
 from .shapes import shape
@@ -34,6 +35,7 @@ __all__ = [
     "lag_distance",
     "lags",
     "matrix",
+    "pairs",
     "profile",
     "ranking",
     "scores",

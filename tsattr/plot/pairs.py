@@ -1,0 +1,142 @@
+"""Pictures of what groups do by themselves and together."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from . import shade
+from .features import one_target
+from .standing import wrapped
+
+_MOST = 40
+_WRITTEN = 10  # more groups than this leave no room for numbers
+_WIDEST = 7.0  # points, of a line of the network
+_NOTHING = 1e-3  # of the limit: less is drawn as 0
+
+
+@shade.literal_text
+def pairs(
+    ds: xr.Dataset,
+    *,
+    target: str | int | None = None,
+    most: int = 12,
+    limit: float | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw mains and pairs of groups: a matrix with the mains on its diagonal, and a network of the largest pairs.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A result of `ShapleyInteractions`, of one sample or of several, whose mean is drawn: `group_value` and `interaction`.
+    target : label or position, optional
+        Which of several targets.
+    most : int
+        Number of groups at most, the ones with the largest sum of squares of their main and pairs; and of lines in the network.
+    limit : float, optional
+        Value at which the colours saturate; by default the largest.
+
+    Returns
+    -------
+    Figure
+        Left, the matrix: the cell of two groups holds the whole value of the pair, that on the diagonal the group's own. Right, the
+        network: a disc is a group by itself, a line a pair, as thick and large as its value. Both in the colours of attribution.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If the result has no interactions, or no such target.
+
+    Examples
+    --------
+    >>> import torch, tsattr as ta
+    >>> x = torch.tensor([[2.0, 3.0, 1.0]])
+    >>> ds = ta.explain(lambda x: x[:, 0] * x[:, 1] + x[:, 2], x, ta.ShapleyInteractions(ta.groups.Cells()))
+    >>> [text.get_text() for text in ta.plot.pairs(ds).axes[0].texts][:2]
+    ['0', '6']
+    """
+    if "interaction" not in ds:
+        raise KeyError(f"pairs needs 'interaction' in the result, as ShapleyInteractions gives it; it has {list(ds)}")
+    found = one_target(ds[["group_value", "interaction"]], target)
+    if "target" in found.dims:
+        raise ValueError(f"pairs draws one target; give target=, one of {found.target.values.tolist()}")
+    found = found.mean([d for d in found.dims if d not in ("group", "group_b")])
+    mains, both = found.group_value.values, found.interaction.transpose("group", "group_b").values
+    kept = _largest(mains, both, min(most, _MOST))
+    names = [wrapped(str(v)) for v in found.group.values[kept]]
+    matrix = np.where(np.eye(len(kept), dtype=bool), mains[kept], both[np.ix_(kept, kept)])
+    values = xr.DataArray(matrix, attrs={"units": ds.attribution.attrs.get("units", "")} if "attribution" in ds else {})
+    scale = shade.colour_limit(values, limit) if limit else float(np.nanmax(np.abs(matrix), initial=0)) or 1.0
+    figure = figure or shade.new_figure(11.0, 5.6)
+    matrix = np.where(np.abs(matrix) < _NOTHING * scale, 0.0, matrix)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _matrix(left, matrix, names, scale)
+    _network(right, matrix, names, scale, most)
+    shade.colour_bar(figure, left.collections[-1], values, scale, ax=[left, right], shrink=0.4, aspect=40)
+    left.set_title("a group by itself on the diagonal, pairs beside it", fontsize=9)
+    right.set_title(f"the largest pairs, {most} at most", fontsize=9)
+    return figure
+
+
+def _largest(mains: np.ndarray, both: np.ndarray, most: int) -> np.ndarray:
+    """The positions, in their order, of the groups with the largest sum of squares."""
+    size = np.nan_to_num(mains) ** 2 + np.nan_to_num(both**2).sum(1)
+    kept: np.ndarray = np.sort(np.argsort(-size, kind="stable")[:most])
+    return kept
+
+
+def _matrix(ax: Axes, matrix: np.ndarray, names: list[str], limit: float) -> None:
+    n = len(matrix)
+    edges = np.arange(n + 1) - 0.5
+    shade.draw_missing(ax, (edges, edges), matrix)
+    ax.pcolormesh(
+        edges, edges, np.ma.masked_invalid(matrix), cmap=shade.SIGNED, vmin=-limit, vmax=limit, ec="#ededed", lw=0.5
+    )
+    ax.plot(*[[-0.5, n - 0.5]] * 2, color="#d0d0d0", lw=0.5, zorder=0)
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value) and n <= _WRITTEN:
+            ax.text(column, row, f"{value:.2g}".replace("-", "−"), ha="center", va="center", fontsize=8)
+    longest = max(map(len, names))
+    ax.set_xticks(range(n), names, fontsize=8, rotation=90 if longest * n > 40 else 0)
+    ax.set_yticks(range(n), names, fontsize=8)
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
+    ax.set_aspect("equal")
+
+
+def _network(ax: Axes, matrix: np.ndarray, names: list[str], limit: float, most: int) -> None:
+    n = len(matrix)
+    angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
+    place = np.stack([np.cos(angle), np.sin(angle)], 1)
+    first, second = np.triu_indices(n, 1)
+    size = np.abs(np.nan_to_num(matrix[first, second]))
+    for k in np.argsort(-size, kind="stable")[:most][::-1]:
+        ends, value = place[[first[k], second[k]]], matrix[first[k], second[k]]
+        if size[k] > 0:
+            width = max(0.4, _WIDEST * min(1.0, size[k] / limit))
+            ax.plot(
+                *ends.T,
+                color=_colour(value),
+                lw=width,
+                solid_capstyle="butt",
+                alpha=0.25 + 0.75 * min(1.0, size[k] / limit),
+                zorder=1,
+            )
+    own = np.nan_to_num(np.diag(matrix))
+    area = 30 + 500 * np.minimum(1.0, np.abs(own) / limit)
+    across, up = place.T
+    ax.scatter(across, up, s=area, c=[_colour(v) for v in own], edgecolors="white", linewidths=1.0, zorder=2)
+    for (x, y), name in zip(1.16 * place, names):
+        side = "center" if abs(x) < 0.2 else "left" if x > 0 else "right"
+        text = ax.text(x, y, name, ha=side, va="center", fontsize=8)
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    ax.set(xlim=(-1.7, 1.7), ylim=(-1.35, 1.35))
+    ax.set_aspect("equal")
+    ax.axis("off")
+
+
+def _colour(value: float) -> str:
+    return shade.NEUTRAL if value == 0 else shade.POSITIVE if value > 0 else shade.NEGATIVE
