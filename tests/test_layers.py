@@ -29,7 +29,7 @@ LAYERS = [
     {"edge"},
     {"comparison"},
     {"explain", "evaluate", "compare"},
-    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "cases", "testing"},
+    {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "cases", "parts", "testing"},
     {"cli", "demo", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -152,13 +152,13 @@ BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology Conditio
     Typical Uniform"""
 SEEN = {
     "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning LFICAM __version__
-        afex baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models plot read_wfdb report
+        afex baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models parts plot read_wfdb report
         targets testing write_wfdb""",
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",
     "targets": """Difference Divergence Function LogOdds Margin Output Predicted Probability Projection Region
         RootMeanSquare Uncertainty""",
-    "models": "Coupling Ensemble Invertible dropout last_step on_arrays on_frames",
+    "models": "Coupling Ensemble Invertible dropout last_step on_arrays on_frames summed",
 }
 
 
@@ -203,6 +203,7 @@ def test_importing_tsattr_is_quick_and_loads_no_heavy_library():
         "AFEXRegressor",
         "afex",
         "cases",
+        "parts",
         "climate",
         "datasets",
         "ecg",

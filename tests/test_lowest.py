@@ -21,7 +21,7 @@ def versions(lines, operator):
 def test_the_lowest_versions_are_the_floors():
     lines = (line.partition("#")[0].strip() for line in (ROOT / ".ci/lowest.txt").read_text().splitlines())
     tried = versions(filter(None, lines), "==")
-    needed = [*PROJECT["dependencies"], *EXTRAS["dask"], *EXTRAS["zarr"], *EXTRAS["test"]]
+    needed = [*PROJECT["dependencies"], *EXTRAS["dask"], *EXTRAS["zarr"], *EXTRAS["parts"], *EXTRAS["test"]]
     floors = {name: floor for name, floor in versions(needed, ">=").items() if name not in TOOLS}
     assert floors == tried
     for name, floor in versions(EXTRAS["bench"], ">=").items():

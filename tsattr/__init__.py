@@ -35,7 +35,20 @@ from .methods.winit import WinIT as WinIT
 from .models.lficam import LFICAM as LFICAM
 from .version import __version__ as __version__
 
-_MODULES = ("afex", "cases", "climate", "datasets", "ecg", "estimators", "io", "metrics", "plot", "report", "testing")
+_MODULES = (
+    "afex",
+    "cases",
+    "climate",
+    "datasets",
+    "ecg",
+    "estimators",
+    "io",
+    "metrics",
+    "parts",
+    "plot",
+    "report",
+    "testing",
+)
 _NAMES = {
     "AFEXClassifier": "afex",
     "AFEXExplainer": "afex",
@@ -54,6 +67,7 @@ if _typing.TYPE_CHECKING:  # what is loaded when first used: known to a type che
     from . import estimators as estimators
     from . import io as io
     from . import metrics as metrics
+    from . import parts as parts
     from . import plot as plot
     from . import report as report
     from . import testing as testing

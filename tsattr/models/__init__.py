@@ -10,8 +10,9 @@ from .coupling import Coupling as Coupling
 from .ensembles import Ensemble as Ensemble
 from .ensembles import dropout as dropout
 from .pipelines import last_step as last_step
+from .summed import summed as summed
 
-__all__ = ["Coupling", "Ensemble", "Invertible", "dropout", "last_step", "on_arrays", "on_frames"]
+__all__ = ["Coupling", "Ensemble", "Invertible", "dropout", "last_step", "on_arrays", "on_frames", "summed"]
 
 
 def __dir__() -> list[str]:

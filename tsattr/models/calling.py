@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from ..core.arrays import unmasked
 from ..core.engine import numbers
 from ..core.preserve import device_of
+from ..labels import parsing
 from ..labels.inputs import Inputs
 from .ensembles import Ensemble, name_of
 from .linear import LinearModule
 from .pipelines import LastStep
 from .predictions import is_estimator, predict_function
+from .summed import Summed
 
 Call = Callable[[Tensor, dict[str, Tensor], Tensor], Any]
 
@@ -126,6 +129,8 @@ def read(model: Any, inputs: Inputs) -> Model:
         return _estimator(model, inputs)
     if isinstance(model, Ensemble):
         return _together(model, inputs)
+    if isinstance(model, Summed):
+        return _summed(model, inputs)
     if isinstance(model, LastStep):
         raise TypeError(f"only explain takes a {model!r}, and as its only model; give the pipeline itself")
     raise TypeError(
@@ -277,6 +282,28 @@ def _stacked(names: Sequence[str], calls: Iterable[Callable[[], Any]], rows: Ten
         raise ValueError(f"members of the ensemble give outputs of different shapes for {len(rows)} rows: {shapes}")
     # Outputs for one row may lack its axis, which is then found as that of any model.
     return torch.stack(found, 1 if found[0].ndim and len(found[0]) == len(rows) else 0)
+
+
+def _summed(summed: Summed, inputs: Inputs) -> Model:
+    """A model of sums over a dim of the input."""
+    dim, sums = (
+        summed.dim,
+        {v.name: 1 + v.axes.dims.index(summed.dim) for v in inputs.variables if summed.dim in v.axes.dims},
+    )
+    if not sums:
+        dims = sorted({d for v in inputs.variables for d in v.axes.dims})
+        raise KeyError(f"the model is asked with the sum over dim {dim!r}, which the input lacks; its dims are {dims}")
+    arrays = {v.name: v.array.isel({dim: 0}, drop=True) if v.name in sums else v.array for v in inputs.variables}
+    whole = arrays[None] if inputs.single else xr.Dataset({str(k): v for k, v in arrays.items()})
+    inner_inputs = parsing.read(whole, None, inputs.sample_dim, None)
+    inner = read(summed.model, inner_inputs)
+
+    def call(rows: Tensor, context: dict[str, Tensor], position: Tensor) -> Any:
+        parts = [v.sum(sums[k]) if k in sums else v for k, v in inputs.restore(rows).items()]
+        joined = parts[0] if inputs.single else torch.cat([v.flatten(1).to(rows.dtype) for v in parts], 1)
+        return inner.call(joined, context, position)
+
+    return replace(inner, call=call, on_frame=None)
 
 
 def device_for(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:

@@ -1,0 +1,383 @@
+"""Parts sum to their signal, keep its labels and gaps, and hold what they are named for."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import tsattr as ta
+
+p, g, b = ta.parts, ta.groups, ta.baselines
+
+
+def signals(n=97, samples=3, leads=2, seed=0, **coords):
+    """Random walks with an offset, (sample, lead, time) at 50 Hz."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(samples, leads, n)).cumsum(-1) + 3
+    coords = {"time": np.arange(n) / 50, "lead": ["I", "V1"][:leads], **coords}
+    return xr.DataArray(values, dims=("sample", "lead", "time"), coords=coords, attrs={"units": "mV"}, name="ecg")
+
+
+def months(years=8, n=3, seed=0):
+    """Monthly fields (sample, time, lat, lon) with a trend, a season and noise."""
+    rng = np.random.default_rng(seed)
+    time = np.arange("2001-01", f"{2001 + years}-01", dtype="M8[M]").astype("M8[ns]")
+    t = np.arange(len(time))[:, None, None]
+    values = 0.02 * t + np.sin(2 * np.pi * t / 12) + 0.1 * rng.normal(size=(n, len(time), 3, 4))
+    coords = {"time": time, "lat": [-30.0, 0.0, 45.0], "lon": [0.0, 2.0, 4.0, 6.0]}
+    return xr.DataArray(values, dims=("sample", "time", "lat", "lon"), coords=coords, attrs={"units": "K"})
+
+
+X = signals()
+PEAKS = xr.DataArray(np.arange(97) % 24 == 10, dims="time", coords={"time": X.time}).expand_dims(sample=3)
+BEATS = b.MedianBeat.fit(X, PEAKS, window=("-100ms", "160ms")).at(PEAKS)
+MAKERS = {
+    "bands": (lambda x: p.bands(x, [(0.5, 5), (5, 15)]), X),
+    "bands, periodic": (lambda x: p.bands(x, [(0, 5), (10, None)], ends="periodic"), X),
+    "bands, even": (lambda x: p.bands(x, [("2s", "0.2s"), (None, 0.4)]), X.isel(time=slice(96))),
+    "octaves": (lambda x: p.octaves(x, 3), X),
+    "harmonics": (lambda x: p.harmonics(x, 1.3, 2), X),
+    "harmonics of each": (lambda x: p.harmonics(x, xr.DataArray([1.0, 1.5, 2.0], dims="sample")[: len(x)]), X),
+    "stl": (lambda x: p.trend_season(x, 12), months()),
+    "stl, robust, in units": (lambda x: p.trend_season(x, "240ms", robust=True), X),
+    "cycle": (lambda x: p.trend_season(x, "month", method="cycle"), months()),
+    "modes": (lambda x: p.modes(x, months(seed=1), 3), months()),
+    "modes over leads": (lambda x: p.modes(x, signals(seed=1), 1, "lead"), X),
+    "beats": (lambda x: p.beats_and_residual(x, BEATS), X),
+}
+every = pytest.mark.parametrize("name", MAKERS)
+
+
+@every
+def test_parts_sum_to_the_signal_and_keep_its_labels(name):
+    make, x = MAKERS[name]
+    parts = make(x)
+    xr.testing.assert_allclose(parts.sum("part"), x, rtol=0, atol=1e-12)
+    assert parts.dims == (x.dims[0], "part", *x.dims[1:])
+    assert parts.attrs == x.attrs
+    assert parts.name == x.name
+    for k, coord in x.coords.items():
+        xr.testing.assert_identical(parts[k].variable, coord.variable)
+    assert len(set(parts.part.values.tolist())) == parts.sizes["part"] > 1
+    assert parts.part.values[-1] in ("rest", "residual")
+
+
+@every
+def test_single_precision_stays_and_sums_to_rounding(name):
+    make, x = MAKERS[name]
+    parts = make(x.astype(np.float32))
+    assert parts.dtype == np.float32
+    scale = float(abs(parts).max())
+    np.testing.assert_allclose(parts.sum("part"), x.astype(np.float32), rtol=0, atol=4e-7 * scale)
+    np.testing.assert_allclose(parts, make(x), rtol=0, atol=1e-4 * scale)
+
+
+@every
+def test_gaps_stay_gaps_and_nothing_else_does(name):
+    make, x = MAKERS[name]
+    holes = x.copy()
+    holes[{"sample": 0, "time": slice(5, 9)}] = np.nan
+    holes[{"sample": 1, "time": 0}] = np.nan
+    parts = make(holes)
+    assert (parts.isnull() == holes.isnull()).all()
+    xr.testing.assert_allclose(parts.sum("part", skipna=False), holes, rtol=0, atol=1e-12)
+    expected = make(x).isel(sample=-1)  # without gaps
+    np.testing.assert_allclose(parts.isel(sample=-1), expected, atol=1e-12)
+
+
+@every
+def test_dims_in_another_order_give_the_parts_in_that_order(name):
+    make, x = MAKERS[name]
+    turned = make(x.transpose(*x.dims[::-1]))
+    at = x.dims[::-1].index("sample") + 1
+    assert turned.dims == (*x.dims[::-1][:at], "part", *x.dims[::-1][at:])
+    np.testing.assert_allclose(turned.transpose(*make(x).dims), make(x), atol=1e-12)
+
+
+@every
+def test_a_sample_by_itself_has_the_same_parts(name):
+    make, x = MAKERS[name]
+    if name == "harmonics of each":
+        x = x[:1]  # its frequencies are of these samples
+    if name == "beats":
+        found = p.beats_and_residual(x[:1], BEATS.at(PEAKS[:1]))
+    else:
+        found = make(x[:1])
+    np.testing.assert_allclose(found, make(x)[:1], atol=1e-12)
+
+
+# ---- what the parts hold
+
+
+@pytest.mark.parametrize("n", [100, 101])
+@pytest.mark.parametrize("ends", ["periodic", "mirrored"])
+def test_bands_are_orthogonal(n, ends):
+    parts = p.bands(signals(n), [(0, 3), (3, 9), (9, None)], ends=ends)
+    inside = parts.sel(part=[v for v in parts.part.values if v != "rest"])
+    np.testing.assert_allclose(parts.sel(part="rest"), 0, atol=1e-9)
+    products = xr.dot(inside, inside.rename(part="other"), dim="time")
+    apart = ~np.eye(3, dtype=bool)
+    size = float(abs(products).max())
+    np.testing.assert_allclose(
+        products.transpose("part", "other", ...).values[apart], 0, atol=(1e-9 if ends == "periodic" else 0.5) * size
+    )
+
+
+def test_a_tone_is_in_its_band_alone():
+    t = np.arange(500) / 100
+    x = xr.DataArray(np.sin(2 * np.pi * 7 * t)[None], dims=("sample", "time"), coords={"time": t})
+    parts = p.bands(x, [(0.5, 5), (5, 10), (10, 20)], ends="periodic")
+    np.testing.assert_allclose(parts.sel(part="5-10 Hz"), x, atol=1e-9)
+    np.testing.assert_allclose(parts.sel(part=["0.5-5 Hz", "10-20 Hz", "rest"]), 0, atol=1e-9)
+    mirrored = p.bands(x, [(0.5, 5), (5, 10), (10, 20)])
+    inner = ~mirrored.edge.sel(part="0.5-5 Hz")
+    assert float((mirrored.sel(part="5-10 Hz").where(inner) ** 2).sum() / (x.where(inner) ** 2).sum()) > 0.99
+
+
+def test_mirrored_ends_make_no_jump():
+    t = np.arange(200) / 100
+    x = xr.DataArray(t[None], dims=("sample", "time"), coords={"time": t})  # ends unlike
+    fast = [abs(p.bands(x, [(5, None)], ends=ends).isel(part=0)).max().item() for ends in ("mirrored", "periodic")]
+    assert fast[0] < fast[1] / 10
+
+
+def test_cells_near_the_ends_are_marked_up_to_a_period_of_the_lowest_frequency():
+    edge = p.bands(X, [(5, 10), (10, None), (None, 5)]).edge
+    assert edge.dims == ("part", "time")
+    assert edge.sum("time").values.tolist() == [20, 10, 97, 97]  # 200 ms and 100 ms at 50 Hz, at either end
+    assert edge.isel(part=0).values[:10].all()
+    assert edge.isel(part=0).values[-10:].all()
+
+
+def test_frequencies_on_a_limit_go_to_the_upper_band():
+    t = np.arange(100) / 100
+    x = xr.DataArray(np.cos(2 * np.pi * 5 * t)[None], dims=("sample", "time"), coords={"time": t})
+    parts = p.bands(x, [(1, 5), (5, 9)], ends="periodic")
+    np.testing.assert_allclose(parts.sel(part="5-9 Hz"), x, atol=1e-12)
+
+
+def test_bands_of_months_are_given_by_periods():
+    x = months(years=16).mean("sample").expand_dims("sample").mean(("lat", "lon"))
+    x = x.assign_coords(time=("time", np.arange(x.sizes["time"]), {"units": "months"}))
+    parts = p.bands(x, [("6 months", "2 years")], ends="mirrored")
+    assert parts.part.values.tolist() == ["6 months-2 years", "rest"]
+    season = np.sin(2 * np.pi * np.arange(192) / 12)
+    assert np.corrcoef(parts.isel(part=0, sample=0), season)[0, 1] > 0.98
+
+
+def test_octaves_halve_from_the_nyquist_frequency():
+    parts = p.octaves(X, 3)
+    assert parts.part.values.tolist() == ["12.5-25 Hz", "6.25-12.5 Hz", "3.125-6.25 Hz", "rest"]
+    expected = p.bands(X, [(12.5, None), (6.25, 12.5), (3.125, 6.25)])
+    np.testing.assert_allclose(parts, expected, atol=1e-12)
+
+
+def test_harmonics_of_a_frequency_that_does_not_fit():
+    t = np.arange(150) / 50
+    wave = 2 + np.cos(2 * np.pi * 1.37 * t + 0.3) + 0.5 * np.sin(2 * np.pi * 2.74 * t)
+    x = xr.DataArray(wave[None], dims=("sample", "time"), coords={"time": t})
+    parts = p.harmonics(x, 1.37, 2)
+    np.testing.assert_allclose(parts.sel(part="mean"), 2, atol=1e-9)
+    np.testing.assert_allclose(parts.sel(part="harmonic 2")[0], 0.5 * np.sin(2 * np.pi * 2.74 * t), atol=1e-9)
+    np.testing.assert_allclose(parts.sel(part="rest"), 0, atol=1e-9)
+    period = p.harmonics(x, f"{1000 / 1.37}ms", 2)
+    np.testing.assert_allclose(period, parts, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"period": "month", "method": "cycle"}, {"period": 12}])
+def test_a_trend_and_a_season_are_found(settings):
+    x = months()
+    parts = p.trend_season(x, **settings)
+    t = np.arange(x.sizes["time"])
+    for name, truth in (("trend", 0.02 * t), ("season", np.sin(2 * np.pi * t / 12))):
+        found = parts.sel(part=name).mean(("sample", "lat", "lon"))
+        assert np.corrcoef(found, truth)[0, 1] > 0.99
+    assert float(abs(parts.sel(part="rest")).mean()) < 0.15
+
+
+def test_a_straight_line_and_a_cycle_are_told_apart_exactly():
+    t = np.arange(20.0)
+    x = xr.DataArray((0.3 * t + np.tile([0, 2, -1, 1], 5))[None], dims=("sample", "time"))
+    parts = p.trend_season(x, 4, method="cycle")
+    np.testing.assert_allclose(parts.sel(part="rest"), 0, atol=1e-9)
+    np.testing.assert_allclose(parts.sel(part="trend")[0].diff("time"), 0.3, atol=1e-9)
+
+
+def test_modes_are_those_of_the_reference_weighted_by_area():
+    lat = np.array([0.0, 60.0])
+    weight = np.cos(np.deg2rad(lat))[:, None]
+    first, second = np.array([[1.0, -2.0], [2.0, 1.0]]), np.array([[1.0, 1.0], [1.0, 0.0]])
+    second -= first * (weight * second * first).sum() / (weight * first**2).sum()  # orthogonal in the metric of area
+    score, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(50, 3)) * [0, 1, 1] + [1, 0, 0])
+    fields = 30 * score[:, 1, None, None] * first + 10 * score[:, 2, None, None] * second + 7
+    coords = {"lat": lat, "lon": [0.0, 180.0]}
+    train = xr.DataArray(fields, dims=("time", "lat", "lon"), coords=coords)
+    x = xr.DataArray((7 + 5 * first - 2 * second)[None], dims=("sample", "lat", "lon"), coords=coords)
+    parts = p.modes(x, train, 2)
+    np.testing.assert_allclose(parts[0], [np.full((2, 2), 7), 5 * first, -2 * second, np.zeros((2, 2))], atol=1e-9)
+    of_first = 9 * (weight * first**2).sum()
+    share = of_first / (of_first + (weight * second**2).sum())
+    assert parts.part.values[1] == f"mode 1 ({share:.0%})"
+
+
+def test_cells_missing_in_the_reference_are_in_no_mode():
+    train = months(seed=1)
+    train[..., 0, 0] = np.nan
+    parts = p.modes(months(), train, 2)
+    assert (parts.isel(part=slice(3), lat=0, lon=0) == 0).all()
+    xr.testing.assert_allclose(parts.sum("part"), months(), rtol=0, atol=1e-12)
+
+
+def test_the_median_beat_is_what_the_baseline_fills_in():
+    parts = p.beats_and_residual(X, BEATS)
+    ds = ta.explain(lambda x: x.sum((1, 2)), X, ta.IntegratedGradients(BEATS, steps=1))
+    np.testing.assert_allclose(parts.sel(part="residual"), ds.attribution, atol=1e-9)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: p.bands(X, [(5, 1)]), "runs from a frequency of 0 or more upwards, got"),
+        (lambda: p.bands(X, [(0, 5), (4, 9)]), r"\(0, 5\) and \(4, 9\) overlap"),
+        (lambda: p.bands(X, []), "no bands are given"),
+        (lambda: p.bands(X, [(30, 40)]), "holds no frequency of 97 cells 0.02 apart"),
+        (lambda: p.bands(X, [(1, 2, 3)]), "a band is a pair"),
+        (lambda: p.bands(X, [(1, 5)], ends="open"), "ends is one of"),
+        (lambda: p.bands(X.assign_coords(time=np.arange(97.0) ** 2), [(1, 5)]), "not evenly spaced"),
+        (lambda: p.bands(X.isel(time=[0]), [(1, 5)]), "one cell, which has no frequencies"),
+        (lambda: p.bands(X.rename(lead="part"), [(1, 5)]), "x has 'part' already"),
+        (lambda: p.bands(X[0], [(1, 5)]), "x has no sample dim|x has no dim 'sample'"),
+        (lambda: p.harmonics(X, 0.0), "f0 is a frequency above 0"),
+        (lambda: p.harmonics(X.isel(time=slice(5)), 1.0, 2), "5 unknowns, and 'time' 5 cells"),
+        (lambda: p.trend_season(X, 60), "told from a trend in two cycles or more"),
+        (lambda: p.trend_season(X, "30ms"), "a whole number of cells, two or more; '30ms' is 1.5"),
+        (lambda: p.trend_season(X, 12, method="x11"), "method is one of"),
+        (lambda: p.modes(X, X, 1), "modes are over dims"),
+        (lambda: p.modes(X, signals(seed=1), 3, "lead"), "has 2 modes at most, got number=3"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_reason(make, message):
+    with pytest.raises((ValueError, KeyError), match=message):
+        make()
+
+
+def test_an_array_without_labels_is_no_signal():
+    with pytest.raises(TypeError, match=r"parts are of an xarray\.DataArray, got ndarray"):
+        p.bands(X.values, [(1, 5)])
+
+
+# ---- models asked with the sum
+
+
+NET = torch.nn.Sequential(
+    torch.nn.Conv1d(2, 4, 5), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(4 * 93, 3)
+).double()
+PARTS = p.bands(X, [(0, 3), (3, 9)])
+
+
+def test_maps_of_parts_sum_to_the_map_of_the_signal():
+    method = ta.IntegratedGradients(steps=8)
+    whole = ta.explain(NET, X, method, target=1)
+    parts = ta.explain(ta.models.summed(NET), PARTS, method, target=1)
+    assert parts.attribution.dims == ("sample", "part", "lead", "time")
+    np.testing.assert_allclose(parts.attribution.sum("part"), whole.attribution, atol=1e-12)
+    np.testing.assert_allclose(parts.prediction, whole.prediction, atol=1e-12)
+    assert parts.attrs["model"] == whole.attrs["model"]
+
+
+def test_maps_of_bands_are_integrated_gradients_of_fourier_coefficients():
+    for n in (96, 97):
+        x = signals(n)
+        net = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(2 * n, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
+        ).double()
+        limits = [(0, 3), (3, 9), (9, None)]
+        ds = ta.explain(ta.models.summed(net), p.bands(x, limits, ends="periodic"), ta.IntegratedGradients(steps=16))
+        frequency = torch.fft.rfftfreq(n, 1 / 50)
+        spectrum = torch.fft.rfft(torch.as_tensor(x.values))
+        at = (torch.arange(16) + 0.5) / 16
+        total = torch.zeros_like(spectrum)
+        for a in at:  # the rule is the midpoint's, at the same points
+            point = (a * spectrum).requires_grad_()
+            y = net(torch.fft.irfft(point, n)).sum()
+            total = total + torch.autograd.grad(y, point)[0] / 16
+        credit = (spectrum * total.conj()).real
+        for name, (low, high) in zip(ds.part.values, limits):
+            inside = (frequency >= low) & (frequency < (high or torch.inf))
+            expected = credit[..., inside].sum(-1)
+            found = ds.attribution.sel(part=name).sum("time")
+            np.testing.assert_allclose(found, expected, atol=2e-3 * float(abs(credit).sum(-1).max()))
+
+
+def test_a_filter_puts_all_on_its_band():
+    def low_power(x):
+        spectrum = torch.fft.rfft(x)
+        spectrum[..., 6:] = 0  # below 3 Hz of 97 cells at 50 Hz
+        return torch.fft.irfft(spectrum, x.shape[-1]).square().sum((1, 2))
+
+    parts = p.bands(X, [(0, 3), (3, None)], ends="periodic")
+    ds = ta.explain(ta.models.summed(low_power), parts, ta.IntegratedGradients(steps=4))
+    np.testing.assert_allclose(ds.attribution.isel(part=0).sum(("lead", "time")), ds.prediction, rtol=1e-9)
+    np.testing.assert_allclose(ds.attribution.isel(part=[1, 2]).sum(("lead", "time")), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ta.Occlusion(g.Windows(part=1, time="400ms"), b.Constant(0.0)),
+        ta.ShapleySampling(g.Along("part"), b.Constant(0.0), draws=4),
+        ta.ShapleyInteractions(g.Along("part"), b.Constant(0.0)),
+    ],
+)
+def test_bands_and_windows_are_players(method):
+    ds = ta.explain(ta.models.summed(NET), PARTS, method, target=1)
+    assert ds.status.values.tolist() == ["ok"] * 3
+    assert ds.sizes["group"] == (3 if isinstance(method.groups, g.Along) else 15)
+
+
+def test_every_kind_of_model_is_asked_with_the_sum():
+    expected = ta.explain(ta.models.on_arrays(lambda x: x[:, 0].max(1)), X, ta.Occlusion(g.Along("lead")))
+    function = ta.models.summed(ta.models.on_arrays(lambda x: x[:, 0].max(1)))
+    found = ta.explain(function, PARTS, ta.Occlusion(g.Along("lead")))
+    np.testing.assert_allclose(found.group_value, expected.group_value, atol=1e-12)
+    both = ta.models.summed(ta.models.Ensemble([NET, NET]))
+    ds = ta.explain(both, PARTS, ta.Saliency(), target=0)
+    assert float(ds.standard_error.max()) == 0
+    data = xr.Dataset({"ecg": PARTS, "age": ("sample", np.ones(3))}).expand_dims(feature=1)
+    data["ecg"] = PARTS
+    many = ta.models.summed(lambda ecg, age: ecg.sum((1, 2)) + age[:, 0])
+    ds = ta.explain(many, data.transpose("sample", ...), ta.InputXGradient())
+    np.testing.assert_allclose(ds.attribution_ecg.sum(("part", "lead", "time")), X.sum(("lead", "time")), rtol=1e-12)
+
+
+def test_gaps_reach_the_model_as_gaps():
+    holes = X.copy()
+    holes[0, 0, 3] = np.nan
+    seen = []
+
+    def model(x):
+        seen.append(torch.isnan(x).any().item())
+        return torch.nan_to_num(x).sum((1, 2))
+
+    ds = ta.explain(ta.models.summed(model), p.bands(holes, [(0, 3)]), ta.InputXGradient())
+    assert any(seen)
+    assert np.isnan(ds.attribution[0, :, 0, 3]).all()
+    assert np.isfinite(ds.attribution[1]).all()
+
+
+def test_an_input_without_parts():
+    with pytest.raises(
+        KeyError, match=r"the sum over dim 'part', which the input lacks; its dims are \['lead', 'time'\]"
+    ):
+        ta.explain(ta.models.summed(NET), X, ta.Saliency(), target=0)
+
+
+def test_it_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        p.bands(X, [(1, 5)])

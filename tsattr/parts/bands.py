@@ -1,0 +1,169 @@
+"""Frequency bands and octaves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..core.axes import Axes
+from ..core.results import check_choice, check_count
+from .summing import PART, REST, axes_of, bridged, step_of, summing
+
+ENDS = ("mirrored", "periodic")
+
+
+def bands(
+    x: xr.DataArray,
+    limits: Sequence[tuple[float | str | None, float | str | None]],
+    dim: str = "time",
+    *,
+    ends: str = "mirrored",
+    sample_dim: str = "sample",
+) -> xr.DataArray:
+    """A signal as the sum of bands of frequencies, without any shift of phase, and of the rest.
+
+    The Fourier transform of the series is divided: each frequency belongs to the band with ``low <= f < high``. So parts
+    are orthogonal, and a filter that passes a band alone gives everything to that band (Parseval).
+
+    Parameters
+    ----------
+    x
+        The signal, evenly spaced along `dim`; with a sample dim as for `tsattr.explain`.
+    limits
+        Pairs (low, high): numbers are frequencies, in Hz along a time, else in cycles per unit of the coordinate (per cell where
+        it has none). Texts with a unit are periods, ``("2 years", "7 years")`` in any order. None: no limit on that side; the
+        mean of the series has the frequency 0.
+    dim
+        The dim it works along.
+    ends
+        "mirrored": the series goes on as its mirror image at both ends, so that unlike ends make no jump. "periodic": it goes on as
+        from its start; the parts are those of the plain discrete Fourier transform.
+
+    Returns
+    -------
+    xr.DataArray
+        `x` with the dim ``part``. The coordinate ``edge`` (part, dim) is True for cells within one period of the band's lowest
+        frequency of an end (half a series, at most): what lies beyond the end is the assumption's.
+
+    Raises
+    ------
+    ValueError
+        Bands that overlap, run downwards or hold no frequency of the series; an uneven coordinate.
+
+    Examples
+    --------
+    >>> x = xr.DataArray([[1.0, 2.0, 4.0, 1.0]], dims=("sample", "time"), coords={"time": [0.0, 0.1, 0.2, 0.3]})
+    >>> parts = bands(x, [(0, 2.0)])
+    >>> parts.part.values.tolist(), bool((abs(parts.sum("part") - x) < 1e-12).all())
+    (['0-2 Hz', 'rest'], True)
+    """
+    check_choice("ends", ends, ENDS)
+    axes = axes_of(x, sample_dim)
+    dim = axes.called(dim)
+    step, n = step_of(axes, dim), axes.shape[axes.axis(dim)]
+    periods = 2 * n if ends == "mirrored" else n
+    frequency = np.arange(periods // 2 + 1) / (periods * step)
+    cuts = [_frequencies(axes, dim, pair) for pair in limits]
+    _check_bands(cuts, frequency)
+    margin = 1e-9 / step  # a frequency that is a limit up to rounding is on its upper side
+    kept = [(frequency >= low - margin) & (frequency < high - margin) for low, high in cuts]
+    for pair, inside in zip(limits, kept):
+        if not inside[:n].any():
+            raise ValueError(
+                f"the band {pair!r} holds no frequency of {n} cells {step:.4g} apart: they are multiples of {frequency[1]:.4g} up "
+                f"to {frequency[-1]:.4g}; widen it"
+            )
+
+    def of(inside: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        def part(series: np.ndarray) -> np.ndarray:
+            whole = np.concatenate([series, series[..., ::-1]], -1) if ends == "mirrored" else series
+            return np.fft.irfft(np.fft.rfft(whole) * inside, periods)[..., :n]
+
+        return part
+
+    names = [_name(pair, axes.kind(dim) == "time" or dim in axes.dates) for pair in limits]
+    series = bridged(x, dim)
+    found = {name: _along(series, dim, of(inside)) for name, inside in zip(_unlike(names), kept)}
+    lowest = [low for low, _ in cuts]
+    reach = [n / 2 if low <= 0 else min(n / 2, 1 / (low * step)) for low in lowest]
+    cells = np.arange(n)
+    near = [np.minimum(cells, n - 1 - cells) < r for r in reach]
+    out = summing(x, found, sample_dim)
+    return out.assign_coords(edge=((PART, dim), np.stack([*near, np.logical_or.reduce(near)])))
+
+
+def octaves(
+    x: xr.DataArray, number: int = 5, dim: str = "time", *, ends: str = "mirrored", sample_dim: str = "sample"
+) -> xr.DataArray:
+    """A signal as octaves below the Nyquist frequency, each half as wide as the one above, and the rest below them.
+
+    Octave k of N holds ``f_max / 2^k <= f < f_max / 2^(k-1)`` with f_max half the sampling rate, which belongs to the first.
+    See :func:`bands`, whose arguments the others are.
+
+    Parameters
+    ----------
+    number
+        How many octaves.
+
+    Examples
+    --------
+    >>> x = xr.DataArray(np.ones((1, 32)), dims=("sample", "time"), coords={"time": np.arange(32) / 100})
+    >>> octaves(x, 2).part.values.tolist()
+    ['25-50 Hz', '12.5-25 Hz', 'rest']
+    """
+    check_count("number", number)
+    axes = axes_of(x, sample_dim)
+    top = 1 / (2 * step_of(axes, axes.called(dim)))
+    limits = [(top / 2**k, top / 2 ** (k - 1)) for k in range(1, number + 1)]
+    out = bands(x, [(limits[0][0], None), *limits[1:]], dim, ends=ends, sample_dim=sample_dim)
+    hertz = axes.kind(axes.called(dim)) == "time" or axes.called(dim) in axes.dates
+    return out.assign_coords({PART: [*(_name(pair, hertz) for pair in limits), REST]})
+
+
+def _along(series: xr.DataArray, dim: str, part: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
+    found: xr.DataArray = xr.apply_ufunc(part, series, input_core_dims=[[dim]], output_core_dims=[[dim]])
+    return found
+
+
+def _frequencies(axes: Axes, dim: str, pair: tuple[Any, Any]) -> tuple[float, float]:
+    """Low and high of a band, as frequencies."""
+    if len(pair) != 2:
+        raise ValueError(f"a band is a pair (low, high), got {pair!r}")
+    if any(isinstance(v, str) for v in pair):
+        known = [1 / axes.extent(dim, v)[0] if isinstance(v, str) else v for v in pair]
+        if None in known:  # ("2 years", None): everything slower
+            return 0.0, float(next(v for v in known if v is not None))
+        return float(min(known)), float(max(known))
+    low, high = (0.0 if pair[0] is None else pair[0]), (np.inf if pair[1] is None else pair[1])
+    return float(low), float(high)
+
+
+def _check_bands(cuts: Sequence[tuple[float, float]], frequency: np.ndarray) -> None:
+    if not cuts:
+        raise ValueError("no bands are given; give limits=[(low, high), ...]")
+    for low, high in cuts:
+        if not 0 <= low < high:
+            raise ValueError(f"a band runs from a frequency of 0 or more upwards, got ({low:g}, {high:g})")
+    ordered = sorted(cuts)
+    for (low, high), (after, top) in itertools.pairwise(ordered):
+        if after < high * (1 - 1e-9):
+            raise ValueError(
+                f"the bands ({low:g}, {high:g}) and ({after:g}, {top:g}) overlap; a frequency belongs to one part"
+            )
+
+
+def _name(pair: tuple[Any, Any], hertz: bool) -> str:
+    low, high = (f"{v:.4g}" if isinstance(v, int | float) else v for v in pair)
+    unit = " Hz" if hertz and not any(isinstance(v, str) for v in pair) else ""
+    if low is None or high is None:
+        return f"below {high}{unit}" if low is None else f"from {low}{unit}"
+    return f"{low}-{high}{unit}"
+
+
+def _unlike(names: list[str]) -> list[str]:
+    """Names, numbered where one occurs twice."""
+    return [f"{name} ({k})" if names.count(name) > 1 else name for k, name in enumerate(names)]
