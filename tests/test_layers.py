@@ -158,7 +158,7 @@ SEEN = {
     "groups": "Along Cells Labelled Windows split",
     "targets": """Difference Divergence Function LogOdds Margin Output Predicted Probability Projection Region
         RootMeanSquare Uncertainty""",
-    "models": "Coupling Ensemble Invertible dropout last_step on_arrays on_frames summed",
+    "models": "Coupling Ensemble Invertible dropout last_step on_arrays on_frames rollout summed",
 }
 
 

@@ -10,9 +10,10 @@ from .coupling import Coupling as Coupling
 from .ensembles import Ensemble as Ensemble
 from .ensembles import dropout as dropout
 from .pipelines import last_step as last_step
+from .rollout import rollout as rollout
 from .summed import summed as summed
 
-__all__ = ["Coupling", "Ensemble", "Invertible", "dropout", "last_step", "on_arrays", "on_frames", "summed"]
+__all__ = ["Coupling", "Ensemble", "Invertible", "dropout", "last_step", "on_arrays", "on_frames", "rollout", "summed"]
 
 
 def __dir__() -> list[str]:
