@@ -25,6 +25,7 @@ from .core.samples import SampleChunk
 from .core.shift.detector import FEWEST
 from .edge import trials
 from .edge.call import Call
+from .edge.each_output import EachOutput
 from .edge.explained import explained
 from .edge.settings import DEFAULTS, filled, shown
 from .edge.warning import tell
@@ -116,6 +117,10 @@ def compare(
     if budget is not None:
         check_count("budget", budget)
     s = filled("compare", settings, EVALUATION_DEFAULTS)
+    each = EachOutput.of(model, x, s)
+    if each is not None:
+        s = s | {"target": each.targets}
+        methods = {name: each.fold(m) for name, m in methods.items()}
     call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
     measurement = Measurement.of(call, s)
     block = read_blocks(blocks, call.inputs)
@@ -172,7 +177,7 @@ def compare(
         **({} if budget is None else {"budget": budget}),
     }
     table.attrs["recommendation"] = recommendation(table, call.inputs.sample_dim, most)
-    return table
+    return table if each is None else each.unfold(table)
 
 
 def read_blocks(blocks: Any, inputs: Inputs) -> np.ndarray:

@@ -9,6 +9,7 @@ import xarray as xr
 from .comparison.scoring import Measurement
 from .comparison.settings import EVALUATION_DEFAULTS, EvaluationSettings
 from .edge.call import Call
+from .edge.each_output import EachOutput
 from .edge.settings import DEFAULTS, filled, shown
 from .edge.warning import tell
 from .labels import alignment
@@ -84,8 +85,11 @@ def evaluate(model: Any, x: Any, ds: xr.Dataset | xr.DataArray, **settings: Unpa
     ([[1.0]], [[0.0]])
     """
     s = filled("evaluate", settings, EVALUATION_DEFAULTS)
+    each = EachOutput.of(model, x, s)
+    s, ds = (s, ds) if each is None else (s | {"target": each.targets}, each.fold(ds))
     call = Call.of(model, x, **{k: s[k] for k in DEFAULTS})
     found = Measurement.of(call, s).run({"": alignment.read_maps(call.inputs, ds, len(call.targets.each))})
     if doubt := alignment.other_target(ds, found):
         tell(doubt)
-    return found.isel(method=0, drop=True)
+    found = found.isel(method=0, drop=True)
+    return found if each is None else each.unfold(found)

@@ -12,6 +12,7 @@ from .core.results import check_flag
 from .edge import members
 from .edge.call import Call
 from .edge.cautions import check_constants
+from .edge.each_output import EachOutput
 from .edge.explained import explained
 from .edge.settings import DEFAULTS, CallSettings, filled, shown
 from .edge.warning import ExplanationWarning as ExplanationWarning
@@ -44,7 +45,8 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
         label and index differ; else an index), a string (a label of the output axis), an object of
         `tsattr.targets`, a function of the outputs, or a list of them or a mapping that names them, which adds a `target`
         dim; all share the model's forward passes. None: the single output; for one axis of several outputs the predicted one.
-        Of the members of an ensemble together: ``ta.targets.Uncertainty(...)``, what makes the model unsure.
+        Of the members of an ensemble together: ``ta.targets.Uncertainty(...)``, what makes the model unsure. Every output along
+        some axes, with these axes in the result: ``ta.targets.Each("class")``.
     outputs
         Names of the output axes after the sample axis, with their labels if wanted: ``("time", "class")``,
         ``{"class": ["N", "S", "V"]}``. Or a DataArray like them, such as the truth: the result then has its units.
@@ -130,8 +132,10 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     check_is_method(method)
     check_flag("dry_run", dry_run)
     s: Any = filled("explain", settings, DEFAULTS)
-    runs = members.runs(model, s["seed"], s["target"])
     inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
+    each = EachOutput.of(model, inputs, s)
+    s = s if each is None else s | {"target": each.targets}
+    runs = members.runs(model, s["seed"], s["target"])
     results: dict[str, xr.Dataset] = {}
     tried: set[int] = set()
     with said_once() if len(runs) > 1 else contextlib.nullcontext():
@@ -140,8 +144,10 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
             results[name] = _explain_one(one, inputs, method, given, dry_run)
             tried.add(id(one))
     if len(runs) > 1:
-        return members.total_cost(results) if dry_run else members.combine(results)
-    return results.popitem()[1]
+        ds = members.total_cost(results) if dry_run else members.combine(results)
+    else:
+        ds = results.popitem()[1]
+    return ds if dry_run or each is None else each.unfold(ds)
 
 
 def _explain_one(model: Any, inputs: Inputs, method: Any, settings: Any, dry_run: bool) -> xr.Dataset:

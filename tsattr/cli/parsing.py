@@ -12,6 +12,7 @@ from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
 from ..core.groups.masks import Groups
 from ..core.method import registry
+from ..core.targets.each import Each
 from ..core.targets.entries import Entry
 from ..core.targets.outputs import Target
 
@@ -26,6 +27,7 @@ def _written(base: Any, *first: str) -> dict[str, Any]:
 
 BASELINES = _written(Baseline, "Constant", "Mean", "Blur", "Samples")
 TARGETS = _written(Target, "Region", "Output", "Probability")
+TARGETS["Each"] = Each
 TARGETS |= {f"{name}.at": c.at for name, c in TARGETS.items() if issubclass(c, Entry)}
 GROUPS = _written(Groups, "Cells", "Windows")
 

@@ -76,7 +76,7 @@ class Call:
                 "ta.targets.Uncertainty(); give one of its members, or one model of their mean output"
             )
         outputs = wrapped.outputs if outputs is None else outputs
-        targets = _targets(s["target"], method, _output_axes(outputs, wrapped))
+        targets = _targets(s["target"], method, output_axes(outputs, wrapped))
         if isinstance(s["seed"], bool) or not isinstance(s["seed"], int | np.integer):
             raise TypeError(f"seed is a whole number, got {s['seed']!r}")
         check_flag("check", s["check"])
@@ -100,7 +100,7 @@ class Call:
 
     def asked_by(self, method: Method) -> Call:
         """The same call with the targets of a method: its own default target, and the axis that it tells apart itself."""
-        axes = _output_axes(self.outputs, self.model)
+        axes = output_axes(self.outputs, self.model)
         return replace(self, targets=_targets(self.settings["target"], method, axes))
 
     def unchecked(self) -> Call:
@@ -141,7 +141,7 @@ class Call:
                 f"the model gives {own[0]} outputs and x has as many cells along {along!r}: name the axis of the outputs, "
                 f"outputs=({along!r},) where there is one for each cell, else outputs=('class',) or the like"
             )
-        outputs = _output_axes(self.outputs, self.model, shape)
+        outputs = output_axes(self.outputs, self.model, shape)
         assert outputs is not None
         if along in outputs.dims and along in axes.dims:
             times, n = outputs.shape[outputs.dims.index(along)], axes.shape[axes.axis(along)]
@@ -200,7 +200,7 @@ class Call:
             yield at, SampleChunk(engine, x.to(self.device), valid, ids[at], position, graph=graph, ends=ends)
 
 
-def _output_axes(outputs: Any, model: models.Model, shape: tuple[int, ...] | None = None) -> Axes | None:
+def output_axes(outputs: Any, model: models.Model, shape: tuple[int, ...] | None = None) -> Axes | None:
     """The axes of a model's outputs of this shape, or what is known of them before it is asked."""
     return outputs_axes(outputs, shape, model.labels, model.scale, model.members)
 

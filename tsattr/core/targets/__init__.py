@@ -11,6 +11,7 @@ from .classes import Predicted as Predicted
 from .classes import Probability as Probability
 from .difference import Difference as Difference
 from .divergence import Divergence as Divergence
+from .each import Each as Each
 from .entries import Output as Output
 from .parsing import Function as Function
 from .uncertainty import Uncertainty as Uncertainty
@@ -21,6 +22,7 @@ from .weighted import RootMeanSquare as RootMeanSquare
 __all__ = [
     "Difference",
     "Divergence",
+    "Each",
     "Function",
     "LogOdds",
     "Margin",

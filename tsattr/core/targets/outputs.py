@@ -25,6 +25,10 @@ ROUNDING = 1e-4  # how far from 1 probabilities may add up, in float16 models to
 _FEW = 200  # outputs that may all lie between 0 and 1 by chance
 
 
+class Several:
+    """What stands for several targets, and is given by itself."""
+
+
 class Target(ABC):
     """Base of targets: frozen settings that ``bind(outputs)`` turns into a number for each row of a model's outputs.
 

@@ -14,7 +14,7 @@ from ..axes import Axes
 from ..bound import Value
 from .classes import Predicted, check_classes
 from .entries import Output, example_of
-from .outputs import Target, one_a_row
+from .outputs import Several, Target, one_a_row
 
 
 def resolve(target: Any) -> Target:
@@ -31,6 +31,8 @@ def resolve(target: Any) -> Target:
         return Output(target)
     if isinstance(target, type):
         raise TypeError(f"target is an object with its settings: {target.__name__}(...), not the class")
+    if isinstance(target, Several):
+        raise TypeError(f"{target!r} stands for several targets, and is given by itself: target={target!r}")
     if hasattr(target, "bind"):
         return _AdoptedTarget(target)
     if callable(target):
