@@ -838,3 +838,38 @@ def test_similar_makes_a_gallery_and_asks_it(here, capsys):
 def test_similar_says_what_is_wrong(here, capsys, argv, said):
     assert main(["similar", "--model", "own_model:make", *argv]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_explain_the_parts_of_a_signal(here, capsys):
+    assert (
+        run(
+            "--parts",
+            "bands([(2, 10), (10, 30)])",
+            "--method",
+            "Occlusion",
+            "--groups",
+            "Along('part')",
+            "--target",
+            "0",
+        )
+        == 0
+    )
+    ds = xr.load_dataset("attribution.nc")
+    assert ds.attribution.dims == ("sample", "part", "lead", "time")
+    assert ds.part.values.tolist() == ["2-10 Hz", "10-30 Hz", "rest"]
+    np.testing.assert_allclose(ds.group_value.sum("group"), ds.prediction - 0, atol=1e-3)  # linear
+    assert "largest at part" in capsys.readouterr().out
+
+
+def test_parts_that_there_are_not(here, capsys):
+    assert run("--parts", "wavelets(3)") == 2
+    assert "--parts knows bands, harmonics, octaves, trend_season; got 'wavelets'" in capsys.readouterr().err
+    assert run("--parts", "bands([(80, 90)])") == 2
+    assert "holds no frequency of 50 cells" in capsys.readouterr().err
+
+
+def test_each_output_from_the_command_line(here):
+    assert run("--target", "Each('class')", "--outputs", "class=N,S", "--method", "Saliency") == 0
+    ds = xr.load_dataset("attribution.nc")
+    assert ds.attribution.dims == ("sample", "lead", "time", "class")
+    assert ds["class"].values.tolist() == ["N", "S"]

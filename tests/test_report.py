@@ -460,3 +460,18 @@ def test_every_status_is_explained():
     for state, sentence in zip(STATUS[1:], said):
         assert sentence.endswith(f"(status “{state}”).")
         assert not sentence.startswith(f"Sample p1: {state}")  # the status alone is no explanation
+
+
+def test_what_acts_together():
+    x = xr.DataArray(
+        [[2.0, 3.0, 1.0], [1.0, 2.0, 5.0]], dims=("sample", "feature"), coords={"feature": ["age", "lactate", "dose"]}
+    )
+    ds = ta.explain(lambda x: x[:, 0] * x[:, 1] + x[:, 2], x, ta.ShapleyInteractions(ta.groups.Along("feature")))
+    text = report(ds, x)
+    assert "What acts together" in text
+    assert "The largest (mean over 2 samples) is age with lactate: 4" in text
+    assert "Pairs make 57 % of all" in text  # 6 + 2 of 14
+    one = report(ds.isel(sample=[0]), x.isel(sample=[0]))
+    assert "The largest (this sample) is age with lactate: 6" in one
+    plain = ta.explain(lambda x: x.sum(1), x, ta.Occlusion(ta.groups.Along("feature")))
+    assert "What acts together" not in report(plain, x)

@@ -9,12 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..models.summed import summed
 from . import blame
 from .parsing import UsageError
 
 
 def load(args: argparse.Namespace) -> Any:
-    """The model: from a file, or made by a function and given its weights."""
+    """The model: from a file, or made by a function and given its weights; of an input in parts one asked with their sum."""
+    return _load(args) if args.parts is None else summed(_load(args))
+
+
+def _load(args: argparse.Namespace) -> Any:
     path = Path(args.model)
     if path.suffix in (".pt", ".ts", ".pkl", ".joblib", ".pickle"):
         if args.weights is not None:

@@ -9,6 +9,7 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .parsing import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
 _LABELLED = (".nc", ".zarr")
+PARTS = ("bands", "harmonics", "octaves", "trend_season")  # those that need nothing but the signal
 NAMES = "\n".join(
     textwrap.fill(f"{kind + ':':11}{', '.join(known)}", 100, subsequent_indent=" " * 11)
     for kind, known in (("Methods", METHODS), ("Baselines", BASELINES), ("Groups", GROUPS))
@@ -40,11 +42,16 @@ def add_input(parser: argparse.ArgumentParser, *, required: bool = True) -> None
         "--weights", type=Path, help="a state_dict (.pt, .pth) or .safetensors file to load into the module"
     )
     parser.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
+    parser.set_defaults(parts=None)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, on which file, and which of its outputs."""
     add_input(parser)
+    parser.add_argument(
+        "--parts",
+        help=f"explain the parts of the signal, which sum to it, along the dim part: {', '.join(PARTS)}, such as 'bands([(0.5, 5), (5, 15)])' in Hz",
+    )
     parser.add_argument(
         "--target",
         help="an output's index or label, or a target such as 'Region(lat=(-5, 5), lon=(190, 240), lead=0)'; default: the only output, or the predicted class",
@@ -232,8 +239,20 @@ def _converted(x: Any, args: argparse.Namespace) -> Any:
     """Labelled data with a sample dim, in the dtype of --dtype; a table as it is."""
     x = in_samples(x, args)
     if isinstance(x, xr.Dataset):
-        return x.map(_cast, keep_attrs=True, dtype=args.dtype)
-    return _cast(x, args.dtype) if isinstance(x, xr.DataArray) else x
+        x = x.map(_cast, keep_attrs=True, dtype=args.dtype)
+    x = _cast(x, args.dtype) if isinstance(x, xr.DataArray) else x
+    return x if args.parts is None else _in_parts(x, args)
+
+
+def _in_parts(x: Any, args: argparse.Namespace) -> xr.DataArray:
+    """The parts of a signal that --parts asks for."""
+    if not isinstance(x, xr.DataArray):
+        raise UsageError("--parts is for one array, such as a record; a table or several variables have none")
+    from .. import parts
+
+    known = {name: partial(getattr(parts, name), x, sample_dim=args.sample_dim or "sample") for name in PARTS}
+    found: xr.DataArray = object_of(args.parts, known, "--parts")
+    return found
 
 
 def for_model(x: Any, net: Any, args: argparse.Namespace) -> Any:

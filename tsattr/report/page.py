@@ -17,6 +17,7 @@ from . import markup, sections, tables, words
 from .markup import number, percent
 from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
 from .pictures import pictures
+from .together import together
 from .unsure import unsure as what_makes_unsure
 
 
@@ -111,6 +112,7 @@ def report(
         markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
         markup.section("The result in one picture", *pictures(ds, inputs, positions)),
         markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
+        markup.section("What acts together", *together(ds)),
         markup.section("What makes the model unsure", *doubts),
         markup.section("Other methods and baselines", *sections.comparison(compared, inputs, positions)),
         markup.section("Checks", *sections.checks(ds)),

@@ -49,7 +49,11 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
             ds["group_value"].isel(target=0, drop=True) if "target" in ds["group_value"].dims else ds["group_value"]
         )
         mean = values.mean([d for d in values.dims if d != "group"])
-        sums, caption = xr.Dataset({"signed": mean}), f"Effect of taking each group away, {over}."
+        alone = "interaction" in ds
+        caption = (
+            f"{'Each group by itself, without its pairs' if alone else 'Effect of taking each group away'}, {over}."
+        )
+        sums = xr.Dataset({"signed": mean})
         parts += bars(sums, caption, inputs[0].attribution, "effect")
     rows = [row for part in inputs for i in positions for row in _top(part, i, sample_name(ds, i))]
     parts.append(

@@ -1,0 +1,77 @@
+"""The section of a report on what acts together: pairs of groups, as `tsattr.ShapleyInteractions` gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from .. import plot
+from . import markup
+from .markup import number, percent
+
+MOST_ROWS = 10
+_NOTE = (
+    "A pair's value is what the two contribute together beyond what each contributes by itself: positive where together they move the "
+    "prediction further up than both apart, negative where one does what the other does too, or they work against each other. "
+    "It is a property of the model, and no interaction in the patient or the climate."
+)
+
+
+def together(ds: xr.Dataset) -> list[str]:
+    """Return mains and the largest pairs in words, a picture and a table, as pieces of HTML; nothing without interactions."""
+    if "interaction" not in ds:
+        return []
+    one = ds.isel(target=0, drop=True) if "target" in ds.dims else ds
+    n = one.sizes["sample"]
+    over = f"mean over {n} samples" if n > 1 else "this sample"
+    names = [str(v) for v in one["group"].values]
+    pairs = one["interaction"].transpose("sample", "group", "group_b").values
+    mains = one["group_value"].transpose("sample", "group").values
+    first, second = np.triu_indices(len(names), 1)
+    of_pairs = np.nan_to_num(pairs[:, first, second])
+    mean = of_pairs.mean(0)
+    order = np.argsort(-abs(mean), kind="stable")[:MOST_ROWS]
+    size = np.nan_to_num(abs(mains)).sum() + abs(of_pairs).sum()
+    if not len(order) or not size > 0:
+        return []
+    share = percent(float(abs(of_pairs).sum() / size))
+    best = order[0]
+    sentence = (
+        f"Pairs make {share} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
+        f"{names[second[best]]}: {number(float(mean[best]))}."
+    )
+    error = _errors(one, first, second)
+    rows = [
+        (
+            names[first[k]],
+            names[second[k]],
+            number(float(mean[k])),
+            *([] if error is None else [number(float(error[k]))]),
+        )
+        for k in order
+    ]
+    columns = ("group", "with", "together", *([] if error is None else ["standard error"]))
+    alt = (
+        f"Matrix of {len(names)} groups, each by itself on the diagonal, and a network of the largest pairs. {sentence}"
+    )
+    return [
+        markup.paragraph(sentence),
+        markup.picture(plot.pairs(one), alt, f"Groups by themselves and in pairs, {over}."),
+        markup.table(f"The largest pairs, {over}", columns, rows),
+        markup.paragraph(_NOTE),
+    ]
+
+
+def _errors(ds: xr.Dataset, first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
+    """The standard error of each pair: between samples where there are several, else of the draws; None where nothing tells."""
+    n = ds.sizes["sample"]
+    if n > 1:
+        values = np.nan_to_num(ds["interaction"].transpose("sample", "group", "group_b").values[:, first, second])
+        found: np.ndarray = values.std(0, ddof=1) / n**0.5
+        return found
+    if "interaction_standard_error" not in ds:
+        return None
+    drawn: np.ndarray = (
+        ds["interaction_standard_error"].transpose("sample", "group", "group_b").values[0, first, second]
+    )
+    return drawn
