@@ -229,3 +229,35 @@ def test_coalitions_of_several_samples_are_planned_together_or_one_by_one(bytes_
     monkeypatch.setattr("tsattr.methods.interactions._COALITIONS", bytes_)
     found = ta.explain(model, x, method)
     xr.testing.assert_allclose(found.interaction, expected.interaction, rtol=1e-12, atol=1e-12)
+
+
+def test_a_planted_pair_of_a_lead_s_wave_with_another_s_is_found():
+    data = ta.datasets.simulate_ecg(6, duration=4.0, seed=0)
+    leads = ["II", "V1", "V5"]
+    x = data.ecg.sel(lead=leads).astype(float)
+    code = data.wave.astype(int)  # of each sample
+    names = data.wave.attrs["flag_meanings"].split()
+    waves = [names.index(name) for name in ("P", "QRS", "T")]
+    place = sum((k + 1) * (code == w) for k, w in enumerate(waves))  # 0 between waves
+    label = xr.concat([(place - 1 + 3 * k).where(place > 0, -1) for k in range(3)], "lead").assign_coords(lead=leads)
+    label = label.transpose("sample", "lead", "time").astype(int)
+
+    def model(x, qrs, t):  # QRS in V1 times T in V5, and T in II by itself
+        def size(lead, inside):
+            return (x[:, lead].abs() * inside).sum(1) / inside.sum(1)
+
+        return size(1, qrs) * size(2, t) * 10 + size(0, t)
+
+    context = {"qrs": (code == waves[1]).values.astype(float), "t": (code == waves[2]).values.astype(float)}
+    groups = g.Labelled(
+        label.where(label >= 0, 9).assign_attrs(
+            flag_values=list(range(10)),
+            flag_meanings=" ".join([f"{lead}-{w}" for lead in leads for w in ("P", "QRS", "T")] + ["rest"]),
+        )
+    )
+    ds = ta.explain(model, x, Interactions(groups), context=context)
+    pairs = ds.interaction.stack(pair=("group", "group_b"))
+    found = [set(v) for v in pairs.idxmax("pair").values]
+    assert found == [{"V1-QRS", "V5-T"}] * 6
+    largest = ds.group_value.idxmax("group")
+    assert set(largest.values.tolist()) == {"II-T"}
