@@ -167,6 +167,14 @@ def test_bands_of_months_are_given_by_periods():
     assert np.corrcoef(parts.isel(part=0, sample=0), season)[0, 1] > 0.98
 
 
+def test_a_limit_on_one_side_alone_has_a_name_and_all_beyond_it():
+    parts = p.bands(X, [(None, "500ms"), ("200ms", None)])
+    assert parts.part.values.tolist() == ["over 500ms", "under 200ms", "rest"]
+    numbers = p.bands(X, [(None, 2), (5, None)])
+    assert numbers.part.values.tolist() == ["below 2 Hz", "from 5 Hz", "rest"]
+    np.testing.assert_allclose(parts, numbers, atol=1e-12)
+
+
 def test_octaves_halve_from_the_nyquist_frequency():
     parts = p.octaves(X, 3)
     assert parts.part.values.tolist() == ["12.5-25 Hz", "6.25-12.5 Hz", "3.125-6.25 Hz", "rest"]

@@ -35,8 +35,8 @@ def bands(
         The signal, evenly spaced along `dim`; with a sample dim as for `tsattr.explain`.
     limits
         Pairs (low, high): numbers are frequencies, in Hz along a time, else in cycles per unit of the coordinate (per cell where
-        it has none). Texts with a unit are periods, ``("2 years", "7 years")`` in any order. None: no limit on that side; the
-        mean of the series has the frequency 0.
+        it has none). Texts with a unit are periods, ``("2 years", "7 years")``. None: no limit on that side, as in
+        ``(None, "8 years")``, all that is slower, the mean included, and ``("9 months", None)``, all that is faster.
     dim
         The dim it works along.
     ends
@@ -133,13 +133,11 @@ def _frequencies(axes: Axes, dim: str, pair: tuple[Any, Any]) -> tuple[float, fl
     """Low and high of a band, as frequencies."""
     if len(pair) != 2:
         raise ValueError(f"a band is a pair (low, high), got {pair!r}")
-    if any(isinstance(v, str) for v in pair):
-        known = [1 / axes.extent(dim, v)[0] if isinstance(v, str) else v for v in pair]
-        if None in known:  # ("2 years", None): everything slower
-            return 0.0, float(next(v for v in known if v is not None))
-        return float(min(known)), float(max(known))
-    low, high = (0.0 if pair[0] is None else pair[0]), (np.inf if pair[1] is None else pair[1])
-    return float(low), float(high)
+    found = [1 / axes.extent(dim, v)[0] if isinstance(v, str) else v for v in pair]
+    if None not in found and any(isinstance(v, str) for v in pair):
+        found = sorted(found)
+    low, high = found
+    return 0.0 if low is None else float(low), np.inf if high is None else float(high)
 
 
 def _check_bands(cuts: Sequence[tuple[float, float]], frequency: np.ndarray) -> None:
@@ -158,9 +156,11 @@ def _check_bands(cuts: Sequence[tuple[float, float]], frequency: np.ndarray) -> 
 
 def _name(pair: tuple[Any, Any], hertz: bool) -> str:
     low, high = (f"{v:.4g}" if isinstance(v, int | float) else v for v in pair)
-    unit = " Hz" if hertz and not any(isinstance(v, str) for v in pair) else ""
+    periods = any(isinstance(v, str) for v in pair)
+    unit = " Hz" if hertz and not periods else ""
     if low is None or high is None:
-        return f"below {high}{unit}" if low is None else f"from {low}{unit}"
+        slow, fast = ("over", "under") if periods else ("below", "from")
+        return f"{slow} {high}{unit}" if low is None else f"{fast} {low}{unit}"
     return f"{low}-{high}{unit}"
 
 
