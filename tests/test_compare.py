@@ -15,7 +15,7 @@ from tsattr.compare import CONTROLS
 from tsattr.labels import parsing
 
 from .conftest import Spy, linear_net, relu_net, signals
-from .test_laws import METHODS, SETTINGS
+from .test_laws import METHODS, SETTINGS, case
 
 X, TRAIN = signals(24, seed=5), signals(5, seed=2)
 b, g = ta.baselines, ta.groups
@@ -192,12 +192,12 @@ def test_one_budget_for_all(budget):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_within_keeps_to_the_budget(name):
-    x, method = signals(), METHODS[name]
-    rows = ta.explain(NET, x, method, target=1, dry_run=True).attrs["rows"] // len(x)
+    x, method, net = signals(), METHODS[name], case(name).model
+    rows = ta.explain(net, x, method, target=1, dry_run=True).attrs["rows"] // len(x)
     for budget in (rows, 2 * rows):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ta.ExplanationWarning)
-            found = ta.compare(NET, x, {"m": method}, target=1, budget=budget, metrics="completeness", controls=False)
+            found = ta.compare(net, x, {"m": method}, target=1, budget=budget, metrics="completeness", controls=False)
         assert (found.model_evaluations <= budget).all()
 
 
