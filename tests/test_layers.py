@@ -148,7 +148,7 @@ def test_only_the_core_knows_no_labels():
 METHODS = """AugmentedOcclusion FIT FeatureOcclusion GradCAM GuidedBackprop InputXGradient IntegratedGradients KernelShap
     LearnedAttention Occlusion Saliency ShapleyInteractions ShapleySampling SmoothGrad TemporalRescaling WinIT"""
 BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology ConditionalGaussian Constant Gaussian Generator Hold
-    Inpaint Jitter JointGenerator Marginal MaximumDistance Mean MedianBeat Mixture Mode PhaseRandomised Projection Samples
+    Inpaint Jitter JointGenerator Marginal MaximumDistance Mean MedianBeat Missing Mixture Mode PhaseRandomised Projection Samples
     Typical Uniform"""
 SEEN = {
     "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning LFICAM __version__

@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -92,6 +92,10 @@ class BoundBaseline(ABC):
         True where it says what was known before a series was first observed, so that the first observation can go too.
     gaps
         Number of missing cells (NaN) of its reference, which are handed on to a model that reads them.
+    not_measured
+        True where what it puts in is NaN everywhere, and meant.
+    why_gaps, fill_gaps
+        Where they come from and what can be done, for a model that does not read them.
     """
 
     causal: bool = False
@@ -99,6 +103,12 @@ class BoundBaseline(ABC):
     conditional: bool = True
     begins: bool = False
     gaps: int = 0
+    not_measured: bool = False
+    why_gaps: ClassVar[str] = "the baseline's reference has {gaps} missing cells, which are handed on as they are"
+    fill_gaps: ClassVar[str] = (
+        "give it rows without missing cells, as Samples.fit(train.dropna()) does of a DataFrame, or fill them first: "
+        "Samples.fit(train.fillna(...))"
+    )
 
     @abstractmethod
     def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:

@@ -69,6 +69,7 @@ class SampleChunk:
     ends: Tensor | None = None
 
     def __post_init__(self) -> None:
+        self.gaps_of: BoundBaseline | None = None  # whose missing cells they are
         n, device = len(self.x), self.x.device
         self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
@@ -158,7 +159,8 @@ class SampleChunk:
         valid = None if self.valid is None else self.valid.index_select(0, i)
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
-        if not torch.isfinite(present.sum()) and (missing := missing_in(present)).any():
+        if not torch.isfinite(present.sum()) and (missing := missing_in(present) & filled).any():
+            self.gaps_of = baseline
             self.reference_gaps = 0 if absent is None else baseline.gaps
             if not self.reference_gaps:
                 self.record_unfilled(i, missing)
@@ -245,10 +247,10 @@ class SampleChunk:
             raise self._unread(str(error).partition("\n")[0]) from error
 
     def _unread(self, reason: str) -> UnreadError:
+        of = self.gaps_of
+        assert of is not None
         return UnreadError(
-            f"the baseline's reference has {self.reference_gaps} missing cells, which are handed on as they are, and the model does "
-            f"not read NaN ({reason}); give it rows without missing cells, as Samples.fit(train.dropna()) does of a DataFrame, "
-            "or fill them first: Samples.fit(train.fillna(...))"
+            f"{of.why_gaps.format(gaps=of.gaps)}, and the model does not read NaN ({reason}); {of.fill_gaps}"
         )
 
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:

@@ -17,13 +17,13 @@ from ..core.bound import BoundTargets
 from ..core.engine import Engine
 from ..core.method import Method
 from ..core.preserve import preserved_state
-from ..core.results import RESERVED, check_flag
+from ..core.results import RESERVED, check_choice, check_flag
 from ..core.samples import SampleChunk
 from ..core.targets.call_targets import CallTargets
 from ..core.targets.outputs import outputs_axes
 from ..core.targets.parsing import of_members
 from ..labels import parsing
-from ..labels.inputs import Inputs
+from ..labels.inputs import INVALID, VALUE, Inputs
 from ..models import calling as models
 from .progress import reported
 from .settings import DEFAULTS, CallSettings, filled
@@ -80,6 +80,7 @@ class Call:
         if isinstance(s["seed"], bool) or not isinstance(s["seed"], int | np.integer):
             raise TypeError(f"seed is a whole number, got {s['seed']!r}")
         check_flag("check", s["check"])
+        check_choice("missing", s["missing"], (None, VALUE, INVALID))
         device = models.device_for(s["device"], wrapped.module, inputs)
         mixed = _autocast(s["autocast"])
         models.check_dtype(wrapped.module, inputs, mixed=mixed is not None)
@@ -192,7 +193,7 @@ class Call:
         size = self.size(arrays)
         for start in range(0, n, size):
             at = slice(start, min(start + size, n))
-            x, valid = self.inputs.load(at)
+            x, valid = self.inputs.load(at, self.settings["missing"] or INVALID)
             position = torch.arange(at.start, at.stop, device=self.device)
             valid = None if valid is None else valid.to(self.device)
             ends = self.inputs.ends(at, self.targets.along)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..core.baselines.fills import Baseline
 from ..core.bound import BoundTargets
 from ..core.engine import NoGradient
 from ..core.method import Method, results_of
@@ -19,6 +20,7 @@ from ..core.shift.scores import Shifts, shift_rows
 from ..core.status import Status
 from ..core.targets.parsing import Named
 from ..labels import alignment
+from ..labels.inputs import VALUE
 from ..version import __version__
 from . import members, trials
 from .call import Call
@@ -43,6 +45,16 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
         raise NoGradient(
             f"{type(method).__name__} needs gradients, and {call.model.name} has none; use Occlusion instead"
         )
+    if method.gradient and call.settings["missing"] == VALUE:
+        raise TypeError(
+            f"missing='value' makes a missing cell a value, and there is no way in small steps from that to a number, as "
+            f"{type(method).__name__} walks: take Occlusion, ShapleySampling or another method that removes"
+        )
+    if method.gradient and (never := [b for b in method.baselines() if isinstance(b, Baseline) and not b.ends_paths]):
+        raise TypeError(
+            f"{never[0]!r} is no end of a path, on which {type(method).__name__} takes its gradients: take Occlusion, ShapleySampling or "
+            "another method that removes"
+        )
     method = method.prepared(call.model.module, [v.axes for v in inputs.variables])
     bound = method.bind(inputs.bind)
     lags = bound.coordinates()
@@ -58,7 +70,8 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     with trials.running(call, inputs.n * bound.rows()[0]) as engine:
         if clean is not None and len(clean) >= FEWEST:
             shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.context)
-        for at, samples in call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays):
+        chunks = call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays)
+        for at, samples in chunks:
             table.put(at, _run(bound, samples, shifts), samples.valid)
     targets = engine.bound
     if targets.taken:
@@ -147,6 +160,8 @@ def _particulars(call: Call, method: Method, bound: Method, targets: BoundTarget
         attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if targets.taken:
         attrs["target_taken"] = targets.taken
+    if call.settings["missing"] is not None:
+        attrs["missing"] = call.settings["missing"]
     if call.inputs.history:  # of the input; what writes the result adds to it
         attrs["history"] = call.inputs.history
     return attrs

@@ -19,6 +19,7 @@ class CallSettings(TypedDict, total=False):
     valid: Any
     context: Mapping[str, Any] | None
     reference: Any
+    missing: str | None
     batch_size: int | str
     device: Any
     autocast: Any

@@ -32,6 +32,10 @@ _INPUT_ONLY = (
 )
 
 
+VALUE, INVALID = "value", "invalid"
+"""What a missing cell is: a value like any other, or no cell of its sample."""
+
+
 @dataclass
 class Variable:
     """One input variable, as it was given: its axes, and the slice of the flat event that its cells take."""
@@ -52,11 +56,11 @@ class Variable:
         """The suffix of its result variables: "" or "_name"."""
         return "" if self.name is None else f"_{self.name}"
 
-    def load(self, samples: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Values and validity (m, *shape) of some samples."""
+    def load(self, samples: slice, missing: str = INVALID) -> tuple[np.ndarray, np.ndarray]:
+        """Values and validity (m, *shape) of some samples; cells without a value are valid where `missing` is "value"."""
         part = self.array.isel({self.axes.sample_dim: samples}).transpose(self.axes.sample_dim, ...)
         x = np.array(part.values)
-        ok = ~np.isnan(x)
+        ok = ~np.isnan(x) if missing == INVALID else np.ones(x.shape, bool)
         if self.valid is not None:
             ok &= self.valid if len(self.valid) == 1 else self.valid[samples]
         return x, ok
@@ -121,9 +125,9 @@ class Inputs:
         """The samples' coordinate values, if they have any."""
         return self.variables[0].axes.sample_coord
 
-    def load(self, samples: slice) -> tuple[Tensor, Tensor | None]:
-        """The tensor (m, *event) of some samples and their valid cells, None where all are."""
-        parts = [v.load(samples) for v in self.variables]
+    def load(self, samples: slice, missing: str = INVALID) -> tuple[Tensor, Tensor | None]:
+        """The tensor (m, *event) of some samples and their valid cells, None where all are; see `Variable.load`."""
+        parts = [v.load(samples, missing) for v in self.variables]
         if self.single:
             x, ok = parts[0]
         else:

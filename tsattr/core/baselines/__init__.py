@@ -21,6 +21,7 @@ from .inpaint import Inpaint as Inpaint
 from .joint import JointGenerator as JointGenerator
 from .marginal import Marginal as Marginal
 from .median_beat import MedianBeat as MedianBeat
+from .missing import Missing as Missing
 from .mixture import Mixture as Mixture
 from .noise import Gaussian as Gaussian
 from .noise import Jitter as Jitter
@@ -52,6 +53,7 @@ __all__ = [
     "MaximumDistance",
     "Mean",
     "MedianBeat",
+    "Missing",
     "Mixture",
     "Mode",
     "PhaseRandomised",

@@ -84,6 +84,8 @@ class Baseline:
         What it puts in absent cells, in a few plain words for reports.
     note
         What can and what cannot be credited against it, in plain sentences for reports.
+    ends_paths
+        True where it can be the end of a path, from which methods of gradients walk.
     on_command_line
         True where it can be written on the command line: its settings are plain values, or a reference to fit.
     """
@@ -93,6 +95,7 @@ class Baseline:
     members: tuple[Any, ...] = ()
     sentence: ClassVar[str] = ""
     note: ClassVar[str] = ""
+    ends_paths: ClassVar[bool] = True
     on_command_line: ClassVar[bool] = True
 
     @property

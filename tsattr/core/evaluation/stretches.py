@@ -97,6 +97,8 @@ class Stretches:
         Whether the baseline says what was known before the first observation.
     longest_gap
         A nested forecast is always of so many times, so that a shorter gap gets the same numbers.
+    not_measured
+        Whether what takes the place of an absent stretch is NaN, and meant.
     without_first
         Whether the first observation of a series goes too; else it stays, as nothing was known that could take its place.
     """
@@ -109,6 +111,7 @@ class Stretches:
     begins: bool
     longest_gap: int
     without_first: bool = False
+    not_measured: bool = False
 
     def __post_init__(self) -> None:
         self.outputs = self.evaluation.intact_outputs()
@@ -143,7 +146,16 @@ class Stretches:
         samples.engine.notes["reading"] = evaluation.name
         forecast = ahead_of(baseline, samples.known, axis)
         channels = whole_series(groups, samples, axis)
-        return cls(series, evaluation, forecast, baseline.nested, channels, baseline.begins, timing.lags)
+        return cls(
+            series,
+            evaluation,
+            forecast,
+            baseline.nested,
+            channels,
+            baseline.begins,
+            timing.lags,
+            not_measured=baseline.not_measured,
+        )
 
     def complement(self) -> Stretches:
         """The same for all series but those of each group, their first observations included."""
@@ -189,7 +201,8 @@ class Stretches:
         series, (i, start, gap) = self.series, (removal.i, removal.start, removal.gap)
         rows = window(series.x, i, start, removal.length)
         absent, values = self._replacement(removal)
-        rows[:, :gap] = torch.where(absent & ~torch.isnan(values), values, rows[:, :gap])
+        known = absent if self.not_measured else absent & ~torch.isnan(values)
+        rows[:, :gap] = torch.where(known, values, rows[:, :gap])
         y = self.evaluation(i, start, rows, removal.every)
         steps = torch.arange(removal.length, device=i.device) if removal.every else removal.length - 1
         time = start[:, None] + steps
@@ -212,7 +225,7 @@ class Stretches:
             if not (self.begins or self.without_first):  # what a series begins with has nothing to take its place
                 absent = absent & window(observed, i, start, gap)
             unknown = unknown & absent & observed[i, start][:, None]  # before that, to know nothing is right
-        if unknown.any():
+        if unknown.any() and not self.not_measured:
             time = start[:, None] + torch.arange(gap, device=i.device)
             unknown = unknown & (time < series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
             series.samples.record_unfilled(i, missing_in(torch.where(unknown, values, 0)))

@@ -1,0 +1,241 @@
+"""A missing value as a value, and absence that is a missing value: closed forms, brute force, masks, and what is refused."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+
+import tsattr as ta
+from tsattr.core.samples import UnreadError
+
+b, g = ta.baselines, ta.groups
+EACH = g.Along("feature")
+LAB = pd.DataFrame({"lab": [np.nan, 2.0], "age": [1.0, 1.0]})
+REMOVES = {
+    "occlusion": ta.Occlusion(EACH),
+    "shapley": ta.ShapleySampling(EACH, draws=4),
+    "kernel": ta.KernelShap(EACH),
+    "interactions": ta.ShapleyInteractions(EACH),
+}
+
+
+@ta.models.on_frames
+def not_measured(df):
+    return 3.0 * df["lab"].isna() + df["age"]
+
+
+@pytest.mark.parametrize("name", REMOVES)
+def test_a_cell_that_is_missing_has_its_attribution(name):
+    ds = ta.explain(not_measured, LAB, REMOVES[name], missing="value")
+    np.testing.assert_allclose(ds.attribution, [[3, 1], [0, 1]], atol=1e-12)
+    if "reference" in ds:
+        np.testing.assert_allclose(ds.reference, 0, atol=1e-12)
+        assert float(ds.completeness_gap.max()) < 1e-12
+    assert ds.attrs["missing"] == "value"
+    assert ds.status.values.tolist() == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"missing": "invalid"}])
+def test_by_default_it_is_no_cell_of_its_sample(settings):
+    ds = ta.explain(not_measured, LAB, ta.Occlusion(EACH), **settings)
+    np.testing.assert_array_equal(ds.attribution, [[np.nan, 1], [0, 1]])
+    assert ds.attrs.get("missing") == settings.get("missing")
+
+
+def boosted():
+    """Boosted trees on three columns, of which not being measured is informative, and a background with gaps."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(400, 3)), columns=["a", "b", "c"])
+    y = x.a * x.b + np.where(rng.random(400) < 0.3, 2.0, 0.0)
+    x = x.mask(pd.DataFrame({"a": False, "b": y > 1.5, "c": rng.random(400) < 0.2}))
+    return HistGradientBoostingRegressor(max_iter=20, random_state=0).fit(x, y), x
+
+
+def shapley_of(model, row, background):
+    """Shapley values against rows of a background, by all coalitions; missing cells are handed on from both."""
+    columns, n = row.columns, row.shape[1]
+
+    def worth(present):
+        rows = background.copy()
+        for k in present:
+            rows[columns[k]] = row[columns[k]].iloc[0]
+        return model.predict(rows).mean()
+
+    out = np.zeros(n)
+    for k in range(n):
+        for size in range(n):
+            weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
+            for others in itertools.combinations([j for j in range(n) if j != k], size):
+                out[k] += weight * (worth((*others, k)) - worth(others))
+    return out
+
+
+def test_shapley_values_of_trees_that_read_what_is_missing():
+    model, x = boosted()
+    background, rows = x[50:60], x[x.b.isna()][:4]
+    ds = ta.explain(model, rows, ta.KernelShap(EACH, b.Samples.fit(background), draws=10), missing="value")
+    expected = [shapley_of(model, rows[k : k + 1], background) for k in range(len(rows))]
+    np.testing.assert_allclose(ds.attribution, expected, atol=1e-9)
+    assert abs(ds.attribution.sel(feature="b")).min() > 0.05  # what was not measured tells
+
+
+def test_absent_is_not_measured():
+    model, x = boosted()
+    rows = x[~x.b.isna()][:5]
+    ds = ta.explain(model, rows, ta.Occlusion(EACH, b.Missing()), missing="value")
+    for k, column in enumerate(x.columns):
+        without = model.predict(rows.assign(**{column: np.nan}))
+        np.testing.assert_allclose(ds.attribution[:, k], model.predict(rows) - without, atol=1e-12)
+    assert ds.attrs["baseline"] == "Missing()"
+
+
+def test_a_category_that_was_not_recorded():
+    frame = pd.DataFrame({"ward": pd.Categorical(["icu", "home", "icu"]), "age": [1.0, 2.0, 3.0]})
+    model = ta.models.on_frames(lambda df: np.where(df["ward"].isna(), 5.0, np.where(df["ward"] == "icu", 1.0, 0.0)))
+    ds = ta.explain(model, frame, ta.Occlusion(EACH, b.Missing()))
+    assert ds.attribution.sel(feature="ward").values.tolist() == [-4.0, -5.0, -4.0]
+    assert (ds.attribution.sel(feature="age") == 0).all()
+
+
+def decay(x):
+    """A cell that goes on from the last measurement and knows how long ago it was, as GRU-D does; (rows, 2, time)."""
+    last, since = torch.zeros_like(x[:, :, 0]), torch.zeros_like(x[:, :, 0])
+    for t in range(x.shape[2]):
+        measured = ~torch.isnan(x[:, :, t])
+        last = torch.where(measured, x[:, :, t], last)
+        since = torch.where(measured, 0.0, since + 1)
+    return (last * torch.exp(-since)).sum(1)
+
+
+def test_the_mask_of_a_series():
+    values = np.random.default_rng(0).normal(size=(3, 2, 5))
+    values[0, 1, 3:] = np.nan
+    x = xr.DataArray(values, dims=("sample", "feature", "time"))
+    method = ta.Occlusion(g.Windows(time=1, feature=1), b.Missing())
+    ds = ta.explain(decay, x, method, missing="value")
+    rows = torch.as_tensor(values)
+    for i, j, t in itertools.product(range(3), range(2), range(5)):
+        without = rows[i : i + 1].clone()
+        without[0, j, t] = np.nan
+        expected = (decay(rows[i : i + 1]) - decay(without)).item()
+        assert ds.attribution[i, j, t].item() == pytest.approx(expected, abs=1e-12)
+    assert (ds.attribution[0, 1, 3:] == 0).all()  # it was not measured anyway
+    shown = ta.explain(decay, x, ta.Occlusion(g.Windows(time=1, feature=1), b.Constant(1.0)), missing="value")
+    assert (abs(shown.attribution[0, 1, 3:]) > 0).all()  # what measuring it would have changed
+
+
+def test_the_past_that_was_not_measured():
+    values = np.random.default_rng(0).normal(size=(2, 2, 6))
+    x = xr.DataArray(values, dims=("sample", "feature", "time"))
+    difference = ta.targets.Divergence("difference", of="value")
+    method = ta.FeatureOcclusion(b.Missing(), draws=1, predictions="last")
+    ds = ta.explain(lambda x: decay(x)[:, None], x, method, target=difference)
+    for i, j, t in itertools.product(range(2), range(2), [5]):  # the last prediction alone is asked for
+        until = torch.as_tensor(values[i : i + 1])
+        without = until.clone()
+        without[0, j, t] = np.nan
+        expected = abs((decay(until) - decay(without)).item())
+        assert abs(ds.attribution[i, j, t].item()) == pytest.approx(expected, abs=1e-12)
+    assert ds.status.values.tolist() == ["ok", "ok"]
+
+
+def test_metrics_take_values_away():
+    model, x = boosted()
+    rows = x[:6]
+    maps = ta.explain(model, rows, ta.Occlusion(EACH, b.Missing()), missing="value")
+    scores = ta.evaluate(model, rows, maps, fills={"missing": b.Missing()}, groups=EACH, steps=3, missing="value")
+    curve = scores.deletion_curve.sel(ranking="absolute", fill="missing")
+    np.testing.assert_allclose(curve.isel(share=0), model.predict(rows), atol=1e-12)
+    nothing = model.predict(rows * np.nan)
+    np.testing.assert_allclose(curve.isel(share=-1), nothing, atol=1e-12)
+
+
+def test_how_far_off_the_data_it_is():
+    model, x = boosted()
+    ds = ta.explain(model, x[:4], ta.Occlusion(EACH, b.Missing()), reference=x[100:200], missing="value")
+    assert ds["shift"].dims == ("sample", "group")
+    assert np.isfinite(ds["shift"].sel(group="a")).all()
+
+
+def test_padding_stays_padding():
+    x = np.array([[[1.0, np.nan, 3.0]]])
+    valid = np.array([[[True, True, False]]])
+    f = ta.models.on_arrays(lambda x: np.nan_to_num(x, nan=10.0).sum((1, 2)))
+    ds = ta.explain(f, x, ta.Occlusion(g.Cells(), b.Constant(0.0)), missing="value", valid=valid)
+    np.testing.assert_array_equal(ds.attribution[0, 0], [1.0, 10.0, np.nan])
+
+
+def test_order_and_company_change_nothing():
+    model, x = boosted()
+    method = ta.KernelShap(EACH, b.Samples.fit(x[50:60]), draws=10)
+    whole = ta.explain(model, x[:6], method, missing="value")
+    one = ta.explain(model, x[4:5], method, missing="value", batch_size=3)
+    np.testing.assert_allclose(one.attribution, whole.attribution[4:5], atol=1e-12)
+    turned = ta.explain(model, x[:6][::-1], method, missing="value")
+    np.testing.assert_allclose(turned.attribution[::-1], whole.attribution, atol=1e-12)
+
+
+def test_the_baseline_keeps_the_laws_of_baselines():
+    ta.testing.check_baseline(b.Missing())
+
+
+def test_a_pipeline_that_imputes():
+    x = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [2.0, 4.0, np.nan]})
+    pipe = make_pipeline(SimpleImputer(), LinearRegression()).fit(x, [1.0, 2.0, 5.0])
+    ds = ta.explain(pipe, x, ta.Occlusion(EACH, b.Missing()), missing="value")
+    for k, column in enumerate(x.columns):
+        expected = pipe.predict(x) - pipe.predict(x.assign(**{column: np.nan}))
+        np.testing.assert_allclose(ds.attribution[:, k], expected, atol=1e-12)
+    assert (ds.attribution.values[np.isnan(x)] == 0).all()
+
+
+# ---- what is refused
+
+
+def test_a_model_that_does_not_read_it_is_quoted():
+    x = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [2.0, 4.0, 1.0]})
+    model = LinearRegression().fit(x, [1.0, 2.0, 5.0])
+    with pytest.raises(UnreadError, match=r"absent means not measured, Missing.*does not read NaN .*contains NaN"):
+        ta.explain(model, x, ta.Occlusion(EACH, b.Missing()))
+    with pytest.raises(ValueError, match=r"its output is NaN.*take another baseline, such as Samples"):
+        ta.explain(lambda x: x.sum(1), torch.ones(1, 3), ta.Occlusion(g.Cells(), b.Missing()))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda m, x: ta.explain(m, x, ta.Saliency(), missing="value"),
+            TypeError,
+            "no way in small steps .* Saliency walks",
+        ),
+        (
+            lambda m, x: ta.explain(m, x, ta.IntegratedGradients(b.Missing())),
+            TypeError,
+            r"Missing\(\) is no end of a path",
+        ),
+        (
+            lambda m, x: ta.explain(m, x, ta.Occlusion(g.Cells()), missing="zero"),
+            ValueError,
+            "missing is one of .*'value'",
+        ),
+    ],
+)
+def test_what_cannot_be(call, error, message):
+    with pytest.raises(error, match=message):
+        call(lambda x: x.sum(1), torch.ones(1, 3))
+
+
+def test_the_last_step_gets_no_missing_cells():
+    x = pd.DataFrame({"a": [1.0, np.nan, 3.0]})
+    pipe = make_pipeline(SimpleImputer(), LinearRegression()).fit(x, [1.0, 2.0, 5.0])
+    with pytest.raises(TypeError, match="explain the pipeline itself"):
+        ta.explain(ta.models.last_step(pipe), x, ta.Occlusion(EACH), missing="value")
