@@ -137,7 +137,7 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     check_flag("dry_run", dry_run)
     s: Any = filled("explain", settings, DEFAULTS)
     inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
-    each = EachOutput.of(model, inputs, s)
+    each = EachOutput.of(model, inputs, s, method.along)
     s = s if each is None else s | {"target": each.targets}
     runs = members.runs(model, s["seed"], s["target"])
     results: dict[str, xr.Dataset] = {}

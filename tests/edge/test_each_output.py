@@ -18,6 +18,7 @@ X = xr.DataArray(
 )
 LEADS = xr.DataArray([1, 3, 6], dims="lead", attrs={"units": "month"})
 OUTPUTS = {"lead": LEADS, "lat": [5.0, 6.0], "lon": [100.0, 110.0]}
+ONE = {"zero": ta.baselines.Constant(0.0)}
 METHODS = {
     "saliency": ta.Saliency(absolute=False),
     "ig": ta.IntegratedGradients(steps=4),
@@ -154,7 +155,7 @@ def test_scores_have_the_outputs_dims():
     ds = ta.explain(NET, X, ta.IntegratedGradients(steps=4), target=target, outputs=OUTPUTS)
     settings = {
         "outputs": OUTPUTS,
-        "fills": {"zero": ta.baselines.Constant(0.0)},
+        "fills": ONE,
         "groups": ta.groups.Cells(),
         "steps": 4,
     }
@@ -168,7 +169,7 @@ def test_scores_have_the_outputs_dims():
 def test_comparisons_take_it():
     target = Each("lead", target=Output(lat=5.0, lon=100.0))
     methods = {"IG": ta.IntegratedGradients(steps=4), "slope": ta.Saliency(absolute=False)}
-    settings = {"fills": {"zero": ta.baselines.Constant(0.0)}, "groups": ta.groups.Cells(), "steps": 4, "resamples": 50}
+    settings = {"fills": ONE, "groups": ta.groups.Cells(), "steps": 4, "resamples": 50}
     tb = ta.compare(NET, X, methods, target=target, outputs=OUTPUTS, **settings)
     named = {f"lead {k}": Output.at(lead=k, lat=0, lon=0) for k in range(3)}
     same = ta.compare(NET, X, methods, target=named, outputs=OUTPUTS, **settings)
@@ -198,3 +199,68 @@ def test_comparisons_take_it():
 def test_what_cannot_be(target, error, message):
     with pytest.raises(error, match=message):
         ta.explain(NET, X, ta.Saliency(), target=target(), outputs=OUTPUTS)
+
+
+@pytest.mark.parametrize("name", ["class", "lag", "fill", "time", "output_time"])
+def test_an_axis_never_takes_a_name_that_is_taken(name):
+    x = xr.DataArray(
+        np.random.default_rng(0).normal(size=(3, 5, 1)),
+        dims=("sample", "time", "output_time"),
+        coords={"time": np.arange(5) / 10, "class": ("sample", ["N", "S", "N"]), "lag": 5},
+    )
+    settings = {"target": Each(name, "horizon"), "outputs": {name: [1, 2], "horizon": ["day 1", "day 2"]}}
+
+    def net(x):
+        return torch.stack([x.sum((1, 2)), x.prod(1)[:, 0]], 1)[:, :, None] * torch.tensor([1.0, 2.0])
+
+    ds = ta.explain(net, x, ta.Saliency(), **settings)
+    own = "output_output_time" if "time" in name else f"output_{name}"
+    assert ds.attribution.dims == (*x.dims, own, "horizon")
+    assert ds[own].values.tolist() == [1, 2]
+    assert ds["class"].values.tolist() == ["N", "S", "N"]
+    assert ds.lag.item() == 5
+    tb = ta.compare(net, x, {"slope": ta.Saliency(), "given": ds}, **settings, fills=ONE, resamples=20)
+    assert tb.deletion.sizes[own] == tb.deletion.sizes["horizon"] == 2
+
+
+def test_lags_of_the_input_and_of_the_output():
+    x = xr.DataArray(np.random.default_rng(0).normal(size=(2, 6, 1)), dims=("sample", "time", "feature"))
+
+    def net(x):
+        return torch.cat([x.cumsum(1), -2 * x.cumsum(1)], 2)  # (rows, time, lag)
+
+    settings = {"outputs": {"time": None, "lag": ["a", "b"]}}
+    ds = ta.explain(net, x, ta.WinIT(window=2), target=Each("lag"), **settings)
+    assert ds.attribution.dims == ("sample", "time", "feature", "lag", "output_lag")
+    xr.testing.assert_identical(
+        ds.attribution,
+        ta.explain(net, x, ta.WinIT(window=2), target=Each(), **settings).attribution.assign_attrs(
+            ds.attribution.attrs
+        ),
+    )
+    with pytest.raises(KeyError, match=r"no output axis 'time'.*this method reads the model at every time"):
+        ta.explain(net, x, ta.WinIT(window=2), target=Each("time", "lag"), **settings)
+
+
+def test_a_model_of_one_number_has_no_axes():
+    ds = ta.explain(lambda x: x.sum((1, 2)), X, ta.Saliency(), target=Each())
+    assert ds.attribution.dims == X.dims
+    assert ds.prediction.dims == ("sample",)
+
+
+def test_maps_are_matched_by_the_labels_of_the_outputs():
+    target = Each("lead", target=Output(lat=5.0, lon=100.0))
+    ds = ta.explain(NET, X, ta.IntegratedGradients(steps=4), target=target, outputs=OUTPUTS)
+    settings = {"target": target, "outputs": OUTPUTS, "fills": ONE, "groups": ta.groups.Cells(), "steps": 4}
+    scores = ta.evaluate(NET, X, ds, **settings)
+    xr.testing.assert_allclose(ta.evaluate(NET, X, ds.sel(lead=[6, 1, 3]), **settings), scores)
+    with pytest.raises(ValueError, match=r"along 'lead' is of \[1, 3\], and the model's outputs are \[1, 3, 6\]"):
+        ta.evaluate(NET, X, ds.sel(lead=[1, 3]), **settings)
+    with pytest.raises(ValueError, match=r"along 'lead' is of \[0, 1\], and"):
+        ta.evaluate(NET, X, ds.sel(lead=[1, 3]).drop_vars("lead"), **settings)
+
+
+def test_a_labelled_example_of_the_outputs_is_refused_the_names_of_results():
+    truth = xr.DataArray(np.zeros((3, 2)), dims=("sample", "group"))
+    with pytest.raises(ValueError, match="outputs names an axis 'group'"):
+        ta.explain(lambda x: x.sum(2)[:, :2], X, ta.Saliency(), target=Each(), outputs=truth)

@@ -215,13 +215,16 @@ def _targets(target: Any, method: Method | None, axes: Axes | None) -> CallTarge
 
 def _described(outputs: Any, sample_dim: str) -> tuple[Any, str]:
     """Names and labels of the output axes, and the outputs' units, from a labelled example of them, such as the truth."""
-    if not isinstance(outputs, xr.DataArray):
-        names = [outputs] if isinstance(outputs, str) else [] if outputs is None else [str(name) for name in outputs]
-        if wrong := [name for name in names if name == sample_dim or name in RESERVED]:
-            what = "the sample dim of x" if wrong[0] == sample_dim else "the name of something in the result"
-            raise ValueError(
-                f"outputs names an axis {wrong[0]!r}, which is {what}; outputs names the axes after the sample axis, each otherwise"
-            )
+    labelled = isinstance(outputs, xr.DataArray)
+    given = (
+        [d for d in outputs.dims if d != sample_dim] if labelled else [outputs] if isinstance(outputs, str) else outputs
+    )
+    if wrong := [str(d) for d in given or () if d == sample_dim or str(d) in RESERVED]:
+        what = "the sample dim of x" if wrong[0] == sample_dim else "the name of something in the result"
+        raise ValueError(
+            f"outputs names an axis {wrong[0]!r}, which is {what}; outputs names the axes after the sample axis, each otherwise"
+        )
+    if not labelled:
         return outputs, ""
     axes = {str(d): outputs[d] if d in outputs.coords else None for d in outputs.dims if d != sample_dim}
     return axes, str(outputs.attrs.get("units", ""))

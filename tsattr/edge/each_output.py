@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ..core.axes import Axes
 from ..core.bound import BoundTargets
+from ..core.results import RESERVED
+from ..core.targets.call_targets import of_one_time
 from ..core.targets.each import Each
+from ..core.targets.outputs import without_axis
 from ..labels import parsing
 from ..labels.inputs import Inputs
 from ..models import Ensemble
 from ..models.pipelines import LastStep
 from .call import Call, output_axes
 from .settings import DEFAULTS
+
+_ADDED = RESERVED | {"better", "fill", "lag", "measure", "method", "method_other", "ranking", "share"}
+"""Names that results and tables of scores give to dims and coordinates of their own."""
 
 
 class EachOutput:
@@ -31,26 +38,30 @@ class EachOutput:
         Rows that were asked to learn them.
     """
 
-    def __init__(self, each: Each, model: Any, inputs: Inputs, settings: Any) -> None:
+    def __init__(self, each: Each, model: Any, inputs: Inputs, settings: Any, along: str | None = None) -> None:
         self.each, self.rows = each, 0
         one = model.members[0] if isinstance(model, Ensemble) else model
         if isinstance(one, LastStep):
             raise TypeError(
                 f"{each!r} looks at the model's outputs, which {one!r} hides; give a list, target=[label, ...]"
             )
-        call = Call.of(one, inputs, **{k: settings[k] for k in DEFAULTS} | {"target": lambda y: y.flatten(1)[:, 0]})
+        call = Call.of(
+            one, inputs, **{k: settings[k] for k in DEFAULTS} | {"target": lambda y: y.reshape(len(y), -1)[:, 0]}
+        )
         found = output_axes(call.outputs, call.model)
         self.axes = self._asked(call) if found is None else found
-        self.targets = each.targets(self.axes)
-        self.dims = {d: f"output_{d}" if d in _dims(inputs) else d for d in each.over(self.axes)}
+        with of_one_time(self.axes, along):
+            self.targets = each.targets(without_axis(self.axes, along))
+            dims = each.over(without_axis(self.axes, along))
+        self.dims = _unlike(dims, _names(inputs))
 
     @classmethod
-    def of(cls, model: Any, x: Any, settings: Any) -> EachOutput | None:
-        """Of a call with these settings; None where they ask for no `Each`."""
+    def of(cls, model: Any, x: Any, settings: Any, along: str | None = None) -> EachOutput | None:
+        """Of a call with these settings, of a method that tells apart a dim `along` itself; None where they ask for no `Each`."""
         if not isinstance(settings["target"], Each):
             return None
         inputs = parsing.read(x, settings["dims"], settings["sample_dim"], settings["valid"])
-        return cls(settings["target"], model, inputs, settings)
+        return cls(settings["target"], model, inputs, settings, along)
 
     def _asked(self, call: Call) -> Axes:
         """The output axes of a model whose outputs nobody has described: it is asked for one row."""
@@ -96,14 +107,45 @@ class EachOutput:
         return found
 
     def fold(self, given: Any) -> Any:
-        """A result with the outputs' dims, or an attribution, with the dim ``target`` instead."""
+        """A result with the outputs' dims, or an attribution, with the dim ``target`` instead; labels are matched, in any order."""
         names = list(self.dims.values())
         if not isinstance(given, xr.Dataset | xr.DataArray) or not set(names) <= set(given.dims):
             return given
+        for d, name in self.dims.items():
+            given = self._aligned(given, d, name)
         bare = given.drop_vars([n for n in names if n in given.coords])
         folded = bare.stack(target=names, create_index=False)
         return folded.assign_coords(target=[repr(t) for t in self.targets])
 
+    def _aligned(self, given: Any, dim: str, name: str) -> Any:
+        """A result with the entries of an output axis in the model's order."""
+        n = self.axes.shape[self.axes.dims.index(dim)]
+        if dim in self.axes.coords and name in given.coords:
+            at = given.get_index(name).get_indexer(pd.Index(np.asarray(self.axes.coords[dim])))
+            if (at >= 0).all():
+                return given.isel({name: at})
+        elif given.sizes[name] == n:
+            return given
+        wanted = np.asarray(self.axes.coords.get(dim, range(n))).tolist()
+        found = given[name].values.tolist()
+        raise ValueError(
+            f"the attribution along {name!r} is of {found}, and the model's outputs are {wanted}; give that of every output, or name "
+            "as target the one that was explained"
+        )
 
-def _dims(inputs: Inputs) -> set[str]:
-    return {inputs.sample_dim, *(d for v in inputs.variables for d in v.axes.dims)}
+
+def _names(inputs: Inputs) -> set[str]:
+    """Names of dims and coordinates that a result of this input has, whatever is explained."""
+    given = {str(d) for v in inputs.variables for d in (*v.axes.dims, *v.array.dims, *v.array.coords)}
+    return given | {inputs.sample_dim} | _ADDED
+
+
+def _unlike(dims: tuple[str, ...], taken: set[str]) -> dict[str, str]:
+    """Names of output axes in the result: their own, or with ``output_`` before it as often as it takes to be nobody else's."""
+    out: dict[str, str] = {}
+    for d in dims:
+        name = d
+        while name in taken or name in out.values() or (name != d and name in dims):
+            name = f"output_{name}"
+        out[d] = name
+    return out

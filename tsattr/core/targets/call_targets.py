@@ -29,7 +29,7 @@ class CallTargets:
         if not found:
             raise ValueError(f"target is an empty {type(target).__name__}: nothing to explain")
         targets = cls(tuple(found), is_many(target), along)
-        with _of_one_time(axes, along):
+        with of_one_time(axes, along):
             targets._check(None if axes is None else without_axis(axes, along))
         return targets
 
@@ -55,7 +55,7 @@ class CallTargets:
     def bind(self, outputs: Axes) -> BoundTargets:
         """The targets of outputs with these axes."""
         axes = without_axis(outputs, self.along)
-        with _of_one_time(outputs, self.along):
+        with of_one_time(outputs, self.along):
             values = tuple(t.bind(axes) for t in self.each)
         return BoundTargets(
             values,
@@ -67,7 +67,7 @@ class CallTargets:
 
 
 @contextlib.contextmanager
-def _of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
+def of_one_time(axes: Axes | None, along: str | None) -> Iterator[None]:
     """Explain a KeyError of a target that names the axis which the method itself tells apart."""
     try:
         yield

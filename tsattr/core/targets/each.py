@@ -21,8 +21,8 @@ class Each(Several):
     """Every entry along some output axes, as a target of its own: the result carries these axes in place of a ``target`` dim.
 
     ``Each("horizon")``, ``Each("class")``, ``Each("lat", "lon")``; ``Each()`` is every output. All share the model's forward passes;
-    a method of gradients takes a backward pass for each. Where the input has a dim of the same name, the output's is called
-    ``output_<name>``.
+    a method of gradients takes a backward pass for each. Where the input has a dim or a coordinate of the same name, or the result
+    a dim of its own, the output's is called ``output_<name>``.
 
     Parameters
     ----------
