@@ -33,6 +33,7 @@ def months(years=8, n=3, seed=0):
 X = signals()
 PEAKS = xr.DataArray(np.arange(97) % 24 == 10, dims="time", coords={"time": X.time}).expand_dims(sample=3)
 BEATS = b.MedianBeat.fit(X, PEAKS, window=("-100ms", "160ms")).at(PEAKS)
+HEART = xr.DataArray([1.0, 2.0], dims="sample", coords={"sample": [6, 7]})
 MAKERS = {
     "bands": (lambda x: p.bands(x, [(0.5, 5), (5, 15)]), X),
     "bands, periodic": (lambda x: p.bands(x, [(0, 5), (10, None)], ends="periodic"), X),
@@ -244,6 +245,49 @@ def test_the_median_beat_is_what_the_baseline_fills_in():
     np.testing.assert_allclose(parts.sel(part="residual"), ds.attribution, atol=1e-9)
 
 
+@pytest.mark.parametrize("calendar", ["standard", "360_day"])
+def test_dates_that_step_by_months_are_counted_in_months(calendar):
+    dates = xr.date_range("2001-01-15", periods=120, freq="MS", calendar=calendar, use_cftime=calendar != "standard")
+    values = np.random.default_rng(0).normal(size=(2, 120)).cumsum(1)
+    x = xr.DataArray(values, dims=("sample", "time"), coords={"time": dates})
+    counted = x.assign_coords(time=("time", np.arange(120), {"units": "months"}))
+    for make in (
+        lambda x: p.bands(x, [("2 years", "7 years"), (0.2, 0.4)]),
+        lambda x: p.octaves(x, 3),
+        lambda x: p.harmonics(x, "1 year"),
+        lambda x: p.trend_season(x, "1 year", method="cycle"),
+    ):
+        found = make(x)
+        np.testing.assert_allclose(found, make(counted), atol=1e-9)
+        assert found.time.values.tolist() == dates.values.tolist()
+    assert p.octaves(x, 1).part.values.tolist()[0] == "0.25-0.5"
+
+
+@pytest.mark.parametrize(("calendar", "days"), [("360_day", 360), ("noleap", 365), ("standard", 365.2425)])
+def test_a_year_of_days_is_that_of_the_calendar(calendar, days):
+    dates = xr.date_range("2001-01-01", periods=1500, freq="D", calendar=calendar, use_cftime=calendar != "standard")
+    wave = np.cos(2 * np.pi * np.arange(1500) / days)
+    x = xr.DataArray(wave[None], dims=("sample", "time"), coords={"time": dates})
+    parts = p.harmonics(x, "1 year", 1)
+    np.testing.assert_allclose(parts.sel(part="harmonic 1")[0], wave, atol=1e-6)
+    assert p.bands(x, [("6 months", "2 years")]).part.values[0] == "6 months-2 years"
+
+
+@every
+def test_chunked_signals_have_the_same_parts(name):
+    pytest.importorskip("dask")
+    make, x = MAKERS[name]
+    chunked = x.chunk(dict(zip(x.dims, [1, 1, 30, 2])))
+    xr.testing.assert_allclose(make(chunked).compute(), make(x), rtol=0, atol=1e-12)
+
+
+def test_modes_match_cells_by_their_labels():
+    x, train = months(), months(seed=1)
+    parts = p.modes(x, train, 2)
+    flipped = p.modes(x.isel(lat=slice(None, None, -1)), train.roll(lon=1, roll_coords=True), 2)
+    xr.testing.assert_allclose(flipped.sortby("lat"), parts, rtol=0, atol=1e-9)
+
+
 # ---- what is refused
 
 
@@ -265,12 +309,20 @@ def test_the_median_beat_is_what_the_baseline_fills_in():
         (lambda: p.trend_season(X, 60), "told from a trend in two cycles or more"),
         (lambda: p.trend_season(X, "30ms"), "a whole number of cells, two or more; '30ms' is 1.5"),
         (lambda: p.trend_season(X, 12, method="x11"), "method is one of"),
+        (lambda: p.trend_season(X, 97, method="cycle"), "97 phases is told from a trend where a phase comes again"),
+        (lambda: p.harmonics(X.assign_coords(sample=[4, 5, 6]), HEART), "f0 has no frequency of sample 4, 5; give one"),
+        (lambda: p.harmonics(X, HEART.values), r"f0 is a number, .* DataArray over the samples, got ndarray; give xr"),
+        (lambda: p.bands(X, (0.5, 5)), r"limits is a list of pairs .*, got \(0.5, 5\)"),
+        (lambda: p.bands(X, "0.5-5"), "limits is a list of pairs"),
+        (lambda: p.bands(X.where(X < 3, np.inf), [(1, 5)]), "x has infinite values"),
+        (lambda: p.bands(X.assign_coords(edge=0), [(1, 5)]), "x has 'edge' already"),
+        (lambda: p.modes(months(), months().assign_coords(lat=[0.0, 45.0, 60.0]), 1), "lacks 1 of the input's labels"),
         (lambda: p.modes(X, X, 1), "modes are over dims"),
         (lambda: p.modes(X, signals(seed=1), 3, "lead"), "has 2 modes at most, got number=3"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason(make, message):
-    with pytest.raises((ValueError, KeyError), match=message):
+    with pytest.raises((ValueError, KeyError, TypeError), match=message):
         make()
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..core.axes import Axes
+from ..core.indexing import is_dates
 from ..core.results import check_choice, check_count
-from .summing import PART, REST, axes_of, bridged, step_of, summing
+from .summing import EDGE, PART, REST, applied, axes_of, bridged, period_of, step_of, summing
 
 ENDS = ("mirrored", "periodic")
 
@@ -35,7 +36,8 @@ def bands(
         The signal, evenly spaced along `dim`; with a sample dim as for `tsattr.explain`.
     limits
         Pairs (low, high): numbers are frequencies, in Hz along a time, else in cycles per unit of the coordinate (per cell where
-        it has none). Texts with a unit are periods, ``("2 years", "7 years")``. None: no limit on that side, as in
+        it has none; per month along dates that step by whole months). Texts with a unit are periods, ``("2 years", "7 years")``;
+        along other dates a year is that of the calendar in the mean. None: no limit on that side, as in
         ``(None, "8 years")``, all that is slower, the mean included, and ``("9 months", None)``, all that is faster.
     dim
         The dim it works along.
@@ -62,12 +64,12 @@ def bands(
     (['0-2 Hz', 'rest'], True)
     """
     check_choice("ends", ends, ENDS)
-    axes = axes_of(x, sample_dim)
+    axes = axes_of(x, sample_dim, dim)
     dim = axes.called(dim)
     step, n = step_of(axes, dim), axes.shape[axes.axis(dim)]
     periods = 2 * n if ends == "mirrored" else n
     frequency = np.arange(periods // 2 + 1) / (periods * step)
-    cuts = [_frequencies(axes, dim, pair) for pair in limits]
+    cuts = [_frequencies(axes, dim, pair) for pair in _pairs(limits)]
     _check_bands(cuts, frequency)
     margin = 1e-9 / step  # a frequency that is a limit up to rounding is on its upper side
     kept = [(frequency >= low - margin) & (frequency < high - margin) for low, high in cuts]
@@ -85,15 +87,15 @@ def bands(
 
         return part
 
-    names = [_name(pair, axes.kind(dim) == "time" or dim in axes.dates) for pair in limits]
+    names = [_name(pair, _in_hertz(axes, dim)) for pair in limits]
     series = bridged(x, dim)
-    found = {name: _along(series, dim, of(inside)) for name, inside in zip(_unlike(names), kept)}
+    found = {name: applied(of(inside), series, over=[[dim]], gives=[dim]) for name, inside in zip(_unlike(names), kept)}
     lowest = [low for low, _ in cuts]
     reach = [n / 2 if low <= 0 else min(n / 2, 1 / (low * step)) for low in lowest]
     cells = np.arange(n)
     near = [np.minimum(cells, n - 1 - cells) < r for r in reach]
     out = summing(x, found, sample_dim)
-    return out.assign_coords(edge=((PART, dim), np.stack([*near, np.logical_or.reduce(near)])))
+    return out.assign_coords({EDGE: ((PART, dim), np.stack([*near, np.logical_or.reduce(near)]))})
 
 
 def octaves(
@@ -116,24 +118,35 @@ def octaves(
     ['25-50 Hz', '12.5-25 Hz', 'rest']
     """
     check_count("number", number)
-    axes = axes_of(x, sample_dim)
+    axes = axes_of(x, sample_dim, dim)
     top = 1 / (2 * step_of(axes, axes.called(dim)))
     limits = [(top / 2**k, top / 2 ** (k - 1)) for k in range(1, number + 1)]
     out = bands(x, [(limits[0][0], None), *limits[1:]], dim, ends=ends, sample_dim=sample_dim)
-    hertz = axes.kind(axes.called(dim)) == "time" or axes.called(dim) in axes.dates
+    hertz = _in_hertz(axes, axes.called(dim))
     return out.assign_coords({PART: [*(_name(pair, hertz) for pair in limits), REST]})
 
 
-def _along(series: xr.DataArray, dim: str, part: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
-    found: xr.DataArray = xr.apply_ufunc(part, series, input_core_dims=[[dim]], output_core_dims=[[dim]])
-    return found
+def _in_hertz(axes: Axes, dim: str) -> bool:
+    """True where frequencies along a dim are in Hz: it holds seconds by its unit, or dates."""
+    return axes.kind(dim) == "time" or (dim in axes.coords and is_dates(axes.coords[dim]))
+
+
+def _pairs(limits: Any) -> list[Any]:
+    """The limits as a list; TypeError where they are no list of pairs."""
+    if (
+        isinstance(limits, str)
+        or not isinstance(limits, Iterable)
+        or any(not isinstance(v, tuple | list) for v in limits)
+    ):
+        raise TypeError(f"limits is a list of pairs (low, high), as [(0.5, 5), (5, 15)], got {limits!r}")
+    return list(limits)
 
 
 def _frequencies(axes: Axes, dim: str, pair: tuple[Any, Any]) -> tuple[float, float]:
     """Low and high of a band, as frequencies."""
     if len(pair) != 2:
         raise ValueError(f"a band is a pair (low, high), got {pair!r}")
-    found = [1 / axes.extent(dim, v)[0] if isinstance(v, str) else v for v in pair]
+    found = [1 / period_of(axes, dim, v) if isinstance(v, str) else v for v in pair]
     if None not in found and any(isinstance(v, str) for v in pair):
         found = sorted(found)
     low, high = found
@@ -158,6 +171,8 @@ def _name(pair: tuple[Any, Any], hertz: bool) -> str:
     low, high = (f"{v:.4g}" if isinstance(v, int | float) else v for v in pair)
     periods = any(isinstance(v, str) for v in pair)
     unit = " Hz" if hertz and not periods else ""
+    if low is None and high is None:
+        return "all"
     if low is None or high is None:
         slow, fast = ("over", "under") if periods else ("below", "from")
         return f"{slow} {high}{unit}" if low is None else f"{fast} {low}{unit}"

@@ -11,7 +11,7 @@ from ..core.axes import Axes
 from ..core.baselines.climatology import phases_of
 from ..core.cf import units_of
 from ..core.results import check_choice, check_count
-from .summing import axes_of, bridged, summing
+from .summing import applied, axes_of, bridged, period_of, step_of, summing
 
 
 def harmonics(
@@ -45,14 +45,19 @@ def harmonics(
     [[3.0, 1.0, 0.0, 0.0]]
     """
     check_count("number", number)
-    axes = axes_of(x, sample_dim)
+    axes = axes_of(x, sample_dim, dim)
     dim = axes.called(dim)
     if isinstance(f0, str):
-        f0 = 1 / axes.extent(dim, f0)[0]
+        f0 = 1 / period_of(axes, dim, f0)
     try:
         where = axes.positions(dim)[0]
     except ValueError:
         where = axes.line(dim)
+    if not isinstance(f0, xr.DataArray) and np.ndim(f0) > 0:
+        raise TypeError(
+            f"f0 is a number, a period with its unit, or a DataArray over the samples, got {type(f0).__name__}; give "
+            f"xr.DataArray(f0, dims={sample_dim!r})"
+        )
     frequency = f0 if isinstance(f0, xr.DataArray) else xr.DataArray(float(f0))
     if not (frequency > 0).all():
         raise ValueError(f"f0 is a frequency above 0, got {frequency.values.tolist()}")
@@ -60,18 +65,27 @@ def harmonics(
         raise ValueError(
             f"{number} harmonics and a mean have {1 + 2 * number} unknowns, and {dim!r} {len(where)} cells"
         )
+    if (
+        sample_dim in frequency.coords
+        and sample_dim in x.coords
+        and (lacking := sorted(set(x[sample_dim].values.tolist()) - set(frequency[sample_dim].values.tolist())))
+    ):
+        raise ValueError(
+            f"f0 has no frequency of {sample_dim} {', '.join(map(str, lacking[:10]))}; give one of every sample"
+        )
     angle = 2 * np.pi * frequency * xr.DataArray(where - where[0], dims=dim)
     waves = [angle.copy(data=f(k * angle.values)) for k in range(1, number + 1) for f in (np.cos, np.sin)]
     columns: list[xr.DataArray] = [xr.ones_like(angle), *waves]
     design = xr.concat(columns, "column").broadcast_like(
         x.isel({d: 0 for d in x.dims if d not in (dim, sample_dim)}, drop=True)
     )
-    fitted = xr.apply_ufunc(
+    fitted = applied(
         _least_squares,
         x.astype(float),
         design,
-        input_core_dims=[[dim], [dim, "column"]],
-        output_core_dims=[["column"]],
+        over=[[dim], [dim, "column"]],
+        gives=["column"],
+        sizes={"column": 1 + 2 * number},
         vectorize=True,
     )
     terms = fitted * design
@@ -108,14 +122,14 @@ def trend_season(
     method
         "stl": a smooth trend and a season that may change, by local regression (Cleveland et al., 1990; `statsmodels`, in the extra
         ``tsattr[parts]``). "cycle": a straight trend, and the same season in every cycle, the mean of what the trend leaves in
-        each phase.
+        each phase. Dates that step by whole months are counted in months.
     robust
         Of "stl": outliers count less.
 
     Raises
     ------
     ValueError
-        Fewer than two cycles.
+        Fewer than two cycles; of "cycle" so few cells that a trend is not told from a season.
 
     Examples
     --------
@@ -124,7 +138,7 @@ def trend_season(
     [[-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]]
     """
     check_choice("method", method, ("stl", "cycle"))
-    axes = axes_of(x, sample_dim)
+    axes = axes_of(x, sample_dim, dim)
     dim = axes.called(dim)
     series, n = bridged(x, dim), axes.shape[axes.axis(dim)]
     if method == "cycle":
@@ -144,12 +158,12 @@ def trend_season(
         fit = STL(series, period=length, robust=robust).fit()
         return np.stack([fit.trend, fit.seasonal])
 
-    both = xr.apply_ufunc(stl, series, input_core_dims=[[dim]], output_core_dims=[["piece", dim]], vectorize=True)
+    both = applied(stl, series, over=[[dim]], gives=["piece", dim], sizes={"piece": 2}, vectorize=True)
     return summing(x, {"trend": both.isel(piece=0), "season": both.isel(piece=1)}, sample_dim)
 
 
 def _cells(axes: Axes, dim: str, period: int | str) -> int:
-    cells = axes.cells(dim, period)
+    cells = period_of(axes, dim, period) / step_of(axes, dim) if isinstance(period, str) else float(period)
     if abs(cells - round(cells)) > 1e-3 * cells or round(cells) < 2:
         raise ValueError(f"a season is a whole number of cells, two or more; {period!r} is {cells:.4g} along {dim!r}")
     return round(cells)
@@ -167,6 +181,10 @@ def _cycle(series: xr.DataArray, phase: np.ndarray, dim: str) -> dict[str, xr.Da
     levels, which = np.unique(phase, return_inverse=True)
     time = np.arange(len(which)) - (len(which) - 1) / 2
     design = np.column_stack([np.eye(len(levels))[which], time])
+    if np.linalg.matrix_rank(design) <= len(levels):
+        raise ValueError(
+            f"a season of {len(levels)} phases is told from a trend where a phase comes again, and {dim!r} has {len(which)} cells"
+        )
 
     def both(lines: np.ndarray) -> np.ndarray:
         fit = lines @ np.linalg.pinv(design).T
@@ -174,5 +192,5 @@ def _cycle(series: xr.DataArray, phase: np.ndarray, dim: str) -> dict[str, xr.Da
         level = season.mean(-1, keepdims=True)
         return np.stack([level + fit[..., -1:] * time, season - level], -2)
 
-    found = xr.apply_ufunc(both, series, input_core_dims=[[dim]], output_core_dims=[["piece", dim]])
+    found = applied(both, series, over=[[dim]], gives=["piece", dim], sizes={"piece": 2})
     return {"trend": found.isel(piece=0), "season": found.isel(piece=1)}

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..climate.sphere import area_weights, space_dims
+from ..core.indexing import positions_of
 from ..core.results import check_count
 from .summing import axes_of, summing
 
@@ -31,7 +32,7 @@ def modes(
     x
         The fields, with their sample dim; they may have other dims beside `dims`, each field of which is parted by itself.
     reference
-        The record on which the modes are found; it should not hold what is tested. Same cells as `x`.
+        The record on which the modes are found; it should not hold what is tested. Same cells as `x`, matched by their labels.
     number
         How many modes.
     dims
@@ -45,7 +46,7 @@ def modes(
     Raises
     ------
     ValueError
-        No such dims; more modes than the reference has fields less one, or cells.
+        No such dims, or other cells along them; more modes than the reference has fields less one, or cells.
 
     Examples
     --------
@@ -61,6 +62,7 @@ def modes(
         raise ValueError(
             f"modes are over dims of x and of the reference, got {over} of {list(x.dims)} and {list(reference.dims)}"
         )
+    reference = _like(reference, x, over)
     area = area_weights(reference) if dims is None else xr.DataArray(1.0)
     weight = (area**0.5).broadcast_like(reference.isel({d: 0 for d in reference.dims if d not in over}, drop=True))
     stacked = {"cell_": over}
@@ -93,3 +95,16 @@ def modes(
         for k, share in enumerate(fit.explained_variance_ratio_)
     }
     return summing(x, found, sample_dim)
+
+
+def _like(reference: xr.DataArray, x: xr.DataArray, dims: Iterable[str]) -> xr.DataArray:
+    """The reference with the cells in the order of those of `x`; ValueError where they are others."""
+    for d in dims:
+        if d in x.coords and d in reference.coords:
+            at = positions_of(x[d].values, reference[d].values, "the reference", d)
+            reference = reference.isel({d: at})
+        if reference.sizes[d] != x.sizes[d]:
+            raise ValueError(
+                f"the reference has {reference.sizes[d]} cells along {d!r}, and x {x.sizes[d]}; give both the same"
+            )
+    return reference

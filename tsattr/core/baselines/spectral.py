@@ -198,7 +198,7 @@ def even_step(axes: Axes, dim: str) -> float:
         return float("nan")
     if not np.allclose(steps, steps.mean(), rtol=1e-3):
         raise ValueError(
-            f"the coordinate of dim {dim!r} is not evenly spaced, and this baseline needs it; interpolate first, or number "
-            f"the cells: x.assign_coords({dim}=range(...))"
+            f"the coordinate of dim {dim!r} is not evenly spaced, as it must be here; interpolate first, or number the "
+            f"cells: x.assign_coords({dim}=range(...))"
         )
     return float(steps.mean())
