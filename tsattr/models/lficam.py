@@ -22,8 +22,8 @@ class LFICAM(nn.Module):
     """A classifier whose features are weighed by a map that it learns: ``y = head(10 mean_t (1 + A_t) F_t)``.
 
     F (K, T') are the trunk's features of one sample, brought to [0, 1] by their least and largest value over channels and
-    positions; T' stands for one axis of positions or two. How much channel k matters is asked of a small network of two
-    convolutions, which sees the features times g, the mean of the input over its channels, averaged down to T':
+    positions; T' stands for one axis of positions or two. How much channel k matters is asked of a feature-importance network
+    (FIN) of two convolutions, which sees the features times g, the mean of the input over its channels, averaged down to T':
 
         s = softmax_k(mean_t FIN(F g)_kt),    A = (m - min m) / (max m - min m),    m_t = sum_k s_k F_kt.
 

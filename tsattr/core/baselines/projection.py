@@ -101,7 +101,8 @@ class Projection(Neutral, Baseline):
             It is left as it was.
         x
             The samples that will be explained, as they will be given, without missing cells: a DataArray, or an array
-            (samples first).
+            (samples first). Cells that explain leaves out by ``valid=`` stay as they are: the way would not begin on the
+            boundary, and `reference` would not be 0.
         a, b
             The two classes. ``b=None``: the strongest other class at each sample; with a single output, the value 0.
         tolerance
