@@ -156,6 +156,13 @@ def test_members_that_agree_leave_nothing_to_the_model(members):
     assert (slope[6:] != 0).any(-1).all()
 
 
+def test_information_is_never_negative():
+    nearly = RNG.normal(size=(200, 1, 3)) * (1 + 1e-9 * np.arange(4)[:, None])
+    found = value(U("mutual_information"), nearly, MEMBERS)
+    assert (found >= 0).all()
+    assert found.max() < 1e-15
+
+
 @pytest.mark.parametrize("size", [30.0, 1e3, 1e30, math.inf])
 def test_certain_members_have_finite_values_and_gradients(size):
     agree = [[size, 0.0, -size], [size, 0.0, -size]]

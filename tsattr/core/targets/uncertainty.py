@@ -248,7 +248,7 @@ def _between_members(logs: Tensor) -> Tensor:
     """The mean over the members of ``KL(p_m || p)``, which is ``H(p)`` less the mean of ``H(p_m)``."""
     agree = (logs == logs[:, :1]).flatten(1).all(1)[:, None, None]
     logs = torch.where(agree, logs.detach(), logs)  # of its least, 0, rounding would be all of the slope
-    return _product(logs, logs - _mean_of(logs)).mean(1)
+    return _product(logs, logs - _mean_of(logs)).mean(1).clamp(min=0)  # rounding may be larger, and negative
 
 
 _ENTROPIES = {
