@@ -13,6 +13,7 @@ import tsattr as ta
 from tsattr.ecg import LEADS
 from tsattr.edge.table import STATUS
 from tsattr.report import report, words
+from tsattr.report.pictures import one_picture
 
 from .conftest import coupling_net
 
@@ -475,3 +476,16 @@ def test_what_acts_together():
     assert "The largest (this sample) is age with lactate: 6" in one
     plain = ta.explain(lambda x: x.sum(1), x, ta.Occlusion(ta.groups.Along("feature")))
     assert "What acts together" not in report(plain, x)
+
+
+def test_parts_of_a_signal_are_drawn_over_time():
+    x = xr.DataArray(
+        np.random.default_rng(0).normal(size=(1, 2, 100)).cumsum(-1),
+        dims=("sample", "lead", "time"),
+        coords={"lead": ["II", "V1"], "time": np.arange(100) / 50},
+    )
+    parts = ta.parts.bands(x, [(0.5, 5)])
+    ds = ta.explain(ta.models.summed(lambda x: x[:, 1].square().sum(1)), parts, ta.IntegratedGradients(steps=4))
+    figure, caption = one_picture(ds.attribution[0], parts[0], None)
+    assert "The parts of lead V1, which has the most attribution, over time" in caption
+    assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["0.5-5 Hz", "rest"]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import ecg, plot
 from ..edge.table import words_of_class
+from ..parts.summing import PART
 from ..plot.maps import map_dims
 from ..plot.shade import axis_units, is_the_models_own
 from . import markup, tables
@@ -119,6 +120,13 @@ def one_picture(
         return plot.bars(
             _with_values(attribution, signal), label="attribution"
         ), f"Each entry with its value, strongest first. {colours}."
+    if PART in dims and "time" in dims:
+        one, where = _strongest_entry(attribution, [d for d in dims if d not in (PART, "time")])
+        figure = plot.trace(signal.isel(one), attribution.isel(one), limit=limit, title=where)
+        return (
+            figure,
+            f"The parts of {where}, which has the most attribution, over time; they sum to the signal. {colours}.",
+        )
     numeric = signal if signal.dtype.kind in "fiu" else None
     figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS, limit=limit)
     maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
@@ -140,6 +148,14 @@ def _stretch(attribution: xr.DataArray, length: float = 10.0) -> tuple[float | N
     sums = upto[np.searchsorted(time, starts + length)] - upto[np.searchsorted(time, starts)]
     start = float(starts[sums.argmax()])
     return start, f", the {length:g} seconds with the most attribution (from {start:g} s)"
+
+
+def _strongest_entry(attribution: xr.DataArray, over: list[Any]) -> tuple[dict[Any, int], str]:
+    """Return the position along some dims of the entry with the most absolute attribution, and its labels."""
+    size = abs(attribution).sum([d for d in attribution.dims if d not in over]).transpose(*over)
+    at = {d: int(k) for d, k in zip(over, np.unravel_index(int(size.values.argmax()), size.shape))}
+    named = (f"{d} {attribution[d].values[k] if d in attribution.coords else k}" for d, k in at.items())
+    return at, ", ".join(named)
 
 
 def _strongest_rows(attribution: xr.DataArray) -> tuple[dict[Any, np.ndarray], str]:
