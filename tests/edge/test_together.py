@@ -224,6 +224,9 @@ def test_members_that_squeeze_the_output_of_one_row():
     ds = ta.explain(ta.models.Ensemble(members), X, ta.InputXGradient(), target=U("variance"), batch_size=1)
     spread = np.var([1.0, 2.0, 4.0]) * X.sum(("lead", "time")) ** 2
     np.testing.assert_allclose(ds.prediction, spread, rtol=1e-12)
+    squeezed = ta.models.Ensemble([lambda x, net=net: net(x).squeeze() for net in NETS])  # (classes,) of one row
+    ds = ta.explain(squeezed, X, METHODS["ig"], target=TARGETS, batch_size=1)
+    assert_same(ds, ta.explain(ALL, X, METHODS["ig"], target=TARGETS, batch_size=1))
 
 
 def test_members_of_other_shapes_labels_and_scales_are_refused():
