@@ -207,7 +207,10 @@ def test_members_of_an_ensemble():
         ({"order": 3}, "order is 2, mains and pairs, got 3; for mains alone give ShapleySampling"),
         ({"index": "banzhaf"}, "index is one of .*'faithful'.*, got 'banzhaf'"),
         ({"draws": 1, "tolerance": 0.1}, "several draws, got draws=1"),
-        ({"coalitions": 100}, "at least four coalitions for each main and pair, 220 for 10 groups, got coalitions=100"),
+        (
+            {"coalitions": 100},
+            "at least four coalitions for each main and pair, or all there are: 220 for 10 groups, got coalitions=100",
+        ),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
@@ -261,3 +264,20 @@ def test_a_planted_pair_of_a_lead_s_wave_with_another_s_is_found():
     assert found == [{"V1-QRS", "V5-T"}] * 6
     largest = ds.group_value.idxmax("group")
     assert set(largest.values.tolist()) == {"II-T"}
+
+
+@pytest.mark.parametrize("method", [Interactions(g.Cells()), ta.KernelShap(g.Cells())])
+def test_an_infinite_output_is_a_status_and_nothing_else(method):
+    with pytest.warns(ta.ExplanationWarning, match="non-finite output: sample 0") as told:
+        ds = ta.explain(lambda x: 1 / x[:, 0] + x.sum(1), ones(3), method)
+    assert len(told) == 1  # none of NumPy's
+    assert ds.status.values.tolist() == ["non-finite output"]
+    assert np.isnan(ds.group_value).all()
+
+
+def test_a_budget_that_is_too_small_says_what_it_would_take():
+    methods = {"pairs": Interactions(g.Cells()), "occlusion": ta.Occlusion(g.Cells())}
+    with pytest.raises(
+        ValueError, match=r"budget of 30 rows a sample allows 28 coalitions .* which needs 62 for 6 groups"
+    ):
+        ta.compare(wave, np.random.default_rng(0).normal(size=(4, 6)), methods, budget=30)

@@ -48,13 +48,13 @@ class Game:
         return [order[row[order]] for row in playing]
 
     def worth(self, i: Tensor, draw: Tensor, absent: Callable[[slice], Tensor]) -> Tensor:
-        """Target values (rows, targets) of sample `i` without the absent groups, bool (some rows, groups).
+        """Target values (rows, targets) of sample `i` without the absent groups, bool (some rows, groups); NaN where infinite.
 
         These are made batch by batch: all at once they would be quadratic in the groups.
         """
         out = torch.empty(len(i), self.samples.targets, dtype=torch.float64, device=i.device)
         for at, v in self.samples.without(self.groups, self.baseline, i, draw, absent):
-            out[at] = v
+            out[at] = torch.where(v.isfinite(), v, torch.nan)
         return out
 
     def worths(self, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[Coalitions]) -> list[np.ndarray]:

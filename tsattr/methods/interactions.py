@@ -66,7 +66,7 @@ class ShapleyInteractions(Method):
     Raises
     ------
     ValueError
-        An order other than 2; fewer coalitions than four times the number of mains and pairs, with which the least squares would not be
+        An order other than 2; fewer coalitions than four times the number of mains and pairs, or than all there are, with which the least squares would not be
         determined; a least squares' matrix of more than 2 GiB.
 
     Examples
@@ -223,9 +223,12 @@ class ShapleyInteractions(Method):
         fewest = 1 if self.tolerance is None else 2
         draws = max(fewest, min(self._draws, (rows - 1) // (1 + _least(players))))
         most = affordable("coalitions", (rows - 1) // draws - 1, self, rows)
-        changed = replace(self, coalitions=most, draws=draws)
-        changed._budget(players)
-        return changed
+        if most < _least(players):
+            raise ValueError(
+                f"a budget of {rows} rows a sample allows {most} coalitions of ShapleyInteractions, which needs {_least(players)} for "
+                f"{players} groups; give more rows, or larger groups"
+            )
+        return replace(self, coalitions=most, draws=draws)
 
     def _budget(self, players: int) -> int:
         """The most coalitions of a draw; ValueError where they are too few, or too many to hold."""
@@ -233,8 +236,8 @@ class ShapleyInteractions(Method):
         budget = 4 * effects + 2048 if self.coalitions is None else self.coalitions
         if budget < _least(players):
             raise ValueError(
-                f"ShapleyInteractions needs at least four coalitions for each main and pair, {4 * effects} for {players} groups, got "
-                f"coalitions={budget}"
+                f"ShapleyInteractions needs at least four coalitions for each main and pair, or all there are: {_least(players)} for "
+                f"{players} groups, got coalitions={budget}"
             )
         if (size := 8 * effects * min(budget, 2 ** min(players, 60))) > LARGEST:
             raise ValueError(
