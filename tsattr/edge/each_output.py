@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -113,9 +114,7 @@ class EachOutput:
             return given
         for d, name in self.dims.items():
             given = self._aligned(given, d, name)
-        bare = given.drop_vars([n for n in names if n in given.coords])
-        folded = bare.stack(target=names, create_index=False)
-        return folded.assign_coords(target=[repr(t) for t in self.targets])
+        return _stacked(given, names, [repr(t) for t in self.targets])
 
     def _aligned(self, given: Any, dim: str, name: str) -> Any:
         """A result with the entries of an output axis in the model's order."""
@@ -132,6 +131,34 @@ class EachOutput:
             f"the attribution along {name!r} is of {found}, and the model's outputs are {wanted}; give that of every output, or name "
             "as target the one that was explained"
         )
+
+
+def folded(ds: xr.Dataset) -> xr.Dataset:
+    """A result of `Each`, or a table, with one dim ``target`` in place of the outputs' own: for pictures and reports.
+
+    Its labels are those of the outputs.
+
+    >>> maps = {"prediction": (("sample", "lead"), [[1.0, 2.0]]), "status": ("sample", ["ok"])}
+    >>> folded(xr.Dataset(maps, {"lead": [3, 6]})).target.values.tolist()
+    ['lead=3', 'lead=6']
+    """
+    of_samples = [name for name in ("status", "test_evaluations") if name in ds]
+    if "prediction" not in ds or not of_samples:
+        return ds
+    names = [str(d) for d in ds["prediction"].dims if d not in (*ds[of_samples[0]].dims, "target")]
+    if not names:
+        return ds
+    labels = [ds[n].values.tolist() if n in ds.coords else range(ds.sizes[n]) for n in names]
+    alone = len(names) == 1 and all(isinstance(v, str) for v in labels[0])
+    texts = [at[0] if alone else ", ".join(f"{n}={v}" for n, v in zip(names, at)) for at in itertools.product(*labels)]
+    out: xr.Dataset = _stacked(ds, names, texts)
+    return out
+
+
+def _stacked(given: Any, names: list[str], labels: list[str]) -> Any:
+    """A result with the dims `names` stacked to ``target``."""
+    own = [k for k, c in given.coords.items() if set(c.dims) & set(names)]
+    return given.drop_vars(own).stack(target=names, create_index=False).assign_coords(target=labels)
 
 
 def _names(inputs: Inputs) -> set[str]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ..edge.each_output import folded
 from . import shade
 
 
@@ -37,6 +38,7 @@ def completeness(ds: xr.Dataset, *, ax: Axes | None = None, figure: Figure | Non
             raise KeyError(
                 f"completeness needs {name!r} in the result, which has {list(ds.data_vars)}; the method gives none"
             )
+    ds = folded(ds)
     change = ds.prediction - ds.reference
     total = total_attribution(ds)
     if ax is None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from ..edge.each_output import folded
 from . import shade
 from .standing import check_comparison, mean_over, ranked, wrapped
 
@@ -63,6 +64,7 @@ def curves(
     ['samples']
     """
     check_comparison(table, None, ranking)
+    table = folded(table)
     if curve not in CURVE_AXIS or curve not in table:
         available = [name for name in CURVE_AXIS if name in table]
         raise ValueError(f"curve is one of {available} in this table, got {curve!r}")

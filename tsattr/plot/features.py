@@ -13,6 +13,7 @@ from matplotlib.dates import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, AutoDat
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from ..edge.each_output import folded
 from ..labels.tables import as_pandas
 from . import shade
 from .standing import wrapped
@@ -66,7 +67,8 @@ def selected(names: list[Any], feature: Hashable | Sequence[Hashable] | None, de
 
 
 def one_target(ds: xr.Dataset, target: Hashable | None) -> xr.Dataset:
-    """Return `ds` at the target named by label, else by position; unchanged without one."""
+    """Return `ds` at the target named by label, else by position; all, with outputs' own dims as targets, without one."""
+    ds = folded(ds)
     if target is None:
         return ds
     if "target" not in ds.dims:

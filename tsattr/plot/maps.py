@@ -161,7 +161,16 @@ def field(
         mesh = ax.pcolormesh(*edges, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale)
         if signal is not None and min(part.shape) > 1:
             below = signal.squeeze(drop=True) if set(signal.dims) - set(attribution.dims) else signal
-            behind = below.isel(where).transpose(y, x).values.astype(float)
+            if lacking := {y, x} - set(below.dims):
+                raise ValueError(
+                    f"the signal has no dim {min(map(str, lacking))!r}, which the map has, but {list(signal.dims)}; leave it out, or "
+                    "choose one entry of the attribution"
+                )
+            behind = (
+                below.isel({dim: i for dim, i in where.items() if dim in below.dims})
+                .transpose(y, x)
+                .values.astype(float)
+            )
             if np.nanmin(behind) < np.nanmax(behind):
                 lines = ax.contour(across, up, behind, levels=5, colors="#555555", linewidths=0.6)
                 ax.clabel(lines, fontsize=6)
@@ -296,7 +305,7 @@ def _outline(ax: Axes, x_edges: np.ndarray, y_edges: np.ndarray, inside: np.ndar
 
 
 def map_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
-    """Return the dims of a map, upward and across: latitude and longitude, else what runs so (CF), else the last two."""
-    what = {role(d, array[d].attrs) or direction(d, array[d].attrs): d for d in array.dims}
+    """Return the dims of a map, upward and across: the first latitude and longitude, else what runs so (CF), else the last two."""
+    what = {role(d, array[d].attrs) or direction(d, array[d].attrs): d for d in reversed(array.dims)}
     y, x = what.get("latitude", what.get("Y")), what.get("longitude", what.get("X"))
     return (y, x) if y is not None and x is not None else (array.dims[-2], array.dims[-1])

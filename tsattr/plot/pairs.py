@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from ..core.results import check_count
 from . import shade
 from .features import one_target
 from .standing import wrapped
@@ -59,9 +60,13 @@ def pairs(
     >>> [text.get_text() for text in ta.plot.pairs(ds).axes[0].texts][:2]
     ['0', '6']
     """
-    if "interaction" not in ds:
-        raise KeyError(f"pairs needs 'interaction' in the result, as ShapleyInteractions gives it; it has {list(ds)}")
-    found = one_target(ds[["group_value", "interaction"]], target)
+    check_count("most", most)
+    if not isinstance(ds, xr.Dataset) or "interaction" not in ds:
+        raise KeyError(
+            f"pairs needs 'interaction' in the result, as ShapleyInteractions gives it; "
+            f"it has {list(ds) if isinstance(ds, xr.Dataset) else type(ds).__name__}"
+        )
+    found = one_target(ds, target)[["group_value", "interaction"]]
     if "target" in found.dims:
         raise ValueError(f"pairs draws one target; give target=, one of {found.target.values.tolist()}")
     found = found.mean([d for d in found.dims if d not in ("group", "group_b")])

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import expit, softmax
 
+from ..edge.each_output import folded
 from . import shade
 from .features import explained_values, label_position, labels_of, one_target, score_units
 from .standing import wrapped
@@ -132,7 +133,13 @@ def one_case(local: xr.Dataset, sample: Hashable | None, x: Any = None) -> tuple
     missing = [name for name in ("attribution", "prediction", "reference") if name not in local]
     if missing:
         raise ValueError(f"a waterfall needs {missing}, which this result has not; use tsattr.plot.bars")
-    first, feature = (str(d) for d in [d for d in local["attribution"].dims if d != "target"])
+    local = folded(local)
+    dims = [str(d) for d in local["attribution"].dims if d != "target"]
+    if len(dims) != 2:
+        raise ValueError(
+            f"a waterfall is of a table, samples and features, got {tuple(dims)}; use tsattr.plot.bars or trace"
+        )
+    first, feature = dims
     i = 0 if sample is None else label_position(labels_of(local, first), sample, "sample")
     case = local.isel({first: i})
     if feature != "feature":

@@ -75,6 +75,10 @@ def world(
             f"a map needs coordinates along {y!r} and {x!r}, it has {list(values.coords)}; give values.assign_coords(...), and a "
             "curvilinear grid cell numbers, or interpolated to a regular one"
         )
+    if text := [d for d in (y, x) if values[d].dtype.kind not in "iuf"]:
+        raise ValueError(
+            f"a map is over numbers of degrees, and the coordinate of {text[0]!r} is {values[text[0]].dtype}; use plot.field"
+        )
     values, low, high, region = (_in_degrees(a, y, x) for a in (values, low, high, region))
     longitudes = _longitudes(values[x].values, centre)
     named = {"low": low, "high": high, "region": region}

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .. import ecg
+from ..edge.each_output import folded
 from ..plot.checks import status_of
 from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
@@ -84,6 +85,7 @@ def report(
     >>> "<h1>Two columns</h1>" in report(ds, x, title="Two columns")
     True
     """
+    ds = folded(ds) if isinstance(ds, xr.Dataset) else ds
     doubts = [] if unsure is None else what_makes_unsure(unsure, x)
     ds, x, truth, waves, comparisons = with_sample_dim(ds, x, truth, waves, comparisons)
     if comparisons is None and "attribution" in ds and "method" in ds["attribution"].dims:

@@ -21,7 +21,9 @@ def together(ds: xr.Dataset) -> list[str]:
     """Return mains and the largest pairs in words, a picture and a table, as pieces of HTML; nothing without interactions."""
     if "interaction" not in ds:
         return []
-    one = ds.isel(target=0, drop=True) if "target" in ds.dims else ds
+    several = "target" in ds.dims
+    one = ds.isel(target=0, drop=True) if several else ds
+    of = f" for {ds['target'].values[0]}, the first target," if several else ""
     n = one.sizes["sample"]
     over = f"mean over {n} samples" if n > 1 else "this sample"
     names = [str(v) for v in one["group"].values]
@@ -29,7 +31,8 @@ def together(ds: xr.Dataset) -> list[str]:
     mains = one["group_value"].transpose("sample", "group").values
     first, second = np.triu_indices(len(names), 1)
     of_pairs = np.nan_to_num(pairs[:, first, second])
-    mean = of_pairs.mean(0)
+    # A group that does not play in a sample says nothing there: the mean is over those where both do, as in the picture.
+    mean = np.nan_to_num(one["interaction"].mean("sample").transpose("group", "group_b").values[first, second])
     order = np.argsort(-abs(mean), kind="stable")[:MOST_ROWS]
     size = np.nan_to_num(abs(mains)).sum() + abs(of_pairs).sum()
     if not len(order) or not size > 0:
@@ -37,7 +40,7 @@ def together(ds: xr.Dataset) -> list[str]:
     share = percent(float(abs(of_pairs).sum() / size))
     best = order[0]
     sentence = (
-        f"Pairs make {share} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
+        f"Pairs make{of} {share} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
         f"{names[second[best]]}: {number(float(mean[best]))}."
     )
     error = _errors(one, first, second)
@@ -66,8 +69,9 @@ def _errors(ds: xr.Dataset, first: np.ndarray, second: np.ndarray) -> np.ndarray
     """The standard error of each pair: between samples where there are several, else of the draws; None where nothing tells."""
     n = ds.sizes["sample"]
     if n > 1:
-        values = np.nan_to_num(ds["interaction"].transpose("sample", "group", "group_b").values[:, first, second])
-        found: np.ndarray = values.std(0, ddof=1) / n**0.5
+        both = ds["interaction"]
+        error = both.std("sample", ddof=1) / both.count("sample") ** 0.5
+        found: np.ndarray = error.transpose("group", "group_b").values[first, second]
         return found
     if "interaction_standard_error" not in ds:
         return None
