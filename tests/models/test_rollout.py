@@ -127,6 +127,14 @@ def test_a_module_is_left_as_it_was():
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_members_of_an_ensemble_are_rolled_out_each():
+    both = ta.models.rollout(ta.models.Ensemble({"a": lambda x: 2 * x, "b": lambda x: 3 * x}), 3)
+    ds = ta.explain(both, torch.ones(1, 2), ta.InputXGradient(), target=ta.targets.Each(), outputs=("step", "cell"))
+    assert ds.prediction[0, :, 0].values.tolist() == [2.5, 6.5, 17.5]
+    with pytest.raises(TypeError, match=r"a torch module or a function of tensors, .* got Summed"):
+        ta.models.rollout(ta.models.summed(lambda x: x), 2)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..core.results import check_count, check_flag
+from .ensembles import Ensemble
 
 Step = Callable[..., Tensor]
 
 
 def rollout(
-    step: Step,
+    step: Any,
     steps: int,
     *,
     advance: Callable[[Tensor, Tensor], Tensor] | None = None,
     history: int | None = None,
     checkpoints: bool = True,
-) -> nn.Module:
+) -> Any:
     """A model of many steps, made of one of a single step: what in today's state moved day 5?
 
     ``y_1 = f(x), y_k = f(advance(x_{k-1}, y_{k-1}))``; the outputs (rows, steps, ...) hold every step, so that one call explains any
@@ -30,7 +31,7 @@ def rollout(
     Parameters
     ----------
     step
-        The model of one step, a torch module or a function of tensors; entries of `context` are the same in every step.
+        The model of one step, a torch module or a function of tensors, or an `Ensemble` of them; entries of `context` are the same in every step.
     steps
         How many.
     advance
@@ -44,6 +45,8 @@ def rollout(
 
     Raises
     ------
+    TypeError
+        A step that cannot be called with a tensor, as an estimator.
     ValueError
         Both `advance` and `history`; in a call, an output that cannot be the next input.
 
@@ -56,6 +59,14 @@ def rollout(
     >>> ds.attribution.values.tolist()
     [[8.0, 0.0]]
     """
+    if isinstance(step, Ensemble):
+        alike = {"advance": advance, "history": history, "checkpoints": checkpoints}
+        members: dict[str, Any] = {n: rollout(m, steps, **alike) for n, m in zip(step.names, step.members)}
+        return Ensemble(members)
+    if not callable(step):
+        raise TypeError(
+            f"step is a torch module or a function of tensors, which gives the next state, got {type(step).__name__}"
+        )
     check_count("steps", steps)
     check_flag("checkpoints", checkpoints)
     if advance is not None and history is not None:
