@@ -873,3 +873,13 @@ def test_each_output_from_the_command_line(here):
     ds = xr.load_dataset("attribution.nc")
     assert ds.attribution.dims == ("sample", "lead", "time", "class")
     assert ds["class"].values.tolist() == ["N", "S"]
+
+
+def test_pictures_and_summaries_of_each_output(here, capsys):
+    (here / "many.py").write_text("def model():\n    return lambda x: x.sum(1)[:, :12].reshape(len(x), 3, 4)\n")
+    outputs = ("--outputs", "day=1,2,3;place", "--target", "Each()", "--model", "many:model")
+    assert run(*outputs, "--method", "Saliency", "--plot", "a.png", "--report", "a.html") == 0
+    said = capsys.readouterr().out
+    assert ", ... 2 more, ok" in said
+    assert "wrote a.png, the picture of target day=1, place=0" in said
+    assert "target day=1, place=1" in Path("a.html").read_text()

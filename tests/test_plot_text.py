@@ -50,6 +50,7 @@ def result(method, dims=("lead", "time"), **sizes):
 
 X, IG = result(ta.IntegratedGradients(steps=8))
 MAP, ONE = IG.attribution[0], IG.isel(target=1)
+PAIRS = result(ta.ShapleyInteractions(ta.groups.Along("lead")))[1]
 LAG_X, LAGS = result(ta.WinIT(3, ta.baselines.Uniform(-1.0, 1.0), predictions="last"))
 FIELD_X, FIELD = result(ta.Saliency(), ("lead", "lat", "lon"), lead=2, lat=3, lon=4)
 PLACES = {"lat": [0.0, 5, 10], "lon": [0.0, 5, 10, 15]}
@@ -81,6 +82,7 @@ PICTURES = {
     "bars": lambda: plot.bars(MAP[..., 0].sum("time"), **TITLE),
     "ecg": lambda: plot.ecg(X[0].assign_attrs(units="mV"), MAP[..., 0], **TITLE),
     "lags": lambda: plot.lags(LAGS.attribution[0], LAG_X[0], **TITLE),
+    "pairs": lambda: plot.pairs(PAIRS, target=str(PAIRS.target.values[0])),
     "completeness": lambda: plot.completeness(IG),
     "convergence": lambda: plot.convergence(IG),
     "baselines": lambda: plot.baselines(IG.attribution[0].rename(target="method"), X[0], dim="method"),

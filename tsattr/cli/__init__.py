@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a mistake of ours: the traceback is what a report of it needs
         text = f"the model raised {cause}" if cause is not None else _text(error)
         notes = [text, *getattr(error, "__notes__", [])]
-        text = _as_options(". ".join(part.removesuffix(".") for part in notes), _NAMES & {*vars(args)})
+        text = _as_options(". ".join(re.sub(r"(?<!\.)\.$", "", part) for part in notes), _NAMES & {*vars(args)})
         print(textwrap.fill(f"tsattr: {text}", 100, break_on_hyphens=False, break_long_words=False), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -57,6 +57,8 @@ def _as_options(text: str, names: Collection[str] = _NAMES) -> str:
     'name them with --dims; give --dtype float64'
     >>> _as_options("such as target=0, or several: target=[0, 1]; outputs=... gives the labels")
     'such as --target 0; --outputs ... gives the labels'
+    >>> _as_options("name it with layer=...; give target=0", {"target"})
+    'name it with layer=...; give --target 0'
     """
     for said, instead in _OPTIONS:
         text = re.sub(said, instead, text)

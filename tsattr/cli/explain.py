@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..edge.each_output import folded
 from ..edge.table import words_of_class
 from ..explain import explain
 from ..labels.results import plain
@@ -71,7 +72,8 @@ def run(args: argparse.Namespace) -> None:
     with options.notes():
         ds = explain(net, x, method, **settings, progress=sys.stderr.isatty())
     write_result(ds.assign(_inputs(x)), args.out)
-    print(_summary(ds, args.sample_dim or "sample"))
+    one_by_one = folded(ds)
+    print(_summary(one_by_one, args.sample_dim or "sample"))
     print(f"wrote {args.out}")
     if args.report is not None:
         from ..report import report
@@ -79,8 +81,9 @@ def run(args: argparse.Namespace) -> None:
         report(ds, x, title=f"What {ds.attrs['model']} looked at in {Path(args.input).name}", out=args.report)
         print(f"wrote {args.report}")
     if args.plot is not None:
-        _plot(ds, x, args.plot)
-        print(f"wrote {args.plot}")
+        _plot(one_by_one, x, args.plot)
+        of = f", the picture of target {one_by_one.target.values[0]}" if "target" in one_by_one.dims else ""
+        print(f"wrote {args.plot}{of}")
 
 
 def _inputs(x: Any) -> dict[str, xr.DataArray]:
@@ -98,7 +101,8 @@ def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:
         one = ds.isel({sample: i})
         error = f", completeness error {float(one.completeness_error.max()):.2g}" if "completeness_error" in one else ""
         label = ds[sample].values[i] if sample in ds.coords else i
-        value = ", ".join(f"{v:.4g}" for v in np.atleast_1d(one.prediction.values))
+        values = np.atleast_1d(one.prediction.values)
+        value = ", ".join(f"{v:.4g}" for v in values[:most]) + f", ... {len(values) - most} more" * (len(values) > most)
         places = []
         for name in [str(v) for v in ds if str(v).startswith("attribution") and "draw" not in str(v)]:
             a = abs(one[name]) if "target" not in one[name].dims else abs(one[name].isel(target=0))
