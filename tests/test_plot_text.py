@@ -68,14 +68,6 @@ SKILL = xr.Dataset({"rmse": ("case", [1.0, 1.5, 2.0])}, {"case": ["intact", "$c_
 TERMS, LOCAL, TABLE = odd(additive(targets=["a", "b"])), odd(local()), odd(table())
 TITLE = {"title": "$t_1$ <&> a$b"}
 
-PAIRS = xr.Dataset(
-    {
-        "group_value": (("sample", "group"), [[1.0, -2.0, 0.0]]),
-        "interaction": (("sample", "group", "group_b"), [[[0.0, 3.0, 1.0], [3.0, 0.0, -1.0], [1.0, -1.0, 0.0]]]),
-    },
-    {"group": ["$g_1$", "_g", "a$b"], "group_b": ["$g_1$", "_g", "a$b"]},
-)
-
 PICTURES = {
     "trace": lambda: plot.trace(X[0], MAP[..., 0], **TITLE),
     "field": lambda: plot.field(MAP[..., 0], **TITLE),
@@ -89,7 +81,6 @@ PICTURES = {
     "scores": lambda: plot.scores(xr.Dataset({"auroc": ("method", [0.5, 0.7])}, {"method": ["$m_1$", "_m"]})),
     "ranking": lambda: plot.ranking(TABLE),
     "matrix": lambda: plot.matrix(TABLE),
-    "pairs": lambda: plot.pairs(PAIRS),
     "curves": lambda: plot.curves(TABLE),
     "world": lambda: plot.world(WORLD, **TITLE),
     "lag_distance": lambda: plot.lag_distance(SHARES, **TITLE),

@@ -60,7 +60,7 @@ def rollout(
     [[8.0, 0.0]]
     """
     if isinstance(step, Ensemble):
-        alike = {"advance": advance, "history": history, "checkpoints": checkpoints}
+        alike: dict[str, Any] = {"advance": advance, "history": history, "checkpoints": checkpoints}
         members: dict[str, Any] = {n: rollout(m, steps, **alike) for n, m in zip(step.names, step.members)}
         return Ensemble(members)
     if not callable(step):
