@@ -410,3 +410,32 @@ def test_the_gallery_shares_nothing_with_its_input(x):
     gallery = ta.cases.Gallery.fit(Net(), x)
     assert x.attrs["odd"] == [1, None]
     assert isinstance(gallery.data.input.attrs["odd"], str)
+
+
+def test_a_compiled_model_is_known_again(x, tmp_path):
+    compiled = torch.compile(Net(), backend="eager")
+    gallery = ta.cases.Gallery.fit(compiled, x)
+    gallery.write(tmp_path / "g.nc")
+    xr.testing.assert_equal(ta.cases.Gallery.read(tmp_path / "g.nc", model=compiled).nearest(x), gallery.nearest(x))
+    with pytest.raises(TypeError, match=r"layer is a name in model.named_modules\(\).*, got 3"):
+        ta.cases.Gallery.fit(compiled, x, layer=3)
+
+
+def test_side_information_by_something_else_is_refused(x, tmp_path):
+    flat = x.values.reshape(12, -1)
+    for own, other, told in (
+        (nn.Sequential(nn.Flatten(), nn.Linear(24, 2).double()), nn.Linear(8, 2).double(), "has the weights"),
+        (PCA(2).fit(flat), PCA(2).fit(flat**3), "makes other numbers of the gallery's first case"),
+    ):
+        ta.cases.Gallery.fit(Net(), x, side=own).write(tmp_path / f"{told}.nc")
+        assert ta.cases.Gallery.read(tmp_path / f"{told}.nc", model=Net(), side=own).side is not None
+        with pytest.raises(ValueError, match=f"side= {told}"):
+            ta.cases.Gallery.read(tmp_path / f"{told}.nc", model=Net(), side=other)
+
+
+def test_dask_in_any_chunks_is_written(x, tmp_path):
+    pytest.importorskip("dask")
+    pytest.importorskip("zarr")
+    gallery = ta.cases.Gallery.fit(Net(), x.chunk(sample=(3, 5, 4)))
+    gallery.write(tmp_path / "g.zarr")
+    np.testing.assert_array_equal(ta.cases.Gallery.read(tmp_path / "g.zarr").data.input, x)

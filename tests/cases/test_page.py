@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 import tsattr as ta
 
@@ -143,3 +144,25 @@ def test_what_it_refuses(x):
         ta.cases.page(ds, x, gallery, by="ward")
     with pytest.raises(ValueError, match=r"samples .* are not in the result"):
         ta.cases.page(ds, x, gallery, samples=["nobody"])
+
+
+def test_records_and_cases_are_those_that_were_explained():
+    """By label: no picture of one record is drawn under the map of another, nor of a case of another gallery."""
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(8, 2)), [f"p{i}" for i in range(8)], ["age", "dose"])
+    scaler = StandardScaler().fit(frame)
+    gallery = ta.cases.Gallery.fit(scaler, frame)
+    ds = gallery.why(frame[:2], gallery.nearest(frame[:2], k=1), method=ta.Occlusion(ta.groups.Cells()))
+    whole, fewer = (timeless(ta.cases.page(ds, q, gallery, samples=["p1"])) for q in (frame[:2], frame[::-1]))
+    assert whole == fewer
+    with pytest.raises(ValueError, match=r"x lacks the samples \['p0', 'p1'\]"):
+        ta.cases.page(ds, frame[3:5], gallery)
+    with pytest.raises(ValueError, match="q has 1 samples, and ds explains 2"):
+        ta.cases.page(ds, frame[:1].values, gallery)
+    with pytest.raises(ValueError, match="the neighbours are of another gallery"):
+        ta.cases.page(ds, frame[:2], ta.cases.Gallery.fit(scaler, frame[::-1]))
+    alone = ta.cases.page(ds, frame[:2], ta.cases.Gallery.fit(scaler, frame, keep=False))
+    assert alone.count("<img") < ta.cases.page(ds, frame[:2], gallery).count("<img")
+
+
+def timeless(text):
+    return re.sub(r"Made by tsattr on [^.]*", "", text)

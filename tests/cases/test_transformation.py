@@ -112,6 +112,13 @@ def test_blocks_are_held_out_whole(old):
     assert unknown.data.sizes["pair"] % 8 == 0
 
 
+def test_blocks_that_are_missing_are_blocks_of_their_own(old):
+    new = old[:, ::-1].copy()
+    named = np.array([*range(40), *[None] * 38, "", float("nan")], object)
+    known, unknown = (Transformation.fit(old, new, blocks=b, epochs=2) for b in (np.arange(80), named))
+    assert known.data.sizes["pair"] == unknown.data.sizes["pair"] == 16
+
+
 def test_pairs_without_embedding_are_left_out_and_counted(old):
     new = old[:, ::-1].copy()
     new[3, 0], old[5, 1] = np.nan, np.inf
@@ -170,6 +177,19 @@ def test_what_it_refuses(old, learnt):
         h(old[:, :3], old[:, :2])
     with pytest.raises(ValueError, match="no transformation"):
         Transformation(xr.Dataset())
+
+
+def test_rows_that_do_not_fit(learnt):
+    h, old, _, side = learnt
+    with pytest.raises(ValueError, match=r"old embeddings are arrays \(cases, numbers\), .*; got shape \(4,\)"):
+        h(old[0], side[0])
+    with pytest.raises(
+        ValueError, match=r"side information .* a row for each of the old embeddings; got shape \(3, 2\)"
+    ):
+        h(old, side[:3])
+    with pytest.raises(ValueError, match="batch is a whole number of at least 1, got 0"):
+        Transformation.fit(old, old, batch=0)
+    assert Transformation.fit(old, old, batch=1, epochs=1).data.sizes["pair"] == 40
 
 
 def test_calibration_of_what_never_varies():

@@ -11,6 +11,7 @@ from torch import nn
 
 import tsattr as ta
 from tsattr.cases import Gallery, Transformation
+from tsattr.cases.upgrade import _length
 
 
 def net(hidden, seed):
@@ -233,6 +234,8 @@ def test_what_an_update_refuses(gallery, x):
         gallery.upgrade(None, x[:80])
     with pytest.raises(ValueError, match="what gave it is needed for the pairs"):
         Gallery(gallery.data, gallery.embedder).upgrade(new, x[:80])
+    with pytest.raises(ValueError, match=r"names 'old', 'new' and perhaps 'side', got \['Old'\]"):
+        gallery.upgrade(new, {"Old": made["old"], "new": made["new"]})
     with pytest.raises(ValueError, match=r"names 'old', 'new' and perhaps 'side', got \['beside'\]"):
         gallery.upgrade(new, made | {"beside": np.ones((80, 2))})
     with pytest.raises(ValueError, match=r"pairs of embeddings lack \['new'\]"):
@@ -296,3 +299,42 @@ def test_a_transformation_in_a_gallery_is_a_transformation(upgraded):
     xr.testing.assert_identical(data, upgraded.data)
     xr.testing.assert_equal(h.data, upgraded.transformation.data)
     assert Transformation.out_of(data)[1] is None
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_however_exact_a_transformation_is_its_cases_are_not_the_models_own(x, metric):
+    """0 says that the model itself embedded a case; the cosine distance of a small error must not be rounded to it."""
+    same = Gallery.fit(net(4, 1), x[80:], metric=metric).upgrade(net(4, 1), x[:80])
+    assert same.to_embed().shape == (40,)
+    error = same.transformation(same.embedding)[1]
+    length = np.linalg.norm(same.embedding, axis=1)
+    slow = error if metric == "euclidean" else (error / length) ** 2 / 2
+    np.testing.assert_allclose(same.data.uncertainty, slow, rtol=1e-6)
+    np.testing.assert_allclose(_length(same.data.uncertainty.values, same.embedding, metric), error, rtol=1e-9)
+
+
+def test_nothing_left_to_embed(upgraded):
+    whole = upgraded.embed_anew()
+    assert whole.to_embed().shape == (0,)
+    xr.testing.assert_identical(whole.embed_anew().data, whole.data)
+    xr.testing.assert_identical(upgraded.embed_anew(at=[]).data, upgraded.data)
+
+
+def test_a_layer_that_plain_pairs_do_not_tell_has_to_be_named(x):
+    """Or queries would be embedded by the new model's output, and its cases by a layer."""
+    gallery, new = Gallery.fit(net(4, 1), x[80:]), net(3, 2)
+    made = {"old": ta.cases.embed(net(4, 1), x[:80]).values, "new": ta.cases.embed(new, x[:80]).values}
+    with pytest.raises(ValueError, match="do not say which layer of the new model made 'new'"):
+        gallery.upgrade(new, made)
+    upgraded = gallery.upgrade(new, made, layer="input of 3")
+    np.testing.assert_array_equal(upgraded.embed(x[:5]), made["new"][:5])
+    assert upgraded.data.attrs["fingerprint"] == upgraded.embedder.fingerprint
+
+
+def test_pairs_with_other_side_information_are_refused(x):
+    side = net(2, 5), net(2, 6)
+    gallery = Gallery.fit(net(4, 1), x[80:], side=side[0])
+    made = {"old": ta.cases.embed(net(4, 1), x[:80]), "new": ta.cases.embed(net(5, 2), x[:80])}
+    assert gallery.upgrade(None, made | {"side": ta.cases.embed(side[0], x[:80], "")}).embedding.shape == (40, 5)
+    with pytest.raises(ValueError, match="the gallery holds side information by Sequential with the weights"):
+        gallery.upgrade(None, made | {"side": ta.cases.embed(side[1], x[:80], "")})

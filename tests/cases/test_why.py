@@ -200,7 +200,7 @@ def test_what_why_refuses(x, tmp_path):
     near = gallery.nearest(x, k=2)
     with pytest.raises(ValueError, match="near is of other queries than q"):
         gallery.why(x[:3], near)
-    with pytest.raises(ValueError, match="near is of another gallery"):
+    with pytest.raises(ValueError, match="neighbours are of another gallery"):
         ta.cases.Gallery.fit(linear, x[::-1]).why(x, near)
     with pytest.raises(ValueError, match=r"near is what gallery\.nearest\(q\) returns"):
         gallery.why(x, near.distance)
@@ -208,3 +208,21 @@ def test_what_why_refuses(x, tmp_path):
         gallery.why(ta.cases.embed(linear, x), near)
     with pytest.raises(TypeError, match="method"):
         gallery.why(x, near, method=ta.Saliency)
+
+
+def test_samples_of_several_levels(x):
+    levels = pd.MultiIndex.from_product([["a", "b"], [1, 2, 3]], names=["who", "beat"])
+    x = x[:6].drop_vars(["sample", "patient"]).assign_coords(xr.Coordinates.from_pandas_multiindex(levels, "sample"))
+    gallery = ta.cases.Gallery.fit(linear, x, metric="euclidean")
+    ds = gallery.why(x[:2], gallery.nearest(x[:2], k=2, apart="who"))
+    assert ds.case.values[0].tolist() == [str(v) for v in levels[ds.position.values[0]]]
+    assert ds.who.values.tolist() == ["a", "a"]
+    np.testing.assert_allclose(ds.attribution_of_case.sum(["lead", "time"]), ds.prediction - ds.reference_of_case)
+
+
+def test_methods_name_layers_as_the_module_does():
+    net = nn.Sequential(nn.Conv1d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 2))
+    x = torch.tensor(np.random.default_rng(0).normal(size=(5, 1, 6)))
+    gallery = ta.cases.Gallery.fit(net.double(), x)
+    named, found = (gallery.why(x[:1], method=ta.GradCAM(layer)) for layer in ("0", None))
+    np.testing.assert_array_equal(named.attribution, found.attribution)

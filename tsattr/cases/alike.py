@@ -124,7 +124,7 @@ def both_sides(
     attrs |= {name: near.attrs[name] for name in ("cases", "left_out") if name in near.attrs}
     if cases:
         found = found.merge(_renamed(_joined(cases, near), found), combine_attrs="override")
-    return found.assign({str(k): v for k, v in near.data_vars.items() if k != "status"}).assign_attrs(attrs)
+    return found.assign({str(k): v.variable for k, v in near.data_vars.items() if k != "status"}).assign_attrs(attrs)
 
 
 def _named(metric: str) -> str:
@@ -157,7 +157,7 @@ def _joined(parts: Sequence[xr.Dataset], near: xr.Dataset) -> xr.Dataset:
             v = v.where(there, "no case")
         elif sample in dims and v.dtype.kind == "f":
             v = v.where(there)
-        out[name] = v
+        out[name] = v.variable  # labels are those of `joined`
     return joined.assign(out)
 
 
@@ -169,9 +169,9 @@ def _renamed(cases: xr.Dataset, samples: xr.Dataset) -> xr.Dataset:
         for d in cases.dims
         if d in samples.dims and (cases.sizes[d] != samples.sizes[d] or not _same_labels(cases, samples, str(d)))
     ]
-    beside = [k for k, c in cases.coords.items() if k not in cases.dims and not set(c.dims) & set(other)]
+    beside = [k for k, c in cases.coords.items() if k not in cases.xindexes and not set(c.dims) & set(other)]
     cases = cases.drop_vars(beside)
-    moved = [*other, *(k for k in cases.coords if k not in cases.dims), *cases.data_vars]
+    moved = [*other, *(k for k in cases.coords if k not in cases.xindexes), *cases.data_vars]
     return cases.rename({name: f"{name}{OF_CASE}" for name in moved})
 
 

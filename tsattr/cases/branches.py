@@ -74,4 +74,4 @@ def loss(net: Any, rows: Tensor) -> Tensor:
 
 def whole_batches(n: int, batch: int) -> int:
     """A size of batch that leaves no last one of a single row, which has no variance to be normalised by."""
-    return next(size for size in range(batch, batch + n + 1) if n % size != 1)
+    return next(size for size in range(max(batch, 2), batch + n + 2) if n % size != 1)

@@ -106,16 +106,19 @@ class Embedder:
     layer: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.model, nn.Module):  # of a compiled one: its layers can be read
+            object.__setattr__(self, "model", getattr(self.model, "_orig_mod", self.model))
+        if not isinstance(self.layer, str):
+            raise TypeError(f"layer is a name in model.named_modules(), 'input of NAME' or '', got {self.layer!r}")
         if self.layer and not isinstance(self.model, nn.Module):
             raise TypeError(f"layer={self.layer!r} is of a torch module, and {self.name} is none; leave layer= out")
 
     @classmethod
     def of(cls, model: Any, inputs: Inputs, layer: str | None, settings: Mapping[str, Any]) -> Embedder:
         """A model's embedding; where no layer of a module is named, it is asked about a few samples to find it."""
-        if isinstance(model, nn.Module):
-            model = getattr(model, "_orig_mod", model)  # of a compiled one: its layers can be read
-        trial = layer is None and isinstance(model, nn.Module)
-        return cls(model, _last_linear(model, inputs, settings) if trial else layer or "")
+        own = cls(model, "" if layer is None else layer)
+        trial = layer is None and isinstance(own.model, nn.Module)
+        return cls(own.model, _last_linear(own.model, inputs, settings)) if trial else own
 
     @property
     def name(self) -> str:
@@ -174,6 +177,14 @@ class Layer(nn.Module):
         end = _end(known[name])
         self.last = layer.startswith(INPUT) or isinstance(end, _LAST)
         self.tuple = not layer.startswith(INPUT) and isinstance(end, nn.RNNBase | nn.MultiheadAttention)
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Any:
+        """Those of the module itself, so that methods know its layers by the names that it gives them."""
+        return self.module.named_modules(*args, **kwargs)
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """The layer of that name."""
+        return self.module.get_submodule(target)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """(rows, features)."""

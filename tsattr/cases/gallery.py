@@ -145,7 +145,7 @@ class Gallery:
         Raises
         ------
         ValueError
-            The file is missing, damaged, or no gallery; `model` is another one than the gallery's.
+            The file is missing, damaged, or no gallery; `model` or `side` is another one than the gallery's.
 
         Examples
         --------
@@ -160,10 +160,14 @@ class Gallery:
         data, transformation = Transformation.out_of(io.read_result(path))
         layer = str(data.attrs.get("layer", "")) if isinstance(model, nn.Module) else ""
         embedder = None if model is None else Embedder(model, layer)
-        gallery = cls(data, embedder, None if side is None else Embedder(side), transformation)
+        beside = None if side is None else Embedder(side)
+        gallery = cls(data, embedder, beside, transformation)
         gallery.check_model()
         if embedder is not None:
             identity.check_witness(data, embedder)
+        if beside is not None:
+            identity.check_side_weights(data, beside.fingerprint)
+            identity.check_side_witness(data, beside)
         return gallery
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -351,7 +355,8 @@ class Gallery:
         Parameters
         ----------
         new_model, layer
-            As for :meth:`fit`. None where the model is not at hand and `pairs` are embeddings.
+            As for :meth:`fit`. None where the model is not at hand and `pairs` are embeddings; a layer has to be named where these
+            do not say it, plain arrays.
         pairs
             Samples, best those that the new model was trained on, as for :meth:`fit`: both models are run on them, and what gives
             side information. Or, where the old model is gone, what they made of the same samples: a mapping with ``old``,
@@ -386,7 +391,9 @@ class Gallery:
         """
         given = filled("upgrade", settings, EMBED)
         h, embedder = upgrade.found(self.data, self.embedder, self.side, new_model, pairs, layer, blocks, seed, given)
-        upgraded = Gallery(upgrade.carried_over(self.data, h).assign_attrs(contents.versions()), embedder, self.side, h)
+        upgraded = Gallery(
+            upgrade.carried_over(self.data, h, embedder).assign_attrs(contents.versions()), embedder, self.side, h
+        )
         upgraded.check_model()
         return upgraded
 
@@ -447,6 +454,8 @@ class Gallery:
             where = upgrade.positions(self.data, self.to_embed() if at is None else at, None)
             if not stored.is_kept(self.data):
                 raise ValueError("the gallery does not keep its cases: give them, embed_anew(x, at=...)")
+            if not len(where):
+                return self
             x, own = stored.restore(self.data, where, "sample")
             values = self.embed(x, given | own)
         else:

@@ -56,10 +56,15 @@ def check(near: xr.Dataset, inputs: Inputs, data: xr.Dataset) -> None:
     labels = comparable(near[inputs.sample_dim].values) if inputs.sample_dim in near.coords else None
     if near["position"].dims[0] != inputs.sample_dim or len(near["position"]) != inputs.n or names != labels:
         raise ValueError("near is of other queries than q; give gallery.nearest(q)")
+    check_gallery(near, data)
+
+
+def check_gallery(near: xr.Dataset, data: xr.Dataset) -> None:
+    """ValueError for neighbours in another gallery."""
     own = data[CASE].values if CASE in data.coords else np.arange(data.sizes[CASE])
     at = near["position"].values
     if at.max() >= len(own) or comparable(own[at[at >= 0]]) != comparable(near["case"].values[at >= 0]):
-        raise ValueError("near is of another gallery; give gallery.nearest(q)")
+        raise ValueError("the neighbours are of another gallery; give what this gallery's nearest(q) found")
 
 
 def _kin(data: xr.Dataset, a: xr.DataArray, apart: str | None, itself: bool) -> list[search.Kin]:

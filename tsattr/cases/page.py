@@ -18,9 +18,9 @@ from ..labels.tables import as_pandas
 from ..plot.shade import symmetric_limit
 from ..report import markup, sections, words
 from ..report.markup import number, percent
-from ..report.material import Input, all_inputs, sample_name, sample_positions, with_sample_dim
+from ..report.material import Input, all_inputs, of_samples, sample_name, sample_positions, with_sample_dim
 from ..report.pictures import one_picture
-from . import search, stored
+from . import neighbours, search, stored
 from .alike import OF_CASE
 from .contents import UNCERTAINTY
 from .gallery import Gallery
@@ -99,6 +99,8 @@ def page(
     if not isinstance(ds, xr.Dataset) or "distance" not in ds or not any(map(_is_map, ds.data_vars)):
         raise ValueError("ds is what gallery.why(q, near) returns: neighbours, and why they are alike")
     ds, q = with_sample_dim(ds, as_pandas(q))
+    neighbours.check_gallery(ds, gallery.data)
+    q = _asked(ds, q)
     by = _counted(ds, by)
     records = [_Record(ds, q, gallery, i, by) for i in ([0] if samples is None else sample_positions(ds, samples))]
     pairs = _pairs(ds)
@@ -120,6 +122,17 @@ def page(
     if out is not None:
         io.write_text(text, out)
     return text
+
+
+def _asked(ds: xr.Dataset, q: Any) -> Any:
+    """The queries that were explained; ValueError for others."""
+    q = of_samples(q, ds)
+    n = q.sizes["sample"] if _labelled(q) and "sample" in q.dims else len(q)
+    if n != ds.sizes["sample"]:
+        raise ValueError(
+            f"q has {n} samples, and ds explains {ds.sizes['sample']}; give the queries that were explained"
+        )
+    return q
 
 
 def _is_map(name: Any) -> bool:
@@ -217,7 +230,7 @@ class _Record:
         flat = here.squeeze(NEIGHBOUR, drop=True)
         left = all_inputs(_side(flat, ""), self.q, None)
         right: list[Input | None] = [None] * len(left)
-        if any(str(name).endswith(OF_CASE) for name in flat.data_vars):
+        if stored.is_kept(self.gallery.data) and any(str(name).endswith(OF_CASE) for name in flat.data_vars):
             x, _ = stored.restore(self.gallery.data, here["position"].values[:, 0], "sample")
             right = list(all_inputs(_side(flat, OF_CASE), x, None))
         out = []

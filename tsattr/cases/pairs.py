@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from .labels import comparable
 
 FEWEST = 20  # pairs: of fewer, what is held out says nothing
 _HELD_OUT = 0.2
@@ -61,7 +64,7 @@ class Pairs:
         """Which pairs are held out: a fifth of them, or of the blocks as they come until they have as many."""
         rng = np.random.default_rng(seed)
         n = len(self.new)
-        number = np.arange(n) if self.blocks is None else np.unique(self.blocks, return_inverse=True)[1]
+        number = np.arange(n) if self.blocks is None else _numbered(self.blocks)
         if number.max() < 1:
             raise ValueError(
                 "blocks names one block alone: some are held out, so that there are two at least; leave blocks out"
@@ -75,6 +78,15 @@ class Pairs:
                 f"with the blocks held out {n - kept.sum()} of {n} pairs are left to learn from: leave blocks out"
             )
         return kept
+
+
+def _numbered(blocks: np.ndarray) -> np.ndarray:
+    """Whole numbers that are equal where blocks are; one that is missing ("", NaN) is a block of its own."""
+    names = pd.Series([None if v == "" else v for v in comparable(blocks)], dtype=object)
+    number, known = pd.factorize(names, sort=True)
+    missing = number < 0
+    number[missing] = len(known) + np.arange(missing.sum())
+    return np.asarray(number)
 
 
 @dataclass(frozen=True)

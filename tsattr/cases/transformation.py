@@ -15,6 +15,7 @@ from torch import nn
 
 from .. import io
 from ..core.baselines.training import Recipe, train
+from ..core.results import check_count
 from ..version import __version__
 from .branches import Branches, loss, whole_batches
 from .calibration import Calibration
@@ -107,6 +108,7 @@ class Transformation:
         ValueError
             Fewer than 20 pairs, or fewer than two blocks; sizes that differ.
         """
+        check_count("batch", batch)
         pairs = Pairs.of(old, new, side, blocks)
         kept = pairs.held_out(seed)
         scaled = Scaled.of(pairs, ~kept)
@@ -151,6 +153,10 @@ class Transformation:
         """
         a = self.data.attrs
         for what, values, size in (("old embeddings", old, a["old"]), ("side information", side, a["side"])):
+            if values is not None and (np.ndim(values) != 2 or len(values) != len(old)):
+                raise ValueError(
+                    f"{what} are arrays (cases, numbers), a row for each of the old embeddings; got shape {np.shape(values)}"
+                )
             there = 0 if values is None else np.shape(values)[1]
             if there != size:
                 raise ValueError(

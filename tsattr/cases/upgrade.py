@@ -12,12 +12,14 @@ from torch import nn
 from ..labels import parsing
 from .contents import EMBEDDING, SIDE, SIDE_DIM, UNCERTAINTY, embeddings, metric, side_information
 from .embedding import DIM, Embedder
-from .identity import check_weights
+from .identity import check_side_weights, check_weights
 from .labels import comparable
 from .stored import CASE
 from .transformation import Transformation
 
 _NAMES = ("old", "side", "new")
+_PARTS = ("model", "layer", "fingerprint")
+_TINY = np.finfo(np.float64).tiny
 
 
 def found(
@@ -39,16 +41,28 @@ def found(
     if isinstance(pairs, Transformation):
         h = pairs
     else:
-        if isinstance(pairs, Mapping) and "old" in pairs:
+        if isinstance(pairs, Mapping) and ("old" in pairs or not isinstance(pairs, xr.Dataset)):
             made = given_pairs(pairs)
         else:
             before, beside = _embedders(data, old, side, new_model)
             made, embedder = run_both(pairs, before, beside, new_model, layer, settings)
         h = learnt(made, blocks, seed=seed, progress=bool(settings["progress"]))
+    check_fits(h, data)
     if embedder is None and new_model is not None:
-        known = str(h.data.attrs.get("new_layer", "")) if isinstance(new_model, nn.Module) else ""
-        embedder = Embedder(new_model, known if layer is None else layer)
+        embedder = Embedder(new_model, _layer_of(h, new_model) if layer is None else layer)
     return h, embedder
+
+
+def _layer_of(h: Transformation, new_model: Any) -> str:
+    """The layer of the new model that made the new embeddings of the pairs."""
+    if not isinstance(new_model, nn.Module):
+        return ""
+    if "new_layer" not in h.data.attrs:
+        raise ValueError(
+            "the pairs do not say which layer of the new model made 'new': name it, layer=... ('' is the model's own output), or "
+            "give embeddings as tsattr.cases.embed returns them"
+        )
+    return str(h.data.attrs["new_layer"])
 
 
 def _embedders(
@@ -67,6 +81,8 @@ def _embedders(
             "side=...)"
         )
     check_weights(data, old.fingerprint)
+    if side is not None:
+        check_side_weights(data, side.fingerprint)
     return old, side if SIDE in data else None
 
 
@@ -113,11 +129,7 @@ def learnt(pairs: Mapping[str, xr.DataArray], blocks: Any, **settings: Any) -> T
             raise ValueError(f"blocks={blocks!r} is no coordinate of the pairs; they have {list(old.coords)}")
         blocks = old[blocks].values
     h = Transformation.fit(old.values, new.values, None if side is None else side.values, blocks=blocks, **settings)
-    models = {
-        f"{which}_{part}": str(a.attrs.get(part, ""))
-        for which, a in (("old", old), ("new", new))
-        for part in ("model", "layer", "fingerprint")
-    }
+    models = {f"{which}_{part}": str(a.attrs[part]) for which, a in pairs.items() for part in _PARTS if part in a.attrs}
     return Transformation(h.data.assign_attrs(models))
 
 
@@ -147,11 +159,11 @@ def check_fits(h: Transformation, data: xr.Dataset) -> None:
             f"the pairs go from a model with the weights {other[:12]}, and the gallery's has {own[:12]}: embed the pairs with the "
             "gallery's own model"
         )
+    check_side_weights(data, str(a.get("side_fingerprint", "")))
 
 
-def carried_over(data: xr.Dataset, h: Transformation) -> xr.Dataset:
+def carried_over(data: xr.Dataset, h: Transformation, embedder: Embedder | None) -> xr.Dataset:
     """A gallery's data with the new model's embeddings as far as they can be told, and how far each may be off."""
-    check_fits(h, data)
     a, kind = embeddings(data), metric(data)
     values, error = h(a, side_information(data))
     if UNCERTAINTY in data.coords:  # what was wrong before is carried on, on the scale of the new model
@@ -159,8 +171,13 @@ def carried_over(data: xr.Dataset, h: Transformation) -> xr.Dataset:
         error = np.hypot(error, before * float(h.data.attrs["gain"]))
     carried = data.drop_vars(EMBEDDING).assign({EMBEDDING: ((CASE, DIM), values)})
     told = {"long_name": f"expected {kind} distance from the model's own embedding; 0 where it is that"}
-    carried = carried.assign_coords({UNCERTAINTY: (CASE, _distance(error, values, kind), told)})
-    new = {part: str(h.data.attrs.get(f"new_{part}", "")) for part in ("model", "layer", "fingerprint")}
+    carried = carried.assign_coords({UNCERTAINTY: (CASE, np.maximum(_distance(error, values, kind), _TINY), told)})
+    given = (
+        {}
+        if embedder is None
+        else {"model": embedder.name, "layer": embedder.layer, "fingerprint": embedder.fingerprint}
+    )
+    new = {part: str(h.data.attrs.get(f"new_{part}", given.get(part, ""))) for part in _PARTS}
     step = f"{_named(data.attrs)} to {_named(new)}: {h.describe()}"
     chain = [str(data.attrs["updates"])] if "updates" in data.attrs else []
     return carried.assign_attrs(new | {"updates": "\n".join([*chain, step])})
@@ -191,7 +208,7 @@ def positions(data: xr.Dataset, at: Any, labels: np.ndarray | None) -> np.ndarra
         at = at["position"].values
     if at is not None:
         found = np.asarray(at)
-        if found.ndim != 1 or found.dtype.kind not in "iu" or not ((found >= 0) & (found < n)).all():
+        if found.ndim != 1 or (found.size and found.dtype.kind not in "iu") or not ((found >= 0) & (found < n)).all():
             raise ValueError(f"at is what to_embed returns, or a list of positions from 0 to {n - 1}, got {at!r}")
     else:
         if labels is None or CASE not in data.coords:
@@ -231,8 +248,12 @@ def _distance(error: np.ndarray, a: np.ndarray, metric: str) -> np.ndarray:
     """The distance that an error of some length makes; of the cosine, where the error stands at right angles to the embedding."""
     if metric == "euclidean":
         return error
-    size = np.linalg.norm(a, axis=1)
-    return np.asarray(1 - size / np.where(size > 0, np.hypot(size, error), 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tangent = np.where(error > 0, error / np.linalg.norm(a, axis=1), error)
+        secant = np.hypot(1, tangent)
+        return np.where(
+            np.isinf(tangent), 1.0, tangent / secant * (tangent / (secant + 1))
+        )  # 1 - 1 / secant, not rounded to 0
 
 
 def _length(distance: np.ndarray, a: np.ndarray, metric: str) -> np.ndarray:
@@ -240,4 +261,4 @@ def _length(distance: np.ndarray, a: np.ndarray, metric: str) -> np.ndarray:
     if metric == "euclidean":
         return distance
     with np.errstate(divide="ignore"):
-        return np.asarray(np.linalg.norm(a, axis=1) * np.sqrt(1 / (1 - distance) ** 2 - 1))
+        return np.asarray(np.linalg.norm(a, axis=1) * np.sqrt(distance * (2 - distance)) / (1 - distance))

@@ -118,13 +118,20 @@ def write_zarr(data: xr.Dataset | xr.DataArray, path: str | os.PathLike[str]) ->
     """
     with atomic_write(path) as temporary:
         try:
-            _with_history(data).drop_encoding().to_zarr(temporary, zarr_format=2)
+            _evenly_chunked(_with_history(data).drop_encoding()).to_zarr(temporary, zarr_format=2)
         except ImportError as error:
             raise ValueError(f"{path} needs zarr: pip install 'tsattr[zarr]'") from error
         except BaseException:
             _finish_zarr_writes()
             raise
         integrity.write_sums(temporary)
+
+
+def _evenly_chunked(data: xr.Dataset | xr.DataArray) -> xr.Dataset | xr.DataArray:
+    """What is in chunks of dask, in such of one size, as Zarr has them."""
+    if isinstance(data, xr.Dataset):
+        return data.assign({name: _evenly_chunked(v) for name, v in data.data_vars.items()})
+    return data if data.chunks is None else data.chunk({d: max(c) for d, c in zip(data.dims, data.chunks)})
 
 
 def _finish_zarr_writes() -> None:

@@ -63,7 +63,7 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
             attribution, signal = (a.expand_dims(column=[of], axis=1) for a in (attribution, signal))
             dims = [*dims, "column"]
         if known is not None:
-            known = _of_samples(known, attribution, "truth")
+            known = of_samples(known, attribution, "truth")
             known = known.broadcast_like(signal).transpose(*dims) if set(known.dims) <= set(dims) else None
         parts.append(Input(of, attribution, signal, known, by_lag))
     return parts
@@ -81,24 +81,31 @@ def _labelled(x: Any, attribution: xr.DataArray, dims: list[Hashable]) -> xr.Dat
             raise ValueError(
                 f"x has dims {x.dims} and its attribution {tuple(dims)}; give the input that was explained"
             )
-        signal = _of_samples(x.transpose(*dims), attribution)
+        signal: xr.DataArray = of_samples(x.transpose(*dims), attribution)
         _check_shape(signal.shape, attribution, dims)
         return signal
+    x = of_samples(x, attribution)
     values = x.to_numpy() if isinstance(x, pd.DataFrame) else np.asarray(x)
     _check_shape(values.shape, attribution, dims)
     coords = {d: attribution[d] for d in dims if d in attribution.coords}
     return xr.DataArray(values, dims=dims, coords=coords)
 
 
-def _of_samples(x: xr.DataArray, attribution: xr.DataArray, name: str = "x") -> xr.DataArray:
-    """Return the samples of an attribution, by their labels; ValueError where `x` lacks some."""
-    explained, there = (a.indexes.get("sample") for a in (attribution, x))
+def of_samples(x: Any, of: xr.DataArray | xr.Dataset, name: str = "x") -> Any:
+    """Return the samples of a result, by their labels where both have some; ValueError where `x` lacks some."""
+    explained, there = of.indexes.get("sample"), _labels(x)
     if explained is None or there is None or there.equals(explained):
         return x
     if not there.is_unique or len(lost := explained.difference(there)):
         what = "names some samples twice" if not there.is_unique else f"lacks the samples {lost.tolist()[:10]}"
         raise ValueError(f"{name} {what}; give that of the samples that were explained")
-    return x.sel(sample=explained)
+    return x.loc[explained] if isinstance(x, pd.DataFrame) else x.sel(sample=explained)
+
+
+def _labels(x: Any) -> pd.Index | None:
+    if isinstance(x, pd.DataFrame):
+        return None if isinstance(x.index, pd.RangeIndex) else x.index
+    return x.indexes.get("sample") if isinstance(x, xr.DataArray | xr.Dataset) else None
 
 
 def _check_shape(shape: tuple[int, ...], attribution: xr.DataArray, dims: list[Hashable]) -> None:
