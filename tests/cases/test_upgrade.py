@@ -338,3 +338,22 @@ def test_pairs_with_other_side_information_are_refused(x):
     assert gallery.upgrade(None, made | {"side": ta.cases.embed(side[0], x[:80], "")}).embedding.shape == (40, 5)
     with pytest.raises(ValueError, match="the gallery holds side information by Sequential with the weights"):
         gallery.upgrade(None, made | {"side": ta.cases.embed(side[1], x[:80], "")})
+
+
+def test_maps_of_transformed_cases_add_up_to_what_the_model_makes_of_them(upgraded, x):
+    """The query is compared with the transformed embedding, the case's map is of the model's own."""
+    ds = upgraded.why(x[:3], upgraded.nearest(x[:3], k=2), method=ta.IntegratedGradients(steps=200))
+    own = ta.cases.embed(net(5, 2), x)
+    for i in range(3):
+        for j in range(2):
+            a, b = own.values[i], own.sel(sample=ds.case.values[i, j]).values
+            cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+            np.testing.assert_allclose(ds.prediction_of_case[i, j], cosine, rtol=1e-12)
+    assert abs(ds.prediction_of_case - ds.prediction).max() > 1e-3
+    for of in ("", "_of_case"):
+        total = ds[f"attribution{of}"].sum(["lead", "time"])
+        np.testing.assert_allclose(total, ds[f"prediction{of}"] - ds[f"reference{of}"], atol=1e-4)
+    assert "own embedding of the case" in ta.cases.page(ds, x[:3], upgraded)
+    assert "own embedding of the case" not in ta.cases.page(
+        (whole := upgraded.embed_anew()).why(x[:1], whole.nearest(x[:1], k=1)), x[:1], whole
+    )

@@ -163,7 +163,6 @@ def _joined(parts: Sequence[xr.Dataset], near: xr.Dataset) -> xr.Dataset:
 
 def _renamed(cases: xr.Dataset, samples: xr.Dataset) -> xr.Dataset:
     """The results for the cases by names of their own; so are dims on which they have other cells than the samples."""
-    cases = cases.drop_vars("prediction")  # the same from both sides
     other = [
         str(d)
         for d in cases.dims

@@ -300,8 +300,9 @@ class Gallery:
         xr.Dataset
             What `tsattr.explain` returns, with the dim ``neighbour`` after that of the samples: ``attribution`` at the query's
             cells, ``prediction`` the similarity, ``reference`` that of the baseline, ``completeness_gap``, ``status``, ...; the
-            same of the case as ``attribution_of_case``, ``reference_of_case``, ..., where the gallery keeps its cases, in the
-            query's order of dims (``time_of_case`` where the labels of time are others); and all of `near`. Where there is no
+            same of the case as ``attribution_of_case``, ``prediction_of_case``, ..., where the gallery keeps its cases, in the
+            query's order of dims (``time_of_case`` where the labels of time are others); and all of `near`. The two predictions
+            differ where the case's embedding is transformed: that of the case is by the model's own. Where there is no
             neighbour the status is "no case" and the map NaN.
 
         Raises

@@ -212,6 +212,9 @@ class _Record:
     def _likeness(self, here: xr.Dataset) -> str:
         """The similarity of the two, and what it would be with a baseline in the place of either."""
         said = f"Similarity ({here.attrs.get('target', 'of the embeddings')}): {number(here.prediction.item(), 4)}"
+        own = here.get(f"prediction{OF_CASE}", here.prediction).item()
+        if not np.isclose(own, here.prediction.item(), rtol=1e-5, atol=1e-5, equal_nan=True):
+            said += f", and {number(own, 4)} by the model's own embedding of the case"
         each = {"record": "reference", "case": f"reference{OF_CASE}"}
         beside = [
             f"{number(here[name].item(), 4)} in the place of the {who}" for who, name in each.items() if name in here
@@ -286,7 +289,7 @@ def _pairs(ds: xr.Dataset) -> xr.Dataset:
     """Each pair, from both sides, as a sample of one result: what checks of results read."""
     kept = [n for n in ("prediction", "reference", "completeness_gap", "completeness_error") if n in ds]
     sides = [of for of in ("", OF_CASE) if f"status{of}" in ds]
-    found = {n: [ds[n if n == "prediction" else n + of].values.ravel() for of in sides] for n in [*kept, "status"]}
+    found = {n: [ds[n + of].values.ravel() for of in sides] for n in [*kept, "status"]}
     names = [f"{sample_name(ds, i)} ~ {_text(case)}" for i, row in enumerate(ds.case.values) for case in row]
     who = [name + " (of the case)" * (of == OF_CASE) for of in sides for name in names]
     flat = xr.Dataset({n: ("sample", np.concatenate(v)) for n, v in found.items()}, {"sample": who}, ds.attrs)
