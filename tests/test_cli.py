@@ -823,6 +823,20 @@ def test_similar_makes_a_gallery_and_asks_it(here, capsys):
     assert "distances between the two mean nothing" in " ".join(capsys.readouterr().err.split())
 
 
+def test_similar_says_how_far_off_transformed_cases_may_be(here, capsys):
+    import own_model
+
+    x = np.random.default_rng(1).normal(size=(40, 2, 50)).astype("float32")
+    gallery = ta.cases.Gallery.fit(lambda x: x[:, 0, :2] + x[:, 1, :2], x[:5], metric="euclidean")
+    gallery.upgrade(own_model.make(), x).write("g.nc")
+    assert main(["similar", "--model", "own_model:make", "--gallery", "g.nc", "--input", "x.nc", "-k", "2"]) == 0
+    off = np.median(
+        ta.cases.Gallery.read("g.nc", model=own_model.make()).nearest(xr.open_dataset("x.nc").ecg, 2).case_uncertainty
+    )
+    said = f"6 of these cases are transformed from an earlier model's, expected to be off by {off:.3g} (median)"
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from . import model, options
@@ -148,4 +149,17 @@ def _summary(near: xr.Dataset, most: int = 10) -> str:
         rows.append(f"{sample} {name}: {', '.join(found)}{state}")
     if near.sizes[sample] > most:
         rows.append(f"... {near.sizes[sample] - most} more")
-    return "\n".join([f"{near.attrs['metric']} distance; left out: {near.attrs['left_out']}", *rows])
+    return "\n".join([f"{near.attrs['metric']} distance; left out: {near.attrs['left_out']}", *_update(near), *rows])
+
+
+def _update(near: xr.Dataset) -> list[str]:
+    """How far off the cases' embeddings may be, where the gallery was carried over to the model."""
+    if "case_uncertainty" not in near:
+        return []
+    off = near.case_uncertainty.values[near.position.values >= 0]
+    off = off[off != 0]
+    if not len(off):
+        return []
+    return [
+        f"{len(off)} of these cases are transformed from an earlier model's, expected to be off by {np.nanmedian(off):.3g} (median)"
+    ]
