@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,9 +61,8 @@ def rollout(
     [[8.0, 0.0]]
     """
     if isinstance(step, Ensemble):
-        alike: dict[str, Any] = {"advance": advance, "history": history, "checkpoints": checkpoints}
-        members: dict[str, Any] = {n: rollout(m, steps, **alike) for n, m in zip(step.names, step.members)}
-        return Ensemble(members)
+        alike = partial(rollout, steps=steps, advance=advance, history=history, checkpoints=checkpoints)
+        return Ensemble({n: alike(m) for n, m in zip(step.names, step.members)})
     if not callable(step):
         raise TypeError(
             f"step is a torch module or a function of tensors, which gives the next state, got {type(step).__name__}"
