@@ -91,3 +91,13 @@ def test_what_acts_together_is_of_a_named_target_and_of_groups_that_play():
     page = ta.report.report(ds, x)
     assert "Pairs make for no, the first target, 100 % of all" in page
     assert "(mean over 2 samples) is age with lactate: 6." in page  # where both are known, as the picture has it
+
+
+def test_a_map_of_parts_by_time_has_the_names_of_the_parts():
+    names = ["0.5-5 Hz", "rest"]
+    coords = {"part": names, "time": np.arange(4) / 4}
+    a = xr.DataArray(np.arange(8.0).reshape(2, 4), dims=("part", "time"), coords=coords)
+    ax = ta.plot.field(a, a).axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == names
+    assert len(ax.collections) == 1  # no contours between a band and the next
+    assert len(ta.plot.field(a.assign_coords(part=[1, 2]), a).axes[0].collections) > 1

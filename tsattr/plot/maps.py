@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..core.cf import direction, role
+from ..core.indexing import is_dates
 from . import shade
+from .standing import wrapped
 
 
 @shade.literal_text
@@ -122,7 +124,7 @@ def field(
         any other dims get a panel each, the `most` with the largest sums of abs(attribution), above 0, where there are more.
         Cells without a value are grey.
     signal : DataArray, optional
-        Same dims; five contour lines.
+        Same dims; five contour lines, where both dims of the map are numbers.
     truth : DataArray, optional
         Same dims, boolean; outlined in black.
     limit : float, optional
@@ -159,7 +161,7 @@ def field(
         if values.mask.any():
             shade.draw_missing(ax, edges, part.values.astype(float))
         mesh = ax.pcolormesh(*edges, values, cmap=shade.SIGNED, vmin=-scale, vmax=scale)
-        if signal is not None and min(part.shape) > 1:
+        if signal is not None and min(part.shape) > 1 and not names_along(part):
             below = signal.squeeze(drop=True) if set(signal.dims) - set(attribution.dims) else signal
             if lacking := {y, x} - set(below.dims):
                 raise ValueError(
@@ -179,6 +181,9 @@ def field(
             wanted = {dim: i for dim, i in where.items() if dim in inside.dims}
             _outline(ax, *edges, inside.isel(wanted).transpose(y, x).values.astype(bool))
         ax.set(xlabel=shade.axis_label(part, x), ylabel=shade.axis_label(part, y))
+        for dim in names_along(part):
+            ticks, turn = (ax.set_xticks, {"rotation": 90}) if dim == x else (ax.set_yticks, {})
+            ticks(range(part.sizes[dim]), [wrapped(str(v)) for v in part[dim].values], fontsize=8, **turn)
         ax.set_title(name, fontsize=9, loc="left")
         shade.despine(ax)
     _heading(grid[0], title, truth is not None, clash=len(panels) > 1)
@@ -302,6 +307,13 @@ def _outline(ax: Axes, x_edges: np.ndarray, y_edges: np.ndarray, inside: np.ndar
         ax.plot([x_edges[i]] * 2, y_edges[[j, j + 1]], color=shade.INK, lw=1.4)
     for j, i in zip(*np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])):
         ax.plot(x_edges[[i, i + 1]], [y_edges[j]] * 2, color=shade.INK, lw=1.4)
+
+
+def names_along(array: xr.DataArray) -> list[Hashable]:
+    """Return the dims whose entries have names: bands, leads, columns. Nothing lies between two of them."""
+    return [
+        d for d in array.dims if d in array.coords and array[d].dtype.kind in "UO" and not is_dates(array[d].values)
+    ]
 
 
 def map_dims(array: xr.DataArray) -> tuple[Hashable, Hashable]:
