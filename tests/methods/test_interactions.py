@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
+from tsattr.core.coalitions import _halves, coalitions
 
 g, b = ta.groups, ta.baselines
 Interactions = ta.ShapleyInteractions
@@ -281,3 +282,12 @@ def test_a_budget_that_is_too_small_says_what_it_would_take():
         ValueError, match=r"budget of 30 rows a sample allows 28 coalitions .* which needs 62 for 6 groups"
     ):
         ta.compare(wave, np.random.default_rng(0).normal(size=(4, 6)), methods, budget=30)
+
+
+@pytest.mark.parametrize("pairs", [6, 7])
+def test_halves_of_the_drawn_coalitions_stand_for_all_of_them(pairs):
+    plan = coalitions(9, 18 + 2 * pairs, np.random.default_rng(0))
+    assert (plan.enumerated, len(plan.weight)) == (18, 18 + 2 * pairs)
+    for weights in np.concatenate(_halves(plan)):
+        assert weights.sum() == pytest.approx(plan.weight.sum())
+        assert weights[:18].tolist() == plan.weight[:18].tolist()
