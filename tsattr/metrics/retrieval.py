@@ -5,6 +5,7 @@ whether it is of the query's class. A case whose distance is NaN is no candidate
 does not find itself, nor other beats of its patient where those would be too easy. They return a number for each query in
 float64, NaN where no candidate is of its class, so that intervals by patient are those of `bootstrap`. Of cases at one
 distance the order is not known: the answer is the expected value over all orders, so that a constant distance scores at chance.
+Equal means to the last bit: where rounding alone tells distances apart, round them first.
 """
 
 from __future__ import annotations
