@@ -14,6 +14,8 @@ from torch import nn
 
 import tsattr as ta
 from tsattr import demo
+from tsattr.core.axes import Axes
+from tsattr.core.preserve import temporary_hooks
 from tsattr.testing.methods.state import state_of
 
 from ..conftest import recurrent_net, relu_net, seeded, signals
@@ -242,8 +244,48 @@ def test_members_of_other_shapes_labels_and_scales_are_refused():
         ta.explain(ta.models.Ensemble([NETS[0], unlike(relu_net, 1).float()]), X, METHODS["ig"], target=U())
     with pytest.raises(TypeError, match="member '1' is itself an Ensemble; give all of their members"):
         ta.models.Ensemble([NETS[0], ALL])
-    with pytest.raises(TypeError, match="GradCAM reads a layer of one network"):
-        ta.explain(ALL, X, ta.GradCAM(), target=U())
+    with pytest.raises(TypeError, match="LearnedAttention reads a layer of one network"):
+        ta.explain(ALL, X, ta.LearnedAttention(), target=U())
+
+
+@pytest.mark.parametrize("kind", ["mutual_information", "entropy", "expected_entropy"])
+@pytest.mark.parametrize("dropped", [False, True])
+def test_grad_cam_of_members_together_is_the_sum_over_their_layers(kind, dropped):
+    def network(seed):
+        torch.manual_seed(seed)
+        layers = [torch.nn.Conv1d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.Dropout(0.4 * dropped)]
+        return torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten(), torch.nn.Linear(5, 3))
+
+    nets = [network(k).double().eval() for k in range(3)]
+    model = ta.models.dropout(nets[0], passes=4) if dropped else ta.models.Ensemble(nets)
+    ds = ta.explain(model, X, ta.GradCAM(relu=False), target=U(kind))
+    rows = torch.as_tensor(X.transpose("sample", "lead", "time").values)
+    layers = []
+
+    def keep(module, inputs, output):
+        layers.append(output)
+        output.retain_grad()
+
+    with temporary_hooks(*((net[0], net[0].register_forward_hook, keep) for net in nets)):
+        logits = [member(rows) for member in model.members]
+    bound = U(kind).bind(Axes(("member", "class"), (len(logits), 3)))
+    y = torch.stack(logits, 1)
+    bound(y, y).sum().backward()
+    slow = sum((a.grad.mean(2, keepdim=True) * a).sum(1) for a in layers)
+    np.testing.assert_allclose(ds.attribution.transpose("sample", "lead", "time")[:, 0], slow.detach(), atol=1e-12)
+    named = ta.explain(model, X, ta.GradCAM("0", relu=False), target=U(kind))
+    assert_same(named.drop_attrs(), ds.drop_attrs())
+    both = ta.explain(model, X, ta.GradCAM(relu=False), target=[U(kind), U("entropy")])
+    np.testing.assert_allclose(both.attribution[..., 0], ds.attribution, atol=1e-12)
+
+
+def test_grad_cam_of_networks_of_other_kinds_is_refused():
+    short = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 5, 2), torch.nn.Flatten(), torch.nn.LazyLinear(3)).double()
+    short(torch.zeros(1, 3, X.sizes["time"], dtype=torch.float64))
+    long = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(3)).double()
+    long(torch.zeros(1, 3, X.sizes["time"], dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"positions in one network of the ensemble and .* in another"):
+        ta.explain(ta.models.Ensemble([short, long]), X, ta.GradCAM(), target=U())
 
 
 def test_one_network_of_a_reference_grad_cam_and_pools():

@@ -26,11 +26,14 @@ class GradCAM(Method):
     layer's cells divide the last of the input's axes that have as many cells evenly. The map does not tell leads apart: each gets
     the same values. It has the target's units. Selvaraju et al., ICCV 2017.
 
+    Of the members of an ensemble together (``targets.Uncertainty``), A and w are those of each, and L is of their sum: where
+    the layers' channels make the model unsure, as in U-CAM (Patro et al., ICCV 2019).
+
     Parameters
     ----------
     layer
-        Name of a module in ``model.named_modules()`` whose output is (rows, channels, *positions). None takes the
-        convolution that was registered last, those of a learned attention left out; the result's ``attrs["method"]`` names it.
+        Name of a module in ``model.named_modules()``, of an ensemble in each member's, whose output is (rows, channels,
+        *positions). None takes the convolution that was registered last, those of a learned attention left out; the result's ``attrs["method"]`` names it.
     relu
         False keeps what speaks against the target, as negative values.
 
@@ -72,10 +75,13 @@ class GradCAM(Method):
         return replace(self, layer=self._named(module))
 
     def _named(self, module: nn.Module) -> str:
-        known, convolutions = dict(module.named_modules()), layers.convolutions(module)
+        first = layers.networks(module)[0]
+        known, convolutions = dict(first.named_modules()), layers.convolutions(first)
         name = self.layer
         if name is None and convolutions:
             return convolutions[-1]
+        if first is not module and (inside := [n for n in known if n.endswith(f".{name}")]) and name not in known:
+            return str(inside[0])  # as it is called in the network that dropout thins
         if name is None or name not in known:
             what = "finds no convolution in" if name is None else f"finds no layer {name!r} in"
             choice = convolutions or [n for n in known if n]
@@ -95,14 +101,10 @@ class GradCAM(Method):
         """(n, targets, *grid) in float64."""
         maps = []
         for at, _ in samples.gradients(torch.arange(samples.n, device=samples.x.device), lambda at: samples.x[at]):
-            a = _output(recorder, at.stop - at.start).detach().to(torch.float64)
-            over = list(range(2, a.ndim))
-            maps.append(
-                torch.stack(
-                    [(g.to(a.dtype).mean(over, keepdim=True) * a).sum(1) for g in _slopes(recorder, samples.targets)],
-                    1,
-                )
-            )
+            rows = at.stop - at.start
+            # Of several networks the sum, as the target's slope is divided over their layers.
+            each = [_class_map(recorder, rows, samples.targets, k) for k in range(len(recorder.networks))]
+            maps.append(torch.stack(each).sum(0))
         out = torch.cat(maps)
         return out.clamp(min=0) if self.relu else out
 
@@ -111,19 +113,33 @@ class GradCAM(Method):
         return 2, 2
 
 
-def _output(recorder: layers.Recorder, rows: int) -> Tensor:
-    """The layer's output (rows, channels, *positions)."""
+def _output(recorder: layers.Recorder, rows: int, network: int = 0) -> Tensor:
+    """The layer's output (rows, channels, *positions) in a network."""
     needed = "(rows, channels, positions...): name a layer before the positions are pooled or flattened"
-    _, a = recorder.call(rows, 3, needed)
+    _, a = recorder.call(rows, 3, needed, network)
     recorder.check_gradient(a)
+    first = recorder.calls[0][1]
+    if a.shape[2:] != first.shape[2:]:
+        raise ValueError(
+            f"layer {recorder.name!r} has {tuple(first.shape[2:])} positions in one network of the ensemble and {tuple(a.shape[2:])} in "
+            "another; explain the members' own outputs, or networks of one kind"
+        )
     return a
 
 
-def _slopes(recorder: layers.Recorder, targets: int) -> list[Tensor]:
+def _class_map(recorder: layers.Recorder, rows: int, targets: int, network: int) -> Tensor:
+    """``sum_k w_k A_k`` (rows, targets, *positions) of a network, in float64."""
+    a = _output(recorder, rows, network).detach().to(torch.float64)
+    slopes, over = _slopes(recorder, targets, network), list(range(2, a.ndim))
+    return torch.stack([(g.to(a.dtype).mean(over, keepdim=True) * a).sum(1) for g in slopes], 1)
+
+
+def _slopes(recorder: layers.Recorder, targets: int, network: int) -> list[Tensor]:
     """d target / d output (rows, channels, *positions) for each target."""
-    if len(recorder.gradients) != targets:
+    found = recorder.gradients[network]
+    if len(found) != targets:
         raise ValueError(
-            f"{targets - len(recorder.gradients)} of {targets} targets do not depend on layer {recorder.name!r}; name a layer that "
+            f"{targets - len(found)} of {targets} targets do not depend on layer {recorder.name!r}; name a layer that "
             "they depend on, or explain each target by itself"
         )
-    return recorder.gradients
+    return found

@@ -75,6 +75,7 @@ class LearnedAttention(Method):
         """With its layer by name."""
         layers.check_one_variable("LearnedAttention", axes)
         module = module_of(self, module)
+        layers.check_one_network("LearnedAttention", module)
         layers.check_layers_are_called("LearnedAttention", module)
         return replace(self, layer=self._named(module))
 

@@ -27,12 +27,7 @@ def check_one_variable(method: str, axes: Sequence[Any]) -> None:
 
 
 def check_layers_are_called(method: str, module: nn.Module) -> None:
-    """TypeError for a module whose layers are not called one by one, and for several networks that are asked as one model."""
-    if isinstance(module, nn.ModuleList):  # which nobody calls
-        raise TypeError(
-            f"{method} reads a layer of one network, and a target of all members of an ensemble is of several; use another "
-            "method, such as IntegratedGradients or Occlusion, or explain the members' own outputs"
-        )
+    """TypeError for a module whose layers are not called one by one."""
     for name, m in module.named_modules():
         where = f"its part {name!r}" if name else "it"
         if isinstance(m, torch.jit.ScriptModule):
@@ -46,6 +41,20 @@ def check_layers_are_called(method: str, module: nn.Module) -> None:
         raise TypeError(
             f"{method} reads a layer of the model, and {what}, which hides them; give the module that it was made from (of a compiled "
             "one model._orig_mod, or a copy made before .compile())"
+        )
+
+
+def networks(module: nn.Module) -> list[nn.Module]:
+    """The networks that are asked as one model: the members of an ensemble for a target of them together, else the module."""
+    return list(module) if isinstance(module, nn.ModuleList) else [module]  # a list is no network: nobody calls it
+
+
+def check_one_network(method: str, module: nn.Module) -> None:
+    """TypeError for several networks that are asked as one model."""
+    if len(networks(module)) > 1:
+        raise TypeError(
+            f"{method} reads a layer of one network, and a target of all members of an ensemble is of several; use another "
+            "method, such as GradCAM, IntegratedGradients or Occlusion, or explain the members' own outputs"
         )
 
 
@@ -69,7 +78,10 @@ def attentions(module: nn.Module) -> list[str]:
 
 
 class Recorder:
-    """Records what a layer gets and gives in the last forward pass, and the gradients at its output, one for each target."""
+    """Records what a layer gets and gives in the last forward pass, and the gradients at its output, one for each target.
+
+    Of several networks that are asked as one model it is the layer of this name in each, in their order.
+    """
 
     def __init__(self, method: str, name: str, engine: Engine) -> None:
         self.method, self.name, self.engine, self.inner = method, name, engine, engine.forward
@@ -79,14 +91,16 @@ class Recorder:
     def clear(self) -> None:
         """Drop what was recorded of the last pass."""
         self.calls: list[tuple[Any, Any]] = []
-        self.gradients: list[Tensor] = []
+        self.gradients: list[list[Tensor]] = []  # of each call, one for each target
 
     @contextlib.contextmanager
     def recording_in(self, module: nn.Module) -> Iterator[None]:
         """Record the layer of this name in the engine's forward passes in this scope."""
-        layer = module.get_submodule(self.name)
+        self.networks = networks(module)
+        # Networks thinned by dropout are one network with one layer.
+        found = {id(layer): layer for layer in (one.get_submodule(self.name) for one in self.networks)}
         with (
-            temporary_hooks((layer, layer.register_forward_hook, self.keep)),
+            temporary_hooks(*((layer, layer.register_forward_hook, self.keep) for layer in found.values())),
             self.engine.by_forward(self.forward),
         ):
             yield
@@ -105,20 +119,22 @@ class Recorder:
         if not self.recording:
             return output
         self.calls.append((inputs[0] if inputs else None, output))
+        self.gradients.append([])
         if not (isinstance(output, Tensor) and output.requires_grad):
             return output
-        output.register_hook(self.gradients.append)
+        output.register_hook(self.gradients[-1].append)
         return output.clone()  # what follows may write into it
 
-    def call(self, rows: int, least: int, needed: str) -> tuple[Any, Tensor]:
-        """The first input and the output (rows, ...) of the layer's one call; ValueError for fewer axes than `least`."""
+    def call(self, rows: int, least: int, needed: str, network: int = 0) -> tuple[Any, Tensor]:
+        """The first input and the output (rows, ...) of the layer's one call in a network; ValueError for fewer axes than `least`."""
         if not self.calls:
             raise ValueError(f"layer {self.name!r} is not called for a prediction; name one that is")
-        if len(self.calls) != 1:
+        if len(self.calls) != len(self.networks):
+            by = f" by {len(self.networks)} networks" if len(self.networks) > 1 else ""
             raise ValueError(
-                f"layer {self.name!r} is used {len(self.calls)} times for one prediction; name one that is used once"
+                f"layer {self.name!r} is used {len(self.calls)} times for one prediction{by}; name one that is used once"
             )
-        ((given, a),) = self.calls
+        given, a = self.calls[network]
         if not isinstance(a, Tensor) or a.ndim < least or len(a) != rows:
             shape = tuple(a.shape) if isinstance(a, Tensor) else type(a).__name__
             raise ValueError(f"layer {self.name!r} gives {shape} for {rows} rows; {self.method} needs {needed}")
