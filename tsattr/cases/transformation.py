@@ -219,9 +219,10 @@ class Transformation:
 
 def _least_squares(inputs: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coefficient and intercept, the penalty chosen by leave-one-out errors."""
-    from sklearn.linear_model import RidgeCV
+    from sklearn.linear_model import Ridge, RidgeCV
 
-    found = RidgeCV(_ALPHAS).fit(inputs, outputs)
+    # RidgeCV squares the condition number, in some releases; with its penalty the singular values do not.
+    found = Ridge(RidgeCV(_ALPHAS).fit(inputs, outputs).alpha_, solver="svd").fit(inputs, outputs)
     return np.asarray(found.coef_).reshape(outputs.shape[1], -1).T, np.atleast_1d(found.intercept_)
 
 
