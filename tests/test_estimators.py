@@ -198,7 +198,7 @@ def test_frames_of_polars_are_given_to_the_model_as_they_are():
     assert all(rows.schema == frame.schema for rows in seen)
     assert ds.feature.values.tolist() == frame.columns
     np.testing.assert_allclose(ds.attribution.sel(feature="day"), [0.0, 1.0, 2.0, 3.0])
-    np.testing.assert_array_equal(np.isnan(ds.attribution.sel(feature="word")), [False, False, True, False])
+    assert not np.isnan(ds.attribution).any()
 
 
 def test_a_pipeline_of_polars_frames():

@@ -18,7 +18,7 @@ from .edge.settings import DEFAULTS, CallSettings, filled, shown
 from .edge.warning import ExplanationWarning as ExplanationWarning
 from .edge.warning import said_once
 from .labels import parsing
-from .labels.inputs import VALUE, Inputs
+from .labels.inputs import Inputs
 from .models.pipelines import LastStep
 from .models.transformed import TransformedInput
 
@@ -62,8 +62,9 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
         ``model(rows, lengths=...)``.
     missing
         "value": a cell without a value (NaN) is a value like any other: the baseline's can take its place, it has its attribution, and
-        takes part in groups and sums; for methods that remove, of models that read NaN. "invalid", the default: it is no
-        cell of its sample, is never changed, and has none.
+        takes part in groups and sums; for methods that remove. "invalid": it is no cell of its sample, is never changed, and has
+        none. The model is given it either way. None: "value" in a table under a method that removes, else "invalid"; the
+        result of a table says which.
     reference
         Training-like data with the sample dim: what clean data look like. Given at least 20 samples, the result says of each
         removal how far off the data it is. The range of a constant baseline is checked against it, else against `x`.
@@ -158,9 +159,7 @@ def _explain_one(model: Any, inputs: Inputs, method: Any, settings: Any, dry_run
     """Explain with one model and seed; the last step of a pipeline in its transformed columns, and back."""
     if not isinstance(model, LastStep):
         return explained(Call.of(model, inputs, method, **settings), method, dry_run=dry_run)
-    if settings["missing"] == VALUE:
-        raise TypeError("the last step of a pipeline gets no missing cells to be values: explain the pipeline itself")
-    columns = TransformedInput.of(model, inputs)
+    columns = TransformedInput.of(model, inputs, settings["missing"], removes=not method.gradient)
     check_constants(method, inputs, settings["reference"], inputs.n)
     inner, outputs = columns.model(method, settings["outputs"])
     settings = settings | {
@@ -169,6 +168,7 @@ def _explain_one(model: Any, inputs: Inputs, method: Any, settings: Any, dry_run
         "dims": None,
         "sample_dim": inputs.sample_dim,
         "valid": columns.valid(),
+        "missing": columns.missing,
     }
     ds = explained(Call.of(inner, columns.table(), method, **settings), columns.method(method), dry_run=dry_run)
     return ds if dry_run else columns.result(ds, method)

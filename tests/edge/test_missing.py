@@ -43,11 +43,24 @@ def test_a_cell_that_is_missing_has_its_attribution(name):
     assert ds.status.values.tolist() == ["ok", "ok"]
 
 
-@pytest.mark.parametrize("settings", [{}, {"missing": "invalid"}])
-def test_by_default_it_is_no_cell_of_its_sample(settings):
-    ds = ta.explain(not_measured, LAB, ta.Occlusion(EACH), **settings)
+def test_in_a_table_that_is_the_default_and_in_an_array_it_is_not():
+    table = ta.explain(not_measured, LAB, ta.Occlusion(EACH))
+    np.testing.assert_allclose(table.attribution, [[3, 1], [0, 1]])
+    assert table.attrs["missing"] == "value"
+    apart = ta.explain(not_measured, LAB, ta.Occlusion(EACH), missing="invalid")
+    np.testing.assert_array_equal(apart.attribution, [[np.nan, 1], [0, 1]])
+    assert apart.attrs["missing"] == "invalid"
+    array = ta.models.on_arrays(lambda x: 3.0 * np.isnan(x[:, 0]) + x[:, 1])
+    ds = ta.explain(array, LAB.to_numpy(), ta.Occlusion(g.Cells()))
     np.testing.assert_array_equal(ds.attribution, [[np.nan, 1], [0, 1]])
-    assert ds.attrs.get("missing") == settings.get("missing")
+    assert "missing" not in ds.attrs
+
+
+def test_a_column_that_nobody_measured_is_as_it_is():
+    x = pd.DataFrame({"lab": [np.nan, np.nan], "age": [1.0, 3.0]})
+    ds = ta.explain(not_measured, x, ta.Occlusion(EACH, b.Samples.fit(x), draws=2))
+    np.testing.assert_allclose(ds.attribution, [[0, -1], [0, 1]])
+    assert ds.status.values.tolist() == ["ok", "ok"]
 
 
 def boosted():
@@ -234,8 +247,13 @@ def test_what_cannot_be(call, error, message):
         call(lambda x: x.sum(1), torch.ones(1, 3))
 
 
-def test_the_last_step_gets_no_missing_cells():
-    x = pd.DataFrame({"a": [1.0, np.nan, 3.0]})
+@pytest.mark.parametrize("settings", [{}, {"missing": "value"}, {"missing": "invalid"}])
+def test_the_last_step_says_of_it_what_the_pipeline_says(settings):
+    x = pd.DataFrame({"a": [1.0, np.nan, 3.0], "b": [2.0, 4.0, np.nan]})
     pipe = make_pipeline(SimpleImputer(), LinearRegression()).fit(x, [1.0, 2.0, 5.0])
-    with pytest.raises(TypeError, match="explain the pipeline itself"):
-        ta.explain(ta.models.last_step(pipe), x, ta.Occlusion(EACH), missing="value")
+    method = ta.ShapleySampling(EACH, b.Constant({"a": 1.0, "b": 0.5}), draws=2)
+    whole = ta.explain(pipe, x, method, **settings)
+    last = ta.explain(ta.models.last_step(pipe), x, method, **settings)
+    np.testing.assert_allclose(last.attribution, whole.attribution, atol=1e-12)
+    assert np.isnan(whole.attribution).any() == (settings.get("missing") == "invalid")
+    assert last.attrs["missing"] == whole.attrs["missing"]

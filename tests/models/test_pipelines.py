@@ -129,7 +129,9 @@ def test_a_whole_pipeline_says_of_its_raw_columns_what_it_predicts(clinic, metho
     assert ds.attribution.dims == ("sample", "feature")
     assert ds.feature.values.tolist() == list(frame.columns)
     np.testing.assert_allclose(ds.prediction, pipeline.predict_proba(x)[:, 0], rtol=1e-12)
-    np.testing.assert_array_equal(np.isnan(ds.attribution), x.isna())
+    assert not np.isnan(ds.attribution).any()  # what is missing is a value, which the pipeline fills
+    apart = ta.explain(pipeline, x, method, target="ill", missing="invalid")
+    np.testing.assert_array_equal(np.isnan(apart.attribution), x.isna())
     np.testing.assert_allclose(ds.attribution.sel(feature="note"), 0, atol=1e-12)
     assert (ds.status == "ok").all()
     if "reference" in ds:
@@ -193,7 +195,7 @@ def test_a_fraction_in_a_column_of_whole_numbers_stays_one():
     seen = []
     model = ta.models.on_frames(lambda rows: seen.append(rows["n"]) or rows["n"].to_numpy(float, na_value=0.0))
     ds = ta.explain(model, frame, ta.Occlusion(CELLS, ta.baselines.Constant({"n": 1.5, "other": 1})))
-    np.testing.assert_array_equal(ds.attribution[:, 0], [-0.5, 0.5, 1.5, np.nan])
+    np.testing.assert_array_equal(ds.attribution[:, 0], [-0.5, 0.5, 1.5, -1.5])
 
 
 # ---- the last step
@@ -269,11 +271,13 @@ def test_gradients_of_a_linear_last_step(clinic):
         slope = ta.explain(step, x, ta.IntegratedGradients(baseline))
         # A model that is additive over columns has the same values whatever the method.
         np.testing.assert_allclose(
-            slope.attribution, ta.explain(pipeline, x, ta.Occlusion(CELLS, baseline)).attribution, atol=1e-9
+            slope.attribution,
+            ta.explain(pipeline, x, ta.Occlusion(CELLS, baseline), missing="invalid").attribution,
+            atol=1e-9,
         )
     expected = ta.IntegratedGradients(ta.baselines.Samples.fit(frame), steps=1, draws=8)
     drawn = ta.explain(step, x, expected)
-    same = ta.explain(pipeline, x, ta.Occlusion(CELLS, expected.baseline, draws=8))
+    same = ta.explain(pipeline, x, ta.Occlusion(CELLS, expected.baseline, draws=8), missing="invalid")
     np.testing.assert_allclose(drawn.attribution, same.attribution, atol=1e-9)
     assert (drawn.standard_error >= same.standard_error - 1e-9).where(same.standard_error.notnull(), True).all()
 
@@ -333,6 +337,8 @@ def test_what_comes_with_explain_comes_here_too(clinic):
     valid = np.ones((4, 10), bool)
     valid[:, 3] = False
     part = ta.explain(step, frame[:4], method, target=0, valid=valid)
+    np.testing.assert_array_equal(np.isnan(part.attribution), ~valid)
+    part = ta.explain(step, frame[:4], method, target=0, valid=valid, missing="invalid")
     np.testing.assert_array_equal(np.isnan(part.attribution), frame[:4].isna() | ~valid)
     search = GridSearchCV(pipeline, {"logisticregression__C": [1.0]}, cv=2).fit(frame, clinic[1])
     found = ta.explain(ta.models.last_step(search), frame[:4], method, target=0)

@@ -159,13 +159,17 @@ class SampleChunk:
         valid = None if self.valid is None else self.valid.index_select(0, i)
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
-        if not torch.isfinite(present.sum()) and (missing := missing_in(present) & filled).any():
+        if not torch.isfinite(present.sum()) and (missing := missing_in(present) & filled & self._measured(i)).any():
             self.gaps_of = baseline
             self.reference_gaps = 0 if absent is None else baseline.gaps
             if not self.reference_gaps:
                 self.record_unfilled(i, missing)
                 rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
         return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
+
+    def _measured(self, i: Tensor) -> Tensor:
+        """Bool, broadcasting to rows of sample `i`: False where the sample itself has no value, which is then none to lack."""
+        return ~torch.isnan(self.x.index_select(0, i))
 
     def record_unfilled(self, i: Tensor, missing: Tensor) -> None:
         """Record the samples `i` for which a baseline has no value where `missing` (r, ...) is True.

@@ -153,6 +153,14 @@ class Call:
                 )
         return self.targets.bind(outputs)
 
+    def missing(self, removes: bool) -> str:
+        """What missing cells are, "value" or "invalid": as the user says, else values in a table to what `removes` cells.
+
+        The model is given them either way, as its samples have them: one that does not read them says so.
+        """
+        default = VALUE if removes and self.inputs.codes is not None else INVALID
+        return str(self.settings["missing"] or default)
+
     @contextlib.contextmanager
     def running(self, total: int, what: str = "explain") -> Iterator[Engine]:
         """The engine, with the model in eval mode on its device and a progress bar of `total` rows; then all as before."""
@@ -185,15 +193,19 @@ class Call:
             yield engine
 
     def chunks(
-        self, engine: Engine, *, graph: bool = False, arrays: int = 1, most: int | None = None
+        self, engine: Engine, *, graph: bool = False, arrays: int = 1, most: int | None = None, removes: bool = True
     ) -> Iterator[tuple[slice, SampleChunk]]:
-        """The input's samples (the first `most`), a chunk at a time, smaller where `arrays` of their size are kept."""
+        """The input's samples (the first `most`), a chunk at a time, smaller where `arrays` of their size are kept.
+
+        `removes` is True for what takes cells away, to which a missing cell may be a value.
+        """
+        missing = self.missing(removes)
         n = self.inputs.n if most is None else min(most, self.inputs.n)
         ids = self.inputs.ids
         size = self.size(arrays)
         for start in range(0, n, size):
             at = slice(start, min(start + size, n))
-            x, valid = self.inputs.load(at, self.settings["missing"] or INVALID)
+            x, valid = self.inputs.load(at, missing)
             position = torch.arange(at.start, at.stop, device=self.device)
             valid = None if valid is None else valid.to(self.device)
             ends = self.inputs.ends(at, self.targets.along)

@@ -70,7 +70,7 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     with trials.running(call, inputs.n * bound.rows()[0]) as engine:
         if clean is not None and len(clean) >= FEWEST:
             shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.context)
-        chunks = call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays)
+        chunks = call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays, removes=not method.gradient)
         for at, samples in chunks:
             table.put(at, _run(bound, samples, shifts), samples.valid)
     targets = engine.bound
@@ -160,8 +160,8 @@ def _particulars(call: Call, method: Method, bound: Method, targets: BoundTarget
         attrs["target_definition"] = "; ".join(f"{t.name}: {t.target!r}" for t in named)
     if targets.taken:
         attrs["target_taken"] = targets.taken
-    if call.settings["missing"] is not None:
-        attrs["missing"] = call.settings["missing"]
+    if call.settings["missing"] is not None or call.inputs.codes is not None:
+        attrs["missing"] = call.missing(not method.gradient)
     if call.inputs.history:  # of the input; what writes the result adds to it
         attrs["history"] = call.inputs.history
     return attrs

@@ -22,7 +22,7 @@ from ..core.keys import Key
 from ..core.method import Method
 from ..core.results import EVENT
 from ..labels.alignment import read_reference
-from ..labels.inputs import Inputs
+from ..labels.inputs import INVALID, VALUE, Inputs
 from .columns import ColumnGroups, SampleRows
 from .linear import LinearModule
 from .pipelines import LastStep
@@ -49,6 +49,8 @@ class TransformedInput:
         Bool (samples, *event): cells of the input that are valid and not missing.
     values
         Float64 (samples, columns): the transformed columns.
+    missing
+        Whether missing cells are a "value" or "invalid".
     """
 
     step: LastStep
@@ -57,17 +59,25 @@ class TransformedInput:
     source: np.ndarray
     known: np.ndarray
     values: np.ndarray
+    missing: str = INVALID
 
     @classmethod
-    def of(cls, step: LastStep, raw: Inputs) -> TransformedInput:
-        """Transform an input and trace each column to its part of it."""
+    def of(cls, step: LastStep, raw: Inputs, missing: str | None = None, *, removes: bool = False) -> TransformedInput:
+        """Transform an input and trace each column to its part of it.
+
+        Where nothing is said, missing cells of a table are values to a method that removes, if the transformers fill them.
+        """
         if not raw.single:
             raise TypeError("last_step takes a table or one array, not a Dataset of several variables")
         parts, columns = _provenance(step.transformer, raw.variables[0].axes)
-        x, valid = raw.load(slice(0, raw.n))
-        known = np.ones(x.shape, bool) if valid is None else valid.numpy()
-        out = cls(step, raw, parts, columns.source, known, np.empty(0))
+        x, valid = raw.load(slice(0, raw.n), missing or VALUE)
+        out = cls(step, raw, parts, columns.source, np.ones(0), np.empty(0), missing or INVALID)
         out.values = out.transform(x.numpy(), np.arange(raw.n))
+        if missing is None:
+            if raw.codes is not None and removes and not np.isnan(out.values).any():
+                out.missing = VALUE
+            x, valid = raw.load(slice(0, raw.n), out.missing)
+        out.known = np.ones(x.shape, bool) if valid is None else valid.numpy()
         return out
 
     @property
