@@ -55,8 +55,8 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     sample_dim
         The dim that holds the samples; "sample" by default.
     valid
-        Boolean like `x`, False for padding; a DataArray may lack dims. NaN cells are invalid too. Invalid cells are never
-        changed, get NaN, and take no part in fills and sums.
+        Boolean like `x`, False for padding; a DataArray may lack dims. NaN cells are invalid too, where `missing` does not make
+        them values. Invalid cells are never changed, get NaN, and take no part in fills and sums.
     context
         Arrays by name, one entry a sample, that the model needs and that are not explained:
         ``model(rows, lengths=...)``.
