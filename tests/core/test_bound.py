@@ -352,11 +352,11 @@ def test_a_target_that_breaks_the_contract_is_told(bound, says, error, message):
 
 
 def test_what_targets_declare():
-    compares = [t.Predicted(), t.Margin(), t.Difference(t.Predicted(), 0), t.Divergence(), Named("a", t.Margin())]
+    compares = [t.Predicted(), t.Margin(), t.Difference(t.Predicted(), 0), t.Divergence(), Named(t.Margin(), "a")]
     never = [t.Output(0), t.Margin(0, 1), t.Difference(1, 0), resolve(lambda y: y[:, 0]), t.Region(output=0)]
     assert [u.compares for u in (*compares, *never)] == [True] * 5 + [False] * 5
     keep = [t.Output(0), t.Predicted(), t.Region(output=0), t.RootMeanSquare(output=0), resolve(None)]
-    keep += [t.Difference(1, 0), Named("a", t.Output(0))]
+    keep += [t.Difference(1, 0), Named(t.Output(0), "a")]
     lose = [
         t.Probability(0),
         t.LogOdds(0),

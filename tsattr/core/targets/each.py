@@ -13,7 +13,7 @@ from ..axes import Axes
 from ..bound import Value
 from .entries import Entry, Output
 from .outputs import Several, Target, axis_of, without_axis
-from .parsing import resolve
+from .parsing import Derived, resolve
 
 
 @dataclass(frozen=True, init=False)
@@ -97,29 +97,13 @@ class Each(Several):
 
 
 @dataclass(frozen=True)
-class _Within(Target):
+class _Within(Derived):
     """A target of the outputs at one entry of some axes."""
 
-    target: Target
     at: tuple[tuple[str, int], ...]
 
     def __repr__(self) -> str:
         return f"{self.target!r} at {', '.join(f'{d}={i}' for d, i in self.at)}"
-
-    @property
-    def keeps_units(self) -> bool:  # type: ignore[override]
-        """As the target has it."""
-        return self.target.keeps_units
-
-    @property
-    def compares(self) -> bool:  # type: ignore[override]
-        """As the target has it."""
-        return self.target.compares
-
-    @property
-    def of_members(self) -> bool:  # type: ignore[override]
-        """As the target has it."""
-        return self.target.of_members
 
     def bind(self, outputs: Axes) -> Value:
         """Bind the target to the other axes."""

@@ -43,7 +43,7 @@ def resolve(target: Any) -> Target:
 def resolve_all(target: Any) -> list[Target]:
     """The target objects of what a user may write: one, a list, or a mapping that names them."""
     if isinstance(target, Mapping):
-        return [Named(str(name), resolve(t)) for name, t in target.items()]
+        return [Named(resolve(t), str(name)) for name, t in target.items()]
     return [resolve(t) for t in (target if is_many(target) else [target])]
 
 
@@ -110,17 +110,11 @@ class Function(Target):
 
 
 @dataclass(frozen=True)
-class Named(Target):
-    """A target with a name of its own along a `target` dim: what a mapping of targets is made of."""
+class Derived(Target):
+    """A target that is made of another, and says of itself what that one says."""
 
     on_command_line: ClassVar[bool] = False
-    name: str
     target: Target
-
-    @property
-    def label(self) -> str:
-        """The name."""
-        return self.name
 
     @property
     def keeps_units(self) -> bool:  # type: ignore[override]
@@ -136,6 +130,18 @@ class Named(Target):
     def of_members(self) -> bool:  # type: ignore[override]
         """As the target has it."""
         return self.target.of_members
+
+
+@dataclass(frozen=True)
+class Named(Derived):
+    """A target with a name of its own along a `target` dim: what a mapping of targets is made of."""
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """The name."""
+        return self.name
 
     def bind(self, outputs: Axes) -> Value:
         """Bind the target."""
