@@ -156,12 +156,19 @@ def test_metadata_goes_to_the_estimator():
             AttributionTransformer(Ridge(), SHAPLEY).fit(x, risk, sample_weight=weight)
 
 
-def test_missing_cells_get_no_attribution():
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_missing_cells_get_the_attribution_of_not_being_measured(as_frame):
     frame, risk = table()
     x = frame[["age", "dose"]].to_numpy(copy=True)
     x[::7, 0] = np.nan
-    transformer = AttributionTransformer(HistGradientBoostingClassifier(max_iter=3), SHAPLEY).fit(x, risk > 4)
-    np.testing.assert_array_equal(np.isnan(transformer.transform(x)), np.isnan(x))
+    trees = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=3).fit(x, np.isnan(x[:, 0]))
+    given = pd.DataFrame(x, columns=["age", "dose"]) if as_frame else x
+    method = ta.Occlusion(CELLS, ta.baselines.Typical)
+    transformer = AttributionTransformer(trees, method).fit(given, np.isnan(x[:, 0]))
+    median = np.column_stack([np.full(len(x), np.nanmedian(x[:, 0])), x[:, 1]])
+    here, there = (trees.predict_proba(rows)[:, 1] for rows in (x, median))
+    np.testing.assert_allclose(transformer.transform(given)[:, 0], here - there, atol=1e-12)
+    assert (transformer.transform(given)[::7, 0] > 0.1).all()
     with pytest.raises(ValueError, match="contains NaN"):
         AttributionTransformer(Ridge(), SHAPLEY).fit(x, risk)
 
@@ -500,6 +507,69 @@ def test_partial_dependence_of_levels_and_pairs_is_the_mean_over_rows():
         np.testing.assert_allclose(here.average_pair[: len(first), : len(second)], expected, rtol=1e-13)
     with pytest.raises(ValueError, match="a pair is of two different columns"):
         estimators.partial_dependence(model, frame, [("age", 0)])
+
+
+def not_measured(n=200):
+    """A table of which a number and a level are missing in some rows, and what is made of that."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"lab": rng.normal(size=n), "age": rng.uniform(20, 90, n), "ward": rng.choice(["icu", "home"], n)})
+    x = x.mask(pd.DataFrame({"lab": rng.random(n) < 0.4, "age": False, "ward": rng.random(n) < 0.3}))
+    return x.assign(ward=pd.Categorical(x.ward)), 3.0 * x.lab.isna() + x.age + 2.0 * x.ward.isna()
+
+
+class Orders(RegressorMixin, BaseEstimator):
+    """What was not ordered, and the age."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def predict(self, X):
+        return 3.0 * X["lab"].isna() + X["age"] + 2.0 * X["ward"].isna()
+
+
+def test_missing_cells_are_shuffled_with_the_others():
+    x, y = not_measured()
+    found = estimators.permutation_importance(
+        Orders().fit(x), x, y, scoring="neg_mean_squared_error", n_repeats=200, random_state=0
+    )
+    # of a shuffled column the mean squared difference is twice its variance, up to the rows' own places
+    for column, size in (("lab", 3.0), ("ward", 2.0)):
+        expected = 2 * (size * x[column].isna()).var(ddof=1)
+        error = found.importance_std.sel(feature=column).item() / 200**0.5
+        assert found.importance_mean.sel(feature=column).item() == pytest.approx(expected, abs=4 * error)
+
+
+def test_partial_dependence_on_what_was_not_measured():
+    x, _ = not_measured()
+    model = Orders().fit(x)
+
+    def mean(**values):
+        return model.predict(x.assign(**values)).mean()
+
+    ds = estimators.partial_dependence(model, x, grid_resolution=7)
+    known = x[["lab"]].dropna()
+    theirs = partial_dependence(LinearRegression().fit(known, known.lab), known, ["lab"], grid_resolution=7)
+    np.testing.assert_array_equal(ds.value.sel(feature="lab"), theirs["grid_values"][0])
+    np.testing.assert_allclose(ds.average.sel(feature="lab"), mean(lab=1.0), rtol=1e-13)
+    assert ds.level.sel(feature="ward").values[:2].tolist() == ["home", "icu"]
+    np.testing.assert_allclose(ds.average.sel(feature="ward")[:2], mean(ward="icu"), rtol=1e-13)
+    expected = [mean(lab=np.nan), np.nan, mean(ward=None)]
+    np.testing.assert_allclose(ds.average_missing, expected, rtol=1e-13)
+
+
+def test_partial_dependence_of_trees_with_levels_and_missing_cells():
+    x, y = not_measured()
+    model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5).fit(x, y > 60)
+    ds = estimators.partial_dependence(model, x, ["lab", "ward", ("lab", "ward")], grid_resolution=5)
+    for column in ("lab", "ward"):
+        expected = model.predict_proba(x.assign(**{column: np.nan}).astype(x.dtypes))[:, 1].mean()
+        assert ds.average_missing.sel(feature=column).item() == pytest.approx(expected, rel=1e-13)
+    assert ds.average_pair.isel(grid=slice(5), grid_b=slice(2)).notnull().all()
+    mine = estimators.partial_dependence(model, x, ["lab"], custom_values={"lab": [-1.0, 1.0]})
+    assert mine.value.values.tolist() == [[-1.0, 1.0]]
+    nobody = x.assign(lab=np.nan)
+    assert estimators.partial_dependence(model, nobody, ["lab"]).sizes["grid"] == 0
 
 
 def test_partial_dependence_of_classes_and_of_one_column():

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from tsattr.afex import AFEXExplainer
@@ -129,6 +130,85 @@ def test_frames_reach_the_model_as_they_are():
     model = AFEXExplainer(lambda f: f["age"] / 10 + (f["ward"] == "b"), synthetic=50, **QUICK).fit(x)
     assert model.fidelity_ > 0.999
     assert model.explain_near(x[:2])["fidelity"].min() > 0.99
+
+
+def not_ordered(x):
+    return 3.0 * x["lab"].isna() + x["age"] + 2.0 * x["ward"].isna()
+
+
+def icu(n=400, seed=0):
+    """A table in which a number and a category are missing in some rows."""
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({"lab": rng.normal(size=n), "age": rng.uniform(0, 10, n), "ward": rng.choice(["icu", "home"], n)})
+    x = x.mask(pd.DataFrame({"lab": rng.random(n) < 0.4, "age": False, "ward": rng.random(n) < 0.2}))
+    return x.assign(ward=pd.Categorical(x.ward, ["home", "icu"]))
+
+
+STATES = pd.DataFrame(
+    {"lab": [np.nan, 2.0, -1.0], "age": [1.0, 1.0, 3.0], "ward": pd.Categorical([None, "icu", None], ["home", "icu"])}
+)
+
+
+@pytest.mark.parametrize("settings", [{}, {"synthetic": 300}, {"bags": 0}])
+def test_what_was_not_measured_has_its_contribution(settings):
+    x = icu()
+    model = AFEXExplainer(not_ordered, n_nets=0, random_state=0, **settings).fit(x)
+    assert model.fidelity_ > 0.999
+    ds = model.explain_local(STATES)
+    size = {"lab": 3.0, "ward": 2.0}
+    fitted = model._fitted  # rows that are kept for the fit, and drawn for it
+    for column, extra in size.items():
+        share = np.average(np.isnan(fitted.x[:, list(x).index(column)]), weights=fitted.w)
+        expected = extra * (STATES[column].isna() - share)
+        np.testing.assert_allclose(ds.attribution.sel(feature=column), expected, atol=1e-3)
+        assert model.explain_global().missing.sel(feature=column).item() == pytest.approx(extra * (1 - share), abs=1e-3)
+    np.testing.assert_allclose(ds.prediction, not_ordered(STATES), atol=1e-3)
+
+
+def test_trees_that_go_by_what_is_missing_are_explained():
+    x = icu(1000)
+    trees = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0).fit(x, not_ordered(x))
+    ds = AFEXExplainer(trees, n_nets=0, random_state=0).fit(x).explain_local(STATES)
+    found = ds.attribution.sel(feature="lab")
+    assert found[0].item() - found[1].item() == pytest.approx(3, abs=0.3)
+    assert ds.attrs["fidelity"] > 0.99
+
+
+@pytest.mark.parametrize("radius", [0.1, 1.0])
+def test_round_a_row_cells_get_lost_and_are_found(radius):
+    asked = []
+
+    def told(x):
+        asked.append(x)
+        return not_ordered(x)
+
+    model = AFEXExplainer(told, n_nets=0, random_state=0).fit(icu())
+    del asked[:]
+    ds = model.explain_near(STATES, radius=radius)
+    assert len(asked) == len(STATES)
+    for i, around in enumerate(asked):
+        fitted = around[np.arange(len(around)) % 4 != 0]  # the others check the fit
+        for column, extra in (("lab", 3.0), ("ward", 2.0)):
+            assert 0 < fitted[column].isna().mean() < 1
+            expected = extra * (STATES[column].isna()[i] - fitted[column].isna().mean())
+            assert ds.attribution.sel(feature=column)[i].item() == pytest.approx(expected, abs=1e-3)
+    assert ds.fidelity.min() > 0.999
+
+
+def test_the_stand_in_tells_what_is_missing():
+    model = AFEXExplainer(not_ordered, n_nets=0, random_state=0, surrogate=True).fit(icu())
+    found = model.explain_near(STATES, radius=1.0).attribution
+    asked = AFEXExplainer(not_ordered, n_nets=0, random_state=0).fit(icu()).explain_near(STATES, radius=1.0).attribution
+    np.testing.assert_allclose(found.sel(feature=["lab", "ward"]), asked.sel(feature=["lab", "ward"]), atol=0.3)
+
+
+def test_a_model_that_does_not_read_what_is_missing_says_so():
+    x = icu()[["lab", "age"]]
+    model = LinearRegression().fit(x.dropna(), x.dropna().age)
+    with pytest.raises(ValueError, match="contains NaN"):
+        AFEXExplainer(model, **QUICK).fit(x)
+    with pytest.raises(ValueError, match="output is not finite for"):
+        AFEXExplainer(lambda x: x["lab"] + x["age"], **QUICK).fit(x)
 
 
 def test_cloning_keeps_the_fitted_model():

@@ -280,7 +280,7 @@ class AdditiveEstimator(BaseEstimator):
             Rows to explain, each with a model of its own.
         radius
             Size of the neighbourhood in standard deviations of each feature: a row at distance d counts
-            ``exp(-d^2 / (2 radius^2))``. A different or missing category is one away.
+            ``exp(-d^2 / (2 radius^2))``. Another category is one away, and so is a cell that is missing in one of the two rows.
 
         Returns
         -------

@@ -25,13 +25,16 @@ class AFEXExplainer(AdditiveEstimator):
     """Additive model of what a fitted model says, with the share of it that the terms explain on rows kept out.
 
     Fits ``link(model(x)) = b + sum_j f_j(x_j) + sum_(a,b) f_ab(x_a, x_b)`` by least squares to the model's own output, with the
-    functions, the selection of pairs and the purification of `AFEXRegressor`.
+    functions, the selection of pairs and the purification of `AFEXRegressor`. The model is asked about rows with missing cells as
+    they are: that a cell is missing has a contribution of its own, as a value has, and is drawn with the others (`synthetic`,
+    `explain_near`).
 
     Parameters
     ----------
     model
         A fitted scikit-learn estimator or pipeline (``predict_proba`` for classifiers, else ``predict``), or a function of a
-        table like `X` that gives numbers (n,) or (n, targets). Cloning keeps it as it is.
+        table like `X` that gives numbers (n,) or (n, targets). Cloning keeps it as it is. One that does not read missing cells says
+        so where `X` has some.
     link
         "identity" explains the output as it is; "logit" the log-odds of a probability, or for several classes the
         log-probabilities, centred over the classes. Probabilities of 0 and 1 count as 1e-6 from there.
@@ -206,9 +209,8 @@ class AFEXExplainer(AdditiveEstimator):
         net = MLPRegressor(
             hidden_layer_sizes=(64, 64), early_stopping=len(codes) >= 100, max_iter=1000, random_state=self._seed
         )
-        return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), net).fit(
-            codes, answer if answer.shape[1] > 1 else answer[:, 0]
-        )
+        imputer = SimpleImputer(keep_empty_features=True, add_indicator=True)  # that a cell is missing tells as well
+        return make_pipeline(imputer, StandardScaler(), net).fit(codes, answer if answer.shape[1] > 1 else answer[:, 0])
 
     def _neighbours(self) -> near.NeighbourSource:
         """What the models of neighbourhoods are fitted to: rows drawn around a point, with the output of the model or its surrogate."""

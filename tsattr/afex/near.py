@@ -74,7 +74,7 @@ class SampledNeighbours:
     seed: int
 
     def around(self, model: AdditiveFunction, x0: np.ndarray, radius: float) -> Neighbourhood:
-        """Numbers with a spread of `radius` standard deviations; categories and missing values keep with probability 1/(1 + radius)."""
+        """Numbers with a spread of `radius` standard deviations; categories, and whether a cell is missing, keep with probability 1/(1 + radius)."""
         rng = np.random.default_rng(self.seed)
         x = np.tile(x0, (DRAWN, 1))
         for j, f in enumerate(model.features):
@@ -83,6 +83,9 @@ class SampledNeighbours:
                 x[other, j] = rng.choice(self.x[:, j], other.sum())
             else:
                 x[:, j] = np.clip(x0[j] + radius * f.scale * rng.normal(size=DRAWN), f.low, f.high)
+                if f.missing:  # not to be measured is one more way to be otherwise
+                    other = rng.random(DRAWN) < radius / (1 + radius)
+                    x[other & np.isnan(rng.choice(self.x[:, j], DRAWN)), j] = np.nan
         check = np.arange(DRAWN) % 4 == 0
         return Neighbourhood(x, self.ask(x), (~check).astype(float), check.astype(float))
 

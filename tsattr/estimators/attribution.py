@@ -60,7 +60,8 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 
     Notes
     -----
-    A missing cell gets no attribution: NaN. Names of columns are those of the input; of several targets
+    A missing cell is a value like any other, as ``explain(..., missing="value")`` has it: what it moves by not being measured is its
+    attribution. The estimator must read it, as must what comes before it in a pipeline. Names of columns are those of the input; of several targets
     ``"column|target"``. Frames of pandas and polars are taken with strings, categories and dates.
 
     Examples
@@ -153,7 +154,7 @@ class AttributionTransformer(OneToOneFeatureMixin, TransformerMixin, MetaEstimat
 
     def _explained(self, x: Any) -> xr.Dataset:
         rows = x if hasattr(x, "columns") else xr.DataArray(x, dims=("sample", "feature"))
-        settings = {"target": self.targets_, "seed": self.seed, "batch_size": self.batch_size}
+        settings = {"target": self.targets_, "seed": self.seed, "batch_size": self.batch_size, "missing": "value"}
         return explain(self.estimator_, SharedDraws(rows), self.method_, **settings)
 
 
