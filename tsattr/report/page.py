@@ -19,6 +19,7 @@ from .markup import number, percent
 from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
 from .pictures import pictures
 from .together import together
+from .unmeasured import unmeasured
 from .unsure import unsure as what_makes_unsure
 
 
@@ -108,12 +109,14 @@ def report(
         limb_leads=len(leads & set(ecg.LIMB_LEADS)) > 2,
         truth=truth is not None or scores is not None,
     )
+    gone, not_measured = unmeasured(inputs, words.head(ds.attrs.get("baseline", "")), positions)
     pages = [
         f"<header><h1>{markup.escape(title)}</h1></header>",
-        _in_short(ds, inputs, compared, scores),
+        _in_short(ds, inputs, compared, scores, gone),
         markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
         markup.section("The result in one picture", *pictures(ds, inputs, positions)),
         markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
+        markup.section("What was not measured", *not_measured),
         markup.section("What acts together", *together(ds)),
         markup.section("What makes the model unsure", *doubts),
         markup.section("Other methods and baselines", *sections.comparison(compared, inputs, positions)),
@@ -131,13 +134,14 @@ def report(
     return page
 
 
-def _in_short(ds: xr.Dataset, inputs: list[Input], compared: xr.DataArray | None, scores: xr.Dataset | None) -> str:
+def _in_short(
+    ds: xr.Dataset, inputs: list[Input], compared: xr.DataArray | None, scores: xr.Dataset | None, gone: str
+) -> str:
     """Return the findings in a few sentences, as the page's summary."""
     lines = []
     verdict, _ = words.completeness_verdict(ds)
     strongest = _strongest(inputs)
-    if strongest:
-        lines.append(strongest)
+    lines += [text for text in (strongest, gone) if text]
     if verdict:
         lines.append(verdict)
     trouble = int((status_of(ds) != "ok").sum())

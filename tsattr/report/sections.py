@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from .. import ecg, plot
@@ -83,7 +84,8 @@ def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, str, 
     rows = []
     for at in best:
         value: Any = signal.values[at]
-        shown = number(float(value)) if isinstance(value, float | np.floating) else str(value)
+        known = number(float(value)) if isinstance(value, float | np.floating) else str(value)
+        shown = "missing" if pd.isna(value) else known
         if size[at] > 0:
             rows.append((name, prefix + place_in_words(map_, at), shown, number(float(map_.values[at]))))
     return rows
