@@ -32,6 +32,8 @@ class BoundTargets:
     ----------
     values
         The function of each.
+    together
+        The function ``(y, y0) -> (rows, targets)`` of all at once, where there is a quicker one than that of each in turn.
     names
         Their names.
     classes
@@ -47,6 +49,7 @@ class BoundTargets:
     classes: tuple[Any, ...] = ()
     along: int | None = None
     taken: str = ""
+    together: Value | None = None
 
 
 class Ahead(Protocol):

@@ -275,18 +275,25 @@ class Engine:
 
     def value(self, y: Tensor, y0: Tensor) -> Tensor:
         """Target values (r, targets) of outputs beside those of the same samples intact, both without an axis of time."""
+        if self.bound.together is not None:
+            return self.bound.together(y, y0)
         return torch.stack([value(y, y0) for value in self.bound.values], 1)
 
     def _values(self, y: Tensor, y0: Tensor | None) -> Tensor:
+        return self.value(*self._of_one_time(y, y0))
+
+    def _of_one_time(self, y: Tensor, y0: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Outputs and those intact, of a method that tells times apart those at the last time."""
         y0 = y.detach() if y0 is None else y0
         if self.along is not None:
             y, y0 = y.select(1 + self.along, -1), y0.select(1 + self.along, -1)
-        return self.value(y, y0)
+        return y, y0
 
     def cut(self, total: int, run: Callable[[slice], Any], size: float = 1.0) -> Iterator[tuple[slice, Any]]:
         """Run ``run(slice)`` over 0..total in batches, in smaller ones when memory runs out.
 
-        `size` is that of a row beside a whole sample: where the size of a batch is not asked for, more of small rows go in.
+        `size` is that of a row beside a whole sample: where the size of a batch is not asked for, more of small rows go in, and
+        fewer of large ones.
         """
         start = 0
         while start < total:
@@ -311,8 +318,10 @@ class Engine:
             start = at.stop
 
     def _rows(self, size: float) -> int:
-        if size >= 1 or not self.adapt:
+        if size == 1 or not self.adapt:
             return self.batch_size
+        if size > 1:
+            return max(1, int(self.batch_size / size))
         return max(1, min(_CPU_PIECES if self.device.type == "cpu" else _PIECES, int(self.batch_size / size)))
 
     def predict(self, x: Tensor, position: Tensor, *, graph: bool) -> tuple[Tensor, Tensor | None]:
@@ -353,9 +362,12 @@ class Engine:
         return self.cut(total, run, size)
 
     def gradients(
-        self, position: Tensor, y0: Intact, make: Rows
+        self, position: Tensor, y0: Intact, make: Rows, size: float = 1.0
     ) -> Iterator[tuple[slice, tuple[Tensor, list[Tensor]]]]:
-        """As :meth:`values`, with d target / d rows (r, *event) for each target beside the values."""
+        """As :meth:`values`, with d target / d rows (r, *event) for each target beside the values.
+
+        All targets share the forward pass, and each has a backward pass of its own.
+        """
         if not self.differentiable:
             raise NoGradient(
                 "this model has no gradients; use Occlusion, or give a torch module or a differentiable callable"
@@ -365,18 +377,23 @@ class Engine:
             rows = make(at).detach().requires_grad_(True)
             with torch.enable_grad(), _backward_flags(self.module, self.device):
                 # A copy, as the model may write into its input, which a leaf of the graph forbids.
-                v = self._values(self.outputs(rows.clone(), position[at]), y0(at))
-                if not v.requires_grad:
+                y, intact = self._of_one_time(self.outputs(rows.clone(), position[at]), y0(at))
+                # Each by itself: a backward pass through a stack of them all would ask for the slope of every other one, too.
+                v = [value(y, intact) for value in self.bound.values]
+                if not any(value.requires_grad for value in v):
                     raise NoGradient(
                         "the model's output has no gradient with respect to its input (detached, or computed outside torch); "
                         "use Occlusion, or keep the computation in torch"
                     )
-                last = v.shape[1] - 1
                 with _explained():
-                    grads = [
-                        torch.autograd.grad(v[:, k].sum(), rows, retain_graph=k < last, allow_unused=True)[0]
-                        for k in range(last + 1)
-                    ]
-            return v.detach(), [torch.zeros_like(rows) if g is None else g for g in grads]
+                    grads = [_slope(value, rows) for value in v]
+            return torch.stack(v, 1).detach(), [torch.zeros_like(rows) if g is None else g for g in grads]
 
-        return self.cut(len(position), run)
+        return self.cut(len(position), run, size)
+
+
+def _slope(value: Tensor, rows: Tensor) -> Tensor | None:
+    """The gradient of values (r,) at their rows; None where none leads there."""
+    if not value.requires_grad:
+        return None
+    return torch.autograd.grad(value.sum(), rows, retain_graph=True, allow_unused=True)[0]

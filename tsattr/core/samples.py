@@ -18,6 +18,8 @@ from .keys import Key
 from .removal import Absent, Removal
 from .status import Status
 
+_GRADIENTS = 2**28  # bytes that the gradients of all targets at the rows of one batch may take
+
 
 class UnreadError(ValueError):
     """A model that does not read NaN met a reference with missing cells."""
@@ -260,7 +262,9 @@ class SampleChunk:
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
         """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""
         self.engine.expect(len(i))
-        for at, (v, grads) in self.engine.gradients(self.position[i], self._intact(i), make):
+        of_batch = self.engine.batch_size * self.targets * self.x[0].numel() * self.x.element_size()
+        size = max(1.0, of_batch / _GRADIENTS)
+        for at, (v, grads) in self.engine.gradients(self.position[i], self._intact(i), make, size):
             if self.valid is not None:
                 grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
             self._count(i[at])

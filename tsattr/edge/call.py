@@ -126,8 +126,8 @@ class Call:
     @property
     def chunk(self) -> int:
         """Samples in memory at once. Several times as much is held beside the input for each target, in float64."""
-        cells = self.inputs.cells * self.inputs.dtype.itemsize * len(self.targets.each)
-        return max(self.batch_size, _CHUNK // cells)
+        targets = len(self.targets.each)
+        return max(1, self.batch_size // targets, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * targets))
 
     def size(self, arrays: int) -> int:
         """Samples of a chunk where so many arrays of their size are kept."""

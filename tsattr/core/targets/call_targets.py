@@ -9,7 +9,7 @@ from typing import Any
 
 from ..axes import Axes
 from ..bound import BoundTargets
-from .entries import Output
+from .entries import Output, gathered
 from .outputs import Target, without_axis
 from .parsing import is_many, resolve_all
 
@@ -57,12 +57,14 @@ class CallTargets:
         axes = without_axis(outputs, self.along)
         with of_one_time(outputs, self.along):
             values = tuple(t.bind(axes) for t in self.each)
+            together = gathered(self.each, axes)
         return BoundTargets(
             values,
             tuple(t.choose(axes).label for t in self.each),
             tuple(axes.coords.get(axes.dims[0], [])) if len(axes.dims) == 1 else (),
             outputs.dims.index(self.along) if self.along in outputs.dims else None,
             "; ".join(dict.fromkeys(axes.taken)),
+            together,
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from ..axes import Axes
 from ..bound import Value
@@ -45,7 +47,7 @@ class Entry(Target):
 class Output(Entry):
     """One number of the output, as the model gives it: ``Output(2)``, ``Output("V")``, ``Output(time=-1, lat=12.0)``.
 
-    A string, float or date is a label of that axis. An int is a label where the axis is labelled by whole numbers (leads 1,
+    A string, float, date or duration ("36 h") is a label of that axis. An int is a label where the axis is labelled by whole numbers (leads 1,
     6, 9; classes 1, 2, 3), with a warning where label and index differ; else an index. ``Output.at(time=-1)`` is always an
     index.
 
@@ -72,6 +74,15 @@ class Output(Entry):
         return lambda y, y0: y[(slice(None), *at)]
 
 
+def gathered(targets: Sequence[Target], outputs: Axes) -> Value | None:
+    """``(y, y0) -> (rows, targets)`` of several targets that all are entries of the output; None for others."""
+    if len(targets) < 2 or not outputs.dims or not all(type(t) is Output for t in targets):
+        return None
+    places = np.array([t._at(outputs) for t in targets if isinstance(t, Output)])
+    flat = torch.as_tensor(np.ravel_multi_index(tuple(places.T), outputs.shape))
+    return lambda y, y0: y.flatten(1)[:, flat.to(y.device)]
+
+
 def _indices(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: str) -> tuple[int, ...]:
     given = dict(axes)
     if where is not None and not outputs.dims:  # a model of one number a sample: entry 0 of an axis that is not there
@@ -89,6 +100,8 @@ def _indices(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what:
 
 def single_axis(outputs: Axes, what: str) -> str:
     """The name of the one output axis; ValueError, about `what`, where there are several or none."""
+    if not outputs.dims:
+        raise ValueError(f"{what} chooses along an output axis, and there is none left: the output is one number")
     if len(outputs.dims) != 1:
         raise ValueError(
             f"{what} needs a model with one output axis, but its axes are {dict(zip(outputs.dims, outputs.shape))}; say where on "
