@@ -154,3 +154,95 @@ def test_members_of_an_ensemble_are_rolled_out_each():
 def test_what_cannot_be(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# ---- forcings: what every step has of its own
+
+FORCED = np.random.default_rng(2).normal(size=(3, 4, 5))
+
+
+class Forced(torch.nn.Module):
+    """A state that is pushed by a forcing, at a speed of each sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net(inputs=5)
+
+    def forward(self, x, push, speed):
+        return x + speed[:, None] * torch.tanh(self.net(x) + push)
+
+
+def pushed(step, x, push, speed, steps):
+    found = []
+    for k in range(steps):
+        x = step(x, push[:, k], speed)
+        found.append(x)
+    return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_values_and_gradients_of_forced_steps_are_those_of_the_written_out_loop(checkpoints):
+    step, weights = Forced(), torch.as_tensor(np.random.default_rng(3).normal(size=(3, 4, 5)))
+    model = ta.models.rollout(step, 4, forcings=["push"], checkpoints=checkpoints)
+    found, slopes = [], []
+    for f in (model, lambda x, push, speed: pushed(step, x, push, speed, 4)):
+        given = [torch.as_tensor(v).requires_grad_() for v in (X.values[:, 0], FORCED, np.array([0.1, 0.2, 0.3]))]
+        y = f(given[0], push=given[1], speed=given[2])
+        found.append(y.detach())
+        slopes.append(torch.autograd.grad((weights * y).sum(), [*given, *step.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+    for a, b in zip(*slopes):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_forcings_are_context():
+    step, speed = Forced(), np.array([0.1, 0.2, 0.3])
+    x = X.isel(lag=0, drop=True)
+    settings = {
+        "target": ta.targets.Each("step", target=ta.targets.Output(place="a")),
+        "outputs": OUTPUTS,
+        "context": {"push": FORCED, "speed": speed},
+    }
+    method = ta.IntegratedGradients(steps=4)
+    ds = ta.explain(ta.models.rollout(step, 4, forcings="push"), x, method, **settings)
+    loop = ta.explain(lambda x, push, speed: pushed(step, x, push, speed, 4), x, method, **settings)
+    np.testing.assert_allclose(ds.attribution, loop.attribution, rtol=1e-12, atol=1e-14)
+    assert ds.attribution.dims == ("sample", "cell", "step")
+
+
+def test_forcings_are_explained_beside_the_state():
+    """Of a linear step ``x + push`` the state moves every step, and a forcing its own step and those after it."""
+    data = xr.Dataset(
+        {
+            "ocean": (("sample", "cell"), X.values[:, 0]),
+            "push": (("sample", "day", "cell"), FORCED),
+        }
+    )
+    model = ta.models.rollout(lambda x, push: x + push, 4, forcings="push", state="ocean")
+    each = ta.targets.Each("step", target=ta.targets.Output(place="b"))
+    ds = ta.explain(model, data, ta.IntegratedGradients(steps=1), target=each, outputs=OUTPUTS)
+    for k in range(4):
+        np.testing.assert_allclose(ds.attribution_ocean[:, 1, k], data.ocean[:, 1], rtol=1e-12)
+        np.testing.assert_allclose(ds.attribution_push[:, : k + 1, 1, k], data.push[:, : k + 1, 1], rtol=1e-12)
+        assert not ds.attribution_push[:, k + 1 :, :, k].any()
+
+
+def test_steps_take_context_by_any_name():
+    model = ta.models.rollout(lambda x, debug: x * debug[:, None], 2)
+    x = torch.ones(1, 2, requires_grad=True)
+    assert model(x, debug=torch.tensor([3.0])).tolist() == [[[3.0, 3.0], [9.0, 9.0]]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "message"),
+    [
+        ({}, {"ocean": 1, "push": 1}, r"say which is the state that steps advance, rollout\(\.\.\., state='ocean'\)"),
+        ({"forcings": "sun"}, {"x": 1, "push": 1}, r"forcing 'sun' is none of what the model is given .* \['push'\]"),
+        ({"forcings": "push"}, {"x": 1, "push": 1}, r"forcing 'push' has the shape \(3,\): .* each of 2 steps"),
+    ],
+)
+def test_forcings_that_cannot_be(settings, given, message):
+    values = {name: torch.zeros(3) for name in given}
+    first = [values.pop("x")] if "x" in values else []
+    with pytest.raises(ValueError, match=message):
+        ta.models.rollout(lambda x, push: x, 2, **settings)(*first, **values)

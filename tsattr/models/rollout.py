@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,17 +22,20 @@ def rollout(
     *,
     advance: Callable[[Tensor, Tensor], Tensor] | None = None,
     history: int | None = None,
+    forcings: str | Sequence[str] = (),
+    state: str | None = None,
     checkpoints: bool = True,
 ) -> Any:
     """A model of many steps, made of one of a single step: what in today's state moved day 5?
 
-    ``y_1 = f(x), y_k = f(advance(x_{k-1}, y_{k-1}))``; the outputs (rows, steps, ...) hold every step, so that one call explains any
-    of them, or all: ``outputs={"step": ["day 1", "day 2", ...], ...}``.
+    ``x_1 = x, y_k = f(x_k, u_k), x_{k+1} = advance(x_k, y_k)``, u being forcings, if there are any; the outputs (rows, steps, ...)
+    hold y_1 to y_steps, so that one call explains any of them, or all: ``outputs={"step": ["day 1", "day 2", ...], ...}``.
 
     Parameters
     ----------
     step
-        The model of one step, a torch module or a function of tensors, or an `Ensemble` of them; entries of `context` are the same in every step.
+        The model of one step, ``f(x, **others)``: a torch module or a function of tensors, or an `Ensemble` of them. Entries of
+        `context`, and other variables of a Dataset, are the same in every step, unless they are forcings.
     steps
         How many.
     advance
@@ -40,6 +43,11 @@ def rollout(
     history
         The axis of `x` (rows are 0) that holds earlier states, the latest last: the output is appended there and the first
         state dropped.
+    forcings
+        Names of entries of `context`, or of variables of a Dataset, that have a value for every step, (rows, steps, ...), such as the
+        season, the sun or a sea-surface temperature: step k is given the k-th.
+    state
+        Where the input is a Dataset: the name of the variable that is x, the one that is advanced.
     checkpoints
         Keep the inputs of the steps alone for the gradients, and run each step once more in the backward pass: the memory of one
         step and `steps` states, for a third more time. False keeps everything.
@@ -49,7 +57,7 @@ def rollout(
     TypeError
         A step that cannot be called with a tensor, as an estimator.
     ValueError
-        Both `advance` and `history`; in a call, an output that cannot be the next input.
+        Both `advance` and `history`; in a call, an output that cannot be the next input, a forcing of fewer steps.
 
     Examples
     --------
@@ -61,7 +69,8 @@ def rollout(
     [[8.0, 0.0]]
     """
     if isinstance(step, Ensemble):
-        alike = partial(rollout, steps=steps, advance=advance, history=history, checkpoints=checkpoints)
+        settings: Any = {"advance": advance, "history": history, "forcings": forcings, "state": state}
+        alike = partial(rollout, steps=steps, **settings, checkpoints=checkpoints)
         return Ensemble({n: alike(m) for n, m in zip(step.names, step.members)})
     if not callable(step):
         raise TypeError(
@@ -74,28 +83,59 @@ def rollout(
     if history is not None:
         check_count("history, an axis after the rows,", history)
         advance = _Shift(history)
-    return _Rollout(step, steps, advance or _same, checkpoints)
+    forced = (forcings,) if isinstance(forcings, str) else tuple(forcings)
+    return _Rollout(step, steps, advance or _same, forced, state, checkpoints)
 
 
 class _Rollout(nn.Module):
     """See :func:`rollout`."""
 
-    def __init__(self, step: Step, steps: int, advance: Callable[[Tensor, Tensor], Tensor], checkpoints: bool) -> None:
+    def __init__(
+        self,
+        step: Step,
+        steps: int,
+        advance: Callable[[Tensor, Tensor], Tensor],
+        forcings: tuple[str, ...],
+        state: str | None,
+        checkpoints: bool,
+    ) -> None:
         super().__init__()
-        self.step, self.steps, self.advance, self.checkpoints = step, steps, advance, checkpoints
+        self.step, self.steps, self.advance = step, steps, advance
+        self.forcings, self.state, self.checkpoints = forcings, state, checkpoints
 
-    def forward(self, x: Tensor, **context: Any) -> Tensor:
+    def forward(self, *x: Tensor, **given: Any) -> Tensor:
         """Outputs (rows, steps, ...)."""
+        state, others = self._state(x, given)
         found = []
         for k in range(self.steps):
+            step = partial(self.step, **{name: v[:, k] if name in self.forcings else v for name, v in others.items()})
             if self.checkpoints and torch.is_grad_enabled():
-                y = checkpoint(self.step, x, use_reentrant=False, **context)
+                y = checkpoint(step, state, use_reentrant=False)
             else:
-                y = self.step(x, **context)
+                y = step(state)
             found.append(y)
             if k + 1 < self.steps:
-                x = self.advance(x, y)
+                state = self.advance(state, y)
         return torch.stack(found, 1)
+
+    def _state(self, x: tuple[Tensor, ...], given: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """The first state, and what else every step is given."""
+        if not x and self.state not in given:
+            raise ValueError(
+                f"the input has variables {', '.join(given)}: say which is the state that steps advance, rollout(..., state={next(iter(given))!r})"
+            )
+        first = x[0] if x else given[str(self.state)]
+        others = {name: v for name, v in given.items() if x or name != self.state}
+        for name in self.forcings:
+            if name not in others:
+                raise ValueError(
+                    f"forcing {name!r} is none of what the model is given beside its state: {list(others)}"
+                )
+            if others[name].ndim < 2 or others[name].shape[1] < self.steps:
+                raise ValueError(
+                    f"forcing {name!r} has the shape {tuple(others[name].shape)}: rows first, then one entry for each of {self.steps} steps"
+                )
+        return first, others
 
     def __repr__(self) -> str:
         return f"rollout of {self.steps} steps"
