@@ -137,6 +137,14 @@ def test_members_of_an_ensemble_and_a_dry_run():
     assert cost.attrs["rows"] > 0
 
 
+def test_several_seeds():
+    method = ta.ShapleySampling(ta.groups.Along("lat"), draws=2)
+    target = Each("lead", target=Output(lat=5.0, lon=100.0))
+    ds = ta.explain(NET, X, method, target=target, outputs=OUTPUTS, seed=[0, 1])
+    runs = [ta.explain(NET, X, method, target=target, outputs=OUTPUTS, seed=s) for s in (0, 1)]
+    np.testing.assert_allclose(ds.attribution, sum(r.attribution for r in runs) / 2, rtol=1e-12)
+
+
 def test_one_entry_keeps_its_dim():
     ds = ta.explain(
         lambda x: x.sum((1, 2))[:, None], X, ta.Saliency(), target=Each("horizon"), outputs={"horizon": ["day 1"]}

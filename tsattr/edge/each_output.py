@@ -47,7 +47,9 @@ class EachOutput:
                 f"{each!r} looks at the model's outputs, which {one!r} hides; give a list, target=[label, ...]"
             )
         call = Call.of(
-            one, inputs, **{k: settings[k] for k in DEFAULTS} | {"target": lambda y: y.reshape(len(y), -1)[:, 0]}
+            one,
+            inputs,
+            **{k: settings[k] for k in DEFAULTS} | {"target": lambda y: y.reshape(len(y), -1)[:, 0], "seed": 0},
         )
         found = output_axes(call.outputs, call.model)
         self.axes = self._asked(call) if found is None else found
