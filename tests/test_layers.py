@@ -156,7 +156,7 @@ SEEN = {
         targets testing write_wfdb""",
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",
-    "targets": """Difference Divergence Each Function LogOdds Margin Output Predicted Probability Projection Region
+    "targets": """Difference Divergence Each Function LogOdds Margin Member Output Predicted Probability Projection Region
         RootMeanSquare Uncertainty""",
     "models": "Coupling Ensemble Invertible dropout last_step on_arrays on_frames rollout summed",
 }

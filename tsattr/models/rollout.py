@@ -69,9 +69,14 @@ def rollout(
     [[8.0, 0.0]]
     """
     if isinstance(step, Ensemble):
-        settings: Any = {"advance": advance, "history": history, "forcings": forcings, "state": state}
-        alike = partial(rollout, steps=steps, **settings, checkpoints=checkpoints)
-        return Ensemble({n: alike(m) for n, m in zip(step.names, step.members)})
+        settings: Any = {
+            "advance": advance,
+            "history": history,
+            "forcings": forcings,
+            "state": state,
+            "checkpoints": checkpoints,
+        }
+        return Ensemble({n: rollout(m, steps, **settings) for n, m in zip(step.names, step.members)})
     if not callable(step):
         raise TypeError(
             f"step is a torch module or a function of tensors, which gives the next state, got {type(step).__name__}"

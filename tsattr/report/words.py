@@ -53,6 +53,14 @@ def _target(target: str) -> str:
         return "how far the model's prediction moves when something is taken away"
     if target.startswith("Uncertainty"):
         return "how unsure the model is, of what it predicts or between its members"
+    if target.startswith("Difference"):
+        return "by how much one output or model is above another, for the same input: what is orange speaks for the first, against the second"
+    if target.startswith("Member"):
+        return "what one of the models says by itself"
+    if target.startswith("Each"):
+        return (
+            "every output along some axes of the model's outputs, each explained by itself; all were asked for together"
+        )
     return "the number of the model's output that is explained" if target else "not recorded"
 
 
@@ -84,7 +92,7 @@ def call_terms(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]
     absent, _ = _of_baseline(head(baseline))
     rows = [
         ("Model", "" if model else "not recorded", model),
-        ("Target", _target(target), str(attrs.get("target_definition", target))),
+        ("Target", _target(str(attrs.get("target", target))), str(attrs.get("target_definition", target))),
         ("Method", _sentence(head(method)) if method else "not recorded", method),
         ("Input", f"{n} {'sample' if n == 1 else 'samples'} of {shape}", ""),
     ]

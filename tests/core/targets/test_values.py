@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import cftime
 import numpy as np
@@ -594,3 +594,28 @@ def test_the_entry_that_is_named_as_an_example_can_be_asked_for(dims):
     text = str(refused.value).split("target=")[1].split("; outputs")[0].split(", or a mean")[0]
     y = torch.arange(4.0).reshape(1, 2, 2)
     assert value(eval(text.removeprefix("ta.targets."), {"Output": t.Output}), y, y, outputs).item() == 3
+
+
+LEADS = Axes(("lead",), (3,), {"lead": np.array([6, 12, 36], "m8[h]").astype("m8[ns]")})
+
+
+@pytest.mark.parametrize(
+    "where", ["12 h", "0.5 d", "43200 seconds", np.timedelta64(12, "h"), pd.Timedelta("12h"), timedelta(hours=12), 1]
+)
+def test_lead_times_are_labels(where):
+    np.testing.assert_array_equal(value(where, axes=LEADS), Y[:, 1])
+    np.testing.assert_array_equal(value(t.Output(lead=where), axes=LEADS), Y[:, 1])
+
+
+def test_a_mean_over_lead_times():
+    for box in (("7 h", "2 d"), (np.timedelta64(12, "h"), None)):
+        np.testing.assert_allclose(value(t.Region(lead=box), axes=LEADS), Y[:, 1:].mean(1))
+    with pytest.raises(KeyError, match=r"no label '1 d' on output axis 'lead'; its labels are '21600 seconds', "):
+        value("1 d", axes=LEADS)
+    with pytest.raises(KeyError, match=r"'1 m' is no duration, but output axis 'lead' is labelled by durations"):
+        value("1 m", axes=LEADS)
+
+
+def test_a_choice_along_an_axis_that_is_not_left_is_refused():
+    with pytest.raises(ValueError, match=r"Margin\(a=1, b=2\) chooses along an output axis, and there is none left"):
+        value(t.Margin(1, 2), Y[:, 0], Y0[:, 0], Axes((), ()))

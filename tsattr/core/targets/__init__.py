@@ -13,6 +13,7 @@ from .difference import Difference as Difference
 from .divergence import Divergence as Divergence
 from .each import Each as Each
 from .entries import Output as Output
+from .member import Member as Member
 from .parsing import Function as Function
 from .uncertainty import Uncertainty as Uncertainty
 from .weighted import Projection as Projection
@@ -26,6 +27,7 @@ __all__ = [
     "Function",
     "LogOdds",
     "Margin",
+    "Member",
     "Output",
     "Predicted",
     "Probability",

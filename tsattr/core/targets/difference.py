@@ -13,7 +13,16 @@ from .parsing import resolve
 
 @dataclass(frozen=True)
 class Difference(Target):
-    """One target less another of the same outputs: ``a - b``, such as a gradient between regions, or between leads.
+    """One target less another of the same input: ``a - b``. Why is tomorrow higher than today, why this class and not that?
+
+    Between two outputs, as ``Difference(Output(day=2), Output(day=1))`` or a gradient between two regions; between two models, as
+    ``Difference(Member("new", "V"), Member("old", "V"))`` of an `tsattr.models.Ensemble`, which are asked about the same rows; between
+    two ways to be unsure, as ``Difference(Uncertainty("mutual_information"), Uncertainty("expected_entropy"))``.
+
+    Parameters
+    ----------
+    a, b
+        Any targets, or what stands for one: labels, ints, functions of the outputs.
 
     Examples
     --------

@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..axes import Axes
 from ..bound import Value
 from ..cf import unit_of
 from ..indexing import is_dates, repeated
+from ..units import UNITS, parse_extent
 
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
 SCALES = ("logits", "probability", "value")
@@ -172,7 +174,8 @@ def without_axis(outputs: Axes, dim: str | None) -> Axes:
 def axis_of(outputs: Axes, dim: str) -> int:
     """Position of an output axis; KeyError where the model has none of that name."""
     if dim not in outputs.dims:
-        raise KeyError(f"no output axis {dim!r}; the model's are {list(outputs.dims)}, named by outputs=...")
+        of_one = "; of one member of an ensemble: ta.targets.Member(name, target)" if dim == MEMBER else ""
+        raise KeyError(f"no output axis {dim!r}; the model's are {list(outputs.dims)}, named by outputs=...{of_one}")
     return outputs.dims.index(dim)
 
 
@@ -201,7 +204,8 @@ def index_of(outputs: Axes, dim: str, where: Any) -> int:
         return _at_place(outputs, dim, where.place)
     if isinstance(where, bool | np.bool_):
         return _at_truth(outputs, dim, bool(where))
-    if not isinstance(where, int | np.integer):
+    duration = np.asarray(where).dtype.kind == "m"  # which NumPy derives from its integers
+    if duration or not isinstance(where, int | np.integer):
         return _at_label(outputs, dim, where)
     number, labels = int(where), np.asarray(outputs.coords.get(dim, np.empty(0, object)))
     numbers = whole_numbers(labels)
@@ -279,6 +283,9 @@ def _at_label(outputs: Axes, dim: str, where: Any) -> int:
             hit = np.flatnonzero(labels == date_of(where, dim))
         if len(hit) == 1:
             return int(hit[0])
+    elif labels.dtype.kind == "m":
+        if len(hit := np.flatnonzero(labels == duration_of(where, dim))):
+            return int(hit[0])
     else:
         names = labels.tolist()
         if where in names or str(where) in map(str, names):
@@ -287,7 +294,8 @@ def _at_label(outputs: Axes, dim: str, where: Any) -> int:
 
 
 def _no_label(outputs: Axes, dim: str, where: Any, way: str = "") -> KeyError:
-    labels = np.asarray(outputs.coords[dim]).tolist()
+    of_axis = np.asarray(outputs.coords[dim])
+    labels = list(map(str, of_axis.astype("m8[s]"))) if of_axis.dtype.kind == "m" else of_axis.tolist()
     shown = ", ".join(map(repr, labels[:12])) + (", ..." if len(labels) > 12 else "")
     return KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}{way}")
 
@@ -304,9 +312,25 @@ def date_of(where: Any, dim: str) -> np.datetime64:
         raise _no_date(where, dim) from None
 
 
+def duration_of(where: Any, dim: str) -> np.timedelta64:
+    """A label of an axis of durations, such as lead times: "36 h", or an object of NumPy, pandas or the standard library."""
+    if isinstance(where, np.timedelta64 | timedelta):
+        return np.timedelta64(where)
+    try:
+        number, unit = parse_extent(str(where))
+        kind, seconds = UNITS[unit]
+    except ValueError:
+        kind = ""
+    if kind != "time":
+        raise KeyError(f"{where!r} is no duration, but output axis {dim!r} is labelled by durations such as '36 h'")
+    return np.timedelta64(round(number * seconds * 1e9), "ns")
+
+
 def later(labels: np.ndarray, value: Any, dim: str) -> np.ndarray:
     """1 where a label lies after a value, -1 before, 0 at it, numbers within rounding; the date "2001-05" is the whole month."""
-    if labels.dtype.kind == "M":
+    if labels.dtype.kind == "m":
+        value = duration_of(value, dim)
+    elif labels.dtype.kind == "M":
         value = date_of(value, dim)
         labels = labels.astype(value.dtype)
     elif is_dates(labels):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,10 +25,10 @@ def resolve(target: Any) -> Target:
         return Default()
     if isinstance(target, bool | np.bool_):
         return Output(bool(target))
+    if isinstance(target, str | np.datetime64 | date | np.timedelta64 | timedelta):
+        return Output(target)
     if isinstance(target, int | np.integer):
         return Output(int(target))
-    if isinstance(target, str | np.datetime64 | date):
-        return Output(target)
     if isinstance(target, type):
         raise TypeError(f"target is an object with its settings: {target.__name__}(...), not the class")
     if isinstance(target, Several):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arrays import Array
 from ..axes import Axes, eastward
 from ..bound import Value
-from .outputs import Target, axis_of, index_of, later
+from .outputs import Target, axis_of, duration_of, index_of, later
 
 
 @dataclass(frozen=True, init=False)
@@ -82,6 +82,8 @@ def _between(outputs: Axes, dim: str, low: Any, high: Any, region: Any) -> np.nd
     labels = np.asarray(outputs.coords.get(dim, np.arange(n)))
     if dim not in outputs.coords:
         low, high = (v + n if isinstance(v, int | np.integer) and v < 0 else v for v in (low, high))
+    if labels.dtype.kind == "m":
+        low, high = (None if v is None else duration_of(v, dim) for v in (low, high))
     circle, two = outputs.is_longitude(dim), low is not None and high is not None
     if circle and not two:
         raise ValueError(f"{dim}=({low}, {high}) of {region!r} has one end, and a circle needs two; give (west, east)")
