@@ -102,12 +102,21 @@ def time_dim(array: Any, dims: Iterable[str]) -> str | None:
     >>> time_dim(hours, ["t"]), time_dim(hours, ["lead", "time"]), time_dim([0.0], ["dim_1"])
     ('t', 'time', None)
     """
-    names, coords = list(dims), getattr(array, "coords", None) or {}
-    found = [d for d in names if d in coords and role(d, getattr(coords[d], "attrs", {})) == "time"]
-    return "time" if "time" in names else found[0] if len(found) == 1 else None
+    names = list(dims)
+    if "time" in names:
+        return "time"
+    found = [d for d, attrs in _attrs_of(array).items() if d in names and role(d, attrs) == "time"]
+    return found[0] if len(found) == 1 else None
 
 
 def units_of(array: Any) -> dict[str, str]:
     """The unit of each dim's own coordinate of a labelled array; of none that has no labels."""
+    coords = _attrs_of(array)
+    return {str(d): unit_of(d, coords[d]) for d in getattr(array, "dims", ()) if d in coords}
+
+
+def _attrs_of(array: Any) -> dict[Any, Mapping[Any, Any]]:
+    """The attributes of each coordinate of a labelled array."""
     coords = getattr(array, "coords", None) or {}
-    return {str(d): unit_of(d, getattr(coords[d], "attrs", {})) for d in getattr(array, "dims", ()) if d in coords}
+    parts = getattr(coords, "variables", coords)  # of xarray's, each of which coords[d] would label first
+    return {d: getattr(c, "attrs", {}) for d, c in parts.items()}

@@ -76,13 +76,12 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     targets = engine.bound
     if targets.taken:
         tell(targets.taken)
-    ds = table.dataset(call.targets.several, list(targets.names), np.array(list(targets.classes)))
+    several = list(targets.names) if call.targets.several else None
+    ds = table.dataset(several, np.array(list(targets.classes)), lags)
     if shifts is not None:
         ds = _with_shifts(ds, shifts)
     if (agreement := members.agreement_of_draws(ds)) is not None:
         ds["agreement"] = agreement
-    if lags:
-        ds = ds.assign_coords(lags)
     ds.attrs = _provenance(call, method, targets) | engine.notes | _particulars(call, method, bound, targets)
     _label(ds, call, method, targets)
     report_trouble(ds, inputs)
@@ -115,13 +114,15 @@ def _run(bound: Method, samples: SampleChunk, shifts: Shifts | None) -> dict[str
 
 def _cost(call: Call, bound: Method, clean: int) -> xr.Dataset:
     """What a call asks of the model at most, beside so many `clean` samples of a reference."""
-    inputs, ds = call.inputs, xr.Dataset()
+    inputs = call.inputs
+    found: dict[str, xr.Variable] = {}
     least, most = bound.rows()
     looked, once = shift_rows(bound, clean, call.model.module) if clean >= FEWEST and not call.context else (0, 0)
     most += looked
     once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
-        ds.update(inputs.label(name, (), np.full(inputs.n, count), True))
+        found |= inputs.label(name, (), np.full(inputs.n, count), True)
+    ds = xr.Dataset(found, inputs.sample_coords())
     total, tried = inputs.n * most + once, trials.rows(call)
     ds.attrs = {
         "rows": total + tried,
@@ -170,14 +171,16 @@ def _particulars(call: Call, method: Method, bound: Method, targets: BoundTarget
 def _label(ds: xr.Dataset, call: Call, method: Method, targets: BoundTargets) -> None:
     """Give the variables of a result their long names and units."""
     what = f"of {', '.join(targets.names)}" if method.of_target else "of the model, the same for every target"
+    variables = ds.variables
     for name in _OF_PARTS:
         for v in call.inputs.variables:
-            if name + v.suffix in ds:
-                ds[name + v.suffix].attrs["long_name"] = f"{name.replace('_', ' ')} {what}"
+            if name + v.suffix in variables:
+                attrs = variables[name + v.suffix].attrs
+                attrs["long_name"] = f"{name.replace('_', ' ')} {what}"
                 if not method.of_target:
-                    ds[name + v.suffix].attrs["same_for_every_target"] = 1
+                    attrs["same_for_every_target"] = 1
     in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
     units = call.units if call.targets.keeps_units else ""
-    for key, values in ds.data_vars.items():
-        if units and str(key).startswith(in_units):
-            values.attrs["units"] = units
+    for key in ds.data_vars if units else ():
+        if str(key).startswith(in_units):
+            variables[key].attrs["units"] = units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ import xarray as xr
 from ..core.results import Field
 from ..core.status import Status
 from ..labels.inputs import Inputs
-from ..labels.results import plain
 
 STATUS = np.array([str(state) for state in Status])
 
@@ -41,22 +41,25 @@ class Table:
                 self.fields[name] = f.dims, np.empty((self.inputs.n, *values.shape[1:]), dtype)
             self.fields[name][1][at] = values.cpu().numpy()
 
-    def dataset(self, several: bool, names: list[str], classes: np.ndarray) -> xr.Dataset:
-        """The fields as labelled variables."""
-        out: dict[str, xr.DataArray] = {}
+    def dataset(self, names: list[str] | None, classes: np.ndarray, coords: Mapping[str, Any]) -> xr.Dataset:
+        """The fields as labelled variables, `names` being those of several targets, with more coordinates if there are."""
+        out: dict[str, xr.Variable] = {}
         for name, (dims, values) in self.fields.items():
             if name == "status":
                 values = STATUS[values]
             if name == "predicted":
                 values = _chosen(classes, values)
-            out.update(self.inputs.label(name, dims, values, not several))
+            out.update(self.inputs.label(name, dims, values, names is None))
         order = [k for k in out if k.startswith("attribution")] + ["prediction"]
-        ds = xr.Dataset({k: out[k] for k in order + [k for k in out if k not in order and k != "status"] + ["status"]})
-        for k in ds.variables:
-            ds[k].attrs = plain(ds[k].attrs)
-        if "group" in ds.dims and self.groups is not None:
-            ds = ds.assign_coords(group=self.groups.names)
-        return ds.assign_coords(target=names) if several else ds
+        order += [k for k in out if k not in order and k != "status"] + ["status"]
+        more: dict[str, Any] = {}
+        if self.groups is not None and any("group" in v.dims for v in out.values()):
+            more["group"] = self.groups.names
+        if names is not None:
+            more["target"] = names
+        more |= coords
+        own = self.inputs.coords
+        return xr.Dataset({k: out[k] for k in order}, own | xr.Coordinates(more) if more else own)
 
 
 def _chosen(classes: np.ndarray, index: np.ndarray) -> np.ndarray:

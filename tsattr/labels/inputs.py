@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..core.baselines import Jitter, fills
 from ..core.groups import binding, masks
 from ..core.keys import sample_ids
 from ..core.results import EVENT, MAPS, RESERVED
+from .results import plain
 from .tables import Codes
 
 _INPUT_ONLY = (
@@ -58,7 +60,7 @@ class Variable:
 
     def load(self, samples: slice, missing: str = INVALID) -> tuple[np.ndarray, np.ndarray]:
         """Values and validity (m, *shape) of some samples; cells without a value are valid where `missing` is "value"."""
-        part = self.array.isel({self.axes.sample_dim: samples}).transpose(self.axes.sample_dim, ...)
+        part = self.array.variable.isel({self.axes.sample_dim: samples}).transpose(self.axes.sample_dim, ...)
         x = np.array(part.values)
         ok = ~np.isnan(x) if missing == INVALID else np.ones(x.shape, bool)
         if self.valid is not None:
@@ -224,13 +226,13 @@ class Inputs:
 
     def label(
         self, name: str, dims: tuple[str, ...], values: np.ndarray, single_target: bool
-    ) -> dict[str, xr.DataArray]:
-        """The result variables of one field (samples first), with the input's dims, order and coordinates."""
+    ) -> dict[str, xr.Variable]:
+        """The result variables of one field (samples first), with the input's dims in its order; they have its `coords`."""
         if single_target and "target" in dims:
             values = values.take(0, axis=1 + dims.index("target"))
             dims = tuple(d for d in dims if d != "target")
         if EVENT not in dims:
-            data = xr.DataArray(values, dims=(self.sample_dim, *dims), coords=self.sample_coords())
+            data = xr.Variable((self.sample_dim, *dims), values)
             return {name: data.transpose(..., "target") if "target" in dims else data}
         out = {}
         lead = dims.index(EVENT) + 1
@@ -238,13 +240,25 @@ class Inputs:
         for v in self.variables:
             part = values if self.single else values[..., v.at].reshape(*values.shape[:lead], *v.axes.shape)
             part = part.astype(v.array.dtype, copy=False)
-            data = xr.DataArray(part, dims=[self.sample_dim, *dims[: lead - 1], *v.axes.dims])
-            data = data.transpose(*v.dims, *others).assign_coords(v.array.coords)
-            data.attrs = {k: u for k, u in v.array.attrs.items() if k not in _INPUT_ONLY}
+            attrs = {k: u for k, u in v.array.attrs.items() if k not in _INPUT_ONLY}
             if "units" in v.array.attrs:
-                data.attrs["input_units"] = v.array.attrs["units"]
-            out[name + v.suffix] = data
+                attrs["input_units"] = v.array.attrs["units"]
+            data = xr.Variable((self.sample_dim, *dims[: lead - 1], *v.axes.dims), part, plain(attrs))
+            out[name + v.suffix] = data.transpose(*v.dims, *others)
         return out
+
+    @cached_property
+    def coords(self) -> xr.Coordinates:
+        """All coordinates of the variables, with their indexes, and with attributes that any file takes."""
+        # Made once, of parts: each xarray that is made of labelled ones would align and copy them all again.
+        variables: dict[Any, xr.Variable] = {}
+        indexes: dict[Any, Any] = {}
+        for v in self.variables:
+            variables |= {k: c.copy(deep=False) for k, c in v.array.coords.variables.items()}
+            indexes |= v.array.xindexes
+        for c in variables.values():
+            c.attrs = plain(c.attrs)
+        return xr.Coordinates(variables, indexes)
 
     @property
     def parts(self) -> list[tuple[slice, Axes]]:

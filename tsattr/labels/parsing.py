@@ -150,14 +150,16 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
     if array.dtype.kind != "f":
         fix = "x.astype('float32')" if array.dtype.kind in "biu" else "numbers, or a DataFrame for categories"
         raise TypeError(f"{what} has dtype {array.dtype}; attribution needs floating-point cells: give {fix}")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch knows the machine's own byte order only
+    if not array.dtype.isnative:  # torch knows the machine's own byte order only
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.itemsize > 8:
         raise TypeError(f"{what} has dtype {array.dtype}, which torch does not have; give x.astype('float64')")
     empty = [str(d) for d, n in array.sizes.items() if n == 0]
     if empty:
         raise ValueError(f"{what} has no {'samples' if sample in empty else 'cells'}: dim {empty[0]!r} is empty")
     dims = tuple(str(d) for d in array.dims if d != sample)
-    coords = {d: array[d].values for d in dims if d in array.coords}
+    parts = array.coords.variables  # array[d] would be a labelled array of its own
+    coords = {d: parts[d].values for d in dims if d in parts}
     axes = Axes(
         dims,
         tuple(array.sizes[d] for d in dims),
@@ -165,9 +167,13 @@ def _variable(name: str | None, array: xr.DataArray, sample: str, at: slice, val
         units_of(array),
         sample,
         array.sizes[sample],
-        array[sample].values if sample in array.coords else None,
-        frozenset(d for d in coords if goes_round(coords[d], d, array[d].attrs)),
-        {str(k): Array.of(c) for k, c in array.coords.items() if c.ndim and k not in array.dims and is_dates(c.values)},
+        parts[sample].values if sample in parts else None,
+        frozenset(d for d in coords if goes_round(coords[d], d, parts[d].attrs)),
+        {
+            str(k): Array.of(array.coords[k])
+            for k, c in parts.items()
+            if c.ndim and k not in array.dims and is_dates(c.values)
+        },
         time=time_dim(array, dims),
     )
     return Variable(name, array, axes, at, _valid(valid, array, axes, what))

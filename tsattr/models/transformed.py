@@ -234,7 +234,7 @@ class TransformedInput:
         thereby at most too large.
         """
         maps = {name: ds[name] for name in ("attribution", "standard_error") if name in ds}
-        ds = ds.drop_vars([*maps, "feature"], errors="ignore")
+        ds = ds.drop_vars([*maps, "feature"], errors="ignore").assign_coords(self.raw.coords)
         bound = [self.raw.bind(setting, "groups") for setting in method.settings("groups")]
         if method.has("groups"):
             ds = self._unused_groups_as_zero(ds, bound[0])
@@ -242,7 +242,8 @@ class TransformedInput:
         for name, columns in maps.items():
             cells = self._cells(columns, covered)
             found = self.raw.label(name, ("target", EVENT), cells, "target" not in columns.dims)[name]
-            ds[name] = found.assign_attrs(columns.attrs)
+            found.attrs |= columns.attrs
+            ds[name] = found
         ds = ds[["attribution", *(name for name in ds.data_vars if name != "attribution")]]
         settings = {kind: repr(method.setting(kind)) for kind in ("baseline", "groups") if method.has(kind)}
         ds.attrs |= {"method": repr(method), **settings, "model": repr(self.step)}
