@@ -160,6 +160,117 @@ def test_the_past_that_was_not_measured():
     assert ds.status.values.tolist() == ["ok", "ok"]
 
 
+def paths(x):
+    """The outputs of `decay` at each time, (rows, time)."""
+    return torch.stack([decay(x[:, :, : t + 1]) for t in range(x.shape[2])], 1)
+
+
+def series(n=3, times=6):
+    """Series of which the first sample misses the end of one, and the same as a tensor."""
+    values = np.random.default_rng(0).normal(size=(n, 2, times))
+    values[0, 1, 3:] = np.nan
+    return xr.DataArray(values, dims=("sample", "feature", "time")), torch.as_tensor(values)
+
+
+DIFFERENCE = {"target": ta.targets.Divergence("difference", of="value"), "outputs": ("time",)}
+
+
+def without(rows, feature, gone, values):
+    """What `paths` loses at the end of a prefix where a feature is replaced at some times."""
+    other = rows.clone()
+    other[:, feature, gone] = values
+    end = gone.stop - 1
+    return (paths(rows)[:, end] - paths(other)[:, end]).numpy()
+
+
+# With all measured the last measurement is all that the model sees of a series: how far back it looks shows where some is missing.
+@pytest.mark.parametrize("missing", ["value", "invalid"])
+def test_every_time_that_was_not_measured(missing):
+    x, rows = series()
+    ds = ta.explain(paths, x, ta.FeatureOcclusion(b.Missing(), draws=1), missing=missing, **DIFFERENCE)
+    for j, t in itertools.product(range(2), range(1, 6)):
+        expected = without(rows, j, slice(t, t + 1), np.nan)
+        if missing == "invalid":
+            expected = np.where(x[:, j, t].isnull(), np.nan, expected)
+        np.testing.assert_allclose(ds.attribution[:, j, t], expected, atol=1e-12)
+    assert ds.status.values.tolist() == ["ok"] * 3
+
+
+def test_a_window_that_was_not_measured():
+    x, rows = series()
+    ds = ta.explain(paths, x, ta.WinIT(3, b.Missing(), draws=1), missing="value", **DIFFERENCE)
+    for j, t in itertools.product(
+        range(2), range(1, 6)
+    ):  # the importance at lag l, by the stretches that begin there and later
+        for lag in range(min(3, 6 - t)):
+            here = without(rows, j, slice(t, t + lag + 1), np.nan)
+            later = without(rows, j, slice(t + 1, t + lag + 1), np.nan) if lag else 0.0
+            np.testing.assert_allclose(ds.attribution[:, j, t].sel(lag=lag), here - later, atol=1e-12)
+
+
+def test_samples_hand_on_what_was_not_measured_along_time():
+    x, rows = series()
+    train = np.random.default_rng(1).normal(size=(8, 2, 6))
+    train[:4, 1] = np.nan
+    known = b.Samples.fit(xr.DataArray(train, dims=x.dims))
+    ds = ta.explain(paths, x, ta.FeatureOcclusion(known, draws=8), missing="value", **DIFFERENCE)
+    for j, t in itertools.product(range(2), range(1, 6)):
+        expected = np.mean([without(rows, j, slice(t, t + 1), row[j, t]) for row in train], 0)
+        np.testing.assert_allclose(ds.attribution[:, j, t], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("baseline", [b.Missing(), b.Constant(0.5)])
+def test_what_one_series_misses_is_seen_in_company(baseline):
+    x, _ = series()
+    x = x.assign_coords(sample=["a", "b", "c"])
+    method = ta.FeatureOcclusion(baseline, draws=1)
+    whole = ta.explain(paths, x, method, missing="value", **DIFFERENCE)
+    alone = ta.explain(paths, x[:1], method, missing="value", **DIFFERENCE)
+    np.testing.assert_allclose(whole.attribution[:1], alone.attribution, atol=1e-12)
+
+
+class Masked(torch.nn.Module):
+    """A GRU-D-like cell: values decay to 0 while they are missing, and the mask is an input beside them (Che et al., 2018)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell = torch.nn.GRUCell(4, 3, dtype=torch.float64)
+        self.out = torch.nn.Linear(3, 1, dtype=torch.float64)
+        self.rate = torch.nn.Parameter(torch.tensor([0.3, 0.8], dtype=torch.float64))
+
+    def forward(self, x):
+        last, since, hidden, found = torch.zeros_like(x[..., 0]), 0.0, x.new_zeros(len(x), 3), []
+        for t in range(x.shape[2]):
+            measured = ~torch.isnan(x[..., t])
+            last = torch.where(measured, x[..., t], last)
+            since = torch.where(measured, 0.0, since + 1)
+            seen = torch.cat([last * torch.exp(-self.rate * since), measured.to(x)], 1)
+            hidden = self.cell(seen, hidden)
+            found.append(self.out(hidden)[:, 0])
+        return torch.stack(found, 1)
+
+
+def test_the_mask_of_a_network_is_explained_by_removing_it():
+    x, rows = series()
+    net = Masked().eval()
+    with torch.no_grad():
+        y = net(rows)
+        ds = ta.explain(net, x, ta.FeatureOcclusion(b.Missing(), draws=1), missing="value", **DIFFERENCE)
+        windows = ta.Occlusion(g.Windows(time=2, feature=1), b.Missing())
+        ends = ta.explain(net, x, windows, target=5, outputs=("time",), missing="value")
+        for j, t in itertools.product(range(2), range(1, 6)):
+            other = rows.clone()
+            other[:, j, t] = torch.nan
+            np.testing.assert_allclose(ds.attribution[:, j, t], y[:, t] - net(other)[:, t], atol=1e-12)
+        for j, t in itertools.product(range(2), range(0, 6, 2)):
+            other = rows.clone()
+            other[:, j, t : t + 2] = torch.nan
+            np.testing.assert_allclose(ends.attribution[:, j, t], y[:, 5] - net(other)[:, 5], atol=1e-12)
+    assert (ds.attribution[0, 1, 3:] == 0).all()
+    assert (abs(ds.attribution[0, 0, 1:]) > 1e-4).all()
+
+
 def test_metrics_take_values_away():
     model, x = boosted()
     rows = x[:6]
@@ -220,6 +331,35 @@ def test_a_model_that_does_not_read_it_is_quoted():
         ta.explain(model, x, ta.Occlusion(EACH, b.Missing()))
     with pytest.raises(ValueError, match=r"its output is NaN.*take another baseline, such as Samples"):
         ta.explain(lambda x: x.sum(1), torch.ones(1, 3), ta.Occlusion(g.Cells(), b.Missing()))
+
+
+def no_nan(x):
+    if torch.isnan(x).any():
+        raise RuntimeError("NaN is not for me")
+    return x.cumsum(2).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [(no_nan, "NaN is not for me"), (lambda x: x.cumsum(2).sum(1), "its output is NaN")]
+)
+@pytest.mark.parametrize("baseline", [b.Missing(), b.Mixture(b.Missing(), b.Constant(0.0))])
+@pytest.mark.parametrize("method", [ta.WinIT, ta.FIT])
+def test_methods_along_time_quote_it_too(model, said, baseline, method):
+    window = {"window": 2} if method is ta.WinIT else {}
+    with pytest.raises(UnreadError, match=rf"absent means not measured, Missing\(\).*does not read NaN \({said}\)"):
+        ta.explain(model, series()[0].fillna(1.0), method(baseline=baseline, draws=2, **window), outputs=("time",))
+
+
+def test_of_several_variables_that_of_the_one_is_quoted():
+    x = xr.Dataset({"labs": (("sample", "lab"), [[1.0, 2.0]]), "age": (("sample", "item"), [[5.0]])})
+    model = lambda labs, age: labs.nan_to_num().sum(1) + age.sum(1)  # noqa: E731
+    of_labs = ta.Occlusion(g.Cells(), {"labs": b.Missing(), "age": b.Constant(5.0)})
+    assert ta.explain(model, x, of_labs).attribution_labs.values.tolist() == [[1.0, 2.0]]
+    with pytest.raises(UnreadError, match=r"absent means not measured, Missing\(\)"):
+        ta.explain(model, x, ta.Occlusion(g.Cells(), b.Missing()))
+    mixed = b.Mixture(b.Constant(0.0), b.Missing())
+    with pytest.raises(UnreadError, match=r"absent means not measured, Missing\(\)"):
+        ta.explain(model, x, ta.Occlusion(g.Cells(), mixed, draws=2))
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ class BoundBaseline(ABC):
         True where it says what was known before a series was first observed, so that the first observation can go too.
     gaps
         Number of missing cells (NaN) of its reference, which are handed on to a model that reads them.
-    not_measured
-        True where what it puts in is NaN everywhere, and meant.
+    made_of
+        The bound baselines that it is made of, which may have the missing cells.
     why_gaps, fill_gaps
         Where they come from and what can be done, for a model that does not read them.
     """
@@ -106,7 +106,7 @@ class BoundBaseline(ABC):
     conditional: bool = True
     begins: bool = False
     gaps: int = 0
-    not_measured: bool = False
+    made_of: tuple[BoundBaseline, ...] = ()
     why_gaps: ClassVar[str] = "the baseline's reference has {gaps} missing cells, which are handed on as they are"
     fill_gaps: ClassVar[str] = (
         "give it rows without missing cells, as Samples.fit(train.dropna()) does of a DataFrame, or fill them first: "
@@ -123,6 +123,11 @@ class BoundBaseline(ABC):
     def full(self, x: Tensor, key: Key) -> Tensor:
         """A value for every cell, of the shape of `x` or broadcasting to it; asked only of one that is not `conditional`."""
         return self.fill(x, torch.ones((), dtype=torch.bool, device=x.device).expand_as(x), key)
+
+    @property
+    def with_gaps(self) -> BoundBaseline:
+        """What has the missing cells: the first part that has some, else itself."""
+        return next((part.with_gaps for part in self.made_of if part.gaps), self)
 
     def ahead(self, known: Tensor) -> Ahead | None:
         """The values of a causal one from any time of the series `known` on, made without whole rows; None: use ``fill``."""

@@ -25,6 +25,13 @@ class UnreadError(ValueError):
     """A model that does not read NaN met a reference with missing cells."""
 
 
+def unread(baseline: BoundBaseline | None, reason: str | Exception) -> UnreadError:
+    """The error for a model that does not read the missing cells of a baseline, by what it says itself."""
+    assert baseline is not None
+    of, said = baseline.with_gaps, str(reason).partition("\n")[0]
+    return UnreadError(f"{of.why_gaps.format(gaps=of.gaps)}, and the model does not read NaN ({said}); {of.fill_gaps}")
+
+
 def missing_in(rows: Tensor) -> Tensor:
     """Where rows of a baseline are NaN; ValueError where they are infinite, as what is too large for their dtype becomes."""
     if torch.isinf(rows).any():
@@ -239,7 +246,7 @@ class SampleChunk:
         try:
             for at, v in self.engine.values(len(i), self._intact(i), outputs, size):
                 if len(self.rows_with_gaps) and torch.isnan(v[self.rows_with_gaps]).any():
-                    raise self._unread("its output is NaN")
+                    raise unread(self.gaps_of, "its output is NaN")
                 self._count(i[at])
                 self.record_state(i[at], torch.where(torch.isfinite(v).all(1), Status.OK, Status.OUTPUT))
                 if self.engine.unfilled:  # what was not taken away has not changed anything: that is no zero
@@ -250,14 +257,7 @@ class SampleChunk:
         except Exception as error:
             if not self.rows_with_gaps.any():
                 raise
-            raise self._unread(str(error).partition("\n")[0]) from error
-
-    def _unread(self, reason: str) -> UnreadError:
-        of = self.gaps_of
-        assert of is not None
-        return UnreadError(
-            f"{of.why_gaps.format(gaps=of.gaps)}, and the model does not read NaN ({reason}); {of.fill_gaps}"
-        )
+            raise unread(self.gaps_of, error) from error
 
     def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
         """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""

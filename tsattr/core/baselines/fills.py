@@ -41,6 +41,7 @@ class Conditional(BoundBaseline):
     filled: Callable[[Tensor, Tensor, Key], Tensor]
     causal: bool = False
     gaps: int = 0
+    made_of: tuple[BoundBaseline, ...] = ()
 
     def fill(self, x: Tensor, absent: Tensor, key: Key) -> Tensor:
         """`x` with the absent cells replaced."""
@@ -144,6 +145,11 @@ class JoinedBaselines(BoundBaseline):
     def conditional(self) -> bool:  # type: ignore[override]
         """True where any part is conditional."""
         return any(bound.conditional for *_, bound in self.parts)
+
+    @property
+    def made_of(self) -> tuple[BoundBaseline, ...]:  # type: ignore[override]
+        """The baselines of the variables."""
+        return tuple(bound for *_, bound in self.parts)
 
     @property
     def gaps(self) -> int:  # type: ignore[override]

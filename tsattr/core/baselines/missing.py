@@ -49,7 +49,6 @@ class Missing(Baseline):
 class _NotMeasured(Full):
     """NaN everywhere, which is meant."""
 
-    not_measured = True
     begins = True  # before the first measurement nothing is measured either
     why_gaps: ClassVar[str] = "absent means not measured, Missing(), which is NaN in the rows"
     fill_gaps: ClassVar[str] = "take another baseline, such as Samples.fit(train)"

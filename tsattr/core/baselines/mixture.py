@@ -63,4 +63,5 @@ class Mixture(Baseline):
                     out[at] = member.fill(x[at], absent[at], own)
             return out
 
-        return Conditional(fill, causal=all(m.causal for m in bound), gaps=sum(m.gaps for m in bound))
+        causal, gaps = all(m.causal for m in bound), sum(m.gaps for m in bound)
+        return Conditional(fill, causal, gaps, tuple(bound))

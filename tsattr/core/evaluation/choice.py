@@ -19,11 +19,14 @@ from .recurrent import Recurrent, recurrent_layers
 from .series import SampleSeries, StretchEvaluation
 
 
-def stretch_evaluation(series: SampleSeries, last: bool = False) -> StretchEvaluation:
-    """The quickest evaluation that gives what the model gives; `last` for a model that is read at the last time alone."""
+def stretch_evaluation(series: SampleSeries, last: bool = False, gaps: bool = False) -> StretchEvaluation:
+    """The quickest evaluation that gives what the model gives.
+
+    `last` for a model that is read at the last time alone, `gaps` where missing values take the place of others.
+    """
     if series.times == 1:
         return Prefixes(series, last)
-    trial, notes = series.trial(), series.samples.engine.notes
+    trial, notes = series.trial(gaps), series.samples.engine.notes
     candidates: list[type[StretchEvaluation]] = [Recurrent] if recurrent_layers(series.samples.engine.module) else []
     candidates += [OnePass] if series.output_per_time else []
     tried = (attempt(partial(kind.tried, series, trial, last)) for kind in candidates)

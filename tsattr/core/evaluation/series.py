@@ -49,21 +49,27 @@ class SampleSeries:
         y, along = self.samples.intact_outputs, self.samples.engine.along
         self._intact = y if y is None else y[:, None] if along is None else y.movedim(1 + along, 1)
 
-    def trial(self) -> SampleSeries:
-        """Four series on which an evaluation is tried: the two most extreme samples, and two made of their values.
+    def trial(self, gaps: bool = False) -> SampleSeries:
+        """Four series on which an evaluation is tried: the most extreme sample, the one that misses most, else the next, and two
+        made of their values.
 
         One of these has the values in another order, each channel in its own, the other the least and the largest value of each
-        channel at random: what a model does not meet in the samples, it may meet where something is taken away.
+        channel at random, and with `gaps` none in half of its cells: what a model does not meet in the samples, it may meet where
+        something is taken away. A model that reads missing values may look further back where there are some.
         """
         x = torch.where(torch.isfinite(self.x), self.x, 0)
         low, high, middle, spread = x.amin((0, 1)), x.amax((0, 1)), x.mean((0, 1)), x.std((0, 1), correction=0)
         far = ((x - middle) / torch.where(spread > 0, spread, 1)).abs().flatten(1).amax(1)
         pick = far.argsort(descending=True, stable=True)[torch.arange(2, device=x.device) % len(x)]
+        if (missing := torch.isnan(self.x).flatten(1).sum(1)).any():
+            pick[1] = missing.argmax()
         first, second = self.x[pick]
         rng = torch.Generator().manual_seed(0)
         order, coin = (torch.rand(first.shape, generator=rng).to(x.device) for _ in range(2))
         high = torch.where(high > low, high, low + 1)  # also a channel that never varies gets another value
         extremes = torch.where(torch.isnan(second), second, torch.where(coin < 0.5, low, high))
+        if gaps:
+            extremes[torch.rand(first.shape, generator=rng).to(x.device) < 0.5] = torch.nan
         trial = copy(self)
         trial.x = torch.stack([first, second, first.gather(0, order.argsort(0)), extremes])
         trial.sample, trial._intact = self.sample[pick].repeat(2), None

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..baselines.forecast import ahead_of, window
 from ..bound import Ahead, BoundBaseline, BoundGroups
+from ..engine import out_of_memory
 from ..evaluator import ROUNDING
 from ..keys import Key
 from ..results import EVENT, Field
-from ..samples import SampleChunk, missing_in
+from ..samples import SampleChunk, missing_in, unread
 from .choice import stretch_evaluation
 from .series import SampleSeries, StretchEvaluation
 from .timing import Timing
@@ -97,10 +98,10 @@ class Stretches:
         Whether the baseline says what was known before the first observation.
     longest_gap
         A nested forecast is always of so many times, so that a shorter gap gets the same numbers.
-    not_measured
-        Whether what takes the place of an absent stretch is NaN, and meant.
     without_first
         Whether the first observation of a series goes too; else it stays, as nothing was known that could take its place.
+    gaps_of
+        The baseline whose missing cells take the place of others; None where it has none.
     """
 
     series: SampleSeries
@@ -111,7 +112,7 @@ class Stretches:
     begins: bool
     longest_gap: int
     without_first: bool = False
-    not_measured: bool = False
+    gaps_of: BoundBaseline | None = None
 
     def __post_init__(self) -> None:
         self.outputs = self.evaluation.intact_outputs()
@@ -142,7 +143,7 @@ class Stretches:
             )
         axis = 1 + timing.axis
         series = SampleSeries(samples, axis)
-        evaluation = stretch_evaluation(series, last)
+        evaluation = stretch_evaluation(series, last, gaps=baseline.gaps > 0)
         samples.engine.notes["reading"] = evaluation.name
         forecast = ahead_of(baseline, samples.known, axis)
         channels = whole_series(groups, samples, axis)
@@ -154,7 +155,7 @@ class Stretches:
             channels,
             baseline.begins,
             timing.lags,
-            not_measured=baseline.not_measured,
+            gaps_of=baseline if baseline.gaps else None,
         )
 
     def complement(self) -> Stretches:
@@ -201,9 +202,9 @@ class Stretches:
         series, (i, start, gap) = self.series, (removal.i, removal.start, removal.gap)
         rows = window(series.x, i, start, removal.length)
         absent, values = self._replacement(removal)
-        known = absent if self.not_measured else absent & ~torch.isnan(values)
+        known = absent if self.gaps_of else absent & ~torch.isnan(values)
         rows[:, :gap] = torch.where(known, values, rows[:, :gap])
-        y = self.evaluation(i, start, rows, removal.every)
+        y = self._outputs(removal, rows)
         steps = torch.arange(removal.length, device=i.device) if removal.every else removal.length - 1
         time = start[:, None] + steps
         time = time.clamp(max=series.times - 1) if self.outputs.shape[1] > 1 else torch.zeros_like(time)
@@ -211,6 +212,20 @@ class Stretches:
         y = torch.where((y - y0).abs() <= self.rounding[i].reshape(-1, *[1] * (y.ndim - 1)), y0, y)
         value = series.samples.engine.value(y.flatten(0, 1), y0.flatten(0, 1)).reshape(*y.shape[:2], -1)
         return self.values[i[:, None], time] - value
+
+    def _outputs(self, removal: StretchRemoval, rows: Tensor) -> Tensor:
+        """Outputs (r, length or 1, \\*out) at rows of a removal; UnreadError where a model does not read what is missing in them."""
+        i, start = removal.i, removal.start
+        gaps = torch.isnan(rows).flatten(1).any(1) if self.gaps_of else torch.zeros_like(i, dtype=torch.bool)
+        try:
+            y = self.evaluation(i, start, rows, removal.every)
+        except Exception as error:
+            if out_of_memory(error) or not gaps.any():
+                raise
+            raise unread(self.gaps_of, error) from error
+        if torch.isnan(y[gaps]).any() and torch.isfinite(self.outputs[i[gaps]]).all():
+            raise unread(self.gaps_of, "its output is NaN")
+        return y
 
     def _replacement(self, removal: StretchRemoval) -> tuple[Tensor, Tensor]:
         """The absent cells (r, gap, \\*channels) and what takes their place; samples without it are recorded."""
@@ -225,7 +240,7 @@ class Stretches:
             if not (self.begins or self.without_first):  # what a series begins with has nothing to take its place
                 absent = absent & window(observed, i, start, gap)
             unknown = unknown & absent & observed[i, start][:, None]  # before that, to know nothing is right
-        if unknown.any() and not self.not_measured:
+        if unknown.any() and not self.gaps_of:
             time = start[:, None] + torch.arange(gap, device=i.device)
             unknown = unknown & (time < series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
             series.samples.record_unfilled(i, missing_in(torch.where(unknown, values, 0)))
