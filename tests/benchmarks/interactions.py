@@ -1,4 +1,4 @@
-"""Interactions beside shapiq at the same budget, and what parts and every output at once cost beside the plain call.
+"""Interactions beside shapiq at the same budget, and what parts cost beside the plain call.
 
 python tests/benchmarks/interactions.py            # a minute on one thread; without shapiq its rows are left out
 """
@@ -85,8 +85,6 @@ def beside_the_plain_call(repeats: int) -> None:
     x = xr.DataArray(values, dims=("sample", "lead", "time"), coords={"time": np.arange(500) / 100})
     parts = ta.parts.bands(x, [(0, 5), (5, 15), (15, 40)])
     windows, ig = ta.groups.Windows(time="500ms"), ta.IntegratedGradients(steps=20)
-    outputs = {"class": [f"class {k}" for k in range(20)]}
-    each = ta.targets.Each("class")
     plain: dict[str, Callable[[], Any]] = {
         "occlusion of 10 windows": lambda: ta.explain(net, x, ta.Occlusion(windows), target=0, check=False),
         "integrated gradients, 20 steps": lambda: ta.explain(net, x, ig, target=0, check=False),
@@ -94,9 +92,7 @@ def beside_the_plain_call(repeats: int) -> None:
     occluded, graded = plain
     cases: dict[str, tuple[str, Callable[[], Any]]] = {
         "the same of 4 parts together": (occluded, lambda: ta.explain(ta.models.summed(net), parts, ta.Occlusion(windows), target=0, check=False)),
-        "the same of 20 outputs": (occluded, lambda: ta.explain(net, x, ta.Occlusion(windows), target=each, outputs=outputs, check=False)),
         "of 4 parts": (graded, lambda: ta.explain(ta.models.summed(net), parts, ig, target=0, check=False)),
-        "of 20 outputs": (graded, lambda: ta.explain(net, x, ig, target=each, outputs=outputs, check=False)),
     }  # fmt: skip
     print(f"CPU time over the plain call's, medians of {repeats} by turns")
     for name, (base, call) in cases.items():
