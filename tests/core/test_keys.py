@@ -93,3 +93,10 @@ def test_distinct_draws_of_samples():
     assert sorted(first.tolist()) == [0, 1, 2]
     first, own = key.distinct(torch.arange(5))
     assert first[own].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_generators_in_turn_draw_what_each_of_its_own_draws():
+    key = Key(2**63 + 5, np.array([0, 7, 2**64 - 1], np.uint64), torch.arange(3), np.array([0, 2**31, 4]), 3)
+    drawn = [(rng.random(5).tolist(), rng.permutation(6).tolist(), rng.normal()) for rng in key.rngs()]
+    own = [key.rng(row) for row in range(3)]
+    assert drawn == [(rng.random(5).tolist(), rng.permutation(6).tolist(), rng.normal()) for rng in own]

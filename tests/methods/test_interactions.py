@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core.coalitions import _halves, coalitions
+from tsattr.core.coalitions import Design, _halves
 
 g, b = ta.groups, ta.baselines
 Interactions = ta.ShapleyInteractions
@@ -286,7 +286,7 @@ def test_a_budget_that_is_too_small_says_what_it_would_take():
 
 @pytest.mark.parametrize("pairs", [6, 7])
 def test_halves_of_the_drawn_coalitions_stand_for_all_of_them(pairs):
-    plan = coalitions(9, 18 + 2 * pairs, np.random.default_rng(0))
+    plan = Design.of(9, 18 + 2 * pairs).drawn(np.random.default_rng(0))
     assert (plan.enumerated, len(plan.weight)) == (18, 18 + 2 * pairs)
     for weights in np.concatenate(_halves(plan)):
         assert weights.sum() == pytest.approx(plan.weight.sum())

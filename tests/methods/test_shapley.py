@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.core.coalitions import coalitions, constrained_least_squares
+from tsattr.core.coalitions import Design, constrained_least_squares
 from tsattr.core.groups import masks
 
 g, b = ta.groups, ta.baselines
@@ -169,7 +169,7 @@ def test_several_targets_share_their_rows():
 
 
 def test_the_drawn_coalitions_weigh_what_the_kernel_says():
-    z, w, _ = coalitions(10, 200, np.random.default_rng(0))
+    z, w, _ = Design.of(10, 200).drawn(np.random.default_rng(0))
     assert len(z) == 200
     size = z.sum(1)
     for s in (1, 2):  # enumerated with their complements: 20 + 90
@@ -224,3 +224,71 @@ def test_least_squares_too_large_for_memory_are_refused_before_any_work():
     x = torch.zeros(1, 12, 1000)
     with pytest.raises(ValueError, match=r"26048 coalitions x 12000 groups, 2\.5 GB .* ShapleySampling"):
         ta.explain(lambda x: x.sum((1, 2)), x, ta.KernelShap(g.Cells()), dry_run=True)
+
+
+# ------------------------------------------------------------------------------------------------- what is made once
+
+
+@pytest.mark.parametrize("method", [ta.KernelShap(g.Cells()), ta.ShapleyInteractions(g.Cells())])
+def test_what_does_not_depend_on_the_sample_is_planned_once(method, monkeypatch):
+    made, own = [], Design.of
+
+    def of(players, budget):
+        made.append(players)
+        return own(players, budget)
+
+    monkeypatch.setattr(Design, "of", of)
+    x = np.random.default_rng(0).normal(size=(9, 5))
+    x[2, 1] = x[5, 0] = np.nan
+    x[7] = np.nan
+    with pytest.warns(ta.ExplanationWarning, match="all missing: sample 7"):
+        ds = ta.explain(lambda r: torch.nan_to_num(r).prod(1), x, method, missing="invalid")
+    assert sorted(made) == [0, 4, 5]
+    monkeypatch.undo()
+    for at in (0, 2, 5, 8):  # the players of samples 2 and 5 are as many, and others
+        one = ta.explain(lambda r: torch.nan_to_num(r).prod(1), x[[at]], method, missing="invalid")
+        xr.testing.assert_allclose(ds.group_value[[at]], one.group_value, rtol=1e-12, atol=1e-14)
+
+
+def test_a_target_without_finite_worths_has_no_values_and_the_others_have():
+    z, w, _ = Design.of(4, 14).fixed
+    y = np.stack([z @ [1.0, 2.0, 3.0, 4.0], np.where(z[:, 0], np.nan, 1.0), z @ [1.0, 0.0, 0.0, 0.0]], 1)
+    found = constrained_least_squares(z, w, y, np.array([10.0, 1.0, np.inf]))
+    np.testing.assert_allclose(found[0], [1, 2, 3, 4], atol=1e-12)
+    assert np.isnan(found[1:]).all()
+
+
+@pytest.mark.parametrize("players", [16, 30])
+def test_drawn_coalitions_are_uniform_among_those_of_their_size(players):
+    design = Design.of(players, 2 * players + 40_000)
+    z = design.drawn(np.random.default_rng(0)).members[len(design.whole) :]
+    assert (z[::2] != z[1::2]).all()  # each with its complement
+    half = z[::2]
+    for size in design.sizes[[0, len(design.sizes) // 2]]:
+        some = half[half.sum(1) == size]
+        share = size / players
+        sd = (share * (1 - share) / len(some)) ** 0.5
+        assert (abs(some.mean(0) - share) < 4.5 * sd).all()
+
+
+def test_the_orders_of_a_pair_share_the_row_with_nobody_there():
+    seen = []
+
+    def model(rows):
+        seen.append(rows.clone())
+        return rows.prod(1)
+
+    x = torch.tensor([[2.0, 3.0, 5.0]])
+    ds = ta.explain(model, x, ta.ShapleySampling(g.Cells(), draws=8), check=False)
+    rows = torch.cat(seen)
+    assert len(rows) == ds.model_evaluations.item() == 1 + 4 * (2 * 3 - 1)
+    assert (rows == 0).all(1).sum() == 4
+
+
+@pytest.mark.parametrize(("rows", "draws"), [(4, 1), (5, 1), (6, 2), (10, 2), (11, 4), (16, 6)])
+def test_as_many_orders_as_a_budget_allows(rows, draws):
+    method = ta.ShapleySampling(g.Windows(dim_1=1), draws=50)
+    axes = ta.core.axes.Axes(("dim_1",), (3,))
+    kept = method.__class__(g.Windows(dim_1=1).bind(axes), draws=50).within(rows)
+    assert kept.draws == draws
+    assert kept.rows()[1] <= rows

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,58 +33,100 @@ class Coalitions(NamedTuple):
     enumerated: int
 
 
-def coalitions(players: int, budget: int, rng: np.random.Generator) -> Coalitions:
-    """At most `budget` coalitions: whole sizes while they are affordable, then pairs drawn.
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Which coalitions of so many players a budget allows: whole sizes while they are affordable, then pairs drawn.
 
     Sizes s and M - s are taken together, the outermost first: they weigh most. What is left of the budget goes to
     coalitions of the other sizes, drawn in proportion to the kernel's weight together with their complements, which share
     the weight of those sizes evenly.
+
+    It depends on the number of players and on the budget alone, so that it is made once for all samples.
+
+    Attributes
+    ----------
+    whole
+        Bool (m, players): the coalitions of the sizes that are enumerated.
+    weight
+        (m + 2 pairs,) of those, then of those that are drawn.
+    sizes, chance
+        The other sizes, and how often a coalition of each is drawn.
+    pairs
+        How many are drawn, each with its complement.
     """
-    if players < 2:
-        return Coalitions(np.zeros((0, players), bool), np.zeros(0), 0)
-    kernel = {s: (players - 1) / (s * (players - s)) for s in range(1, players)}  # of all coalitions of a size together
-    rows: list[np.ndarray] = []
-    weights: list[float] = []
-    size = 1
-    while size <= players // 2:
-        sizes = {size, players - size}
-        number = sum(math.comb(players, s) for s in sizes)
-        if len(rows) + number > budget:
-            break
-        for s in sorted(sizes):
-            for members in itertools.combinations(range(players), s):
-                z = np.zeros(players, bool)
-                z[list(members)] = True
-                rows.append(z)
-                weights.append(kernel[s] / math.comb(players, s))
-        size += 1
-    enumerated = len(rows)
-    left, pairs = [s for s in kernel if size <= s <= players - size], (budget - len(rows)) // 2
-    if left and pairs:
-        mass = np.array([kernel[s] for s in left])
-        for s in rng.choice(left, size=pairs, p=mass / mass.sum()):
-            z = np.zeros(players, bool)
-            z[rng.choice(players, size=s, replace=False)] = True
-            rows += [z, ~z]
-        weights += [mass.sum() / (2 * pairs)] * (2 * pairs)
-    return Coalitions(np.array(rows).reshape(-1, players), np.array(weights), enumerated)
+
+    whole: np.ndarray
+    weight: np.ndarray
+    sizes: np.ndarray
+    chance: np.ndarray
+    pairs: int
+
+    @classmethod
+    def of(cls, players: int, budget: int) -> Design:
+        """At most `budget` coalitions."""
+        kernel = {
+            s: (players - 1) / (s * (players - s)) for s in range(1, players)
+        }  # of all coalitions of a size together
+        rows, weights, size = [np.zeros((0, players), bool)], [np.zeros(0)], 1
+        left = budget
+        while size <= players // 2:
+            sizes = sorted({size, players - size})
+            number = sum(math.comb(players, s) for s in sizes)
+            if number > left:
+                break
+            rows += [_all_of(players, s) for s in sizes]
+            weights += [np.full(math.comb(players, s), kernel[s] / math.comb(players, s)) for s in sizes]
+            size, left = size + 1, left - number
+        others = np.arange(size, players - size + 1)
+        mass = np.array([kernel[s] for s in others.tolist()])
+        pairs = left // 2 if len(others) else 0
+        weights.append(np.full(2 * pairs, mass.sum() / max(1, 2 * pairs)))
+        return cls(np.concatenate(rows), np.concatenate(weights), others, mass / mass.sum(), pairs)
+
+    @functools.cached_property
+    def fixed(self) -> Coalitions:
+        """The coalitions that are enumerated: all of them, where none is drawn."""
+        return Coalitions(self.whole, self.weight[: len(self.whole)], len(self.whole))
+
+    def drawn(self, rng: np.random.Generator) -> Coalitions:
+        """Those that are enumerated, and pairs drawn."""
+        size = rng.choice(self.sizes, size=self.pairs, p=self.chance)
+        chance = rng.random((self.pairs, self.whole.shape[1]))  # the players of the lowest numbers are in
+        last = np.sort(chance, 1)[np.arange(self.pairs), size - 1]
+        members = np.empty((len(self.weight), self.whole.shape[1]), bool)
+        members[: len(self.whole)] = self.whole
+        members[len(self.whole) :: 2] = chance <= last[:, None]
+        members[len(self.whole) + 1 :: 2] = chance > last[:, None]
+        return Coalitions(members, self.weight, len(self.whole))
+
+
+def _all_of(players: int, size: int) -> np.ndarray:
+    """Bool (coalitions, players): all coalitions of a size."""
+    number = math.comb(players, size)
+    members = np.fromiter(itertools.chain.from_iterable(itertools.combinations(range(players), size)), int)
+    rows = np.zeros((number, players), bool)
+    rows[np.repeat(np.arange(number), size), members] = True
+    return rows
 
 
 def constrained_least_squares(z: np.ndarray, w: np.ndarray, y: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Values (targets, players) that fit ``z v = y`` by weighted least squares and sum to `total` exactly.
 
-    The constraint is met by putting the last player's value as what the others leave.
+    The constraint is met by putting the last player's value as what the others leave. By the normal equations: coalitions of
+    one player, and of all but one, are always among them, so that their condition is that of the kernel's, some M; drawn ones
+    raise it to 1e5 where they are fewest. A target whose worths are not finite has no values.
     """
     players = z.shape[1]
     if players == 0:
         return np.zeros((len(total), 0))
-    if not np.isfinite(y).all() or not np.isfinite(total).all():
-        return np.full((len(total), players), np.nan)
-    z = z.astype(np.float64)
-    root = np.sqrt(w)[:, None]
+    known = np.isfinite(y).all(0) & np.isfinite(total)
+    out = np.full((len(total), players), np.nan)
+    y, total, z = y[:, known], total[known], z.astype(np.float64)
     others = z[:, :-1] - z[:, -1:]
-    fit, *_ = np.linalg.lstsq(root * others, root * (y - z[:, -1:] * total), rcond=None)
-    return np.concatenate([fit, (total - fit.sum(0))[None]]).T
+    weighted = (w[:, None] * others).T
+    fit = np.linalg.solve(weighted @ others, weighted @ (y - z[:, -1:] * total))
+    out[known] = np.concatenate([fit, (total - fit.sum(0))[None]]).T
+    return out
 
 
 def pair_effects(index: str, plan: Coalitions, y: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

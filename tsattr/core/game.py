@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .bound import BoundBaseline, BoundGroups
-from .coalitions import Coalitions
+from .coalitions import Coalitions, Design
 from .completeness import completeness
 from .results import EVENT, Field
 from .samples import Moments, SampleChunk
@@ -29,12 +29,18 @@ class Game:
     ----------
     size
         (n, groups) the valid cells of each group.
+    playing
+        Bool (n, groups): True where it has some.
     """
 
     samples: SampleChunk
     groups: BoundGroups
     baseline: BoundBaseline
     size: Tensor
+
+    def __post_init__(self) -> None:
+        self.playing = self.size > 0
+        self.designs: dict[tuple[int, int], Design] = {}
 
     @classmethod
     def of(cls, samples: SampleChunk, groups: BoundGroups, baseline: BoundBaseline) -> Game:
@@ -43,9 +49,23 @@ class Game:
 
     def players(self, i: Tensor) -> list[np.ndarray]:
         """The numbers of the groups that play in each row, in an order in which they stay when the dims change theirs."""
-        playing = (self.size[i] > 0).cpu().numpy()
+        playing = self.playing[i].cpu().numpy()
         order = self.groups.order
-        return [order[row[order]] for row in playing]
+        return [order] * len(i) if playing.all() else [order[row[order]] for row in playing]
+
+    def plans(self, i: Tensor, draw: Tensor, playing: list[np.ndarray], budget: int) -> list[Coalitions]:
+        """At most `budget` coalitions of each row's players; one and the same where all are enumerated, else each has its own draws."""
+        designs = [self._design(len(players), budget) for players in playing]
+        if not any(design.pairs for design in designs):
+            return [design.fixed for design in designs]
+        rngs = self.samples.key(i, draw).fork(ORDERS).rngs()
+        return [design.drawn(rng) if design.pairs else design.fixed for design, rng in zip(designs, rngs)]
+
+    def _design(self, players: int, budget: int) -> Design:
+        """Made once in a call: that of all samples is the same."""
+        if (players, budget) not in self.designs:
+            self.designs[players, budget] = Design.of(players, budget)
+        return self.designs[players, budget]
 
     def worth(self, i: Tensor, draw: Tensor, absent: Callable[[slice], Tensor]) -> Tensor:
         """Target values (rows, targets) of sample `i` without the absent groups, bool (some rows, groups); NaN where infinite.
@@ -57,8 +77,14 @@ class Game:
             out[at] = torch.where(v.isfinite(), v, torch.nan)
         return out
 
-    def worths(self, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[Coalitions]) -> list[np.ndarray]:
-        """Worth (1 + coalitions, targets) of each row's empty coalition and of those that are planned of its players."""
+    def worths(
+        self, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[Coalitions]
+    ) -> Iterator[tuple[Coalitions, list[int], np.ndarray, np.ndarray, np.ndarray]]:
+        """Each plan with its rows, their worths of the empty coalition (rows, targets), and what others add to it.
+
+        These are of the planned coalitions (coalitions, rows x targets), and of the grand one (rows x targets): what is solved for
+        the rows of one plan has one matrix.
+        """
         players, device = self.size.shape[1], i.device
         present = [np.zeros((1 + len(plan.weight), players), bool) for plan in plans]
         for numbers, rows, plan in zip(playing, present, plans):
@@ -68,10 +94,17 @@ class Game:
         joined = torch.as_tensor(np.concatenate(present), device=device)
 
         def absent(at: slice) -> Tensor:
-            return (self.size[i[j[at]]] > 0) & ~joined[at]
+            return self.playing[i[j[at]]] & ~joined[at]
 
-        worth = self.worth(i[j], draw[j], absent).cpu().numpy()
-        return np.split(worth, np.cumsum(lengths)[:-1])
+        worth = np.split(self.worth(i[j], draw[j], absent).cpu().numpy(), np.cumsum(lengths)[:-1])
+        top, same = self.samples.prediction[i].cpu().numpy(), dict[int, list[int]]()
+        for row, plan in enumerate(plans):
+            same.setdefault(id(plan), []).append(row)
+        for of_plan in same.values():
+            found = np.stack([worth[row] for row in of_plan], 1)
+            adds = np.concatenate([found[1:], top[None, of_plan]]) - found[0]
+            adds = adds.reshape(len(adds), adds.shape[1] * adds.shape[2])
+            yield plans[of_plan[0]], of_plan, found[0], adds[:-1], adds[-1]
 
     def divide(self, i: Tensor, values: Tensor) -> Tensor:
         """Maps (rows, targets, *event): each group's value divided evenly over its valid cells."""

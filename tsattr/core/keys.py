@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,6 +93,19 @@ class Key:
         counter = np.array([0, 0, draw, self.stream], np.uint64)
         key = np.array([self.seed % 2**64, self.sample[row]], np.uint64)
         return np.random.Generator(np.random.Philox(counter=counter, key=key))
+
+    def rngs(self) -> Iterator[np.random.Generator]:
+        """The generator of each row in turn, with the numbers of :meth:`rng`: one that is set anew, in a third of the time.
+
+        The one before is then no more.
+        """
+        bits = np.random.Philox(counter=0, key=0)
+        generator, state = np.random.Generator(bits), bits.state
+        counter, key = state["state"]["counter"], state["state"]["key"]
+        counter[3], key[0] = self.stream, self.seed % 2**64
+        for counter[2], key[1] in zip(self.draw.astype(np.uint64), self.sample):
+            bits.state = state
+            yield generator
 
     def each(self, make: Callable[[int], np.ndarray | float], like: Tensor) -> Tensor:
         """Stack ``make(row)`` over the rows, once for each distinct (sample, draw), on the device and dtype of `like`."""

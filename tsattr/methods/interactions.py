@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
-from ..core.coalitions import INDICES, LARGEST, Coalitions, coalitions, pair_effects
-from ..core.game import ORDERS, Game
+from ..core.coalitions import INDICES, LARGEST, Coalitions, pair_effects
+from ..core.game import Game
 from ..core.method import Method
 from ..core.results import Field, affordable, check_choice, check_count, check_positive
 from ..core.samples import Moments, SampleChunk
@@ -134,8 +134,8 @@ class ShapleyInteractions(Method):
         while done < most and len(active):
             each = min(each, most - done)
             for i, draw in self._blocks(samples, each, players, budget, active, done):
-                key, playing = samples.key(i, draw).fork(ORDERS), game.players(i)
-                plans = [coalitions(len(p), budget, key.rng(row)) for row, p in enumerate(playing)]
+                playing = game.players(i)
+                plans = game.plans(i, draw, playing, budget)
                 main, pair, nothing = self._fitted(game, i, draw, playing, plans)
                 share = main + torch.nan_to_num(pair).sum(3) / 2
                 for moments, value in (
@@ -180,14 +180,15 @@ class ShapleyInteractions(Method):
         plans: list[Coalitions],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mains (m, targets, groups), pairs (m, targets, groups, groups), and the worth (m, targets) of the empty coalition."""
-        top, players = game.samples.prediction[i].cpu().numpy(), game.size.shape[1]
-        mains, pairs = np.full((*top.shape, players), np.nan), np.full((*top.shape, players, players), np.nan)
-        nothing = np.empty_like(top)
-        for row, (worth, plan) in enumerate(zip(game.worths(i, draw, playing, plans), plans)):
-            members, nothing[row] = playing[row], worth[0]
-            main, pair = pair_effects(self.index, plan, worth[1:] - worth[0], top[row] - worth[0])
-            mains[row][:, members] = main
-            pairs[row][:, members[:, None], members] = pair
+        players, nothing = game.size.shape[1], np.empty((len(i), game.samples.targets))
+        mains, pairs = np.full((*nothing.shape, players), np.nan), np.full((*nothing.shape, players, players), np.nan)
+        for plan, rows, empty, y, total in game.worths(i, draw, playing, plans):
+            nothing[rows] = empty
+            effects = pair_effects(self.index, plan, y, total)
+            for row, main, pair in zip(rows, *(v.reshape(*empty.shape, *v.shape[1:]) for v in effects)):
+                members = playing[row]
+                mains[row][:, members] = main
+                pairs[row][:, members[:, None], members] = pair
         found = [torch.as_tensor(v, device=i.device) for v in (mains, pairs, nothing)]
         return found[0], found[1], found[2]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core.baselines import Constant
-from ..core.coalitions import LARGEST, Coalitions, coalitions, constrained_least_squares
-from ..core.game import ORDERS, Game
+from ..core.coalitions import LARGEST, Coalitions, constrained_least_squares
+from ..core.game import Game
 from ..core.method import Method
 from ..core.results import Field, affordable, check_count
 from ..core.samples import Moments, SampleChunk
@@ -115,8 +115,8 @@ class KernelShap(Method):
         each = max(1, _COALITIONS // (players * min(budget, 2 ** min(players, 60))))
         blocks = samples.draws(self._draws, min(budget, 2**players))
         for i, draw in ((i, d) for pair in blocks for i, d in zip(*(torch.split(v, each) for v in pair))):
-            key, playing = samples.key(i, draw).fork(ORDERS), game.players(i)
-            plans = [coalitions(len(p), budget, key.rng(row)) for row, p in enumerate(playing)]
+            playing = game.players(i)
+            plans = game.plans(i, draw, playing, budget)
             value, nothing = self._fitted(game, i, draw, playing, plans)
             values.add(i, draw, value)
             maps.add(i, draw, game.divide(i, value))
@@ -129,13 +129,13 @@ class KernelShap(Method):
         game: Game, i: Tensor, draw: Tensor, playing: list[np.ndarray], plans: list[Coalitions]
     ) -> tuple[Tensor, Tensor]:
         """Values (m, targets, groups) by least squares over each row's coalitions, and the worth (m, targets) of the empty one."""
-        top = game.samples.prediction[i].cpu().numpy()
-        found, nothing = np.full((*top.shape, game.size.shape[1]), np.nan), np.empty_like(top)
-        for row, (worth, plan) in enumerate(zip(game.worths(i, draw, playing, plans), plans)):
-            nothing[row] = worth[0]
-            found[row][:, playing[row]] = constrained_least_squares(
-                plan.members, plan.weight, worth[1:] - worth[0], top[row] - worth[0]
-            )
+        nothing = np.empty((len(i), game.samples.targets))
+        found = np.full((*nothing.shape, game.size.shape[1]), np.nan)
+        for plan, rows, empty, y, total in game.worths(i, draw, playing, plans):
+            nothing[rows] = empty
+            values = constrained_least_squares(plan.members, plan.weight, y, total)
+            for row, value in zip(rows, values.reshape(*empty.shape, values.shape[1])):
+                found[row][:, playing[row]] = value
         return torch.as_tensor(found, device=i.device), torch.as_tensor(nothing, device=i.device)
 
     def rows(self) -> tuple[int, int]:

@@ -106,38 +106,47 @@ class ShapleySampling(Method):
 
     def _orders(self, game: Game, i: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Values (m, targets, groups), the mean over an order and its reverse, and the worth of the empty coalition."""
-        samples, playing = game.samples, game.size[i] > 0
-        number = playing.sum(1)
-        key = samples.key(i, draw).fork(ORDERS)
-        chance = np.full(playing.shape, 2.0)  # those that do not play come last
-        for row, players in enumerate(game.players(i)):
-            chance[row, players] = key.rng(row).random(len(players))
-        rank = torch.as_tensor(chance, device=i.device).argsort(1).argsort(1)
-        total = torch.zeros(len(i), samples.targets, playing.shape[1], dtype=torch.float64, device=i.device)
-        nothing = torch.zeros_like(total[..., 0])
-        for order in (rank, number[:, None] - 1 - rank)[: self._pair]:
-            place = torch.where(playing, order, playing.shape[1])
-            step = torch.arange(playing.shape[1] + 1, device=i.device)
-            j, s = (step < number.clamp(min=1)[:, None]).nonzero(as_tuple=True)
-            worth = samples.prediction[i][..., None].repeat(1, 1, len(step))
+        samples, playing = game.samples, game.playing[i]
+        number, players = playing.sum(1), playing.shape[1]
+        rank = self._ranks(game, i, draw)
+        place = torch.stack((rank, number[:, None] - 1 - rank)[: self._pair], 1)
+        place = torch.where(playing[:, None], place, players)
+        step = torch.arange(players + 1, device=i.device)
+        asked = (step < number.clamp(min=1)[:, None])[:, None].repeat(1, self._pair, 1)
+        asked[:, 1:, 0] = False  # with nobody there, both orders of a pair begin alike
+        j, o, s = asked.nonzero(as_tuple=True)
 
-            def later(at: slice, j: Tensor = j, s: Tensor = s, place: Tensor = place) -> Tensor:
-                return playing[j[at]] & (place[j[at]] >= s[at, None])
+        def later(at: slice) -> Tensor:
+            return playing[j[at]] & (place[j[at], o[at]] >= s[at, None])
 
-            worth[j, :, s] = game.worth(i[j], draw[j], later)
-            at = place.clamp(max=len(step) - 2)[:, None].expand_as(total)
-            total += worth.diff(dim=2).gather(2, at)
-            nothing += worth[..., 0]
-        value = torch.where(playing[:, None], total / self._pair, torch.nan)
-        return value, nothing / self._pair
+        worth = samples.prediction[i][:, None, None].repeat(1, self._pair, players + 1, 1)
+        worth[j, o, s] = game.worth(i[j], draw[j], later)
+        worth[:, 1:, 0] = worth[:, :1, 0]
+        gains = worth.diff(dim=2).gather(2, place.clamp(max=players - 1)[..., None].expand(-1, -1, -1, samples.targets))
+        value = torch.where(playing[:, None], gains.mean(1).mT, torch.nan)
+        return value, worth[:, 0, 0]
+
+    def _ranks(self, game: Game, i: Tensor, draw: Tensor) -> Tensor:
+        """Each group's place (m, groups) in a random order of those that play; the others come last."""
+        chance = np.full((len(i), len(game.groups.names)), 2.0)
+        for row, players, rng in zip(chance, game.players(i), game.samples.key(i, draw).fork(ORDERS).rngs()):
+            row[players] = rng.random(len(players))
+        return torch.as_tensor(chance, device=i.device).argsort(1).argsort(1)
 
     def rows(self) -> tuple[int, int]:
-        """The intact sample, and each group once for each order."""
-        players, most = len(self.groups.names), self.draws // self._pair
+        """The intact sample, and each group once for each order; the two of a pair begin with the same row."""
+        most = self.draws // self._pair
         least = most if self.tolerance is None else min(most, max(2, most // 16))
-        return 1 + self._pair * least * players, 1 + self.draws * players
+        return 1 + self._each * least, 1 + self._each * most
+
+    @property
+    def _each(self) -> int:
+        """Rows of an order, or of a pair of them."""
+        return self._pair * len(self.groups.names) - (self._pair - 1)
 
     def within(self, rows: int) -> ShapleySampling:
         """As many orders as `rows` rows a sample allow, in pairs."""
-        most = affordable("orders", (rows - 1) // len(self.groups.names), self, rows)
-        return replace(self, draws=most if most == 1 else most - most % 2)
+        players = len(self.groups.names)
+        pairs = (rows - 1) // (2 * players - 1)
+        most = 2 * pairs if pairs else affordable("orders", (rows - 1) // players, self, rows)
+        return replace(self, draws=most)

@@ -15,6 +15,7 @@ from ..arrays import Array, numbers_of
 from ..axes import Axes
 from ..cf import time_dim
 from ..keys import Key
+from .fills import tensor_like
 
 _MIN_COUNT = 10  # known values, below which ties for the most frequent one say nothing
 _RARE = 0.01  # share of rows up to which several equally frequent values are no mode
@@ -125,20 +126,16 @@ def drawn_without_replacement(table: np.ndarray, x: Tensor, key: Key, pool: Call
 
     Each sample takes its own random order through its pool; after all have been used the order starts again.
     """
-    previous: tuple[int, int] | None = None
-    order: np.ndarray = np.empty(0)
-
-    def pick(row: int) -> np.ndarray:
-        nonlocal previous, order
-        numbers = pool(int(key.position[row]))
-        lap, at = divmod(int(key.draw[row]), len(numbers))
-        # Rows come sample by sample: one permutation of the pool serves all draws of a sample.
-        if previous != (current := (int(key.sample[row]), lap)):
-            previous, order = current, replace(key, stream=lap).rng(row, per_sample=True).permutation(len(numbers))
-        drawn: np.ndarray = table[numbers[order[at]]]
-        return drawn
-
-    return key.each(pick, x)
+    number = np.empty(len(key.draw), np.int64)
+    # Rows come sample by sample: one permutation of the pool serves all draws of a sample.
+    begins = np.flatnonzero(np.diff(key.sample, prepend=key.sample[:1] + np.uint64(1)))
+    for start, stop in itertools.pairwise([*begins.tolist(), len(number)]):
+        numbers = pool(int(key.position[start]))
+        laps, at = np.divmod(np.asarray(key.draw[start:stop]), len(numbers))
+        for lap in np.unique(laps).tolist():
+            order = replace(key, stream=lap).rng(start, per_sample=True).permutation(len(numbers))
+            number[start:stop][laps == lap] = numbers[order[at[laps == lap]]]
+    return tensor_like(table[number], x)
 
 
 def most_frequent(values: np.ndarray) -> float:
