@@ -188,6 +188,7 @@ class Evaluator:
             except Unsupported as reason:
                 self.trusted.remove(evaluation)
                 self._note(f"not {evaluation.name}: {reason}")
+                self._note(self.dense.name)
         return self.dense(removal, at)
 
     def _note(self, what: str) -> None:
