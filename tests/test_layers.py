@@ -28,7 +28,7 @@ LAYERS = [
     {"models"},
     {"edge"},
     {"comparison"},
-    {"explain", "evaluate", "compare"},
+    {"explain", "evaluate", "compare", "prepare"},
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "cases", "parts", "testing"},
     {"cli", "demo", "__main__"},
 ]
@@ -137,7 +137,7 @@ def test_the_core_is_plain_arrays():
 
 
 def test_the_edge_imports_what_importing_tsattr_may_load():
-    edge = {"explain", "evaluate", "compare", "comparison", "edge", "labels", "models", "version"}
+    edge = {"explain", "evaluate", "compare", "prepare", "comparison", "edge", "labels", "models", "version"}
     assert third_party(edge, top_only=True) <= {"torch", "numpy", "pandas", "xarray"}
 
 
@@ -152,7 +152,7 @@ BASELINES = """AutoRegressive BandStop Blur Boundary Bridge Climatology Conditio
     Typical Uniform"""
 SEEN = {
     "": f"""{METHODS} AFEXClassifier AFEXExplainer AFEXRegressor AttributionTransformer ExplanationWarning LFICAM __version__
-        afex baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models parts plot read_wfdb report
+        afex baselines cases climate compare datasets ecg estimators evaluate explain groups io metrics models parts plot prepare read_wfdb report
         targets testing write_wfdb""",
     "baselines": BASELINES,
     "groups": "Along Cells Labelled Windows split",

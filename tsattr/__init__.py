@@ -33,6 +33,7 @@ from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
 from .methods.winit import FeatureOcclusion as FeatureOcclusion
 from .methods.winit import WinIT as WinIT
 from .models.lficam import LFICAM as LFICAM
+from .prepare import prepare as prepare
 from .version import __version__ as __version__
 
 _MODULES = (
@@ -102,7 +103,7 @@ __all__ = [
         "TemporalRescaling",
     ),
     *("WinIT", "ExplanationWarning", "__version__", "baselines", "compare", "evaluate", "explain", "groups", "models"),
-    *("targets", *_MODULES, *_NAMES),
+    *("prepare", "targets", *_MODULES, *_NAMES),
 ]
 
 

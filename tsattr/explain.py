@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import xarray as xr
 
-from .core.method import check_is_method
+from .core.method import Method, check_is_method
 from .core.results import check_flag
 from .edge import members
 from .edge.call import Call
@@ -146,7 +147,9 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     with said_once() if len(runs) > 1 else contextlib.nullcontext():
         for name, (one, seed) in runs.items():
             given = s | {"seed": seed, "check": False if id(one) in tried else s["check"]}
-            results[name] = _explain_one(one, inputs, method, given, dry_run)
+            call, own, back = asked(one, inputs, method, given)
+            ds = explained(call, own, dry_run=dry_run)
+            results[name] = ds if dry_run else back(ds)
             tried.add(id(one))
     if len(runs) > 1:
         ds = members.total_cost(results) if dry_run else members.combine(results)
@@ -155,10 +158,15 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     return ds if dry_run or each is None else each.unfold(ds)
 
 
-def _explain_one(model: Any, inputs: Inputs, method: Any, settings: Any, dry_run: bool) -> xr.Dataset:
-    """Explain with one model and seed; the last step of a pipeline in its transformed columns, and back."""
+def asked(
+    model: Any, inputs: Inputs, method: Method, settings: Any
+) -> tuple[Call, Method, Callable[[xr.Dataset], xr.Dataset]]:
+    """The call of one model and seed, the method to run on it, and what makes the result one of the input.
+
+    The last step of a pipeline is explained in its transformed columns.
+    """
     if not isinstance(model, LastStep):
-        return explained(Call.of(model, inputs, method, **settings), method, dry_run=dry_run)
+        return Call.of(model, inputs, method, **settings), method, lambda ds: ds
     columns = TransformedInput.of(model, inputs, settings["missing"], removes=not method.gradient)
     check_constants(method, inputs, settings["reference"], inputs.n)
     inner, outputs = columns.model(method, settings["outputs"])
@@ -170,5 +178,5 @@ def _explain_one(model: Any, inputs: Inputs, method: Any, settings: Any, dry_run
         "valid": columns.valid(),
         "missing": columns.missing,
     }
-    ds = explained(Call.of(inner, columns.table(), method, **settings), columns.method(method), dry_run=dry_run)
-    return ds if dry_run else columns.result(ds, method)
+    call = Call.of(inner, columns.table(), method, **settings)
+    return call, columns.method(method), lambda ds: columns.result(ds, method)
