@@ -110,6 +110,19 @@ def test_absent_is_not_measured():
     assert ds.attrs["baseline"] == "Missing()"
 
 
+def test_the_usual_state_of_what_is_seldom_measured():
+    train = pd.DataFrame({"lab": [np.nan] * 6 + [2.0] * 4, "ward": pd.Categorical([None] * 7 + ["icu"] * 3)})
+    model = ta.models.on_frames(lambda df: 3.0 * df["lab"].isna() + 2.0 * df["ward"].isna())
+    rows = train[5:8]
+    ds = ta.explain(model, rows, ta.Occlusion(EACH, b.Mode.fit(train, missing="value")))
+    np.testing.assert_allclose(ds.attribution, [[0, 0], [-3, 0], [-3, -2]])
+    measured = ta.explain(model, rows, ta.Occlusion(EACH, b.Mode.fit(train)))
+    np.testing.assert_allclose(measured.attribution, [[3, 2], [0, 2], [0, 0]])
+    reads_no = ta.models.on_frames(lambda df: df["lab"])
+    with pytest.raises(UnreadError, match="Mode takes 1 cells to be missing, as most of its reference does"):
+        ta.explain(reads_no, rows[["lab"]][1:], ta.Occlusion(EACH, b.Mode.fit(train[["lab"]], missing="value")))
+
+
 def test_a_category_that_was_not_recorded():
     frame = pd.DataFrame({"ward": pd.Categorical(["icu", "home", "icu"]), "age": [1.0, 2.0, 3.0]})
     model = ta.models.on_frames(lambda df: np.where(df["ward"].isna(), 5.0, np.where(df["ward"] == "icu", 1.0, 0.0)))
@@ -280,6 +293,51 @@ def test_metrics_take_values_away():
     np.testing.assert_allclose(curve.isel(share=0), model.predict(rows), atol=1e-12)
     nothing = model.predict(rows * np.nan)
     np.testing.assert_allclose(curve.isel(share=-1), nothing, atol=1e-12)
+
+
+def seldom_measured(n=40):
+    """A table of which the model goes by whether `lab` is missing, and where that is."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(2 * n, 3)), columns=["lab", "age", "other"])
+    x = x.mask(pd.DataFrame(rng.random((2 * n, 3)) < [0.5, 0.0, 0.5], columns=x.columns))
+    model = ta.models.on_frames(lambda df: 3.0 * df["lab"].isna() + 0.1 * df["age"].fillna(0.0))
+    truth = xr.DataArray(np.zeros((n, 3), bool), dims=("sample", "feature"), coords={"feature": list(x.columns)})
+    return model, x[:n], x[n:], truth.where(truth.feature != "lab", True)
+
+
+def test_comparisons_and_truth_count_what_was_not_measured():
+    model, x, train, truth = seldom_measured()
+    methods = {
+        "samples": ta.Occlusion(EACH, b.Samples.fit(train), draws=40),
+        "mean": ta.Occlusion(
+            EACH, b.Mean.fit(train)
+        ),  # which knows no missing cell: where one is measured nothing moves
+        "missing": ta.Occlusion(EACH, b.Missing()),  # and the other way round
+    }
+    scores = ta.compare(model, x, methods, truth=truth, reference=train, groups=EACH, resamples=50)
+    found = scores.pointing_game.sel(ranking="absolute")
+    gone = x["lab"].isna().to_numpy()
+    assert (found.sel({"method": "samples"}) == 1).all()
+    assert (found.sel({"method": "mean"})[gone] == 1).all()
+    assert (found.sel({"method": "missing"})[~gone] == 1).all()
+    assert (found.sel({"method": "mean"})[~gone] == 0).all()
+    assert (found.sel({"method": "missing"})[gone] == 0).all()
+    assert "samples" in scores.attrs["recommendation"]
+    maps = ta.explain(model, x, methods["samples"])
+    apart = ta.evaluate(model, x, maps, truth=truth, groups=EACH, fills={"samples": b.Samples.fit(train)}, draws=40)
+    np.testing.assert_array_equal(apart.pointing_game.sel(ranking="absolute"), found.sel({"method": "samples"}))
+    emptied = apart.deletion_curve.sel(ranking="absolute", fill="samples").isel(share=-1)
+    np.testing.assert_allclose(emptied, np.asarray(model.f(train)).mean(), atol=1e-12)
+
+
+def test_pools_take_them_as_values():
+    model, x, train, _ = seldom_measured()
+    method = ta.Occlusion(EACH, b.Mean.fit(train))
+    pool = ta.climate.Pool(blocks=10)
+    for at in (slice(0, 15), slice(15, 40)):
+        pool = pool.update(ta.explain(model, x[at], method))
+    found = pool.result()["mean"].sel(feature="lab")
+    assert found.item() == pytest.approx(3 * x["lab"].isna().mean(), abs=1e-12)
 
 
 def test_how_far_off_the_data_it_is():

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+VALUE, INVALID = "value", "invalid"
+"""What a missing cell is: a value like any other, or no cell of its sample."""
+
 
 @dataclass(frozen=True, eq=False)
 class Array:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..core.arrays import INVALID, VALUE
 from ..core.axes import Axes
 from ..core.bound import BoundTargets
 from ..core.engine import Engine
@@ -23,7 +24,7 @@ from ..core.targets.call_targets import CallTargets
 from ..core.targets.outputs import outputs_axes
 from ..core.targets.parsing import of_members
 from ..labels import parsing
-from ..labels.inputs import INVALID, VALUE, Inputs
+from ..labels.inputs import Inputs
 from ..models import calling as models
 from .progress import reported
 from .settings import DEFAULTS, CallSettings, filled

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..core.arrays import VALUE
 from ..core.baselines.fills import Baseline
 from ..core.bound import BoundTargets
 from ..core.engine import NoGradient
@@ -20,7 +21,6 @@ from ..core.shift.scores import Shifts, shift_rows
 from ..core.status import Status
 from ..core.targets.parsing import Named
 from ..labels import alignment
-from ..labels.inputs import VALUE
 from ..version import __version__
 from . import members, trials
 from .call import Call

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from ..core.arrays import INVALID
 from ..core.axes import Axes
 from ..core.baselines import Jitter, fills
 from ..core.groups import binding, masks
@@ -32,10 +33,6 @@ _INPUT_ONLY = (
     "flag_values",
     "flag_meanings",
 )
-
-
-VALUE, INVALID = "value", "invalid"
-"""What a missing cell is: a value like any other, or no cell of its sample."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from ..core import groups
-from ..core.arrays import Array
+from ..core.arrays import INVALID, VALUE, Array
 from ..core.axes import Axes
 from ..core.baselines import Samples
 from ..core.baselines.fills import Baseline, adopted
@@ -22,7 +22,7 @@ from ..core.keys import Key
 from ..core.method import Method
 from ..core.results import EVENT
 from ..labels.alignment import read_reference
-from ..labels.inputs import INVALID, VALUE, Inputs
+from ..labels.inputs import Inputs
 from .columns import ColumnGroups, SampleRows
 from .linear import LinearModule
 from .pipelines import LastStep

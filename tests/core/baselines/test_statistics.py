@@ -37,6 +37,29 @@ def test_mode_is_the_most_frequent_value_the_smallest_at_a_tie():
     np.testing.assert_array_equal(fill(b.Mode.fit(frame), np.zeros((1, 3)), table), [[2, 3, 4]])
 
 
+def test_mode_takes_what_most_rows_miss_to_be_missing():
+    frame = pd.DataFrame(
+        {
+            "a": [np.nan, np.nan, np.nan, 1.0, 1.0],  # three of five
+            "b": [np.nan, np.nan, 2.0, 7.0, 7.0],
+            "c": [0.11, 0.12, np.nan, 0.13, 0.14],
+        }
+    )
+    nothing = np.zeros((1, 3))
+    table = Axes(("feature",), (3,), {"feature": np.array(["a", "b", "c"], object)})
+    np.testing.assert_array_equal(fill(b.Mode.fit(frame, missing="value"), nothing, table), [[np.nan, 7.0, 0.11]])
+    np.testing.assert_array_equal(fill(b.Mode.fit(frame), nothing, table), [[1.0, 7.0, 0.11]])
+    half = frame[["a"]].iloc[1:]  # no more than half
+    one = Axes(("feature",), (1,), {"feature": np.array(["a"], object)})
+    assert fill(b.Mode.fit(half, missing="value"), np.zeros((1, 1)), one).item() == 1
+    seldom = np.concatenate([np.random.default_rng(0).normal(size=40), [np.nan] * 60])[:, None]
+    assert np.isnan(fill(b.Mode.fit(seldom, missing="value"), np.zeros((1, 1)), one)).all()
+    with pytest.raises(ValueError, match="no value of a is more frequent than others"):
+        bind(b.Mode.fit(seldom), one)
+    with pytest.raises(ValueError, match="missing is one of"):
+        b.Mode.fit(frame, missing="left out")
+
+
 def test_mode_leaves_missing_values_out_and_needs_a_value_that_stands_out():
     values = np.array([0.0, 0.0, 0.0, *[np.nan] * 6, 0.5, 1.0, 1.1, 0.9, 0.2])[:, None]
     one = Axes(("feature",), (1,), {"feature": np.array(["dose"], object)})

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import Array
+from ..arrays import INVALID, VALUE, Array
 from ..axes import Axes
+from ..results import check_choice
 from .fills import Baseline, Full, per_row
 from .references import checked_reference, fitted_mean, median, most_frequent, reference_table, without_mode
 
@@ -75,23 +76,44 @@ class Mode(Baseline):
 
     Cells of numbers in which no value stands out, such as measurements beside categories, get their median, with a warning;
     where no cell has a value that stands out, it is refused: see :class:`Typical`.
+
+    Parameters
+    ----------
+    missing
+        "invalid": missing cells are left out. "value": to be missing is a state like another, and comes first: a cell that more than half
+        of the reference misses is missing, NaN, which is handed on to a model that reads it; of the others the most frequent value.
+        Where a test is seldom ordered, that is what is usual.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, tsattr as ta
+    >>> train = pd.DataFrame({"lab": [np.nan, np.nan, 2.0], "sex": [1.0, 1.0, np.nan]})
+    >>> model = ta.models.on_frames(lambda df: 3.0 * df["lab"].isna() + df["sex"])
+    >>> method = ta.Occlusion(ta.groups.Along("feature"), Mode.fit(train, missing="value"))
+    >>> ta.explain(model, train[2:].fillna(0.0), method).attribution.values.tolist()
+    [[-3.0, -1.0]]
     """
 
     sentence: ClassVar[str] = "the most frequent value of each column"
     note: ClassVar[str] = "The baseline is the most frequent value: a column that already holds it gets nothing."
     reference: Array
     sample_dim: str = "sample"
+    missing: str = INVALID
     arithmetic: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        check_choice("missing", self.missing, (INVALID, VALUE))
+
     @classmethod
-    def fit(cls, reference: Any, *, sample_dim: str = "sample") -> Mode:
+    def fit(cls, reference: Any, *, missing: str = INVALID, sample_dim: str = "sample") -> Mode:
         """Keep a reference with a sample dim: DataArray, DataFrame, or array (samples first)."""
-        return cls(checked_reference(reference, sample_dim), sample_dim)
+        return cls(checked_reference(reference, sample_dim), sample_dim, missing)
 
     def _bind(self, axes: Axes) -> Full:
         table = reference_table(self.reference, self.sample_dim, axes, "Mode")
         columns = table.reshape(len(table), -1).T
-        lacking = without_mode(columns, axes)
+        unusual = 2 * np.isnan(columns).sum(1) > len(table) if self.missing == VALUE else np.zeros(len(columns), bool)
+        lacking = without_mode(columns, axes) & ~unusual
         if lacking.any():
             names = [axes.name_of(i) for i in np.flatnonzero(lacking).tolist()]
             what = (
@@ -102,8 +124,15 @@ class Mode(Baseline):
                 raise ValueError(f"{what}; use Typical.fit(reference), which takes the median of numbers")
             warnings.warn(f"{what}: Mode takes the median there, as Typical.fit(reference) does", stacklevel=2)
         values = np.array([median(c) if lost else most_frequent(c) for c, lost in zip(columns, lacking)])
-        values = values.reshape(1, *axes.shape)
-        return Full(lambda x, key: per_row(values, x, key), causal=True)
+        values = np.where(unusual, np.nan, values).reshape(1, *axes.shape)
+        return _Usual(lambda x, key: per_row(values, x, key), causal=True, gaps=int(unusual.sum()))
+
+
+class _Usual(Full):
+    """The most frequent values, some of which are missing."""
+
+    why_gaps: ClassVar[str] = "Mode takes {gaps} cells to be missing, as most of its reference does"
+    fill_gaps: ClassVar[str] = "take Mode.fit(train), which leaves missing cells out"
 
 
 def _nan_mean(x: Tensor, axes: list[int]) -> Tensor:
