@@ -101,3 +101,26 @@ def test_a_map_of_parts_by_time_has_the_names_of_the_parts():
     assert [t.get_text() for t in ax.get_yticklabels()] == names
     assert len(ax.collections) == 1  # no contours between a band and the next
     assert len(ta.plot.field(a.assign_coords(part=[1, 2]), a).axes[0].collections) > 1
+
+
+def test_reports_set_outputs_side_by_side():
+    ds = of(ta.IntegratedGradients())
+    page = ta.report.report(ds, X)
+    assert "What each output rests on" in page
+    size = abs(ds.attribution).mean("sample")
+    for name, k in (("no", 0), ("yes", 1)):
+        column = size.isel({"class": k})
+        best = column.feature.values[column.values.argmax()]
+        assert f"{name} rests most on feature {best} ({100 * float(column.max() / column.sum()):.0f}" in page
+    assert "Each(): no, yes" in page.replace("&#x27;", "'")
+    assert "for no, the first target" in page
+    one = ta.report.report(of(ta.IntegratedGradients(), "no"), X)
+    assert "What each output rests on" not in one
+    assert "the first target" not in one
+
+
+def test_many_outputs_are_not_all_drawn():
+    settings = {"target": ta.targets.Each(), "outputs": ("horizon",)}
+    ds = ta.explain(lambda x: x @ torch.ones(3, 40, dtype=torch.float64), X, ta.IntegratedGradients(), **settings)
+    page = ta.report.report(ds, X, samples=[])
+    assert "Size of attribution by feature and output, mean over 2 samples; 16 more outputs are left out." in page

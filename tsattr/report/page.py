@@ -17,6 +17,7 @@ from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
 from .markup import number, percent
 from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
+from .outputs import by_output
 from .pictures import pictures
 from .together import together
 from .unmeasured import unmeasured
@@ -116,6 +117,7 @@ def report(
         markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
         markup.section("The result in one picture", *pictures(ds, inputs, positions)),
         markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
+        markup.section("What each output rests on", *by_output(inputs)),
         markup.section("What was not measured", *not_measured),
         markup.section("What acts together", *together(ds)),
         markup.section("What makes the model unsure", *doubts),

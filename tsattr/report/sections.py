@@ -25,10 +25,10 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
     parts = []
     n = ds.sizes["sample"]
     over = f"mean over {n} samples" if n > 1 else "this sample"
+    if ds.sizes.get("target", 1) > 1:
+        over += f", for {ds['target'].values[0]}, the first target"
     for part in inputs:
-        attribution = (
-            part.attribution.isel(target=0, drop=True) if "target" in part.attribution.dims else part.attribution
-        )
+        attribution = _of_first_target(part.attribution)
         cells = cell_dims(attribution)
         for dim in [d for d in cells if role(d, attribution[d].attrs) is None and attribution.sizes[d] > 1][:1]:
             if len(cells) == 1 and n == 1:
@@ -46,9 +46,7 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
                 sums, f"Sums per wave, {over}. Waves are where they are expected, not where one was found.", attribution
             )
     if "group_value" in ds and "group" in ds["group_value"].dims and not tables.groups_are_columns(ds):
-        values = (
-            ds["group_value"].isel(target=0, drop=True) if "target" in ds["group_value"].dims else ds["group_value"]
-        )
+        values = _of_first_target(ds["group_value"])
         mean = values.mean([d for d in values.dims if d != "group"])
         alone = "interaction" in ds
         caption = (
@@ -61,6 +59,10 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
         markup.table("The strongest cells of the samples drawn", ("sample", "place", "input", "attribution"), rows)
     )
     return parts
+
+
+def _of_first_target(values: xr.DataArray) -> xr.DataArray:
+    return values.isel(target=0, drop=True) if "target" in values.dims else values
 
 
 def bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str | None = None) -> list[str]:
@@ -76,7 +78,7 @@ def bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str |
 
 
 def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, str, str, str]]:
-    array = part.attribution.isel(target=0, drop=True) if "target" in part.attribution.dims else part.attribution
+    array = _of_first_target(part.attribution)
     map_, signal = array.isel(sample=i, drop=True), part.signal.isel(sample=i, drop=True).transpose(*cell_dims(array))
     size = np.nan_to_num(np.abs(map_.values.astype(float)))
     best = [np.unravel_index(k, size.shape) for k in np.argsort(-size, axis=None, kind="stable")[:most]]

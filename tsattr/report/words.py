@@ -89,10 +89,13 @@ def call_terms(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]
     model = str(attrs.get("model", ""))
     targets = ", ".join(str(t) for t in np.atleast_1d(ds["target"].values)) if "target" in ds.dims else ""
     target = targets or str(attrs.get("target", ""))
+    asked = str(attrs.get("target", target))
+    if asked.startswith("Each") and targets:
+        target = f"{asked}: {targets}"
     absent, _ = _of_baseline(head(baseline))
     rows = [
         ("Model", "" if model else "not recorded", model),
-        ("Target", _target(str(attrs.get("target", target))), str(attrs.get("target_definition", target))),
+        ("Target", _target(asked), str(attrs.get("target_definition", target))),
         ("Method", _sentence(head(method)) if method else "not recorded", method),
         ("Input", f"{n} {'sample' if n == 1 else 'samples'} of {shape}", ""),
     ]
