@@ -887,6 +887,10 @@ def test_each_output_from_the_command_line(here):
     ds = xr.load_dataset("attribution.nc")
     assert ds.attribution.dims == ("sample", "lead", "time", "class")
     assert ds["class"].values.tolist() == ["N", "S"]
+    settings = ("--outputs", "class=N,S", "--method", "Saliency")
+    assert run("--target", "Each('class', target=Probability)", *settings) == 0
+    ds = xr.load_dataset("attribution.nc")
+    np.testing.assert_allclose(ds.prediction.sum("class"), 1, rtol=1e-6)  # of all classes, and no logit each
 
 
 def test_pictures_and_summaries_of_each_output(here, capsys):

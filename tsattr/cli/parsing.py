@@ -72,7 +72,7 @@ def object_of(
     """
     name, call = _call(text, option)
     values = [_value(a, option, reference) for a in call.args]
-    settings = {str(k.arg): _value(k.value, option, reference) for k in call.keywords}
+    settings = {str(k.arg): _kind_of_each(name, k) or _value(k.value, option, reference) for k in call.keywords}
     if name not in known:
         raise UsageError(f"{option} knows {', '.join(known)}; got {name!r}")
     kind = known[name]
@@ -108,6 +108,12 @@ def _call(text: str, option: str) -> tuple[str, ast.Call]:
     raise UsageError(
         f"{option} is a name with plain values, such as Constant(0.0) or \"Blur(time='50ms')\"; got {text!r}"
     )
+
+
+def _kind_of_each(name: str, keyword: ast.keyword) -> type[Entry] | None:
+    """The class of targets that ``Each(..., target=Probability)`` makes one of at each place; brackets make it one target."""
+    kind = TARGETS.get(ast.unparse(keyword.value)) if isinstance(keyword.value, ast.Name) else None
+    return kind if name == "Each" and keyword.arg == "target" and kind is not None and issubclass(kind, Entry) else None
 
 
 def _value(node: ast.expr, option: str, reference: Any) -> Any:

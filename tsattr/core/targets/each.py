@@ -31,7 +31,8 @@ class Each(Several):
     target
         What is explained of each. None: the number itself, where `dims` are all axes longer than 1. A target of the axes that
         are left: ``Each("lead", target=Region(lat=(-5, 5), lon=(190, 240)))``. A class of targets that say where on the axes:
-        ``Each("class", target=Probability)``.
+        ``Each("class", target=Probability)``; an object, ``Probability()``, is of the axes that are left, and where none is left
+        of one logit at each place.
 
     Raises
     ------
