@@ -91,12 +91,12 @@ class Game:
             rows[1:, numbers] = plan.members
         lengths = [len(rows) for rows in present]
         j = torch.as_tensor(np.repeat(np.arange(len(i)), lengths), device=device)
-        joined = torch.as_tensor(np.concatenate(present), device=device)
+        joined, of = torch.as_tensor(np.concatenate(present), device=device), i[j]
 
         def absent(at: slice) -> Tensor:
-            return self.playing[i[j[at]]] & ~joined[at]
+            return self.playing.index_select(0, of[at]) & ~joined[at]
 
-        worth = np.split(self.worth(i[j], draw[j], absent).cpu().numpy(), np.cumsum(lengths)[:-1])
+        worth = np.split(self.worth(of, draw[j], absent).cpu().numpy(), np.cumsum(lengths)[:-1])
         top, same = self.samples.prediction[i].cpu().numpy(), dict[int, list[int]]()
         for row, plan in enumerate(plans):
             same.setdefault(id(plan), []).append(row)

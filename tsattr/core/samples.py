@@ -123,6 +123,8 @@ class SampleChunk:
 
     def record_state(self, i: Tensor, state: Tensor) -> None:
         """Record a `Status` (r,) for rows of sample `i`: of each sample the gravest stays."""
+        if not (state > Status.OK).any():  # as mostly, and quicker to see than to record
+            return
         self.state.scatter_reduce_(0, i, state, "amax")
 
     def key(self, i: Tensor, draw: Tensor) -> Key:
@@ -157,7 +159,7 @@ class SampleChunk:
             pairs, inverse = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
             sample, number = pairs >> 32, pairs & (2**32 - 1)
             full = baseline.full(self.known[sample], self.key(sample, number))
-            full = full if len(full) == 1 else full[inverse]
+            full = full if len(full) == 1 else full.index_select(0, inverse)
             # Into the copy that is there: another array of the rows' size costs as much as the work, in page faults.
             rows = torch.where(filled, full, known, out=known if full.dtype == known.dtype else None)
         if rows.shape != known.shape:

@@ -15,6 +15,17 @@ from ..core.arrays import as_pandas_frame, column_labels
 A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 """Units of dates and durations in a day."""
 _EXACT = 2.0**53  # below it float64 holds every whole number
+_MASKED = (
+    pd.Int8Dtype,
+    pd.Int16Dtype,
+    pd.Int32Dtype,
+    pd.Int64Dtype,
+    pd.UInt8Dtype,
+    pd.UInt16Dtype,
+    pd.UInt32Dtype,
+    pd.UInt64Dtype,
+)
+"""Nullable whole numbers; of nullable fractions a cell may be NaN and not missing."""
 
 
 def as_pandas(x: Any) -> Any:
@@ -135,7 +146,7 @@ class Numbers:
     def plain(self) -> bool:
         """True where a cell is restored in full from its code."""
         own = self.dtype.subtype if isinstance(self.dtype, pd.SparseDtype) else self.dtype
-        return isinstance(own, np.dtype) and own.itemsize <= 8 and not self.is_time and not self.counts
+        return (isinstance(own, _MASKED) or (isinstance(own, np.dtype) and own.itemsize <= 8)) and not self.counts
 
     def code(self, values: Any, order: Any = None) -> np.ndarray:
         """Values as float64, NaN where missing; TypeError for what is no number or date."""
@@ -179,13 +190,20 @@ class Numbers:
         if self.dtype.kind == "f":
             return pd.Series(codes).astype(self.dtype)
         if self.is_time or self.counts:
-            limits = np.iinfo(np.uint64 if self.dtype.kind == "u" else np.int64)
-            whole = [min(max(self.counts.get(c, round(c)), limits.min), limits.max) for c in codes.tolist()]
-            exact = np.array(whole, limits.dtype)
+            exact = self._whole(codes)
             return times_of(exact, self.dtype) if self.is_time else pd.Series(exact).astype(self.dtype)
-        if (codes % 1 == 0).all() and _within(codes, self.dtype):
+        if (np.rint(codes) == codes).all() and _within(codes, self.dtype):
             return pd.Series(codes.astype(np.uint64 if self.dtype.kind == "u" else np.int64)).astype(self.dtype)
         return pd.Series(codes).astype(_floats(self.dtype))
+
+    def _whole(self, codes: np.ndarray) -> np.ndarray:
+        """Codes as whole numbers: the nearest, those beyond 2**53 as they were."""
+        limits = np.iinfo(np.uint64 if self.dtype.kind == "u" else np.int64)
+        near = np.abs(codes) < _EXACT
+        exact = np.maximum(np.rint(np.where(near, codes, 0)), limits.min).astype(limits.dtype)
+        far = (self.counts.get(c, round(c)) for c in codes[~near].tolist())
+        exact[~near] = [min(max(count, limits.min), limits.max) for count in far]
+        return exact
 
 
 def _within(codes: np.ndarray, dtype: Any) -> bool:
@@ -215,13 +233,12 @@ class _Levels:
     categories are ordered and hold all of the column's in their order, and is refused elsewhere.
     """
 
-    plain: ClassVar[bool] = False
-
     def __init__(self, name: Any, column: pd.Series) -> None:
         self.name, self.dtype = name, column.dtype
         self.levels: list[Any] = []
         self._exact: dict[Any, int] = {}  # by type too: True is not 1
         self._equal: dict[Any, int] = {}
+        self._arrays: dict[tuple[int, bool], Any] = {}
         lost = column[column.isna()]
         self.missing = lost.iloc[0] if len(lost) else np.nan if self.dtype.kind in "Ob" else None
         self.order: list[Any] | None = None
@@ -278,6 +295,12 @@ class _Levels:
         return self._add(value)
 
     @property
+    def plain(self) -> bool:
+        """True where a cell is restored in full from its code: not among objects, of which several may be equal."""
+        own = self.dtype
+        return isinstance(own, pd.CategoricalDtype | pd.StringDtype | pd.BooleanDtype) or own == np.dtype(bool)
+
+    @property
     def _shown(self) -> str:
         return ", ".join(map(repr, self.levels[:8])) + (", ..." if len(self.levels) > 8 else "")
 
@@ -290,12 +313,20 @@ class _Levels:
 
     def values(self, codes: np.ndarray) -> pd.Series:
         """The levels at some positions, missing where NaN."""
-        table = np.empty(len(self.levels) + 1, object)  # the last one is that of what is missing
-        table[:-1] = self.levels
-        table[-1] = self.missing
         missing = np.isnan(codes)
-        found = table[np.where(missing, -1, np.nan_to_num(codes)).astype(int)]
-        return pd.Series(found, dtype=object if self.dtype == bool and missing.any() else self.current_dtype)
+        lost = bool(missing.any())
+        dtype = np.dtype(object) if self.dtype == bool and lost else self.current_dtype
+        found = self._array(dtype, lost).take(np.where(missing, len(self.levels), codes).astype(np.intp))
+        return pd.Series(found, dtype=dtype)
+
+    def _array(self, dtype: Any, lost: bool) -> Any:
+        """The levels as an array of a dtype, and where cells are `lost` one more for them."""
+        if (key := (len(self.levels), lost)) not in self._arrays:
+            table = np.empty(len(self.levels) + lost, object)
+            table[: len(self.levels)] = self.levels
+            table[len(self.levels) :] = self.missing
+            self._arrays = {key: pd.Series(table, dtype=dtype).array}
+        return self._arrays[key]
 
 
 def _dense(column: pd.Series) -> pd.Series:
@@ -379,8 +410,11 @@ class Codes:
 
         Fractions in a column of whole numbers stay fractions.
         """
-        columns = {c: self._column(c, rows[:, c], position) for c in range(len(self.kinds))}
-        frame = pd.DataFrame(columns).set_axis(self.frame.columns, axis=1)
+        if all(kind.dtype == np.float64 for kind in self.kinds):
+            frame = pd.DataFrame(rows.copy(), columns=self.frame.columns)  # one block, which the model may write into
+        else:
+            columns = {c: self._column(c, rows[:, c], position) for c in range(len(self.kinds))}
+            frame = pd.DataFrame(columns, copy=False).set_axis(self.frame.columns, axis=1)
         if position is not None:
             frame.index = self.frame.index.take(position)
         frame.attrs = self.frame.attrs

@@ -110,19 +110,21 @@ class ShapleySampling(Method):
         number, players = playing.sum(1), playing.shape[1]
         rank = self._ranks(game, i, draw)
         place = torch.stack((rank, number[:, None] - 1 - rank)[: self._pair], 1)
-        place = torch.where(playing[:, None], place, players)
+        place = torch.where(playing[:, None], place, -1)
         step = torch.arange(players + 1, device=i.device)
         asked = (step < number.clamp(min=1)[:, None])[:, None].repeat(1, self._pair, 1)
         asked[:, 1:, 0] = False  # with nobody there, both orders of a pair begin alike
         j, o, s = asked.nonzero(as_tuple=True)
 
+        order = j * self._pair + o
+
         def later(at: slice) -> Tensor:
-            return playing[j[at]] & (place[j[at], o[at]] >= s[at, None])
+            return place.flatten(0, 1).index_select(0, order[at]) >= s[at, None]
 
         worth = samples.prediction[i][:, None, None].repeat(1, self._pair, players + 1, 1)
         worth[j, o, s] = game.worth(i[j], draw[j], later)
         worth[:, 1:, 0] = worth[:, :1, 0]
-        gains = worth.diff(dim=2).gather(2, place.clamp(max=players - 1)[..., None].expand(-1, -1, -1, samples.targets))
+        gains = worth.diff(dim=2).gather(2, place.clamp(min=0)[..., None].expand(-1, -1, -1, samples.targets))
         value = torch.where(playing[:, None], gains.mean(1).mT, torch.nan)
         return value, worth[:, 0, 0]
 
