@@ -119,6 +119,22 @@ def makers(fill):
         "smoothgrad, gaussian": lambda: ta.SmoothGrad(b.Gaussian({"I": 0.1, "II": 0.2, "V1": 0.3}), draws=4),
     }
     ragged = GROUPS["overlapping, ragged"]
+    for k, gone in (("not measured", b.Missing()), ("missing cells", fill("samples"))):  # see `case`
+        table |= {
+            f"occlusion, windows, {k}": lambda gone=gone: ta.Occlusion(GROUPS["windows"], gone, 3),
+            f"shapley, beats of each sample, {k}": lambda gone=gone: ta.ShapleySampling(
+                GROUPS["beats of each sample"], gone, draws=4
+            ),
+            f"kernel shap, along leads, {k}": lambda gone=gone: ta.KernelShap(GROUPS["along leads"], gone, draws=3),
+            f"interactions, along leads, {k}": lambda gone=gone: ta.ShapleyInteractions(
+                GROUPS["along leads"], gone, draws=3
+            ),
+            f"winit, {k}": lambda gone=gone: ta.WinIT(4, gone, draws=3, aggregate="sum", **LAST),
+            f"feature occlusion, {k}": lambda gone=gone: ta.FeatureOcclusion(gone, draws=3, **LAST),
+            f"rescaled occlusion, {k}": lambda gone=gone: ta.TemporalRescaling(
+                ta.Occlusion(GROUPS["along leads"], gone, 3), baseline=gone
+            ),
+        }
     for k, (_, n) in MAKERS.items():
         table[f"ig, {k}"] = lambda k=k, n=n: ta.IntegratedGradients(fill(k), steps=6, rule="midpoint", draws=n)
         table[f"occlusion, overlapping, ragged, {k}"] = lambda k=k, n=n: ta.Occlusion(ragged, fill(k), n)
@@ -186,7 +202,11 @@ FIXED = [
     if getattr(m, "steps", 1) is not None and not isinstance(m, ta.TemporalRescaling)
 ]
 IG = [name for name, m in SETTINGS.items() if isinstance(m, ta.IntegratedGradients)]
-RANDOM = [name for name, m in SETTINGS.items() if getattr(m, "draws", 1) > 1]
+RANDOM = [
+    name
+    for name, m in SETTINGS.items()
+    if getattr(m, "draws", 1) > 1 and not (name.endswith("not measured") and not isinstance(m, ta.ShapleySampling))
+]
 
 pytestmark = pytest.mark.filterwarnings("ignore:GuidedBackprop fails weight-randomisation:tsattr.ExplanationWarning")
 every = pytest.mark.parametrize("name", METHODS)
@@ -194,9 +214,30 @@ explain = functools.partial(ta.explain, target=1)
 NET = relu_net()
 
 
+HOLES = X.where(np.random.default_rng(5).random(X.shape) > 0.2)
+
+
+class ReadsMissing(torch.nn.Module):
+    """The network's outputs and, lead by lead, how much is missing, early cells more than late ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = NET
+
+    def forward(self, x):
+        lost = torch.isnan(x).to(x.dtype) @ torch.linspace(0.5, 0.1, x.shape[2], dtype=x.dtype)
+        return self.net(torch.nan_to_num(x)) + torch.tanh(lost.cumsum(1))
+
+
+MISSING = [name for name in SETTINGS if name.endswith(("not measured", "missing cells"))]
+
+
 @functools.cache
 def case(name: str) -> MethodCase:
-    """A method of the table, on what it explains here."""
+    """A method of the table, on what it explains here: of what is missing, a model that reads it, and cells that are values."""
+    if name in MISSING:
+        x = HOLES if name.endswith("missing cells") else X
+        return MethodCase(METHODS[name], ReadsMissing().eval(), x, {"target": 1, "missing": "value"})
     return MethodCase(METHODS[name], attention_net() if name == "learned attention" else NET, X, {"target": 1})
 
 
@@ -216,7 +257,7 @@ def test_the_table_has_every_baseline_groups_and_method():
             c for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, base) and not n.startswith("_")
         }
 
-    # Missing needs models that read NaN: tests/edge/test_missing.py
+    # Missing needs models that read NaN: it has rows of its own
     assert {type(baseline) for baseline, _ in BASELINES.values()} == public(b, ta.testing.Baseline) - {b.Missing}
     assert {type(groups) for groups in GROUPS.values()} == {g.Cells, g.Windows, g.Along, g.Labelled}
     # FIT needs prefixes: tests/methods/test_winit.py
@@ -374,8 +415,8 @@ def test_one_seed_one_answer(name):
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_another_seed_another_answer(name):
-    other = explain(NET, X, METHODS[name], seed=1)
-    assert not np.allclose(other.attribution, answer(name).attribution)
+    other = case(name).explain(seed=1)
+    assert not np.allclose(other.attribution, answer(name).attribution, equal_nan=True)
     assert (other.standard_error > 0).any()
 
 
@@ -428,9 +469,29 @@ def test_padding_changes_nothing_elsewhere(name):
     assert missing.padding(case(name), [12, 9, 5, 7]) == "holds"
 
 
-@every
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in MISSING])
 def test_nan_never_leaks(name):
     assert missing.nan(case(name)) == "holds"
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_where_a_missing_cell_is_a_value_none_is_without_attribution(name):
+    assert missing.nan(case(name)) == "does not apply: a missing cell is a value, as missing='value' says"
+    lags = answer(name).attribution
+    assert set(answer(name).status.values.tolist()) == {"ok"}
+    lags = lags.sum("lag", skipna=True, min_count=1) if "lag" in lags.dims else lags
+    assert lags.notnull().all()
+    assert (abs(lags.where(HOLES.isnull())).sum() > 0).item()
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_what_a_model_does_not_read_gets_nothing_by_being_missing(name):
+    model = case(name).model
+    unread = case(name).around(lambda x: model(torch.cat([x[:, :2], torch.zeros_like(x[:, 2:])], 1)))
+    found = case(name).explain(unread).attribution.fillna(0)
+    if "beats" not in name:  # which hold all leads
+        np.testing.assert_allclose(found.sel(lead="V1"), 0, atol=1e-12)
+    assert (found.sel(lead="I") != 0).any()
 
 
 @pytest.mark.parametrize("name", ["ig, mean", "expected gradients, samples", "occlusion, along leads, constant"])

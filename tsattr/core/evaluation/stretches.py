@@ -243,6 +243,9 @@ class Stretches:
         if unknown.any() and not self.gaps_of:
             time = start[:, None] + torch.arange(gap, device=i.device)
             unknown = unknown & (time < series.times).reshape(*time.shape, *[1] * (unknown.ndim - 2))
+            unknown = unknown & ~torch.isnan(
+                window(series.x, i, start, gap)
+            )  # where a series has no value it lacks none
             series.samples.record_unfilled(i, missing_in(torch.where(unknown, values, 0)))
         return absent, values
 

@@ -107,7 +107,9 @@ def sums(case: MethodCase, size: float | None = None) -> str | None:
         )
     if len(case.outputs) != 1:
         return None
-    exact = case.explain(linear(case.shape, case.outputs[0])).completeness_gap
+    known = linear(case.shape, case.outputs[0])
+    reads = case.around(lambda x, **context: known(torch.nan_to_num(x)))  # a missing cell as 0
+    exact = case.explain(reads).completeness_gap
     same_values("completeness_gap of a linear model", exact, xr.zeros_like(exact), case.tolerance)
     return None
 
