@@ -28,7 +28,7 @@ LAYERS = [
     {"models"},
     {"edge"},
     {"comparison"},
-    {"explain", "evaluate", "compare", "prepare"},
+    {"explain", "evaluate", "compare", "prepare", "public"},
     {"io", "datasets", "plot", "report", "estimators", "afex", "ecg", "climate", "cases", "parts", "testing"},
     {"cli", "demo", "__main__"},
 ]
@@ -137,7 +137,7 @@ def test_the_core_is_plain_arrays():
 
 
 def test_the_edge_imports_what_importing_tsattr_may_load():
-    edge = {"explain", "evaluate", "compare", "prepare", "comparison", "edge", "labels", "models", "version"}
+    edge = {"explain", "evaluate", "compare", "prepare", "public", "comparison", "edge", "labels", "models", "version"}
     assert third_party(edge, top_only=True) <= {"torch", "numpy", "pandas", "xarray"}
 
 
@@ -176,12 +176,50 @@ def test_modules_show_what_they_name_and_nothing_else(module):
     assert all(hasattr(found, name) for name in found.__all__)
 
 
+LOADED = "import sys; before = set(sys.modules)\n{}\nprint(*sorted(set(sys.modules) - before))"
+HELP = """
+from tsattr.cli import main
+try:
+    main([{!r}])
+except SystemExit as stop:
+    assert stop.code == 0
+"""
+
+
+def loaded(code):
+    """The libraries that some lines of Python load in a process of their own."""
+    run = subprocess.run([sys.executable, "-c", LOADED.format(code)], capture_output=True, text=True, check=True)
+    found = {module.split(".")[0] for module in run.stdout.splitlines()[-1].split()}
+    return {module for module in found - sys.stdlib_module_names if not module.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    "code", ["import tsattr; tsattr.__version__; dir(tsattr)", *map(HELP.format, ("-h", "--version"))]
+)
+def test_the_package_and_the_help_of_its_command_line_wait_for_no_library(code):
+    assert loaded(code) == {"tsattr"}
+
+
+def test_verbs_are_not_hidden_by_the_modules_that_they_are_in():
+    code = "import tsattr.cases, tsattr.explain, tsattr.compare, tsattr.evaluate, tsattr.prepare\nimport tsattr as ta\n"
+    code += "print(*(type(v).__name__ for v in (ta.explain, ta.compare, ta.evaluate, ta.prepare)), ta.models.__name__)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["function"] * 4 + ["tsattr.models"]
+
+
+def test_what_is_loaded_by_itself_knows_every_method():
+    code = "from tsattr.report import words\nprint(*words.METHODS)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == METHODS.split()
+
+
 IMPORT = """
 import sys, time
 import torch, xarray
 before = set(sys.modules)
 start = time.process_time()
 import tsattr
+tsattr.explain
 print(time.process_time() - start, *sorted(set(sys.modules) - before))
 """
 

@@ -1,41 +1,39 @@
 """Explain models of time series and tables over labelled data: ``tsattr.explain(model, x, method)``.
 
-The methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are here at once; what
-needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `cases`, `datasets`, `afex`, `estimators`,
-`read_wfdb`), and `testing`, for methods, baselines and groups of one's own, is loaded when first used.
+The verbs, the methods, and the modules `baselines`, `groups`, `targets` and `models` that they are made of, are loaded together
+when the first of them is used; what needs plotting, WFDB or scikit-learn code (`plot`, `report`, `ecg`, `climate`, `cases`,
+`datasets`, `afex`, `estimators`, `read_wfdb`), and `testing`, for methods, baselines and groups of one's own, each by itself.
 """
 
 import importlib as _importlib
+import sys as _sys
+import types as _types
 import typing as _typing
 
-from . import models as models
-from .compare import compare as compare
-from .core import baselines as baselines
-from .core import groups as groups
-from .core import targets as targets
-from .evaluate import evaluate as evaluate
-from .explain import ExplanationWarning as ExplanationWarning
-from .explain import explain as explain
-from .methods.fit import FIT as FIT
-from .methods.grad_cam import GradCAM as GradCAM
-from .methods.gradient import InputXGradient as InputXGradient
-from .methods.gradient import Saliency as Saliency
-from .methods.gradient import SmoothGrad as SmoothGrad
-from .methods.guided_backprop import GuidedBackprop as GuidedBackprop
-from .methods.integrated_gradients import IntegratedGradients as IntegratedGradients
-from .methods.interactions import ShapleyInteractions as ShapleyInteractions
-from .methods.kernel_shap import KernelShap as KernelShap
-from .methods.learned_attention import LearnedAttention as LearnedAttention
-from .methods.occlusion import Occlusion as Occlusion
-from .methods.rescaling import TemporalRescaling as TemporalRescaling
-from .methods.shapley import ShapleySampling as ShapleySampling
-from .methods.winit import AugmentedOcclusion as AugmentedOcclusion
-from .methods.winit import FeatureOcclusion as FeatureOcclusion
-from .methods.winit import WinIT as WinIT
-from .models.lficam import LFICAM as LFICAM
-from .prepare import prepare as prepare
 from .version import __version__ as __version__
 
+_AT_ONCE = (
+    *(
+        "AugmentedOcclusion",
+        "ExplanationWarning",
+        "FIT",
+        "FeatureOcclusion",
+        "GradCAM",
+        "GuidedBackprop",
+        "InputXGradient",
+    ),
+    *(
+        "IntegratedGradients",
+        "KernelShap",
+        "LFICAM",
+        "LearnedAttention",
+        "Occlusion",
+        "Saliency",
+        "ShapleyInteractions",
+    ),
+    *("ShapleySampling", "SmoothGrad", "TemporalRescaling", "WinIT", "baselines", "compare", "evaluate", "explain"),
+    *("groups", "models", "prepare", "targets"),
+)
 _MODULES = (
     "afex",
     "cases",
@@ -78,33 +76,31 @@ if _typing.TYPE_CHECKING:  # what is loaded when first used: known to a type che
     from .estimators import AttributionTransformer as AttributionTransformer
     from .io import read_wfdb as read_wfdb
     from .io import write_wfdb as write_wfdb
+    from .public import *  # noqa: F403
 else:
 
-    def __getattr__(name: str) -> object:
-        if name in _MODULES:
-            return _importlib.import_module(f".{name}", __name__)
-        if name in _NAMES:
-            return getattr(_importlib.import_module(f".{_NAMES[name]}", __name__), name)
-        raise AttributeError(f"module 'tsattr' has no attribute {name!r}")
+    class _Root(_types.ModuleType):
+        """The package: its verbs are not hidden by the modules that they are in, which importing would put in their place."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name not in _AT_ONCE or not isinstance(value, _types.ModuleType):
+                super().__setattr__(name, value)
+
+        def __getattr__(self, name: str) -> object:
+            if name in _AT_ONCE:
+                public = _importlib.import_module(".public", __name__)
+                globals().update({one: getattr(public, one) for one in _AT_ONCE})
+                return globals()[name]
+            if name in _MODULES:
+                return _importlib.import_module(f".{name}", __name__)
+            if name in _NAMES:
+                return getattr(_importlib.import_module(f".{_NAMES[name]}", __name__), name)
+            raise AttributeError(f"module 'tsattr' has no attribute {name!r}")
+
+    _sys.modules[__name__].__class__ = _Root
 
 
-__all__ = [
-    *("AugmentedOcclusion", "FIT", "FeatureOcclusion", "GradCAM", "GuidedBackprop", "InputXGradient"),
-    *(
-        "IntegratedGradients",
-        "KernelShap",
-        "LFICAM",
-        "LearnedAttention",
-        "Occlusion",
-        "Saliency",
-        "ShapleyInteractions",
-        "ShapleySampling",
-        "SmoothGrad",
-        "TemporalRescaling",
-    ),
-    *("WinIT", "ExplanationWarning", "__version__", "baselines", "compare", "evaluate", "explain", "groups", "models"),
-    *("prepare", "targets", *_MODULES, *_NAMES),
-]
+__all__ = ["__version__", *_AT_ONCE, *_MODULES, *_NAMES]
 
 
 def __dir__() -> list[str]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
 
-from .. import __version__
-from . import blame, compare, datasets, demo, explain, report, similar
+from ..version import __version__
+from . import blame
 
-COMMANDS = (demo, explain, compare, similar, report, datasets)
+COMMANDS = {
+    "demo": "the main job on embedded data: simulate, train, explain, score, report",
+    "explain": "explain your own model on your own file",
+    "compare": "which method and which baseline to believe, tested on your own model and file",
+    "similar": "the cases that your model holds to be most like a record, and why",
+    "report": "write the HTML report of a saved result",
+    "datasets": "list the embedded data sets, or write one to a file",
+}
+"""What each does. Its module, of the same name, is loaded when it is used: help does not wait for torch."""
 _OPTIONS = (
     (r"check=False", "--no-check"),
     (r"x\.astype\('(float32|float64)'\)", r"--dtype \1"),
@@ -26,7 +35,7 @@ _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
     try:
         args.run(args)
     except (Exception, SystemExit) as error:
@@ -69,12 +78,17 @@ def _as_options(text: str, names: Collection[str] = _NAMES) -> str:
     return _ARGUMENT.sub(option, text)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of all commands, with the options of the one that is used."""
     parser = argparse.ArgumentParser(
         prog="tsattr", description="Explain models of time series and tables over labelled data."
     )
     parser.add_argument("--version", action="version", version=f"tsattr {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(commands)
+    used = next((word for word in argv if not word.startswith("-")), None)
+    for name, what in COMMANDS.items():
+        if name == used:
+            importlib.import_module(f".{name}", __name__).add(commands, what)
+        else:
+            commands.add_parser(name, help=what)
     return parser

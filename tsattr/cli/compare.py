@@ -16,17 +16,18 @@ import xarray as xr
 from ..compare import compare
 from ..comparison.verdict import Standing
 from ..io.formats import file_format
+from ..public import METHODS
 from . import model, options
-from .parsing import BASELINES, GROUPS, METHODS, UsageError, named, object_of
+from .parsing import BASELINES, GROUPS, UsageError, named, object_of
 
 SCORE = "gap"  # the measure that the recommendation rests on
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
+def add(commands: Any, what: str) -> None:
+    """Declare the command, which does `what`."""
     parser = commands.add_parser(
         "compare",
-        help="which method and which baseline to believe, tested on your own model and file",
+        help=what,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=textwrap.dedent(
             """\

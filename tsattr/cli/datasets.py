@@ -52,9 +52,9 @@ _KINDS: dict[str, tuple[Callable[..., Any], str]] = {
 """What makes each of them, and what it is; all are simulated."""
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("datasets", help="list the embedded data sets, or write one to a file")
+def add(commands: Any, what: str) -> None:
+    """Declare the command, which does `what`."""
+    parser = commands.add_parser("datasets", help=what)
     parser.add_argument("name", nargs="?", choices=list(_KINDS))
     parser.add_argument("-n", type=int, default=200, help="number of samples, or of months")
     parser.add_argument("--seed", type=int, default=0)

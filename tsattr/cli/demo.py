@@ -9,9 +9,9 @@ from typing import Any
 from .parsing import UsageError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("demo", help="the main job on embedded data: simulate, train, explain, score, report")
+def add(commands: Any, what: str) -> None:
+    """Declare the command, which does `what`."""
+    parser = commands.add_parser("demo", help=what)
     parser.add_argument("kind", nargs="?", choices=["ecg", "climate", "tabular"], default="ecg")
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for attribution.nc and report.html (default: demo)"

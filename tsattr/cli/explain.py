@@ -19,11 +19,11 @@ from . import model, options
 from .parsing import UsageError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
+def add(commands: Any, what: str) -> None:
+    """Declare the command, which does `what`."""
     parser = commands.add_parser(
         "explain",
-        help="explain your own model on your own file",
+        help=what,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=textwrap.dedent(
             """\

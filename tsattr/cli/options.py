@@ -18,7 +18,8 @@ import pandas as pd
 import xarray as xr
 
 from ..io.formats import file_format
-from .parsing import BASELINES, GROUPS, METHODS, TARGETS, UsageError, object_of
+from ..public import METHODS
+from .parsing import BASELINES, GROUPS, TARGETS, UsageError, object_of
 
 TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
 _LABELLED = (".nc", ".zarr")

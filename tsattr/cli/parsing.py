@@ -11,12 +11,10 @@ from typing import Any
 from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
 from ..core.groups.masks import Groups
-from ..core.method import registry
 from ..core.targets.each import Each
 from ..core.targets.entries import Entry
 from ..core.targets.outputs import Target
-
-METHODS = registry()
+from ..public import METHODS
 
 
 def _written(base: Any, *first: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from . import options
 from .parsing import UsageError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    parser = commands.add_parser("report", help="write the HTML report of a saved result")
+def add(commands: Any, what: str) -> None:
+    """Declare the command, which does `what`."""
+    parser = commands.add_parser("report", help=what)
     parser.add_argument("result", type=Path, help="a file that tsattr explain, compare or demo wrote")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
     parser.add_argument("--title")

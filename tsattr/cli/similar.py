@@ -15,11 +15,11 @@ from . import model, options
 from .parsing import UsageError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
+def add(commands: Any, what: str) -> None:
+    """Declare the command, which does `what`."""
     parser = commands.add_parser(
         "similar",
-        help="the cases that your model holds to be most like a record, and why",
+        help=what,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=textwrap.dedent(
             """\

@@ -14,7 +14,7 @@ import xarray as xr
 from ..climate import states as _states  # noqa: F401 - whose baselines have words too
 from ..core.baselines.fills import Baseline
 from ..core.bound import classes_of
-from ..core.method import registry
+from ..public import METHODS
 
 GOOD, FAIR = 0.01, 0.05  # completeness errors up to which a map adds up, and adds up roughly
 
@@ -66,8 +66,7 @@ def _target(target: str) -> str:
 
 def _sentence(method: str) -> str:
     """Return the sentence of a method or additive estimator, empty for one that is not known."""
-    known = registry()
-    return known[method].sentence if method in known else _ESTIMATORS.get(method, "")
+    return METHODS[method].sentence if method in METHODS else _ESTIMATORS.get(method, "")
 
 
 def _of_baseline(name: str) -> tuple[str, str]:
@@ -78,8 +77,7 @@ def _of_baseline(name: str) -> tuple[str, str]:
 
 def _note(method: str) -> str:
     """Return what can be concluded from a method's map, empty for one that is not known."""
-    known = registry()
-    return known[method].note if method in known else ""
+    return METHODS[method].note if method in METHODS else ""
 
 
 def call_terms(ds: xr.Dataset, n: int, shape: str) -> list[tuple[str, str, str]]:
