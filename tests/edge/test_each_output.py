@@ -272,3 +272,20 @@ def test_a_labelled_example_of_the_outputs_is_refused_the_names_of_results():
     truth = xr.DataArray(np.zeros((3, 2)), dims=("sample", "group"))
     with pytest.raises(ValueError, match="outputs names an axis 'group'"):
         ta.explain(lambda x: x.sum(2)[:, :2], X, ta.Saliency(), target=Each(), outputs=truth)
+
+
+def test_outputs_that_never_have_a_value_are_told():
+    land = torch.tensor([False, True, False])
+
+    def net(x):
+        return torch.where(land, torch.nan, x.sum((1, 2))[:, None])
+
+    settings = {"target": Each("cell"), "outputs": {"cell": list("abc")}}
+    with pytest.warns(ta.ExplanationWarning) as said:
+        ds = ta.explain(net, X, ta.Saliency(), **settings)
+    assert any("1 of 3 outputs are NaN for every sample" in str(w.message) for w in said)
+    assert (ds.status == "non-finite output").all()
+    known = [0, 2]
+    settings["outputs"] = {"cell": ["a", "c"]}
+    ds = ta.explain(lambda x: net(x)[:, known], X, ta.Saliency(), **settings)
+    assert (ds.status == "ok").all()

@@ -378,22 +378,23 @@ class Engine:
             with torch.enable_grad(), _backward_flags(self.module, self.device):
                 # A copy, as the model may write into its input, which a leaf of the graph forbids.
                 y, intact = self._of_one_time(self.outputs(rows.clone(), position[at]), y0(at))
-                # Each by itself: a backward pass through a stack of them all would ask for the slope of every other one, too.
-                v = [value(y, intact) for value in self.bound.values]
-                if not any(value.requires_grad for value in v):
+                # Each by itself: a backward pass through a stack of them all would ask for the slope of every other one, too, and
+                # what each makes of the outputs would be kept.
+                with _explained():
+                    v, grads = zip(*(_with_slope(value(y, intact), rows) for value in self.bound.values))
+                if all(g is None for g in grads):
                     raise NoGradient(
                         "the model's output has no gradient with respect to its input (detached, or computed outside torch); "
                         "use Occlusion, or keep the computation in torch"
                     )
-                with _explained():
-                    grads = [_slope(value, rows) for value in v]
-            return torch.stack(v, 1).detach(), [torch.zeros_like(rows) if g is None else g for g in grads]
+            return torch.stack(v, 1), [torch.zeros_like(rows) if g is None else g for g in grads]
 
         return self.cut(len(position), run, size)
 
 
-def _slope(value: Tensor, rows: Tensor) -> Tensor | None:
-    """The gradient of values (r,) at their rows; None where none leads there."""
+def _with_slope(value: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Values (r,), and their gradient at the rows, 0 where they do not depend on them; None where they have none at all."""
     if not value.requires_grad:
-        return None
-    return torch.autograd.grad(value.sum(), rows, retain_graph=True, allow_unused=True)[0]
+        return value, None
+    slope = torch.autograd.grad(value.sum(), rows, retain_graph=True, allow_unused=True)[0]
+    return value.detach().clone(), torch.zeros_like(rows) if slope is None else slope

@@ -21,6 +21,7 @@ from ..models import Ensemble
 from ..models.pipelines import LastStep
 from .call import Call, output_axes
 from .settings import DEFAULTS
+from .warning import tell
 
 _ADDED = RESERVED | {"better", "fill", "lag", "measure", "method", "method_other", "ranking", "share"}
 """Names that results and tables of scores give to dims and coordinates of their own."""
@@ -105,9 +106,21 @@ class EachOutput:
                 attrs = {"units": self.axes.units[d]} if self.axes.units.get(d) else {}
                 found = found.assign_coords({name: (name, np.asarray(self.axes.coords[d]), attrs)})
         found.attrs = ds.attrs | {"target": repr(self.each)}
+        self._tell_of_gaps(found)
         if self.rows and "trial_rows" in found.attrs:
             found.attrs["trial_rows"] += self.rows
         return found
+
+    def _tell_of_gaps(self, found: xr.Dataset) -> None:
+        """Say of outputs that never have a value, as on land, that they leave a sample without any map."""
+        if "status" not in found or not self.dims:
+            return
+        never = found["prediction"].isnull().all(found["status"].dims)
+        if 0 < (n := int(never.sum())) < never.size:
+            tell(
+                f"{n} of {never.size} outputs are NaN for every sample, and a sample with an output that is not finite has no map of any: let the "
+                "model return those that have values, lambda x: model(x)[:, known], with their labels in outputs="
+            )
 
     def fold(self, given: Any) -> Any:
         """A result with the outputs' dims, or an attribution, with the dim ``target`` instead; labels are matched, in any order."""

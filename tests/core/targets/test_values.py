@@ -12,6 +12,7 @@ from scipy.special import log_softmax, softmax
 import tsattr as ta
 from tsattr.core import targets as t
 from tsattr.core.axes import Axes
+from tsattr.core.targets.call_targets import CallTargets
 from tsattr.core.targets.outputs import outputs_axes
 from tsattr.core.targets.parsing import is_many, resolve, resolve_all
 
@@ -21,6 +22,7 @@ Y = RNG.normal(size=(6, 3))
 Y0 = RNG.normal(size=(6, 3))
 ONE = Axes(("class",), (3,), {"class": CLASSES})
 TWO = Axes(("class",), (2,))
+CLASSES_OF_THREE = Axes(("class",), (3,))
 
 
 def value(target, y=Y, y0=Y0, axes=ONE):
@@ -619,3 +621,31 @@ def test_a_mean_over_lead_times():
 def test_a_choice_along_an_axis_that_is_not_left_is_refused():
     with pytest.raises(ValueError, match=r"Margin\(a=1, b=2\) chooses along an output axis, and there is none left"):
         value(t.Margin(1, 2), Y[:, 0], Y0[:, 0], Axes((), ()))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (3, 1)])
+@pytest.mark.parametrize("kind", [t.Output, t.Probability, t.LogOdds])
+def test_many_entries_at_once_are_each_by_itself(kind, shape):
+    outputs = Axes(("class", "other")[: len(shape)], shape)
+    y = torch.as_tensor(RNG.normal(size=(5, *shape)))
+    targets = t.Each(target=kind).targets(outputs)
+    bound = CallTargets.of(targets[::-1], outputs).bind(outputs)
+    assert (bound.together is not None) == (kind is not t.LogOdds)
+    each = torch.stack([value(y, y) for value in bound.values], 1)
+    if bound.together is not None:
+        torch.testing.assert_close(bound.together(y, y), each, rtol=0, atol=0)
+    mixed = CallTargets.of([*targets, t.Function(lambda y: y.flatten(1)[:, 0])], outputs).bind(outputs)
+    assert mixed.together is None
+
+
+def test_many_probabilities_are_looked_at_once():
+    p = torch.as_tensor(softmax(Y, -1))
+    bound = CallTargets.of([t.Probability(k) for k in range(3)], CLASSES_OF_THREE).bind(CLASSES_OF_THREE)
+    with pytest.raises(ValueError, match="every row of the model's outputs lies in"):
+        bound.together(p, p)
+    given = CallTargets.of([t.Probability(k, of="probability") for k in (2, 0)], CLASSES_OF_THREE).bind(
+        CLASSES_OF_THREE
+    )
+    torch.testing.assert_close(given.together(p, p), p[:, [2, 0]])
+    mixed = CallTargets.of([t.Probability(0, of="logits"), t.Probability(1)], CLASSES_OF_THREE).bind(CLASSES_OF_THREE)
+    assert mixed.together is None

@@ -41,6 +41,11 @@ class _OfClass(Entry):
         super().__init__(where, **axes)
         object.__setattr__(self, "of", of)
 
+    @property
+    def settings(self) -> str | None:
+        """What the model gives."""
+        return self.of
+
     def __repr__(self) -> str:
         inner = super().__repr__()[:-1]
         return f"{inner})" if self.of is None else f"{inner}{', ' * (inner[-1] != '(')}of={self.of!r})"
@@ -50,7 +55,7 @@ class _OfClass(Entry):
         of = scale_of(self, self.of, outputs)
         if of == "value":
             raise ValueError(f"{self!r}: the model gives values, not a class's probability; give Output(...)")
-        at = self._at(outputs)
+        at = self.place(outputs)
         if of == "probability":
             return lambda y, y0: self._of_probabilities(y, at)
         return taken_for_logits(lambda y, y0: self._of_logits(y, at), self)
@@ -89,6 +94,13 @@ class Probability(_OfClass):
     def _of_logits(self, y: Tensor, at: tuple[Any, ...]) -> Tensor:
         single = y.ndim == 1 or y.shape[-1] == 1
         return y[(slice(None), *at)].sigmoid() if single else y.softmax(-1)[(slice(None), *at)]
+
+    def whole(self, outputs: Axes) -> Value:
+        """The probabilities along the last axis, made once for all classes."""
+        if scale_of(self, self.of, outputs) == "probability":
+            return lambda y, y0: y
+        single = outputs.shape[-1] == 1
+        return taken_for_logits(lambda y, y0: y.sigmoid() if single else y.softmax(-1), self)
 
 
 @dataclass(frozen=True, init=False, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any, Self
@@ -29,6 +29,11 @@ class Entry(Target):
         object.__setattr__(self, "where", where)
         object.__setattr__(self, "axes", tuple(axes.items()))
 
+    @property
+    def settings(self) -> Hashable:
+        """What it says beside where."""
+        return None
+
     @classmethod
     def at(cls, where: int | None = None, /, **axes: int) -> Self:
         """The same by place: every int is an index, whatever the axes are labelled by."""
@@ -39,8 +44,13 @@ class Entry(Target):
         by_place = any(isinstance(w, Index) for w in (self.where, *dict(self.axes).values()))
         return f"{type(self).__name__}{'.at' if by_place else ''}({', '.join(inner)})"
 
-    def _at(self, outputs: Axes) -> tuple[Any, ...]:
+    def place(self, outputs: Axes) -> tuple[Any, ...]:
+        """The index of the entry on each output axis."""
         return _indices(outputs, self.where, self.axes, repr(self))
+
+    def whole(self, outputs: Axes) -> Value | None:
+        """``(y, y0) -> (rows, *out)``, of which its number is the entry at its place; None where it has no such array."""
+        return None
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -68,19 +78,26 @@ class Output(Entry):
         plain = self.where is not None and not isinstance(self.where, Index)
         return str(self.where) if plain else repr(self)
 
+    def whole(self, outputs: Axes) -> Value:
+        """The outputs themselves."""
+        return lambda y, y0: y
+
     def bind(self, outputs: Axes) -> Value:
         """Index the output."""
-        at = self._at(outputs)
+        at = self.place(outputs)
         return lambda y, y0: y[(slice(None), *at)]
 
 
 def gathered(targets: Sequence[Target], outputs: Axes) -> Value | None:
-    """``(y, y0) -> (rows, targets)`` of several targets that all are entries of the output; None for others."""
-    if len(targets) < 2 or not outputs.dims or not all(type(t) is Output for t in targets):
+    """``(y, y0) -> (rows, targets)`` of several targets that are entries of one array; None for others."""
+    entries = [t for t in targets if isinstance(t, Entry)]
+    alike = len({(type(t), t.settings) for t in entries}) == 1 and len(entries) == len(targets) > 1
+    whole = entries[0].whole(outputs) if alike and outputs.dims else None
+    if whole is None:
         return None
-    places = np.array([t._at(outputs) for t in targets if isinstance(t, Output)])
+    places = np.array([t.place(outputs) for t in entries])
     flat = torch.as_tensor(np.ravel_multi_index(tuple(places.T), outputs.shape))
-    return lambda y, y0: y.flatten(1)[:, flat.to(y.device)]
+    return lambda y, y0: whole(y, y0).flatten(1)[:, flat.to(y.device)]
 
 
 def _indices(outputs: Axes, where: Any, axes: tuple[tuple[str, Any], ...], what: str) -> tuple[int, ...]:
