@@ -7,6 +7,7 @@ them, there is nothing to compare: NaN.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,8 +40,12 @@ def spearman(a: ArrayLike, b: ArrayLike, *, signed: bool = True) -> NDArray[np.f
     >>> spearman([[1.0, 2.0, -3.0]], [[2.0, 4.0, -9.0]], signed=False)
     array([1.])
     """
-    a, b = _checked(a, b)
-    return _per_sample(_rank_correlation, *((a, b) if signed else (np.abs(a), np.abs(b))))
+    a, b = (v.reshape(len(v), math.prod(v.shape[1:])) for v in _checked(a, b))
+    a, b = (a, b) if signed else (np.abs(a), np.abs(b))
+    known = ~(np.isnan(a) | np.isnan(b))
+    u, v = (_deviating_ranks(np.where(known, values, np.nan)) for values in (a, b))
+    size = np.sqrt((u**2).sum(1) * (v**2).sum(1))
+    return np.asarray(np.clip(np.divide((u * v).sum(1), size, out=np.full(len(a), np.nan), where=size > 0), -1, 1))
 
 
 def mean_spearman(maps: ArrayLike) -> NDArray[np.float64]:
@@ -53,14 +58,8 @@ def mean_spearman(maps: ArrayLike) -> NDArray[np.float64]:
     >>> mean_spearman([[[1.0, 2.0, 3.0]], [[2.0, 4.0, 9.0]], [[3.0, 2.0, 1.0]]]).round(9).tolist()
     [-0.333333333]
     """
-    from scipy.stats import rankdata
-
     values = unmasked(maps, np.float64)
-    ranks = rankdata(values, axis=-1, nan_policy="omit")
-    known = np.isfinite(ranks)
-    deviation = np.where(
-        known, ranks - np.nansum(ranks, -1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1), 0
-    )
+    known, deviation = ~np.isnan(values), _deviating_ranks(values)
     size = np.sqrt((deviation**2).sum(-1, keepdims=True))
     unit = np.divide(deviation, size, out=np.full_like(deviation, np.nan), where=size > 0)
     # The square of a sum of unit vectors holds each pair twice and each vector once.
@@ -224,10 +223,13 @@ def _per_sample(measure: Measure, a: NDArray[np.float64], b: NDArray[np.float64]
     return result
 
 
-def _rank_correlation(u: NDArray[np.float64], v: NDArray[np.float64]) -> float:
+def _deviating_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks along the last axis less their mean, ties by average ranks; 0 where a cell is NaN."""
     from scipy.stats import rankdata
 
-    return float(np.corrcoef(rankdata(u), rankdata(v))[0, 1])
+    ranks = rankdata(values, axis=-1, nan_policy="omit")
+    known = np.isfinite(ranks).sum(-1, keepdims=True)
+    return np.asarray(np.nan_to_num(ranks - np.nansum(ranks, -1, keepdims=True) / np.maximum(known, 1)))
 
 
 def _top(values: NDArray[np.float64], share: float) -> NDArray[np.float64]:

@@ -66,9 +66,9 @@ def subset(samples: SampleChunk, groups: Any, playing: Tensor, number: int) -> T
 def _uniform(samples: SampleChunk, groups: Any, stream: int) -> np.ndarray:
     """U(0, 1) (n, groups), keyed by the sample and by the groups' order, which does not depend on that of the dims."""
     key = samples.key(samples.indices, torch.zeros_like(samples.indices)).fork(stream)
-    out = np.empty((samples.n, len(groups.names)))
-    for row in range(samples.n):
-        out[row, groups.order] = key.rng(row).random(out.shape[1])
+    out, order = np.empty((samples.n, len(groups.names))), groups.order
+    for row, rng in zip(out, key.rngs()):
+        row[order] = rng.random(len(row))
     return out
 
 

@@ -465,3 +465,19 @@ def test_a_union_of_labels_is_that_of_their_masks(own):
     each = torch.stack([parts.mask(position, torch.full((6,), k)) & absent[:, k, None, None] for k in range(4)])
     assert found.dtype == torch.bool
     torch.testing.assert_close(found, each.any(0))
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"time": 3}, {"time": 5, "step": 2}, {"time": 2, "lead": 2, "step": 1}, {"lon": "90deg", "step": "60deg"}]
+)
+def test_a_union_of_windows_is_that_of_their_masks(sizes):
+    rng = np.random.default_rng(0)
+    dims = ("lead", "lon") if "lon" in sizes else ("lead", "time")
+    coords = {"lon": np.arange(0.0, 360, 45)} if "lon" in sizes else {}
+    bound = bind_groups(g.Windows(**sizes), Axes(dims, (3, 8), coords, {"lon": "degrees_east"} if coords else {}))
+    groups, position = len(bound.names), torch.arange(6)
+    absent = torch.as_tensor(rng.random((6, groups)) < 0.3)
+    each = torch.stack([bound.mask(position, torch.full((6,), k)) & absent[:, k, None, None] for k in range(groups)])
+    found = bound.union(absent, position)
+    assert found.dtype == torch.bool
+    torch.testing.assert_close(found.expand(6, 3, 8), each.any(0).expand(6, 3, 8))

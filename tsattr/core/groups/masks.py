@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -71,6 +72,12 @@ class Intervals:
         first = np.searchsorted((self.stop + offset).ravel(), cells, side="right")
         return first, np.searchsorted((self.start + offset).ravel(), cells, side="right") - 1
 
+    def covering(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first window that covers each cell, then the next ones: their numbers, and where there is one."""
+        first, last = (torch.as_tensor(v, device=device) for v in self.first_last())
+        for more in range(int((last - first).max()) + 1):
+            yield (first + more) % len(self.start), first + more <= last
+
     @property
     def circular(self) -> bool:
         """True where windows run past the end."""
@@ -134,7 +141,17 @@ class Boxes(BoundGroups):
 
     def union(self, absent: Tensor, position: Tensor) -> Tensor:
         """Bool (rows, *event)."""
-        return absent.reshape(-1, *self.shape) if self.cells else super().union(absent, position)
+        out = absent.reshape(-1, *self.shape)
+        if self.cells:
+            return out
+        for axis, a in enumerate(self.along, start=1):
+            windows = a.covering(out.device)
+            found = out.index_select(axis, next(windows)[0])
+            for number, covered in windows:
+                inside = covered.reshape([-1 if b == axis else 1 for b in range(out.ndim)])
+                found = found | inside & out.index_select(axis, number)
+            out = found
+        return out
 
     def total(self, values: Tensor, position: Tensor) -> Tensor:
         """(rows, groups): the sum over each window, by differences of cumulative sums."""
@@ -155,15 +172,13 @@ class Boxes(BoundGroups):
         lead = values.ndim - 1
         out = values.reshape(*values.shape[:-1], *self.shape)
         for axis, a in enumerate(self.along, start=lead):
-            first, last = (torch.as_tensor(v, device=values.device) for v in a.first_last())
-            depth = int((last - first).max()) + 1
-            count = len(a.start)
-            total = out.index_select(axis, first % count)
-            for more in range(1, depth):
-                covered = (first + more <= last).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
-                total = total + torch.where(covered, out.index_select(axis, (first + more) % count), 0)
-            cover = (last - first + 1).to(out.dtype).reshape([-1 if b == axis else 1 for b in range(out.ndim)])
-            out = total / cover if mean and depth > 1 else total
+            inner = [-1 if b == axis else 1 for b in range(out.ndim)]
+            (number, cover), *more = a.covering(out.device)
+            total, cover = out.index_select(axis, number), cover.to(out.dtype)
+            for number, covered in more:
+                total = total + torch.where(covered.reshape(inner), out.index_select(axis, number), 0)
+                cover = cover + covered
+            out = total / cover.reshape(inner) if mean and more else total
         return out
 
 
