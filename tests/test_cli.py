@@ -353,6 +353,57 @@ def test_a_csv_is_a_table_and_an_npy_an_array(here):
             np.testing.assert_allclose(ds.attribution, x.values, rtol=1e-6)
 
 
+NOT_ORDERED_MODULE = """
+import tsattr as ta
+
+
+def make():
+    return ta.models.on_frames(lambda df: 3.0 * df["lab"].isna() + df["age"] + 2.0 * df["ward"].isna())
+"""
+
+
+@pytest.mark.parametrize("missing", [None, "value", "invalid"])
+def test_missing_cells_of_a_csv_are_values_unless_said_otherwise(here, missing):
+    (here / "orders.py").write_text(NOT_ORDERED_MODULE)
+    (here / "t.csv").write_text("id,lab,age,ward\na,,1,icu\nb,2,1,\nc,3,5,icu\n")
+    base = ["explain", "--input", "t.csv", "--model", "orders:make", "--method", "Occlusion", "--baseline", "Mode"]
+    own = ["--groups", "Along('feature')", "--reference", "t.csv", "--report", "t.html", "--dtype", "float64"]
+    assert main([*base, *own, *([] if missing is None else ["--missing", missing])]) == 0
+    gone = np.nan if missing == "invalid" else 1
+    with xr.open_dataset("attribution.nc") as ds:
+        assert ds.attrs["missing"] == (missing or "value")
+        np.testing.assert_array_equal(ds.attribution.sel(feature="lab"), [3 * gone, 0, 0])
+        np.testing.assert_array_equal(ds.attribution.sel(feature="ward"), [0, 2 * gone, 0])
+    said = "comes from values that were not measured (22 % of all values)"
+    assert (said in (here / "t.html").read_text()) == (missing != "invalid")
+
+
+def test_missing_cells_are_compared_as_values(here):
+    (here / "orders_of_two.py").write_text(NOT_ORDERED_MODULE.replace(' + 2.0 * df["ward"].isna()', ""))
+    (here / "t.csv").write_text("id,lab,age\n" + "".join(f"{k},{k if k % 2 else ''},{k}\n" for k in range(8)))
+    argv = [
+        "compare",
+        "--input",
+        "t.csv",
+        "--model",
+        "orders_of_two:make",
+        "--reference",
+        "t.csv",
+        "--groups",
+        "Along('feature')",
+    ]
+    argv += ["--method", "Occlusion(Along('feature'), Mode())", "--fill", "Mode", "--dtype", "float64"]
+    ends = {}
+    for missing in ("value", "invalid"):
+        assert main([*argv, "--missing", missing, "--out", "s.nc"]) == 0
+        with xr.open_dataset("s.nc") as ds:
+            ends[missing] = ds.deletion_curve.isel(method=0, share=-1).sel(ranking="absolute").values.squeeze()
+    np.testing.assert_allclose(
+        ends["value"], 0, atol=1e-12
+    )  # all is as usual, measured and of the most frequent age, 0
+    np.testing.assert_allclose(ends["invalid"], [3, 0] * 4, atol=1e-12)
+
+
 def test_dry_run_writes_nothing(here, capsys):
     assert run("--dry-run") == 0
     assert "model_evaluations" in capsys.readouterr().out

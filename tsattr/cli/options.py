@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..core.arrays import INVALID, VALUE
 from ..io.formats import file_format
 from ..public import METHODS
 from .parsing import BASELINES, GROUPS, TARGETS, UsageError, object_of
@@ -60,6 +61,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outputs",
         help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels. Or a NetCDF file or Zarr store like the outputs, such as the truth, whose labels and units are taken: truth.nc, or truth.nc:name of one variable of several",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=[VALUE, INVALID],
+        help=f"a missing cell is a {VALUE} like any other, for methods that remove, or {INVALID}: no cell of its sample; default: {VALUE} in a table under a method that removes, else {INVALID}",
     )
 
 
@@ -153,6 +159,7 @@ def settings(args: argparse.Namespace, x: Any) -> dict[str, Any]:
         "target": _target(args.target),
         "outputs": _outputs(args, getattr(x, "coords", {})),
         "sample_dim": args.sample_dim,
+        "missing": args.missing,
         "batch_size": "auto" if args.batch_size is None else args.batch_size,
         "device": args.device,
         "seed": args.seed,

@@ -90,7 +90,7 @@ def unmeasured(inputs: list[Input], baseline: str, positions: list[int]) -> tupl
     caption = "What was not measured: how often, and what comes of it"
     if len(rows) > MOST_ROWS:
         caption += f": the {MOST_ROWS} with the most of {len(rows)}"
-    head = ("of", "not measured", "share of its attribution that comes from these", "move the target by, mean")
+    head = ("what", "not measured", "share of its attribution that comes from these", "move the target by, mean")
     table = markup.table(caption, head, [row[1:] for row in rows[:MOST_ROWS]])
     drawn = [_of_sample(every, i) for i in positions]
     told = [markup.bullets(texts)] if (texts := [text for text in drawn if text]) else []
