@@ -12,8 +12,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import tsattr as ta
 
-from .conftest import Spy, attention_net, linear_net, relu_net
-from .test_laws import METHODS, NET, X
+from .conftest import Spy, linear_net, relu_net
+from .test_laws import METHODS, NET, X, case
 
 pytestmark = pytest.mark.filterwarnings("ignore:GuidedBackprop fails weight-randomisation:tsattr.ExplanationWarning")
 OCCLUSION = ta.Occlusion(ta.groups.Cells())
@@ -28,9 +28,9 @@ def assert_same(prepared: xr.Dataset, explained: xr.Dataset) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_gives_what_explain_gives(name):
-    model = attention_net() if name == "learned attention" else NET
-    prepared = ta.prepare(model, X.isel(sample=slice(0, 2)), METHODS[name], target=1)
-    assert_same(prepared(X), ta.explain(model, X, METHODS[name], target=1))
+    of = case(name)
+    prepared = ta.prepare(of.model, of.x.isel(sample=slice(0, 2)), of.method, **of.settings)
+    assert_same(prepared(of.x), ta.explain(of.model, of.x, of.method, **of.settings))
 
 
 def test_any_number_of_samples_of_any_labels():

@@ -225,8 +225,15 @@ class Engine:
     def _asked(self, rows: Tensor, position: Tensor) -> Tensor:
         """The model's output, checked to be one tensor of real numbers."""
         first = recorded_draws(self.drawn) if self.targets is None else contextlib.nullcontext()
-        with first, torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with first, self._mixed():
             return numbers(self._forwarded(rows, position))
+
+    def _mixed(self) -> contextlib.AbstractContextManager[Any]:
+        """Mixed precision as it was asked for, also where the caller is in a scope of it."""
+        kind = self.device.type
+        if self.autocast is None and not torch.is_autocast_enabled(kind):
+            return contextlib.nullcontext()
+        return torch.autocast(kind, self.autocast, enabled=self.autocast is not None)
 
     def _forwarded(self, rows: Tensor, position: Tensor) -> Any:
         try:

@@ -32,6 +32,8 @@ def _of_labels(labels: np.ndarray) -> np.ndarray:
 
 def _distinct(ids: np.ndarray) -> np.ndarray:
     """Ids with the second, third, ... of equal ones replaced by a hash of id and rank, so that all are distinct."""
+    if len(ids) == 1:
+        return ids
     _, number, count = np.unique(ids, return_inverse=True, return_counts=True)
     if (count == 1).all():
         return ids

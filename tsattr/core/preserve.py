@@ -313,6 +313,11 @@ class _SavedRandomStates(_Saved):
         self.drawn: set[str] = set()
         self.states = _states()
 
+    def until_the_model(self) -> dict[str, Any]:
+        """The states before a call first asks its model: those it began with, if it is the only call in the only thread."""
+        only = len(self.calls) == 1 and threading.active_count() == 1
+        return self.states if only else _states()  # a snapshot costs as much as a small model
+
     def restore(self) -> None:
         every = self.alone and threading.active_count() == 1
         for name, state in _states().items():
@@ -354,7 +359,10 @@ def recorded_draws(seen: set[str]) -> Iterator[None]:
 
     Another thread may draw meanwhile: what also changes while this thread waits is not counted.
     """
-    states, began = _states(), time.perf_counter()
+    with _LOCK:
+        saved = _SAVED.get("random")
+    states = saved.until_the_model() if isinstance(saved, _SavedRandomStates) else _states()
+    began = time.perf_counter()
     yield
     changed, elapsed = _changed(states), time.perf_counter() - began
     if changed and threading.active_count() > 1:

@@ -15,11 +15,13 @@ def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
+@cache
 def midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights (n,) on [0, 1] of the midpoints of n equal parts."""
     return (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
 
 
+@cache
 def left(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights (n,) on [0, 1] of the left ends of n equal parts."""
     return np.arange(n) / n, np.full(n, 1 / n)

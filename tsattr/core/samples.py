@@ -315,21 +315,23 @@ class Moments:
 
     def __init__(self, n: int, shape: tuple[int, ...], draws: int, device: torch.device) -> None:
         self.draws = draws
-        self.count = torch.zeros((n, *[1] * len(shape)), dtype=torch.float64, device=device)
         self.pivot = torch.zeros((n, *shape), dtype=torch.float64, device=device)
+        self.count = torch.zeros((n, *[1] * len(shape)), dtype=torch.float64, device=device)
         self.sum = torch.zeros_like(self.pivot) if draws > 1 else None
         self.square = torch.zeros_like(self.pivot) if draws > 1 else None
 
     def add(self, i: Tensor, draw: Tensor, values: Tensor) -> None:
         """Take one block; the first draw of a sample must not come after another of its draws."""
-        first = draw == 0
         values = values.to(torch.float64)
+        if self.sum is None or self.square is None:
+            self.pivot[i] = values
+            return
+        first = draw == 0
         self.pivot[i[first]] = values[first]
         self.count.index_add_(0, i, torch.ones((len(i), *self.count.shape[1:]), dtype=torch.float64, device=i.device))
-        if self.sum is not None and self.square is not None:
-            deviation = values - self.pivot[i]  # from the first draw: no digits are lost in the squares
-            self.sum.index_add_(0, i, deviation)
-            self.square.index_add_(0, i, deviation**2)
+        deviation = values - self.pivot[i]  # from the first draw: no digits are lost in the squares
+        self.sum.index_add_(0, i, deviation)
+        self.square.index_add_(0, i, deviation**2)
 
     def mean(self) -> Tensor:
         """Mean over the draws."""

@@ -28,18 +28,20 @@ class Table:
     def put(self, at: slice, found: dict[str, Field], valid: torch.Tensor | None) -> None:
         """Take one chunk."""
         bad = found["status"].values >= Status.GRADIENT
+        some = bool(bad.any())
         for name, f in found.items():
             values = f.values
             event = "..." in f.dims
             if event and valid is not None:
                 where = valid.reshape(len(valid), *[1] * f.dims.index("..."), *valid.shape[1:])
                 values = torch.where(where, values, torch.nan)
-            if (event or "group" in f.dims) and bad.any():  # half a map is no map: the status says why there is none
+            if (event or "group" in f.dims) and some:  # half a map is no map: the status says why there is none
                 values = torch.where(bad.reshape(-1, *[1] * (values.ndim - 1)), torch.nan, values)
+            array = values.cpu().numpy()
             if name not in self.fields:
-                dtype = self.inputs.dtype if event else np.dtype(str(values.dtype).removeprefix("torch."))
+                dtype = self.inputs.dtype if event else array.dtype
                 self.fields[name] = f.dims, np.empty((self.inputs.n, *values.shape[1:]), dtype)
-            self.fields[name][1][at] = values.cpu().numpy()
+            self.fields[name][1][at] = array
 
     def dataset(self, names: list[str] | None, classes: np.ndarray, coords: Mapping[str, Any]) -> xr.Dataset:
         """The fields as labelled variables, `names` being those of several targets, with more coordinates if there are."""

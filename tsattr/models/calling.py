@@ -25,6 +25,7 @@ from .predictions import is_estimator, predict_function
 from .summed import Summed
 
 Call = Callable[[Tensor, dict[str, Tensor], Tensor], Any]
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -309,7 +310,9 @@ def _summed(summed: Summed, inputs: Inputs) -> Model:
 def device_for(device: Any, module: nn.Module | None, inputs: Inputs) -> torch.device:
     """The device to run on: the one given, else the module's, else the input's; ValueError if it cannot be used."""
     if device is None:
-        device = device_of(module) or inputs.device or "cpu"
+        device = device_of(module) or inputs.device or _CPU
+    if device == _CPU:
+        return _CPU
     try:
         torch.zeros((), dtype=torch.float64, device=device).item()
         return torch.device(device)

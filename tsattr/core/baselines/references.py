@@ -180,8 +180,10 @@ def outside_range(values: np.ndarray, axes: Axes, x: np.ndarray) -> list[str]:
 
     With fewer than 32 observed values a range says little, and nothing is reported.
     """
-    values = np.broadcast_to(values, (len(values), *axes.shape))
     keep = [1 + axes.axis(d) for d in axes.channels]
+    if x.size < 32 * math.prod(x.shape[a] for a in keep):
+        return []
+    values = np.broadcast_to(values, (len(values), *axes.shape))
     rest = tuple(a for a in range(x.ndim) if a not in keep)
     known = ~np.isnan(x)
     low = np.where(known, x, np.inf).min(rest)
@@ -205,9 +207,11 @@ def share_far_from_mean(value: float, axes: Axes, x: np.ndarray) -> float:
     0 without such dims, or where a place has fewer than 12 values.
     """
     places = [1 + axes.axis(d) for d in axes.dims if axes.kind(d) == "angle"]
+    if not places:
+        return 0.0
     series = np.moveaxis(x, places, range(len(places))).reshape(*(x.shape[a] for a in places), -1)
     count = (~np.isnan(series)).sum(-1)
-    if not places or not (seen := count >= 12).any():
+    if not (seen := count >= 12).any():
         return 0.0
     mean, sd = np.nanmean(series[seen], -1), np.nanstd(series[seen], -1)
     return float((np.abs(mean - value) > 3 * sd).mean())
