@@ -387,8 +387,11 @@ class Engine:
                 y, intact = self._of_one_time(self.outputs(rows.clone(), position[at]), y0(at))
                 # Each by itself: a backward pass through a stack of them all would ask for the slope of every other one, too, and
                 # what each makes of the outputs would be kept.
+                last = len(self.bound.values) - 1
                 with _explained():
-                    v, grads = zip(*(_with_slope(value(y, intact), rows) for value in self.bound.values))
+                    v, grads = zip(
+                        *(_with_slope(f(y, intact), rows, keep=k < last) for k, f in enumerate(self.bound.values))
+                    )
                 if all(g is None for g in grads):
                     raise NoGradient(
                         "the model's output has no gradient with respect to its input (detached, or computed outside torch); "
@@ -399,9 +402,12 @@ class Engine:
         return self.cut(len(position), run, size)
 
 
-def _with_slope(value: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Values (r,), and their gradient at the rows, 0 where they do not depend on them; None where they have none at all."""
+def _with_slope(value: Tensor, rows: Tensor, *, keep: bool) -> tuple[Tensor, Tensor | None]:
+    """Values (r,), and their gradient at the rows, 0 where they do not depend on them; None where they have none at all.
+
+    `keep` holds the graph for another pass, which a compiled model may not allow.
+    """
     if not value.requires_grad:
         return value, None
-    slope = torch.autograd.grad(value.sum(), rows, retain_graph=True, allow_unused=True)[0]
+    slope = torch.autograd.grad(value.sum(), rows, retain_graph=keep, allow_unused=True)[0]
     return value.detach().clone(), torch.zeros_like(rows) if slope is None else slope
