@@ -347,6 +347,24 @@ def test_how_far_off_the_data_it_is():
     assert np.isfinite(ds["shift"].sel(group="a")).all()
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_what_is_never_missing_is_far_off_when_it_is(labelled):
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(400, 3)), columns=["often", "seldom", "never"])
+    x = x.mask(pd.DataFrame(rng.random((400, 3)) < [0.5, 0.05, 0.0], columns=x.columns))
+    if labelled:
+        x["ward"] = pd.Categorical(rng.choice(["icu", "home"], 400))
+    model = ta.models.on_frames(lambda df: df["often"].isna() + 0.1 * df["never"].isna() + df["seldom"].fillna(0.0))
+    ds = ta.explain(model, x[:40], ta.Occlusion(EACH, b.Missing()), reference=x[40:])
+    shift = ds["shift"].mean("sample")
+    assert shift.sel(group="often") < 1 < shift.sel(group="never")
+    assert shift.sel(group="often") < shift.sel(group="seldom") < shift.sel(group="never")
+    if labelled:
+        assert shift.sel(group="ward") > 1
+    assert (ds.shift_intact < 1).mean() > 0.9
+    assert ds.detector_auc > 0.7
+
+
 def test_padding_stays_padding():
     x = np.array([[[1.0, np.nan, 3.0]]])
     valid = np.array([[[True, True, False]]])

@@ -59,7 +59,9 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     bound = method.bind(inputs.bind)
     lags = bound.coordinates()
     inputs.check_names(lags)
-    clean = alignment.read_reference(inputs, reference) if reference is not None and bound.has("baseline") else None
+    clean = None
+    if reference is not None and bound.has("baseline"):
+        clean = alignment.read_reference(inputs, reference, gaps=bound.setting("baseline").gaps > 0)
     if dry_run:
         return _cost(call, bound, 0 if clean is None else len(clean))
     if method.caution:

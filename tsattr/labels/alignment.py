@@ -114,11 +114,15 @@ def read_samples(inputs: Inputs, values: Any, what: str) -> np.ndarray:
     return np.asarray(values.values if hasattr(values, "values") else values)
 
 
-def read_reference(inputs: Inputs, reference: Any) -> np.ndarray:
-    """Training-like data (a Dataset or mapping for several variables) as float64 (samples, *event)."""
+def read_reference(inputs: Inputs, reference: Any, gaps: bool = False) -> np.ndarray:
+    """Training-like data (a Dataset or mapping for several variables) as float64 (samples, *event).
+
+    Missing cells are imputed; with `gaps` they stay NaN.
+    """
+    read = references.with_gaps if gaps else references.imputed
     if inputs.single:
-        return references.imputed(reference, inputs.variables[0].axes)
-    parts = [references.imputed(reference[v.name], v.axes) for v in inputs.variables]
+        return read(reference, inputs.variables[0].axes)
+    parts = [read(reference[v.name], v.axes) for v in inputs.variables]
     return np.concatenate([p.reshape(len(p), -1) for p in parts], 1)
 
 

@@ -164,9 +164,14 @@ def without_mode(columns: np.ndarray, axes: Axes) -> np.ndarray:
     return found
 
 
+def with_gaps(reference: Any, axes: Axes) -> np.ndarray:
+    """A reference along the input's sample dim as (samples, *event), NaN where missing."""
+    return reference_table(checked_reference(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
+
+
 def imputed(reference: Any, axes: Axes) -> np.ndarray:
-    """A reference along the input's sample dim as (samples, *event), missing cells imputed by their mean or most frequent level."""
-    table = reference_table(checked_reference(reference, axes.sample_dim), axes.sample_dim, axes, "explain")
+    """The same with missing cells imputed by their mean or most frequent level."""
+    table = with_gaps(reference, axes)
     out, nominal = table.reshape(len(table), -1), nominal_cells(axes)
     for i in np.flatnonzero(np.isnan(out).any(0)):
         known = out[~np.isnan(out[:, i]), i]

@@ -60,11 +60,12 @@ class _References:
         features: np.ndarray | None,
         seed: int,
         sized_as: _References | None = None,
+        gaps: bool = False,
     ) -> _References:
         """Of some clean rows; with `sized_as`, with its numbers of components."""
         models = [None] * (len(parts) + 1) if sized_as is None else [*sized_as.every, None]
         variables = tuple(
-            (at, VariableReference(rows[:, at], axes, seed, model)) for (at, axes), model in zip(parts, models)
+            (at, VariableReference(rows[:, at], axes, seed, model, gaps)) for (at, axes), model in zip(parts, models)
         )
         if features is None:
             return cls(variables, None)
@@ -110,7 +111,8 @@ class Detector:
     All but ``spectrum`` are one-sided: what is smoother than data (a mean, a blur, all zeros for signals about zero) lies
     nearer to their centre than any of them. Spectra and a classifier (:func:`tsattr.core.shift.scores.detector_auc`) find it.
 
-    Of several variables the one farthest off counts. A missing cell is taken for its clean mean and deviates by nothing.
+    Of several variables the one farthest off counts. A missing cell is taken for its clean mean and deviates by nothing, but where
+    what is absent may be missing: then that it is missing is a state, which clean windows have as often as the reference says.
     """
 
     references: _References
@@ -125,6 +127,7 @@ class Detector:
         *,
         seed: int = 0,
         features: np.ndarray | None = None,
+        gaps: bool = False,
     ) -> Detector:
         """Learn what clean windows are like, and how far from that further ones lie.
 
@@ -143,6 +146,8 @@ class Detector:
             Of the halves and of randomised decompositions.
         features
             The model's features (n, features) of the same samples; see :func:`penultimate`.
+        gaps
+            Whether a missing cell is a state of its own.
 
         Raises
         ------
@@ -165,7 +170,7 @@ class Detector:
             features = np.where(np.isfinite(features), features, np.nan)
 
         def fitted(at: np.ndarray, sized_as: _References | None = None) -> _References:
-            return _References.fit(rows[at], parts, None if features is None else features[at], seed, sized_as)
+            return _References.fit(rows[at], parts, None if features is None else features[at], seed, sized_as, gaps)
 
         turns: list[list[Distances]] = []
         if len(order) >= _HALVES:

@@ -36,8 +36,9 @@ def clean_limit(scores: np.ndarray) -> float:
 class Standardiser:
     """Cells as deviations from their clean mean in standard deviations of their channel; categories as indicators.
 
-    A missing cell deviates by nothing. A category's code becomes one column for each code that clean data have; one that
-    never varies is measured in its own units.
+    A missing cell deviates by nothing; with `gaps` that it is missing is one more column, which deviates in a cell that clean rows
+    never, or always, miss as if one of them did otherwise. A category's code becomes one column for each code that clean data
+    have; one that never varies is measured in its own units.
 
     Parameters
     ----------
@@ -47,9 +48,14 @@ class Standardiser:
         Axes of `rows` that hold unlike quantities side by side; the other cells share a standard deviation.
     nominal
         Bool of a row's shape, True for codes of categories; None where there are none.
+    gaps
+        Whether a missing cell is a state, and not just unknown.
     """
 
-    def __init__(self, rows: np.ndarray, channels: tuple[int, ...], nominal: np.ndarray | None) -> None:
+    def __init__(
+        self, rows: np.ndarray, channels: tuple[int, ...], nominal: np.ndarray | None, gaps: bool = False
+    ) -> None:
+        self.gaps = gaps
         shape, flat = rows.shape[1:], rows.reshape(len(rows), -1)
         coded = np.zeros(flat.shape[1], bool) if nominal is None else nominal.reshape(-1)
         levels = [(c, v) for c in np.flatnonzero(coded) for v in np.unique(flat[~np.isnan(flat[:, c]), c])]
@@ -64,17 +70,21 @@ class Standardiser:
         variance = (np.where(known, columns - self.mean, 0) ** 2).sum(0) / count
         kinds = [n if 1 + a in channels else 1 for a, n in enumerate(shape)]
         channel = np.broadcast_to(np.arange(math.prod(kinds)).reshape(kinds), shape).reshape(-1)[self.numeric]
-        own = math.prod(kinds) + np.arange(len(levels))
+        states = flat.shape[1] if gaps else 0
+        own = math.prod(kinds) + np.arange(len(levels) + states)
         owner = np.unique(np.concatenate([channel, own]), return_inverse=True)[1]
         pooled = np.sqrt(np.bincount(owner, variance) / np.bincount(owner))[owner]
-        self.scale = np.where(pooled > 0, pooled, 1)
+        least = np.ones(len(pooled))
+        least[len(least) - states :] = len(flat) ** -0.5
+        self.scale = np.where(pooled > 0, pooled, least)
 
     def _columns(self, flat: np.ndarray) -> np.ndarray:
+        states = [np.isnan(flat).astype(np.float64)] if self.gaps else []
         if not len(self.cell):
-            return flat
+            return np.concatenate([flat, *states], 1) if states else flat
         codes = flat[:, self.cell]
         indicators = np.where(np.isnan(codes), np.nan, codes == self.code)
-        return np.concatenate([flat[:, self.numeric], indicators], 1)
+        return np.concatenate([flat[:, self.numeric], indicators, *states], 1)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Rows (r, \\*shape) as columns (r, columns)."""
@@ -83,7 +93,8 @@ class Standardiser:
 
     def with_means(self, rows: np.ndarray) -> np.ndarray:
         """Rows (r, \\*shape) of numbers with the clean mean at missing cells."""
-        return np.where(np.isnan(rows), self.mean.reshape(rows.shape[1:]), rows)
+        mean = self.mean[: math.prod(rows.shape[1:])]
+        return np.where(np.isnan(rows), mean.reshape(rows.shape[1:]), rows)
 
 
 class Subspace:
@@ -241,9 +252,13 @@ class VariableReference:
         As for :class:`Subspace`.
     sized_as
         A reference of more rows, whose number of components is taken.
+    gaps
+        As for :class:`Standardiser`.
     """
 
-    def __init__(self, rows: np.ndarray, axes: Axes, seed: int, sized_as: VariableReference | None = None) -> None:
+    def __init__(
+        self, rows: np.ndarray, axes: Axes, seed: int, sized_as: VariableReference | None = None, gaps: bool = False
+    ) -> None:
         self.shape = axes.shape
         self.order = tuple(np.argsort(axes.dims).tolist())
         names = [axes.dims[a] for a in self.order]
@@ -252,7 +267,7 @@ class VariableReference:
         time = 1 + names.index(called) if called in names and axes.nominal is None else None
         rows = self._ordered(rows)
         nominal = None if axes.nominal is None else axes.nominal.transpose(self.order)
-        self.standardiser = Standardiser(rows, channels, nominal)
+        self.standardiser = Standardiser(rows, channels, nominal, gaps)
         components = None if sized_as is None else len(sized_as.subspace.components)
         self.subspace: Subspace = Subspace(self.standardiser(rows), seed, components)
         size = 0 if time is None else rows.shape[time]

@@ -90,7 +90,8 @@ class Shifts:
         event = np.asarray(reference).shape[1:]
         clean = torch.as_tensor(rows[used].reshape(-1, *event), dtype=dtype)
         known = penultimate(engine, clean) if features else None
-        detector = Detector.fit(rows[used], parts, seed=engine.seed, features=known)
+        gaps = method.setting("baseline").gaps > 0  # what is absent may be missing
+        detector = Detector.fit(rows[used], parts, seed=engine.seed, features=known, gaps=gaps)
         return cls(detector, method.setting("baseline"), method.setting("groups"), method.setting("draws") or 1)
 
     def rows(self) -> int:
