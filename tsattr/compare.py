@@ -152,7 +152,7 @@ def compare(
     clean = (
         None
         if call.settings["reference"] is None or not measurement.metrics
-        else alignment.read_reference(call.inputs, call.settings["reference"])
+        else alignment.read_reference(call.inputs, call.settings["reference"], gaps=measurement.gaps)
     )
     if clean is not None and len(clean) >= FEWEST:
         table = table.merge(measurement.off_data(clean))

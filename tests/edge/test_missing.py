@@ -365,6 +365,20 @@ def test_what_is_never_missing_is_far_off_when_it_is(labelled):
     assert ds.detector_auc > 0.7
 
 
+def test_a_fill_that_takes_measurements_away_is_off_data_that_never_miss_any():
+    rng = np.random.default_rng(0)
+    whole = pd.DataFrame(rng.normal(size=(160, 4)), columns=list("abcd"))
+    holes = whole.mask(rng.random(whole.shape) < 0.5)
+    model = ta.models.on_frames(lambda df: 3.0 * df["a"].isna() + df["b"].fillna(0.0))
+    methods = {"missing": ta.Occlusion(EACH, b.Missing())}
+    share = {}
+    for name, x in {"whole": whole, "holes": holes}.items():
+        settings = {"groups": EACH, "fills": {"missing": b.Missing()}, "reference": x[40:], "resamples": 20}
+        share[name] = ta.compare(model, x[:40], methods, **settings).fill_shift.item()
+    assert share["whole"] > 0.9
+    assert share["holes"] < 0.5
+
+
 def test_padding_stays_padding():
     x = np.array([[[1.0, np.nan, 3.0]]])
     valid = np.array([[[True, True, False]]])

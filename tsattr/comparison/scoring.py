@@ -197,6 +197,11 @@ class Measurement:
         }
         return ds
 
+    @property
+    def gaps(self) -> bool:
+        """Whether a fill puts missing cells in."""
+        return any(fill.gaps > 0 for fill in self.fills.values())
+
     def off_data(self, clean: np.ndarray, most: int = 200) -> xr.Dataset:
         """How far off clean data (samples, *event) each fill leaves the first samples with half of their groups gone.
 
@@ -205,7 +210,7 @@ class Measurement:
         """
         inputs, found = self.call.inputs, {}
         with self.call.unchecked().quiet().running(0) as engine:
-            detector = Detector.fit(clean, inputs.parts, seed=self.call.seed)
+            detector = Detector.fit(clean, inputs.parts, seed=self.call.seed, gaps=self.gaps)
             shifts: dict[str, Shifts] = {}
             for at, samples in self.call.chunks(engine, arrays=4, most=most):
                 playing = self.groups.count(samples.valid_cells, samples.position) > 0
