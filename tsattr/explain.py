@@ -94,7 +94,9 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
         target's units; ``prediction``; ``reference``, ``completeness_gap``, ``completeness_error``, ``standard_error``,
         ``group_value``, ``steps`` where the method has them; ``predicted``, the class with the largest output, where the
         target depends on it (none where an output is NaN: "" among labels of text, NaT among dates, else NaN);
-        ``model_evaluations``, the rows asked for each sample, to which ``attrs["trial_rows"]`` adds those of no sample;
+        ``model_evaluations``, the rows asked for each sample, to which ``attrs["trial_rows"]`` adds those of no sample (of a
+        model without gradients ``attrs["repeated_rows"]`` says how many of them were equal to another one of their sample and
+        batch, whose answer they got);
         ``status`` of each sample, the gravest that befell it:
 
         - "ok": a method whose map sums to the difference has such a sum (`IntegratedGradients` says within what);

@@ -193,7 +193,7 @@ class Measurement:
             "seed": call.seed,
             "top": self.top,
             **({"target_taken": asked.taken} if asked.taken else {}),
-            **{name: engine.notes[name] for name in ("trial_rows", "evaluation") if name in engine.notes},
+            **{k: engine.notes[k] for k in ("trial_rows", "repeated_rows", "evaluation") if k in engine.notes},
         }
         return ds
 

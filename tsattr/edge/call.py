@@ -26,6 +26,7 @@ from ..core.targets.parsing import of_members
 from ..labels import parsing
 from ..labels.inputs import Inputs
 from ..models import calling as models
+from ..models.repeats import Distinct
 from .progress import reported
 from .settings import DEFAULTS, CallSettings, filled
 
@@ -166,9 +167,12 @@ class Call:
     def running(self, total: int, what: str = "explain") -> Iterator[Engine]:
         """The engine, with the model in eval mode on its device and a progress bar of `total` rows; then all as before."""
         context = {k: v.to(self.device) for k, v in self.context.items()}
+        ask = self.model.call if self.model.differentiable else Distinct(self.model.call)
 
         def forward(batch: torch.Tensor, position: torch.Tensor) -> Any:
-            y = self.model.call(batch, {k: v[position] for k, v in context.items()}, position)
+            y = ask(batch, {k: v[position] for k, v in context.items()}, position)
+            if isinstance(ask, Distinct) and ask.repeated:
+                engine.notes["repeated_rows"] = ask.repeated
             return y.to(self.device) if isinstance(y, torch.Tensor) and not self.model.differentiable else y
 
         with (

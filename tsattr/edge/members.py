@@ -102,8 +102,9 @@ def combine(results: Mapping[str, xr.Dataset]) -> xr.Dataset:
     seeds = [str(r.attrs["seed"]) for r in results.values()]
     models = list(dict.fromkeys(str(r.attrs["model"]) for r in results.values()))
     out.attrs = first.attrs | {"model": ", ".join(models), "members": ", ".join(results)}
-    if tried := [int(r.attrs["trial_rows"]) for r in results.values() if "trial_rows" in r.attrs]:
-        out.attrs["trial_rows"] = sum(tried)
+    for name in ("trial_rows", "repeated_rows"):
+        if counts := [int(r.attrs[name]) for r in results.values() if name in r.attrs]:
+            out.attrs[name] = sum(counts)
     if len(set(seeds)) > 1:
         out.attrs["seed"] = ", ".join(dict.fromkeys(seeds))
     return out
