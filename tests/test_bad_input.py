@@ -218,7 +218,7 @@ KNOWN_BEFORE = {
         "layers whose sizes are not known yet .*: call it once on some rows",
     ),
     "progress in words": ({"progress": "yes"}, TypeError, "progress is True, False or a callable .* got 'yes'"),
-    "a dry run in words": ({"dry_run": "no"}, TypeError, "dry_run is True or False, got 'no'"),
+    "a dry run in words": ({"dry_run": "no"}, TypeError, "dry_run is True, False or 'rows', got 'no'"),
     "a check in words": ({"check": "no"}, TypeError, "check is True or False, got 'no'"),
     "a flag in words": ({"method": ta.Saliency(absolute="no")}, TypeError, "absolute of Saliency is True or False, got 'no'"),
     "a window step of 0 ms": (

@@ -406,7 +406,9 @@ def test_missing_cells_are_compared_as_values(here):
 
 def test_dry_run_writes_nothing(here, capsys):
     assert run("--dry-run") == 0
-    assert "model_evaluations" in capsys.readouterr().out
+    said = {line[:14].rstrip(): line[14:] for line in capsys.readouterr().out.splitlines()}
+    assert list(said) == ["samples", "rows", "model calls", "evaluation", "time", "memory"]  # no products to count
+    assert said["time"].endswith(" s")
     assert not (here / "attribution.nc").exists()
 
 

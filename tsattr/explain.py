@@ -9,10 +9,10 @@ from typing import Any, Unpack
 import xarray as xr
 
 from .core.method import Method, check_is_method
-from .core.results import check_flag
 from .edge import members
 from .edge.call import Call
 from .edge.cautions import check_constants
+from .edge.cost import check_dry_run
 from .edge.each_output import EachOutput
 from .edge.explained import explained
 from .edge.settings import DEFAULTS, CallSettings, filled, shown
@@ -25,7 +25,9 @@ from .models.transformed import TransformedInput
 
 
 @shown(CallSettings, DEFAULTS)
-def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **settings: Unpack[CallSettings]) -> xr.Dataset:
+def explain(
+    model: Any, x: Any, method: Any, *, dry_run: bool | str = False, **settings: Unpack[CallSettings]
+) -> xr.Dataset:
     """Explain what a model says of each sample.
 
     Parameters
@@ -84,8 +86,12 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     progress
         True for a bar with rate and remaining time, or a callable given (rows done, rows known of).
     dry_run
-        Return what the call would cost, as ``model_evaluations`` and ``model_evaluations_least`` by sample, and do nothing;
-        ``attrs["rows"]`` is the most in all, with the ``attrs["trial_rows"]`` that are of no sample.
+        True: return what the call would cost, without making it: ``model_evaluations`` and ``model_evaluations_least`` by sample,
+        and in the attrs ``rows``, the most in all, with the ``trial_rows`` that are of no sample. The call's first batches are made
+        twice, to count and to time them, and what they take is said of all rows: ``multiply_adds`` and ``seconds`` at most, with
+        ``multiply_adds_least`` and ``seconds_least`` (a method that refines itself, or stops early, is in between);
+        ``peak_bytes``, of tensors that live at once, inputs and result included; ``evaluation``, how removals are answered.
+        Multiply-adds are those of matrix products and convolutions in torch. "rows": the rows alone, and the model is not asked.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def explain(model: Any, x: Any, method: Any, *, dry_run: bool = False, **setting
     ([-2.0, -2.0], ['ok', 'ok'])
     """
     check_is_method(method)
-    check_flag("dry_run", dry_run)
+    check_dry_run(dry_run)
     s: Any = filled("explain", settings, DEFAULTS)
     inputs = parsing.read(x, s["dims"], s["sample_dim"], s["valid"])
     each = EachOutput.of(model, inputs, s, method.along)

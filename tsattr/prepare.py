@@ -101,7 +101,7 @@ def prepare(model: Any, x_like: Any, method: Any, **settings: Unpack[CallSetting
     """
     s: Any = filled("prepare", settings, DEFAULTS)
     like = parsing.read(x_like, s["dims"], s["sample_dim"], s["valid"])
-    explain(model, like, method, dry_run=True, **s)
+    explain(model, like, method, dry_run="rows", **s)
     each = EachOutput.of(model, like, s, method.along)
     tried = s if each is None else s | {"target": each.targets}
     doubts: dict[str, str] = {}

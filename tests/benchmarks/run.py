@@ -165,7 +165,7 @@ def occlusion(name: str, n: int, windows: int, batch: int) -> dict[str, Run]:
         method = ta.Occlusion(ta.groups.Windows(time=2 * step, step=step))
         window = tuple(2 * step if d == "time" else 12 for d in DIMS[name][1:])
         stride = tuple(step if d == "time" else 12 for d in DIMS[name][1:])
-    asked = int(ta.explain(model, x, method, dims=DIMS[name], dry_run=True)["model_evaluations"][0])
+    asked = int(ta.explain(model, x, method, dims=DIMS[name], dry_run="rows")["model_evaluations"][0])
 
     def bare() -> None:
         forward_loop(model, rows, n)  # the prediction
@@ -273,7 +273,7 @@ def throughput(repeats: int) -> None:
         ("table", 2**16, (64, 256, 1024, 4096, 16384, 65536)),
     ):
         model, x = problem(name, 64)
-        auto = ta.explain(model, x, ta.Saliency(), dims=DIMS[name], dry_run=True).attrs["batch_size"]
+        auto = ta.explain(model, x, ta.Saliency(), dims=DIMS[name], dry_run="rows").attrs["batch_size"]
         for what, loop in (("forward", forward_loop), ("forward and gradient", gradient_loop)):
             spent: dict[int, list[float]] = {rows: [] for rows in sizes}
             for _ in range(repeats):

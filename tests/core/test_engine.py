@@ -364,7 +364,7 @@ def test_a_progress_bar(method, capsys):
 @pytest.mark.parametrize("name", [k for k in METHODS if k != "refined"])
 def test_a_dry_run_counts_the_rows_and_calls_nothing(name):
     spy = Spy()
-    cost = ta.explain(spy, X, METHODS[name], dry_run=True, batch_size=4, check=False)
+    cost = ta.explain(spy, X, METHODS[name], dry_run="rows", batch_size=4, check=False)
     assert not spy.batches
     ds = ta.explain(f, X, METHODS[name])
     np.testing.assert_array_equal(cost.model_evaluations, ds.model_evaluations)

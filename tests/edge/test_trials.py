@@ -269,7 +269,7 @@ def test_a_transformer_goes_one_way_in_all_calls(hidden):
 def test_rows_of_the_trial_are_counted():
     for batch_size, expected in ((1, 3), (2, 4), ("auto", 4)):
         spy = Spy(lambda x: x.sum(1))
-        cost = ta.explain(spy, X, CELLS, batch_size=batch_size, dry_run=True)
+        cost = ta.explain(spy, X, CELLS, batch_size=batch_size, dry_run="rows")
         assert not spy.rows
         ds = ta.explain(spy, X, CELLS, batch_size=batch_size)
         assert ds.attrs["trial_rows"] == cost.attrs["trial_rows"] == expected
@@ -289,7 +289,7 @@ def test_a_trial_is_made_once():
     both = ta.explain(ta.models.Ensemble(spies), x, ta.Saliency(), target=1, seed=[0, 1])
     assert both.attrs["trial_rows"] == 8
     assert sum(s.count for s in spies) == int(both.model_evaluations.sum()) + 8
-    cost = ta.explain(ta.models.Ensemble(spies), x, ta.Saliency(), target=1, seed=[0, 1], dry_run=True)
+    cost = ta.explain(ta.models.Ensemble(spies), x, ta.Saliency(), target=1, seed=[0, 1], dry_run="rows")
     assert cost.attrs["rows"] == sum(s.count for s in spies)
     spy = Spy(relu_net())
     ds = ta.explain(spy, x, ta.Saliency(), target=1)

@@ -617,7 +617,7 @@ def test_what_a_dry_run_says_is_what_it_costs(method, model, times):
     make, more = ASKED[model]
     more = more if method != "fit" else {k: v for k, v in more.items() if k != "target"}
     counted, x = Counted(make()), X.isel(time=slice(times))
-    cost = ta.explain(counted, x, COSTS[method], dry_run=True, **more)
+    cost = ta.explain(counted, x, COSTS[method], dry_run="rows", **more)
     assert counted.rows == 0
     ds = ta.explain(counted, x, COSTS[method], **more)
     assert counted.rows == int(ds.model_evaluations.sum()) + ds.attrs.get("trial_rows", 0) <= cost.attrs["rows"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def add(commands: Any, what: str) -> None:
     parser.add_argument("--plot", type=Path, help="also write the first sample's picture (.png, .pdf, .svg)")
     options.add_data(parser)
     group = options.add_computation(parser)
-    group.add_argument("--dry-run", action="store_true", help="say what it would cost and stop")
+    group.add_argument("--dry-run", action="store_true", help="say what it would cost, by its first batches, and stop")
     parser.set_defaults(run=run)
 
 
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
     x = options.for_model(x, net, args)
     settings = options.settings(args, x)
     if args.dry_run:
-        print(explain(net, x, method, **settings, dry_run=True))
+        with options.notes():
+            print(_cost(explain(net, x, method, **settings, dry_run=True)))
         return
     with options.notes():
         ds = explain(net, x, method, **settings, progress=sys.stderr.isatty())
@@ -92,6 +94,51 @@ def _inputs(x: Any) -> dict[str, xr.DataArray]:
     if isinstance(x, xr.Dataset):
         given = {f"input_{name}": values for name, values in x.data_vars.items()}
     return {name: v.reset_coords(drop=True).assign_attrs(plain(v.attrs)) for name, v in given.items()}
+
+
+def _cost(ds: xr.Dataset) -> str:
+    """What a call would cost, line by line."""
+    said, n, tried = ds.attrs, ds.model_evaluations.size, ds.attrs["trial_rows"]
+    most, least = int(ds.model_evaluations.max()), int(ds.model_evaluations_least.max())
+    known = least > 1  # else only the intact samples are sure, as in every call
+
+    def between(name: str, words: Callable[[float], str]) -> str:
+        low, high = words(said[f"{name}_least"]), words(said[name])
+        return high if low == high else f"{low} to {high}" if known else f"up to {high}"
+
+    lines = {
+        "samples": f"{n:,}, of {most if least in (1, most) else f'{least:,} to {most:,}'} rows of the model each",
+        "rows": f"up to {said['rows']:,}, {tried:,} of which try the model",
+        "model calls": f"up to {said['model_calls']:,}, of {said['batch_size']:,} rows, on {said['device']}",
+        "evaluation": said["evaluation"],
+        "multiply-adds": between("multiply_adds", _count),
+        "time": between("seconds", _duration),
+        "memory": f"{_bytes(said['peak_bytes'])} at most, beside the model and the input",
+    }
+    if not said["multiply_adds"]:
+        del lines["multiply-adds"]  # no torch, and nothing to count
+    return "\n".join(f"{name:14}{value}" for name, value in lines.items())
+
+
+def _count(number: float) -> str:
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if number >= size:
+            return f"{number / size:,.3g} {word}"
+    return f"{number:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _bytes(number: float) -> str:
+    for size, unit in ((2**30, "GiB"), (2**20, "MiB")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 2**10:.0f} KiB"
 
 
 def _summary(ds: xr.Dataset, sample: str, most: int = 10) -> str:

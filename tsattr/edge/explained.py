@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from ..core.method import Method, results_of
 from ..core.results import Field
 from ..core.samples import SampleChunk
 from ..core.shift.detector import FEWEST
-from ..core.shift.scores import Shifts, shift_rows
+from ..core.shift.scores import Shifts
 from ..core.status import Status
 from ..core.targets.parsing import Named
 from ..labels import alignment
 from ..version import __version__
-from . import members, trials
+from . import cost, members, trials
 from .call import Call
 from .cautions import check_constants, report_trouble
 from .table import Table
@@ -32,7 +31,7 @@ _OF_TARGET = ("prediction", "reference", "completeness_gap")
 _OF_PARTS = ("attribution", "standard_error")
 
 
-def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Dataset:
+def explained(call: Call, method: Method, *, dry_run: bool | str = False) -> xr.Dataset:
     """The labelled result of a method for the samples of a call, or what it would cost.
 
     Parameters
@@ -63,7 +62,7 @@ def explained(call: Call, method: Method, *, dry_run: bool = False) -> xr.Datase
     if reference is not None and bound.has("baseline"):
         clean = alignment.read_reference(inputs, reference, gaps=bound.setting("baseline").gaps > 0)
     if dry_run:
-        return _cost(call, bound, 0 if clean is None else len(clean))
+        return cost.of(call, bound, 0 if clean is None else len(clean), asks=dry_run != cost.ROWS)
     if method.caution:
         tell(method.caution)
     check_constants(method, inputs, reference, min(call.chunk, inputs.n))
@@ -112,29 +111,6 @@ def _run(bound: Method, samples: SampleChunk, shifts: Shifts | None) -> dict[str
         samples.record_state(samples.indices, torch.where(there, Status.OK, Status.MISSING))
     found["status"] = Field((), samples.state)
     return found
-
-
-def _cost(call: Call, bound: Method, clean: int) -> xr.Dataset:
-    """What a call asks of the model at most, beside so many `clean` samples of a reference."""
-    inputs = call.inputs
-    found: dict[str, xr.Variable] = {}
-    least, most = bound.rows()
-    looked, once = shift_rows(bound, clean, call.model.module) if clean >= FEWEST and not call.context else (0, 0)
-    most += looked
-    once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
-    for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
-        found |= inputs.label(name, (), np.full(inputs.n, count), True)
-    ds = xr.Dataset(found, inputs.sample_coords())
-    total, tried = inputs.n * most + once, trials.rows(call)
-    ds.attrs = {
-        "rows": total + tried,
-        "trial_rows": once + tried,
-        "batch_size": call.batch_size,
-        "model_calls": math.ceil(total / call.batch_size) + trials.calls(call),
-        "input_bytes_per_batch": call.batch_size * inputs.cells * inputs.dtype.itemsize,
-        "device": str(call.device),
-    }
-    return ds
 
 
 def _provenance(call: Call, method: Method, targets: BoundTargets) -> dict[str, Any]:

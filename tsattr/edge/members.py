@@ -124,9 +124,10 @@ def total_cost(costs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     out = first.copy()
     for name in first.data_vars:
         out[name] = sum(c[name] for c in costs.values())
-    out.attrs = first.attrs | {
-        k: sum(c.attrs[k] for c in costs.values()) for k in ("rows", "trial_rows", "model_calls")
-    }
+    summed = ("rows", "trial_rows", "model_calls", "multiply_adds", "multiply_adds_least", "seconds", "seconds_least")
+    out.attrs = first.attrs | {k: sum(c.attrs[k] for c in costs.values()) for k in summed if k in first.attrs}
+    if "peak_bytes" in first.attrs:
+        out.attrs["peak_bytes"] = max(c.attrs["peak_bytes"] for c in costs.values())
     return out
 
 

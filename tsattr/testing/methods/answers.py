@@ -211,7 +211,10 @@ def rows(case: MethodCase) -> None:
         least, most = getattr(case.bound, kind)()
         if not (0 < least <= most < np.inf):
             raise Seen(f"{kind}() is ({least}, {most}), where a least above 0 and no greater than the most is expected")
-    cost, spy = case.explain(dry_run=True), Spy(case.model)
+    cost, spy = case.explain(dry_run="rows"), Spy(case.model)
+    measured = case.explain(dry_run=True)
+    if not (measured.equals(cost) and measured.attrs["rows"] == cost.attrs["rows"] and measured.attrs["seconds"] > 0):
+        raise Seen(f"a dry run that asks the model says {measured.attrs}, and one that counts rows {cost.attrs}")
     found = case.explain(case.around(spy))
     asked = int(found.model_evaluations.sum()) + found.attrs["trial_rows"]
     if asked != spy.count:
