@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tsattr.core import evaluator
+from tsattr.core.evaluation import removals
 from tsattr.core.samples import SampleChunk
 
 from .test_layers import FILES, LAYERS, room_of
@@ -29,7 +29,7 @@ def test_there_is_an_example_of_each():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs_as_it_stands(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluator, "EVALUATIONS", ())  # and put back afterwards
+    monkeypatch.setattr(removals, "EVALUATIONS", ())  # and put back afterwards
     monkeypatch.syspath_prepend(tmp_path)
     module = "example_of_" + name.lower().replace(" ", "_")
     (tmp_path / f"{module}.py").write_text(EXAMPLES[name], encoding="utf-8")

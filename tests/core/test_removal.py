@@ -13,6 +13,7 @@ from tsattr.core.baselines import Bridge, Constant, Gaussian
 from tsattr.core.baselines.fills import bind
 from tsattr.core.bound import BoundTargets
 from tsattr.core.engine import Engine
+from tsattr.core.evaluation import removals
 from tsattr.core.groups import masks
 from tsattr.core.groups.binding import bind as bind_groups
 from tsattr.core.samples import SampleChunk
@@ -226,7 +227,7 @@ METHODS = {
 
 
 def explained(monkeypatch, method, *evaluations, x=X, **settings):
-    monkeypatch.setattr(ev, "EVALUATIONS", evaluations)
+    monkeypatch.setattr(removals, "EVALUATIONS", evaluations)
     linear.rows = Patched.calls = 0
     x = xr.DataArray(x.numpy(), dims=("sample", "lead", "time"))
     return ta.explain(linear, x, method, check=False, **settings), linear.rows
@@ -285,7 +286,7 @@ def test_scores_by_removal_ask_in_the_same_way(monkeypatch):
     x = xr.DataArray(X.numpy(), dims=("sample", "lead", "time"))
     scores = []
     for evaluations in ((), (Patched,)):
-        monkeypatch.setattr(ev, "EVALUATIONS", evaluations)
+        monkeypatch.setattr(removals, "EVALUATIONS", evaluations)
         scores.append(ta.evaluate(linear, x, found, groups=g.Windows(time=2), metrics=["deletion"], check=False))
     dense, quick = scores
     xr.testing.assert_allclose(quick, dense, rtol=1e-9, atol=1e-9)

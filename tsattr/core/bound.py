@@ -145,10 +145,13 @@ class BoundGroups(ABC):
         The name of each group.
     shared
         True where a group has the same cells in all samples.
+    solid
+        True where a group is every cell of the box that `hull` gives.
     """
 
     names: list[str]
     shared: bool = False
+    solid: bool = False
 
     @property
     def order(self) -> np.ndarray:

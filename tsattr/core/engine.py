@@ -174,6 +174,8 @@ class Engine:
         What a method found out about the model, for the result's attrs.
     eps
         The spacing of the numbers at 1 that the outputs are made of, once the model has been asked.
+    evaluations
+        The kinds of `RemovalEvaluation` that are tried beside the dense one.
     samples
         How many samples the input has.
     unfilled
@@ -200,6 +202,7 @@ class Engine:
     smooth: bool | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     eps: float = 0.0
+    evaluations: tuple[Any, ...] = ()
     samples: int = 0
     unfilled: set[int] = field(default_factory=set)
 
@@ -304,7 +307,7 @@ class Engine:
         """
         start = 0
         while start < total:
-            at = slice(start, min(start + self._rows(size), total))
+            at = slice(start, min(start + self.fitting(size), total))
             try:
                 result = run(at)
             except Exception as error:
@@ -324,7 +327,8 @@ class Engine:
             yield at, result
             start = at.stop
 
-    def _rows(self, size: float) -> int:
+    def fitting(self, size: float) -> int:
+        """Rows of a batch, where one has this size beside a whole sample."""
         if size == 1 or not self.adapt:
             return self.batch_size
         if size > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from .removal import Removal, Source
 
 ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
 _SAME = 1e-5  # of the range of an output over the trial, by which two ways to evaluate a removal may differ
-_TRIAL = 8  # rows of a trial
+TRIAL = 8  # rows on which an evaluation is tried
 
 E = TypeVar("E", bound="Evaluation")
 
@@ -51,16 +51,34 @@ class Evaluation(ABC):
 class RemovalEvaluation(Evaluation):
     """One way to get the model's outputs for removals from some samples.
 
-    Of its own it has a `name`, :meth:`work` and the verb; it is tried once it is named in `EVALUATIONS`.
+    Of its own it has a `name`, :meth:`work` and the verb; it is tried once it is named in `EVALUATIONS` of
+    `tsattr.core.evaluation.removals`.
 
     Parameters
     ----------
     samples
         The intact samples, of which it may keep what it needs: activations, states.
+
+    Attributes
+    ----------
+    trial_rows
+        The most rows that a trial asks for, of each chunk of samples.
     """
+
+    trial_rows: ClassVar[int] = 2 * TRIAL
 
     def __init__(self, samples: Source) -> None:
         self.samples = samples
+
+    @classmethod
+    def applies(cls, module: Any, differentiable: bool, cells: int) -> bool:
+        """Whether it may hold for a model of samples of so many cells, told without asking it; if not, it is passed over in silence."""
+        return True
+
+    @classmethod
+    def spared(cls, removal: Removal) -> str:
+        """Why a trial cannot pay, told by what is asked for; nothing where it may."""
+        return ""
 
     @classmethod
     def tried(cls, samples: Source, trial: Removal) -> Self:
@@ -72,6 +90,10 @@ class RemovalEvaluation(Evaluation):
     @abstractmethod
     def work(self, removal: Removal) -> Tensor:
         """(r,) what each row costs, in shares of a forward pass of a whole sample."""
+
+    def room(self, removal: Removal, work: Tensor) -> float:
+        """The memory that a row takes beside a whole sample, which sizes batches: as much as its share of the work."""
+        return float(work.mean())
 
     @abstractmethod
     def __call__(self, removal: Removal, at: slice) -> Tensor:
@@ -142,47 +164,53 @@ def attempt(make: Callable[[], E]) -> E | Unsupported:
         return Unsupported(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
-# What is tried beside the dense evaluation.
-EVALUATIONS: tuple[type[RemovalEvaluation], ...] = ()
-
-
 class Evaluator:
     """Chooses how removals from some samples are evaluated: of the ways that hold on a trial, the one with the least work.
 
-    The trial is made once, on rows of the first removal. Where an evaluation fails later, the dense one takes its place. What
+    The trial is made once, on rows of the first removal that may pay for it. Where an evaluation fails later, the dense one takes its place. What
     was used, where it was not the dense one as a matter of course, and why others were not, is in the engine's notes.
     """
 
     def __init__(self, samples: Source) -> None:
         self.samples, self.dense = samples, Dense(samples)
-        self.trusted: list[RemovalEvaluation] | None = None
+        of = samples.engine.module, samples.engine.differentiable, samples.x[:1].numel()
+        self.kinds = [kind for kind in samples.engine.evaluations if kind.applies(*of)]
+        self.untried = list(self.kinds)
+        self.trusted: list[RemovalEvaluation] = []
 
     def outputs(self, removal: Removal) -> tuple[Callable[[slice], Tensor], float]:
         """What gives the model's outputs at a slice of the rows, and the size of a row beside a whole sample."""
-        if EVALUATIONS and len(removal):
+        if self.kinds and len(removal):
             work = {evaluation: evaluation.work(removal) for evaluation in self._candidates(removal)}
             best = min(work, key=lambda evaluation: float(work[evaluation].sum()))
             if best is not self.dense or "evaluation" in self.samples.engine.notes:
                 self._note(best.name)
             if best is not self.dense:
-                return partial(self._answer, best, removal), float(work[best].mean())
+                return partial(self._answer, best, removal), best.room(removal, work[best])
         return partial(self.dense, removal), 1.0
 
     def _candidates(self, removal: Removal) -> list[RemovalEvaluation]:
-        """Those that agreed on the trial; the dense one first, which is taken where another is no cheaper."""
-        if self.trusted is None:
-            rows = torch.linspace(0, len(removal) - 1, min(_TRIAL, len(removal))).round().long().to(removal.i.device)
+        """Those that agreed on a trial; the dense one first, which is taken where another is no cheaper."""
+        for kind in [kind for kind in self.untried if not self._spared(kind, removal)]:
+            self.untried.remove(kind)
+            rows = torch.linspace(0, len(removal) - 1, min(TRIAL, len(removal))).round().long().to(removal.i.device)
             with torch.no_grad():
-                tried = {kind: attempt(partial(kind.tried, self.samples, removal.pick(rows))) for kind in EVALUATIONS}
-            for kind, found in tried.items():
-                if isinstance(found, Unsupported):
-                    self._note(f"not {kind.name}: {found}")
-            self.trusted = [found for found in tried.values() if not isinstance(found, Unsupported)]
+                found = attempt(partial(kind.tried, self.samples, removal.pick(rows)))
+            if isinstance(found, Unsupported):
+                self._note(f"not {kind.name}: {found}")
+            else:
+                self.trusted.append(found)
         return [self.dense, *self.trusted]
+
+    def _spared(self, kind: type[RemovalEvaluation], removal: Removal) -> bool:
+        """Whether a kind is not tried for a removal, which may be for a later one."""
+        if why := kind.spared(removal):
+            self._note(f"not {kind.name}: {why}")
+        return bool(why)
 
     def _answer(self, evaluation: RemovalEvaluation, removal: Removal, at: slice) -> Tensor:
         """By an evaluation, as long as it has an answer."""
-        if self.trusted and evaluation in self.trusted:
+        if evaluation in self.trusted:
             try:
                 return evaluation(removal, at)
             except Unsupported as reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,6 +24,12 @@ class Source(Protocol):
 
     def fill(self, baseline: BoundBaseline, i: Tensor, draw: Tensor, absent: Tensor | None = None) -> Tensor:
         """Rows of sample `i` with the absent cells (all, for None) replaced by the baseline's values."""
+        ...
+
+    def fill_boxes(
+        self, baseline: BoundBaseline, i: Tensor, draw: Tensor, start: Tensor, absent: Tensor
+    ) -> Tensor | None:
+        """Cells (r, *size) of a box of each row, of `start` and of the size of `absent`; None where only whole rows tell."""
         ...
 
     def outputs(self, i: Tensor, rows: Tensor) -> Tensor:
@@ -94,12 +100,26 @@ class Removal:
 
         Boxes have the size of the largest hull, so that they are one tensor: a smaller hull has intact cells beside it.
         """
-        # From whole rows: a baseline may look at cells far from the gap.
         if (hull := self.hull(at)) is None:
             return None
         size = hull[1].amax(0) if len(hull[1]) else hull[1].sum(0)
         start = torch.minimum(hull[0], torch.as_tensor(self.samples.x.shape[1:], device=size.device) - size)
-        return start, _cut_out(self.rows(at), start, size.tolist())
+        found = self._solid(at, start, hull)
+        # Else from whole rows: a baseline may look at cells far from the gap.
+        return start, cut_out(self.rows(at), None, start, size.tolist()) if found is None else found
+
+    def _solid(self, at: slice, start: Tensor, hull: tuple[Tensor, Tensor]) -> Tensor | None:
+        """The cells of boxes without making whole rows, where all cells of the hulls are absent and the baseline looks at no others."""
+        if self.groups is None or not self.groups.solid or (absent := self._absent(at)) is None or absent.ndim > 1:
+            return None
+        size = hull[1].amax(0).tolist() if len(hull[1]) else [0] * hull[1].shape[1]
+        gone = torch.ones((len(start), *size), dtype=torch.bool, device=start.device)
+        for axis, (w, first, cells) in enumerate(zip(size, (hull[0] - start).T, hull[1].T)):
+            along = torch.arange(w, device=start.device) - first[:, None]
+            gone &= ((along >= 0) & (along < cells[:, None])).reshape(
+                len(start), *(w if a == axis else 1 for a in range(len(size)))
+            )
+        return self.samples.fill_boxes(self.baseline, self.i[at], self.draw[at], start, gone)
 
     def pick(self, rows: Tensor) -> Removal:
         """Some of the rows, by their numbers."""
@@ -127,10 +147,11 @@ def _bounding_box(mask: Tensor, event: torch.Size) -> tuple[Tensor, Tensor]:
     return torch.stack(start, 1), torch.stack(size, 1)
 
 
-def _cut_out(rows: Tensor, start: Tensor, size: list[int]) -> Tensor:
-    """The cells (rows, *size) of boxes of one size, each row's from its own start (rows, axes)."""
-    index = [torch.arange(len(rows), device=rows.device).reshape(-1, *[1] * len(size))]
+def cut_out(rows: Tensor, i: Tensor | None, start: Tensor, size: Sequence[int]) -> Tensor:
+    """The cells (r, *size) of boxes of one size of the rows `i` (None: each in turn), each from its own start (r, axes)."""
+    i = torch.arange(len(start), device=rows.device) if i is None else i
+    index = [i.reshape(-1, *[1] * len(size))]
     for axis, length in enumerate(size):
         along = start[:, axis, None] + torch.arange(length, device=rows.device)
-        index.append(along.reshape(len(rows), *(length if a == axis else 1 for a in range(len(size)))))
+        index.append(along.reshape(len(i), *(length if a == axis else 1 for a in range(len(size)))))
     return rows[tuple(index)]

@@ -15,7 +15,7 @@ from .bound import BoundBaseline, BoundGroups
 from .engine import Engine, Intact, Rows
 from .evaluator import Evaluator
 from .keys import Key
-from .removal import Absent, Removal
+from .removal import Absent, Removal, cut_out
 from .status import Status
 
 _GRADIENTS = 2**28  # bytes that the gradients of all targets at the rows of one batch may take
@@ -177,6 +177,25 @@ class SampleChunk:
                 self.record_unfilled(i, missing)
                 rows = torch.where(missing, self.x.index_select(0, i), rows)  # some models refuse NaN
         return rows if valid is None else torch.where(valid, rows, self.x.index_select(0, i))
+
+    def fill_boxes(
+        self, baseline: BoundBaseline, i: Tensor, draw: Tensor, start: Tensor, absent: Tensor
+    ) -> Tensor | None:
+        """As :meth:`fill`, the cells (r, *size) of one box of each row, that begins at `start` (r, axes); `absent` is of that shape.
+
+        None where only whole rows tell: the baseline looks at other cells, or something is missing.
+        """
+        if baseline.conditional:
+            return None
+        size = absent.shape[1:]
+        pairs, inverse = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
+        sample, number = pairs >> 32, pairs & (2**32 - 1)
+        full = baseline.full(self.known[sample], self.key(sample, number)).expand(len(sample), *self.event)
+        present = absent if self.valid is None else absent & cut_out(self.valid, i, start, size)
+        cells = torch.where(present, cut_out(full, inverse, start, size), cut_out(self.x, i, start, size)).to(
+            self.x.dtype
+        )
+        return cells if torch.isfinite(cells.sum()) else None
 
     def _measured(self, i: Tensor) -> Tensor:
         """Bool, broadcasting to rows of sample `i`: False where the sample itself has no value, which is then none to lack."""

@@ -16,6 +16,7 @@ from ..core.arrays import INVALID, VALUE
 from ..core.axes import Axes
 from ..core.bound import BoundTargets
 from ..core.engine import Engine
+from ..core.evaluation import removals
 from ..core.method import Method
 from ..core.preserve import preserved_state
 from ..core.results import RESERVED, check_choice, check_flag
@@ -131,6 +132,12 @@ class Call:
         targets = len(self.targets.each)
         return max(1, self.batch_size // targets, _CHUNK // (self.inputs.cells * self.inputs.dtype.itemsize * targets))
 
+    @property
+    def trial_rows(self) -> int:
+        """The most rows on which quicker ways to answer a removal are tried, of each chunk of samples."""
+        of = self.model.module, self.model.differentiable, self.inputs.cells
+        return sum(kind.trial_rows for kind in removals.EVALUATIONS if kind.applies(*of))
+
     def size(self, arrays: int) -> int:
         """Samples of a chunk where so many arrays of their size are kept."""
         return max(min(self.batch_size, self.chunk), self.chunk // arrays)
@@ -192,6 +199,7 @@ class Call:
                 autocast=self.autocast,
                 advance=advance,
                 expect=expect,
+                evaluations=removals.EVALUATIONS,
                 samples=self.inputs.n,
             )
             engine.count_trial(0)

@@ -34,7 +34,8 @@ def of(call: Call, bound: Method, clean: int, *, asks: bool) -> xr.Dataset:
     least, most = bound.rows()
     looked, once = shift_rows(bound, clean, call.model.module) if clean >= FEWEST and not call.context else (0, 0)
     most += looked
-    once += bound.extra_rows * math.ceil(inputs.n / call.size(bound.arrays))
+    ways = 0 if bound.gradient else call.trial_rows
+    once += (bound.extra_rows + ways) * math.ceil(inputs.n / call.size(bound.arrays))
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
         found |= inputs.label(name, (), np.full(inputs.n, count), True)
     ds = xr.Dataset(found, inputs.sample_coords())

@@ -105,6 +105,11 @@ class Boxes(BoundGroups):
         order: np.ndarray = numbers.transpose(np.argsort(self.dims)).reshape(-1)
         return order
 
+    @property
+    def solid(self) -> bool:  # type: ignore[override]
+        """True where no window runs past the end of a circle, which is then in two pieces."""
+        return not any(a.circular for a in self.along)
+
     def box(self, k: int) -> dict[str, tuple[int, int]]:
         """Start and size of group k along each dim; round a circle it may run past the end."""
         at = np.unravel_index(k, self.shape)

@@ -1,0 +1,1 @@
+"""What a removal changes, pushed through the unchanged model over the activations of the intact samples."""

@@ -1,0 +1,59 @@
+"""What a call of the model costs, counted and not timed, so that the same call is always answered in the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+# Seconds of an operation, of a number that it writes, and of a multiply-add: on one thread of a processor, and on a GPU. Measured
+# (`tests/benchmarks/README.md`); only their ratios matter.
+_CPU = (1.5e-5, 1e-9, 4e-11)
+_GPU = (1.5e-5, 2e-12, 1e-13)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was done: operations, numbers written, multiply-adds; and the largest tensor, in numbers."""
+
+    calls: float = 0.0
+    cells: float = 0.0
+    products: float = 0.0
+    largest: float = 0.0
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.calls - other.calls, self.cells - other.cells, self.products - other.products, self.largest)
+
+    def seconds(self, device: torch.device, *, rows: int, of: int) -> float:
+        """Of one row in a batch of `rows`, where `of` rows were counted."""
+        call, cell, product = _GPU if device.type == "cuda" else _CPU
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        return call * self.calls / rows + (cell * self.cells + product * self.products) / (of * threads)
+
+
+class Meter(TorchDispatchMode):
+    """Counts what torch is asked in a scope."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls = self.cells = self.products = self.largest = 0
+
+    @property
+    def cost(self) -> Cost:
+        """So far."""
+        return Cost(self.calls, self.cells, self.products, self.largest)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        y = func(*args, **kwargs)
+        if any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns):
+            return y  # a view
+        size = sum(v.numel() for v in (y if isinstance(y, tuple | list) else [y]) if isinstance(v, Tensor))
+        self.calls, self.cells, self.largest = self.calls + 1, self.cells + size, max(self.largest, size)
+        if (flops := flop_registry.get(func._overloadpacket)) is not None:
+            self.products += flops(*args, **kwargs, out_val=y) // 2
+        return y

@@ -1,0 +1,8 @@
+"""The ways to answer a removal that are tried beside the dense one."""
+
+from __future__ import annotations
+
+from ..evaluator import RemovalEvaluation
+from .incremental.evaluation import Incremental
+
+EVALUATIONS: tuple[type[RemovalEvaluation], ...] = (Incremental,)
