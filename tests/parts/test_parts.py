@@ -152,6 +152,81 @@ def test_cells_near_the_ends_are_marked_up_to_a_period_of_the_lowest_frequency()
     assert edge.isel(part=0).values[-10:].all()
 
 
+@pytest.mark.parametrize("chunks", [None, {"time": 30}])
+def test_cells_near_a_bridged_gap_are_marked_as_those_near_an_end(chunks):
+    holes = X.copy()
+    holes[0, 0, 40:43] = np.nan
+    holes[1, 1, :2] = np.nan
+    if chunks:
+        pytest.importorskip("dask")
+        holes = holes.chunk(chunks)
+    parts = p.bands(holes, [(5, 10), (10, None)])
+    assert parts.edge.dims == parts.dims
+    plain = p.bands(X, [(5, 10), (10, None)]).edge
+    for sample, lead in np.ndindex(3, 2):
+        missing = [-1, *np.flatnonzero(holes[sample, lead].isnull()), 97]  # beyond the ends nothing is known either
+        for part, reach in enumerate([10, 5, 10]):  # a period of 5 Hz and of 10 Hz, and the larger for the rest
+            expected = [min(abs(cell - at) for at in missing) <= reach for cell in range(97)]
+            assert parts.edge[sample, part, lead].values.tolist() == expected
+    assert (parts.edge[2] == plain.broadcast_like(parts.edge[2])).all()
+    assert parts.edge[0, :, 0].sum() > plain.sum()
+
+
+def test_seasons_by_local_regression_mark_a_season_at_each_end():
+    edge = p.trend_season(months(), 12).edge
+    assert edge.dims == ("part", "time")
+    assert (edge.sum("time") == 24).all()
+    assert "edge" not in p.trend_season(months(), 12, method="cycle").coords  # fitted to what is known
+    assert "edge" not in p.harmonics(X, 1.3).coords
+
+
+def test_edges_reach_the_explanation_and_a_file(tmp_path):
+    parts = p.bands(X.where(X.time != 0.5), [(5, 10)])
+    ds = ta.explain(ta.models.summed(ta.models.on_arrays(lambda x: np.nansum(x, (1, 2)))), parts, ta.Occlusion(g.Along("part")))
+    xr.testing.assert_identical(ds.edge.transpose(*parts.edge.dims).variable, parts.edge.variable)
+    assert ds.part.attrs == parts.part.attrs
+    parts.to_netcdf(tmp_path / "parts.nc")
+    back = xr.load_dataarray(tmp_path / "parts.nc")
+    assert (back.edge == parts.edge).all()
+    assert back.part.attrs == parts.part.attrs
+
+
+def test_a_straight_line_and_a_cycle_are_told_apart_across_a_gap():
+    t = np.arange(24.0)
+    x = xr.DataArray((0.3 * t + np.tile([0, 2, -1, 1], 6))[None], dims=("sample", "time"))
+    x[0, 3:9] = np.nan
+    parts = p.trend_season(x, 4, method="cycle")
+    np.testing.assert_allclose(parts.sel(part="rest")[:, parts[0, 0].notnull()], 0, atol=1e-9)
+    np.testing.assert_allclose(parts.sel(part="trend")[0, 9:].diff("time"), 0.3, atol=1e-9)
+
+
+@every
+def test_parts_say_what_they_are_and_what_they_assume(name):
+    make, x = MAKERS[name]
+    attrs = make(x).part.attrs
+    assert set(attrs) == {"long_name", "assumes"}
+    assert all(attrs.values())
+
+
+def test_names_have_one_language():
+    def names(limits, x=X, dim="time"):
+        return p.bands(x, limits, dim).part.values.tolist()[:-1]
+
+    assert names([("2s", "500ms"), (2, 5), (10, None)]) == ["2s-500ms", "0.5 s-0.2 s", "under 0.1 s"]
+    assert names([("2s", 2)]) == ["2s-0.5 s"]
+    assert names([(0, 2), ("500ms", "0.1s")]) == ["over 500 ms", "500ms-0.1s"]
+    plain = X.drop_vars("time")
+    assert names([(0.1, 0.2)], plain) == ["0.1-0.2 per cell"]
+    assert p.octaves(plain, 1).part.values[0] == "0.25-0.5 per cell"
+    assert names([(0.1, 0.2)], plain.assign_coords(time=("time", np.arange(97.0), {"units": "months"}))) == [
+        "0.1-0.2 per month"
+    ]
+    depth = plain.rename(time="depth").assign_coords(depth=np.arange(97.0))
+    assert names([(0.1, 0.2)], depth, "depth") == ["0.1-0.2"]
+    depth.depth.attrs["units"] = "km"
+    assert names([(1e-4, 2e-4)], depth, "depth") == ["0.0001-0.0002 per metre"]
+
+
 def test_frequencies_on_a_limit_go_to_the_upper_band():
     t = np.arange(100) / 100
     x = xr.DataArray(np.cos(2 * np.pi * 5 * t)[None], dims=("sample", "time"), coords={"time": t})
@@ -260,7 +335,7 @@ def test_dates_that_step_by_months_are_counted_in_months(calendar):
         found = make(x)
         np.testing.assert_allclose(found, make(counted), atol=1e-9)
         assert found.time.values.tolist() == dates.values.tolist()
-    assert p.octaves(x, 1).part.values.tolist()[0] == "0.25-0.5"
+    assert p.octaves(x, 1).part.values.tolist()[0] == "0.25-0.5 per month"
 
 
 @pytest.mark.parametrize(("calendar", "days"), [("360_day", 360), ("noleap", 365), ("standard", 365.2425)])
@@ -350,28 +425,38 @@ def test_maps_of_parts_sum_to_the_map_of_the_signal():
     assert parts.attrs["model"] == whole.attrs["model"]
 
 
-def test_maps_of_bands_are_integrated_gradients_of_fourier_coefficients():
-    for n in (96, 97):
-        x = signals(n)
-        net = torch.nn.Sequential(
-            torch.nn.Flatten(), torch.nn.Linear(2 * n, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
-        ).double()
-        limits = [(0, 3), (3, 9), (9, None)]
-        ds = ta.explain(ta.models.summed(net), p.bands(x, limits, ends="periodic"), ta.IntegratedGradients(steps=16))
-        frequency = torch.fft.rfftfreq(n, 1 / 50)
-        spectrum = torch.fft.rfft(torch.as_tensor(x.values))
-        at = (torch.arange(16) + 0.5) / 16
-        total = torch.zeros_like(spectrum)
-        for a in at:  # the rule is the midpoint's, at the same points
-            point = (a * spectrum).requires_grad_()
-            y = net(torch.fft.irfft(point, n)).sum()
-            total = total + torch.autograd.grad(y, point)[0] / 16
-        credit = (spectrum * total.conj()).real
+def fourier_gradients(net, series, steps):
+    """Integrated gradients of the coefficients of a real Fourier series, by loops: credit (frequencies,) of a series (n,)."""
+    n = len(series)
+    t = np.arange(n)
+    total = np.zeros(n)
+    for k in range(steps):
+        point = torch.as_tensor((k + 0.5) / steps * series).requires_grad_()
+        total += torch.autograd.grad(net(point[None]).sum(), point)[0].numpy() / steps
+    credit = np.zeros(n // 2 + 1)
+    for k in range(n // 2 + 1):
+        once = k == 0 or 2 * k == n  # the mean, and the Nyquist frequency of an even length, stand alone
+        for wave in (np.cos(2 * np.pi * k * t / n), np.sin(2 * np.pi * k * t / n)):
+            coefficient = (1 if once else 2) / n * sum(wave[i] * series[i] for i in range(n))
+            credit[k] += coefficient * sum(wave[i] * total[i] for i in range(n))
+    return credit
+
+
+@pytest.mark.parametrize("n", [96, 97])
+def test_maps_of_bands_are_integrated_gradients_of_fourier_coefficients(n):
+    x = signals(n).isel(lead=0)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(n, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)).double()
+    limits = [(0, 3), (3, 9), (9, None)]
+    parts = p.bands(x, limits, ends="periodic")
+    ds = ta.explain(ta.models.summed(net), parts, ta.IntegratedGradients(steps=8, rule="midpoint"))
+    frequency = np.arange(n // 2 + 1) / (n / 50)
+    for sample in range(3):
+        credit = fourier_gradients(net, x.values[sample], 8)
         for name, (low, high) in zip(ds.part.values, limits):
-            inside = (frequency >= low) & (frequency < (high or torch.inf))
-            expected = credit[..., inside].sum(-1)
-            found = ds.attribution.sel(part=name).sum("time")
-            np.testing.assert_allclose(found, expected, atol=2e-3 * float(abs(credit).sum(-1).max()))
+            inside = (frequency >= low) & (frequency < (high or np.inf))
+            found = float(ds.attribution[sample].sel(part=name).sum("time"))
+            assert found == pytest.approx(credit[inside].sum(), abs=1e-12)
 
 
 def test_a_filter_puts_all_on_its_band():

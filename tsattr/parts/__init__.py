@@ -13,7 +13,8 @@ Each function returns its input with a new dim ``part`` after the samples', labe
 >>> abs(ds.attribution.sum("time")).values.round(6).tolist()
 [[0.5, 0.5, 0.0]]
 
-Missing values stay missing, in all parts; meanwhile they are bridged by straight lines.
+Missing values stay missing, in all parts. What the parts rest on where nothing is known is in ``parts.part.attrs["assumes"]``, and
+``parts.edge`` marks the cells of bands, octaves and seasons (by local regression) that rest on it.
 """
 
 from .bands import bands as bands

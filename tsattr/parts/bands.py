@@ -10,11 +10,26 @@ import numpy as np
 import xarray as xr
 
 from ..core.axes import Axes
-from ..core.indexing import is_dates
 from ..core.results import check_choice, check_count
-from .summing import EDGE, PART, REST, applied, axes_of, bridged, period_of, step_of, summing
+from ..core.units import parse_extent
+from .summing import (
+    BRIDGED,
+    PART,
+    REST,
+    applied,
+    axes_of,
+    bridged,
+    near_ends,
+    period_of,
+    step_of,
+    summing,
+    unit_of_frequency,
+)
 
-ENDS = ("mirrored", "periodic")
+ENDS = {
+    "mirrored": "beyond its ends the series goes on as its mirror image",
+    "periodic": "after its end the series goes on as from its start",
+}
 
 
 def bands(
@@ -35,10 +50,11 @@ def bands(
     x
         The signal, evenly spaced along `dim`; with a sample dim as for `tsattr.explain`.
     limits
-        Pairs (low, high): numbers are frequencies, in Hz along a time, else in cycles per unit of the coordinate (per cell where
-        it has none; per month along dates that step by whole months). Texts with a unit are periods, ``("2 years", "7 years")``;
-        along other dates a year is that of the calendar in the mean. None: no limit on that side, as in
-        ``(None, "8 years")``, all that is slower, the mean included, and ``("9 months", None)``, all that is faster.
+        Pairs (low, high): numbers are frequencies, in Hz along a time, else in cycles per month (of dates that step by whole
+        months too), degree, metre, unit of the coordinate, or cell where there is no coordinate. Texts with a unit are periods,
+        ``("2 years", "7 years")``; along other dates a year is that of the calendar in the mean. None: no limit on that side, as
+        in ``(None, "8 years")``, all that is slower, the mean included, and ``("9 months", None)``, all that is faster. Parts are
+        named by their limits: by periods, all of them, where one is given.
     dim
         The dim it works along.
     ends
@@ -48,8 +64,9 @@ def bands(
     Returns
     -------
     xr.DataArray
-        `x` with the dim ``part``. The coordinate ``edge`` (part, dim) is True for cells within one period of the band's lowest
-        frequency of an end (half a series, at most): what lies beyond the end is the assumption's.
+        `x` with the dim ``part``, whose attribute ``assumes`` says what is taken for what is not known. The coordinate ``edge`` is
+        True for cells within one period of the band's lowest frequency (half a series, at most) of an end or of a missing cell,
+        where that tells; its dims are (part, dim), or those of the parts where there are missing cells.
 
     Raises
     ------
@@ -63,7 +80,7 @@ def bands(
     >>> parts.part.values.tolist(), bool((abs(parts.sum("part") - x) < 1e-12).all())
     (['0-2 Hz', 'rest'], True)
     """
-    check_choice("ends", ends, ENDS)
+    check_choice("ends", ends, tuple(ENDS))
     axes = axes_of(x, sample_dim, dim)
     dim = axes.called(dim)
     step, n = step_of(axes, dim), axes.shape[axes.axis(dim)]
@@ -87,15 +104,12 @@ def bands(
 
         return part
 
-    names = [_name(pair, _in_hertz(axes, dim)) for pair in limits]
+    names = [_name(pair, unit_of_frequency(axes, dim)) for pair in _in_one_language(axes, dim, limits)]
     series = bridged(x, dim)
     found = {name: applied(of(inside), series, over=[[dim]], gives=[dim]) for name, inside in zip(_unlike(names), kept)}
     lowest = [low for low, _ in cuts]
-    reach = [n / 2 if low <= 0 else min(n / 2, 1 / (low * step)) for low in lowest]
-    cells = np.arange(n)
-    near = [np.minimum(cells, n - 1 - cells) < r for r in reach]
-    out = summing(x, found, sample_dim)
-    return out.assign_coords({EDGE: ((PART, dim), np.stack([*near, np.logical_or.reduce(near)]))})
+    near = near_ends(x, dim, [n / 2 if low <= 0 else min(n / 2, 1 / (low * step)) for low in lowest])
+    return summing(x, found, sample_dim, what="band of frequencies", assumes=f"{ENDS[ends]}; {BRIDGED}", near=near)
 
 
 def octaves(
@@ -122,13 +136,8 @@ def octaves(
     top = 1 / (2 * step_of(axes, axes.called(dim)))
     limits = [(top / 2**k, top / 2 ** (k - 1)) for k in range(1, number + 1)]
     out = bands(x, [(limits[0][0], None), *limits[1:]], dim, ends=ends, sample_dim=sample_dim)
-    hertz = _in_hertz(axes, axes.called(dim))
-    return out.assign_coords({PART: [*(_name(pair, hertz) for pair in limits), REST]})
-
-
-def _in_hertz(axes: Axes, dim: str) -> bool:
-    """True where frequencies along a dim are in Hz: it holds seconds by its unit, or dates."""
-    return axes.kind(dim) == "time" or (dim in axes.coords and is_dates(axes.coords[dim]))
+    unit = unit_of_frequency(axes, axes.called(dim))
+    return out.assign_coords({PART: (PART, [*(_name(pair, unit) for pair in limits), REST], out[PART].attrs)})
 
 
 def _pairs(limits: Any) -> list[Any]:
@@ -167,10 +176,24 @@ def _check_bands(cuts: Sequence[tuple[float, float]], frequency: np.ndarray) -> 
             )
 
 
-def _name(pair: tuple[Any, Any], hertz: bool) -> str:
+def _in_one_language(axes: Axes, dim: str, limits: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """The limits, with frequencies written as periods where some are, in the unit of the first of them."""
+    texts = [v for pair in limits for v in pair if isinstance(v, str)]
+    if not texts:
+        return list(limits)
+    unit = parse_extent(texts[0])[1]
+    one = period_of(axes, dim, f"1 {unit}")
+
+    def period(v: Any) -> str | None:
+        return v if isinstance(v, str) else f"{1 / (v * one):.4g} {unit}" if v else None
+
+    return [(period(low), period(high)) for low, high in limits]
+
+
+def _name(pair: tuple[Any, Any], unit: str) -> str:
     low, high = (f"{v:.4g}" if isinstance(v, int | float) else v for v in pair)
     periods = any(isinstance(v, str) for v in pair)
-    unit = " Hz" if hertz and not periods else ""
+    unit = "" if periods else unit
     if low is None and high is None:
         return "all"
     if low is None or high is None:

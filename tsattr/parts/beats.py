@@ -36,4 +36,5 @@ def beats_and_residual(x: xr.DataArray, beats: MedianBeat, *, sample_dim: str = 
     key = Key(0, inputs.ids, torch.arange(inputs.n), np.zeros(inputs.n, int))
     template = bound.fill(rows, torch.ones_like(rows, dtype=torch.bool), key).numpy()
     usual = x.transpose(sample_dim, ...).copy(data=template)
-    return summing(x, {"median beat": usual}, sample_dim, rest="residual")
+    assumed = "beats that follow the R peaks given, as those of the reference do"
+    return summing(x, {"median beat": usual}, sample_dim, "residual", what="beats and residual", assumes=assumed)

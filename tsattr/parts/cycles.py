@@ -11,7 +11,9 @@ from ..core.axes import Axes
 from ..core.baselines.climatology import phases_of
 from ..core.cf import units_of
 from ..core.results import check_choice, check_count
-from .summing import applied, axes_of, bridged, period_of, step_of, summing
+from .summing import BRIDGED, applied, axes_of, bridged, near_ends, period_of, step_of, summing
+
+_TREND = "trend and season"
 
 
 def harmonics(
@@ -92,7 +94,8 @@ def harmonics(
     found = {"mean": terms.isel(column=0)} | {
         f"harmonic {k}": terms.isel(column=[2 * k - 1, 2 * k]).sum("column") for k in range(1, number + 1)
     }
-    return summing(x, found, sample_dim)
+    assumed = "waves whose frequency, size and phase stay the same, fitted to the cells that are known"
+    return summing(x, found, sample_dim, what="mean and harmonics", assumes=assumed)
 
 
 def _least_squares(series: np.ndarray, design: np.ndarray) -> np.ndarray:
@@ -126,6 +129,11 @@ def trend_season(
     robust
         Of "stl": outliers count less.
 
+    Returns
+    -------
+    xr.DataArray
+        `x` with the dim ``part``. Of "stl" the coordinate ``edge`` is True for cells within a season of an end or a gap.
+
     Raises
     ------
     ValueError
@@ -140,10 +148,11 @@ def trend_season(
     check_choice("method", method, ("stl", "cycle"))
     axes = axes_of(x, sample_dim, dim)
     dim = axes.called(dim)
-    series, n = bridged(x, dim), axes.shape[axes.axis(dim)]
+    n = axes.shape[axes.axis(dim)]
     if method == "cycle":
-        phase = _phases(x, period, axes, dim)
-        return summing(x, _cycle(series, phase, dim), sample_dim)
+        found = _cycle(x.astype(float), _phases(x, period, axes, dim), dim)
+        assumed = "a straight trend and the same season in every cycle, fitted to the cells that are known"
+        return summing(x, found, sample_dim, what=_TREND, assumes=assumed)
     length = _cells(axes, dim, period)
     if n < 2 * length:
         raise ValueError(
@@ -158,8 +167,10 @@ def trend_season(
         fit = STL(series, period=length, robust=robust).fit()
         return np.stack([fit.trend, fit.seasonal])
 
-    both = applied(stl, series, over=[[dim]], gives=["piece", dim], sizes={"piece": 2}, vectorize=True)
-    return summing(x, {"trend": both.isel(piece=0), "season": both.isel(piece=1)}, sample_dim)
+    both = applied(stl, bridged(x, dim), over=[[dim]], gives=["piece", dim], sizes={"piece": 2}, vectorize=True)
+    found = {"trend": both.isel(piece=0), "season": both.isel(piece=1)}
+    assumed = f"a smooth trend, and a season of {length} cells that changes slowly; {BRIDGED}"
+    return summing(x, found, sample_dim, what=_TREND, assumes=assumed, near=near_ends(x, dim, [length, length]))
 
 
 def _cells(axes: Axes, dim: str, period: int | str) -> int:
@@ -177,7 +188,7 @@ def _phases(x: xr.DataArray, period: int | str, axes: Axes, dim: str) -> np.ndar
 
 
 def _cycle(series: xr.DataArray, phase: np.ndarray, dim: str) -> dict[str, xr.DataArray]:
-    """A straight trend and one season in every cycle, by least squares of both together."""
+    """A straight trend and one season in every cycle, by least squares of both together on the known cells of each series."""
     levels, which = np.unique(phase, return_inverse=True)
     time = np.arange(len(which)) - (len(which) - 1) / 2
     design = np.column_stack([np.eye(len(levels))[which], time])
@@ -186,11 +197,11 @@ def _cycle(series: xr.DataArray, phase: np.ndarray, dim: str) -> dict[str, xr.Da
             f"a season of {len(levels)} phases is told from a trend where a phase comes again, and {dim!r} has {len(which)} cells"
         )
 
-    def both(lines: np.ndarray) -> np.ndarray:
-        fit = lines @ np.linalg.pinv(design).T
-        season = fit[..., :-1][..., which]
-        level = season.mean(-1, keepdims=True)
-        return np.stack([level + fit[..., -1:] * time, season - level], -2)
+    def both(line: np.ndarray) -> np.ndarray:
+        fit, known = _least_squares(line, design), np.isfinite(line)
+        season = fit[which]
+        level = season[known].mean() if known.any() else 0.0
+        return np.stack([level + fit[-1] * time, season - level])
 
-    found = applied(both, series, over=[[dim]], gives=["piece", dim], sizes={"piece": 2})
+    found = applied(both, series, over=[[dim]], gives=["piece", dim], sizes={"piece": 2}, vectorize=True)
     return {"trend": found.isel(piece=0), "season": found.isel(piece=1)}

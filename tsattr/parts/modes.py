@@ -94,7 +94,8 @@ def modes(
         f"mode {k + 1} ({share:.0%})": score.isel(mode=k) * pattern.isel(mode=k)
         for k, share in enumerate(fit.explained_variance_ratio_)
     }
-    return summing(x, found, sample_dim)
+    assumed = "patterns of the reference; a missing cell counts as the reference's mean"
+    return summing(x, found, sample_dim, what="mode of the reference", assumes=assumed)
 
 
 def _like(reference: xr.DataArray, x: xr.DataArray, dims: Iterable[str]) -> xr.DataArray:

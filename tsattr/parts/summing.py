@@ -18,6 +18,8 @@ from ..labels import parsing
 PART = "part"
 REST = "rest"
 EDGE = "edge"
+BRIDGED = "missing cells are bridged by straight lines"
+_PER = {"time": " Hz", "month": " per month", "angle": " per degree", "length": " per metre", None: ""}
 _YEARS = {"noleap": 365.0, "365_day": 365.0, "all_leap": 366.0, "366_day": 366.0, "360_day": 360.0, "julian": 365.25}
 _YEAR = 365.2425  # days, of the calendar in use
 
@@ -55,6 +57,14 @@ def period_of(axes: Axes, dim: str, period: str) -> float:
         return axes.extent(dim, period)[0]
     calendar = getattr(np.asarray(axes.coords[dim]).flat[0], "calendar", "standard")
     return number * factor / 12 * _YEARS.get(calendar, _YEAR) * 86400
+
+
+def unit_of_frequency(axes: Axes, dim: str) -> str:
+    """What follows a frequency along a dim, as in "5 Hz" and "0.1 per month"; empty where its unit is not known."""
+    if dim not in axes.coords:
+        return " per cell"
+    kind = "time" if is_dates(axes.coords[dim]) else axes.kind(dim)
+    return _PER[kind]
 
 
 def step_of(axes: Axes, dim: str) -> float:
@@ -101,15 +111,50 @@ def _interpolated(line: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(len(line)), known, line[known]) if len(known) else np.zeros_like(line)
 
 
-def summing(x: xr.DataArray, found: Mapping[str, xr.DataArray], sample_dim: str, rest: str = REST) -> xr.DataArray:
-    """The parts and what they leave, in the dtype of x, missing where x is; the dim ``part`` comes after the samples."""
+def near_ends(x: xr.DataArray, dim: str, reach: Sequence[float]) -> xr.DataArray:
+    """Cells nearer than some cells to an end or to a gap, for each part (part, dim), or as x where it has gaps."""
+    known = x.notnull()
+    if bool(known.all()):
+        known = known.isel({d: 0 for d in x.dims if d != dim}, drop=True)
+    far = applied(_to_unknown, known, over=[[dim]], gives=[dim])
+    near = far - 1 < xr.DataArray(np.asarray(reach, float), dims=PART)
+    return near.transpose(..., PART, *x.dims, missing_dims="ignore").drop_vars(list(near.coords))
+
+
+def _to_unknown(known: np.ndarray) -> np.ndarray:
+    """How many cells each is from the next one along the last axis that is missing, or beyond an end."""
+    n = known.shape[-1]
+    cells = np.arange(n, dtype=float)
+    before = np.maximum.accumulate(np.where(known, -1, cells), -1)
+    after = np.minimum.accumulate(np.where(known, n, cells)[..., ::-1], -1)[..., ::-1]
+    return np.asarray(np.minimum(cells - before, after - cells))
+
+
+def summing(
+    x: xr.DataArray,
+    found: Mapping[str, xr.DataArray],
+    sample_dim: str,
+    rest: str = REST,
+    *,
+    what: str,
+    assumes: str,
+    near: xr.DataArray | None = None,
+) -> xr.DataArray:
+    """The parts and what they leave, in the dtype of x, missing where x is; the dim ``part`` comes after the samples.
+
+    The coordinate ``part`` says in its attributes what the parts are and what they assume. `near` holds for each part which
+    cells rest on what is assumed beyond an end or across a gap; of the rest those of any.
+    """
     known = x.notnull()
     parts = {name: part.transpose(*x.dims).astype(x.dtype).where(known) for name, part in found.items()}
     left = x.astype(float) - sum(part.astype(float) for part in parts.values())
     joined = xr.concat(
         [*parts.values(), left.astype(x.dtype)], PART, coords="minimal", compat="override", join="override"
     )
-    joined = joined.assign_coords(x.coords).assign_coords({PART: [*parts, rest]})
+    names = xr.Variable(PART, [*parts, rest], {"long_name": what, "assumes": assumes})
+    joined = joined.assign_coords(x.coords).assign_coords({PART: names})
+    if near is not None:
+        joined = joined.assign_coords({EDGE: xr.concat([near, near.any(PART).expand_dims(PART)], PART)})
     at = x.dims.index(sample_dim) + 1
     out = joined.transpose(*x.dims[:at], PART, *x.dims[at:])
     out.attrs, out.name = dict(x.attrs), x.name
