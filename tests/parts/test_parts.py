@@ -182,7 +182,9 @@ def test_seasons_by_local_regression_mark_a_season_at_each_end():
 
 def test_edges_reach_the_explanation_and_a_file(tmp_path):
     parts = p.bands(X.where(X.time != 0.5), [(5, 10)])
-    ds = ta.explain(ta.models.summed(ta.models.on_arrays(lambda x: np.nansum(x, (1, 2)))), parts, ta.Occlusion(g.Along("part")))
+    ds = ta.explain(
+        ta.models.summed(ta.models.on_arrays(lambda x: np.nansum(x, (1, 2)))), parts, ta.Occlusion(g.Along("part"))
+    )
     xr.testing.assert_identical(ds.edge.transpose(*parts.edge.dims).variable, parts.edge.variable)
     assert ds.part.attrs == parts.part.attrs
     parts.to_netcdf(tmp_path / "parts.nc")
