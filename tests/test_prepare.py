@@ -126,10 +126,17 @@ def test_valid_and_context_are_of_each_call():
 def test_the_model_is_tried_once_and_asked_for_its_samples_alone():
     spy = Spy(NET)
     prepared = ta.prepare(spy, X, ta.Saliency(), target=1)
+    assert spy.count == 4  # two rows side by side, and one of them twice
     spy.rows.clear()
     ds = prepared(X.isel(sample=[0]))
     assert spy.count == int(ds.model_evaluations.sum()) == 2
     assert ds.attrs["trial_rows"] == 0
+
+
+def test_without_a_check_the_model_is_not_asked_before_the_first_call():
+    spy = Spy(NET)
+    ta.prepare(spy, X, ta.Saliency(), target=1, check=False)
+    assert spy.rows == []
 
 
 def test_a_model_that_is_no_function_of_its_row_is_refused_when_it_is_prepared():
