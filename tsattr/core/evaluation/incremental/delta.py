@@ -7,22 +7,21 @@ arguments. What has no rule is asked of whole rows, and all that follows goes on
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..stand_in import Func as Func
+from ..stand_in import Rules, StandIn, stand_ins
+from ..stand_in import called as called
 from . import boxes
 from .boxes import Starts
 from .tape import Intact, Tape
 
-Func = Callable[..., Any]
-
-RULES: dict[Func, tuple[Func, inspect.Signature, bool]] = {}
 NEARLY = 0.75  # share of a row from which on a box is as dear as the row
 
 
@@ -37,13 +36,7 @@ class Rows:
         return len(self.sample)
 
 
-class _Memory:
-    """What an activation and the views of it share; stale once it was written into by way of another of them."""
-
-    stale = False
-
-
-class Delta:
+class Delta(StandIn):
     """Rows (r, ...) that are the intact samples but for a box of each.
 
     Parameters
@@ -61,9 +54,7 @@ class Delta:
         What this is a view of: what is written into one is in the other too, which is then not to be used any more.
     """
 
-    requires_grad = False
-    is_sparse = is_quantized = is_nested = is_mkldnn = False
-    grad_fn = None
+    rules = Rules()
 
     def __init__(
         self,
@@ -76,11 +67,10 @@ class Delta:
         new: Tensor | None = None,
         source: Delta | None = None,
     ) -> None:
+        super().__init__(source)
         self.rows, self.intact, self.axes, self.start = rows, intact, axes, start
         self._change, self._new = change, new
         self._old: Tensor | None = None
-        self.whole_rows: Tensor | None = None  # once something holds a view of them
-        self.memory: _Memory = _Memory() if source is None else source.memory
 
     # ---- what it holds
 
@@ -137,10 +127,8 @@ class Delta:
             return self.new
         return self.window(start, size) + self.change_in(start, size)
 
-    def whole(self) -> Tensor:
-        """Whole rows (r, ...), contiguous; the same each time once a view of them is held."""
-        if self.whole_rows is not None:
-            return self.whole_rows
+    def made(self) -> Tensor:
+        """Whole rows (r, ...), contiguous."""
         at, inner = boxes.places(self.start, self.box, self.length)
         out = self.intact.laid(self.axes).index_select(0, self.rows.index)
         place = np.arange(len(at)).reshape(-1, *[1] * len(self.axes)) * int(np.prod(self.length)) + at
@@ -190,92 +178,18 @@ class Delta:
             change=self.change_in(start, size),
         )
 
-    def become(self, other: Delta) -> Delta:
+    def take(self, other: StandIn) -> None:
         """Take the values of another: what was written into this one."""
-        self.written()
         for name in ("intact", "axes", "start", "_change", "_new", "_old"):
             setattr(self, name, getattr(other, name))
-        return self
-
-    def written(self) -> None:
-        """Other views of the same memory are not what they were."""
-        self.memory.stale = True
-        self.memory = _Memory()
-
-    # ---- what a model asks of a tensor
 
     @property
-    def shape(self) -> torch.Size:
-        """That of the whole rows."""
-        return torch.Size((len(self.rows), *self.intact.cells.shape[1:]))
-
-    def size(self, dim: int | None = None) -> Any:
-        """That of the whole rows."""
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        """Number of axes."""
-        return self.intact.cells.ndim
-
-    ndim = property(dim)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That of the cells."""
-        return self.intact.cells.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the cells are."""
-        return self.intact.cells.device
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether they are on a GPU."""
-        return self.device.type == "cuda"
-
-    def numel(self) -> int:
-        """Number of cells of the whole rows."""
-        return self.shape.numel()
-
-    def is_floating_point(self) -> bool:
-        """Whether they are real numbers."""
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        """Whether they are complex numbers."""
-        return self.dtype.is_complex
-
-    def is_contiguous(self, *args: Any, **kwargs: Any) -> bool:
-        """As whole rows are."""
-        return True
-
-    def stride(self, dim: int | None = None) -> Any:
-        """That of whole rows, which are contiguous."""
-        steps = torch.empty(self.shape, device="meta").stride()
-        return steps if dim is None else steps[dim]
+    def cells(self) -> Tensor:
+        """The intact activation."""
+        return self.intact.cells
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._asked("unbind"))
-
-    def __bool__(self) -> bool:
-        return bool(self._asked("__bool__"))
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(Tensor, name)
-        if callable(found):
-            return _Method(found, self)
-        return apply(found.__get__, (self,), {}) if hasattr(found, "__get__") else found
-
-    def _asked(self, name: str, *args: Any) -> Any:
-        return apply(getattr(Tensor, name), (self, *args), {})
-
-    @classmethod
-    def __torch_function__(cls, func: Func, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return apply(func, args, kwargs or {})
 
 
 class Flat(Delta):
@@ -285,144 +199,34 @@ class Flat(Delta):
         super().__init__(of.rows, intact, (), (), change=of.change, source=of)
         self.of = of
 
-    def whole(self) -> Tensor:
+    def made(self) -> Tensor:
         """Whole rows (r, cells)."""
-        return self.of.whole().flatten(1) if self.whole_rows is None else self.whole_rows
-
-
-class _Method:
-    """A method of tensors, of a `Delta`."""
-
-    def __init__(self, func: Func, own: Delta) -> None:
-        self.func, self.own = func, own
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return apply(self.func, (self.own, *args), kwargs)
-
-
-def _operator(name: str) -> Func:
-    func = getattr(Tensor, name)
-
-    def operate(self: Delta, *args: Any) -> Any:
-        return apply(func, (self, *args), {})
-
-    return operate
-
-
-# Python looks operators up in the class.
-_OPERATORS = (
-    "add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv floordiv rfloordiv mod rmod pow rpow ipow matmul rmatmul "
-    "neg abs eq ne lt le gt ge and or xor invert getitem setitem contains float int index array format"
-)
-for _name in _OPERATORS.split():
-    setattr(Delta, f"__{_name}__", _operator(f"__{_name}__"))
-Delta.__hash__ = object.__hash__  # type: ignore[method-assign]
-
-
-# ---- rules
+        return self.of.whole().flatten(1)
 
 
 def rule(*funcs: Func, flat: bool = False) -> Callable[[Func], Func]:
     """Name the operations that a function is the rule of; it has their signature but for `inplace`. `flat`: it knows a `Flat` too."""
 
     def named(f: Func) -> Func:
-        for func in funcs:
-            RULES[func] = f, inspect.signature(f), flat
+        Delta.rules(*funcs)(f if flat else _of_boxes(f))
         return f
 
     return named
 
 
-def called(*names: str) -> list[Func]:
-    """The operations of torch of these names: functions, methods and operators."""
-    found = []
-    for name in names:
-        owners = [(torch, name), (F, name), (Tensor, name), (Tensor, f"__{name}__"), (Tensor, f"__r{name}__")]
-        found += [getattr(owner, n) for owner, n in owners if hasattr(owner, n)]
-    return found
+def _of_boxes(f: Func) -> Func:
+    """A rule that does not know a `Flat`."""
 
+    @wraps(f)
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        return NotImplemented if any(isinstance(d, Flat) for d in deltas((args, kwargs))) else f(*args, **kwargs)
 
-def _out_of_place() -> dict[Func, Func]:
-    """Of operations that write into their first argument those that do the same without."""
-    pairs = {}
-    for owner in (torch, F, Tensor):
-        for name in dir(owner):
-            plain = f"__{name[3:]}" if name.startswith("__i") and name.endswith("__") else name.removesuffix("_")
-            if plain != name and (name.startswith("__i") or not name.endswith("__")) and hasattr(owner, plain):
-                pairs[getattr(owner, name)] = getattr(owner, plain)
-    pairs.pop(Tensor.__invert__, None)
-    return {writes: plain for writes, plain in pairs.items() if callable(writes) and callable(plain)}
-
-
-OUT_OF_PLACE = _out_of_place()
-
-
-def apply(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """An operation of the model, by its rule if there is one for its arguments, else of whole rows."""
-    given = list(deltas((args, kwargs)))
-    if any(d.memory.stale for d in given):
-        raise NotImplementedError("the model writes into an activation by way of a part of it")
-    if not any(d.whole_rows is not None for d in given):
-        found = _by_rule(func, args, kwargs)
-        if found is not NotImplemented:
-            return found
-    return _of_whole_rows(func, args, kwargs)
-
-
-def _by_rule(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    plain = OUT_OF_PLACE.get(func, func)
-    if plain not in RULES:
-        return NotImplemented
-    writes = plain is not func or kwargs.get("inplace", False)
-    if writes and not isinstance(args[0], Delta):
-        return NotImplemented
-    f, signature, flat = RULES[plain]
-    if not flat and any(isinstance(d, Flat) for d in deltas((args, kwargs))):
-        return NotImplemented
-    try:
-        given = signature.bind(*args, **{k: v for k, v in kwargs.items() if k != "inplace"})
-    except TypeError:
-        return NotImplemented
-    found = f(*given.args, **given.kwargs)
-    if writes and found is not NotImplemented:
-        return args[0].become(found) if isinstance(found, Delta) else NotImplemented
-    return found
-
-
-def _of_whole_rows(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Asked densely. Where the answer shares memory with a row, whoever writes into one writes into both: the rows are kept."""
-    made = {id(d): (d, d.whole()) for d in deltas((args, kwargs))}
-    y = func(*_whole(args, made), **_whole(kwargs, made))
-    writes = func in OUT_OF_PLACE or func is Tensor.__setitem__ or kwargs.get("inplace", False)
-    held = {
-        v.untyped_storage().data_ptr() for v in (y if isinstance(y, tuple | list) else [y]) if isinstance(v, Tensor)
-    }
-    for d, rows in made.values():
-        if writes or rows.untyped_storage().data_ptr() in held:
-            if writes and d.whole_rows is None:
-                d.written()
-            d.whole_rows = rows
-    return y
+    return asked
 
 
 def deltas(value: Any) -> Iterator[Delta]:
     """Those in tuples, lists and mappings."""
-    if isinstance(value, Delta):
-        yield value
-    elif isinstance(value, tuple | list):
-        for v in value:
-            yield from deltas(v)
-    elif isinstance(value, dict):
-        yield from deltas(list(value.values()))
-
-
-def _whole(value: Any, made: dict[int, tuple[Delta, Tensor]]) -> Any:
-    if isinstance(value, Delta):
-        return made[id(value)][1]
-    if isinstance(value, tuple | list):
-        items = [_whole(v, made) for v in value]
-        return items if isinstance(value, list) else type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    return {k: _whole(v, made) for k, v in value.items()} if isinstance(value, dict) else value
+    return (s for s in stand_ins(value) if isinstance(s, Delta))
 
 
 def intact(func: Func, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...engine import Engine
 from ...evaluator import TRIAL, RemovalEvaluation, Unsupported
 from ...removal import Removal, Source
+from ..stand_in import refused, whole_outputs
 from . import rules_cells, rules_shape, rules_sliding
 from .cost import Cost, Meter
 from .delta import NEARLY, Delta, Rows
@@ -79,7 +78,7 @@ class Incremental(RemovalEvaluation):
     @classmethod
     def tried(cls, samples: Source, trial: Removal) -> Self:
         """One for some samples, where it saves enough by what was counted, and gave the dense answer on some rows."""
-        if why := _refused(samples.engine):
+        if why := refused(samples.engine):
             raise Unsupported(why)
         found = cls(samples)
         share = found._share(found._price(trial), 1.0)
@@ -136,7 +135,7 @@ class Incremental(RemovalEvaluation):
         axes = tuple(a for a in range(1, x.ndim) if cells.shape[a] < x.shape[a])
         delta = Delta(rows, tape.x, axes, tuple(np.ascontiguousarray(start[:, a - 1]) for a in axes), new=cells)
         tape.rewind()
-        with _by_whole_outputs(self.samples.engine):
+        with whole_outputs(self.samples.engine):
             try:
                 return self.samples.outputs(torch.from_numpy(i).to(x.device), cast(Tensor, delta))
             except NotImplementedError as reason:
@@ -214,35 +213,3 @@ def _local(removal: Removal, size: tuple[int, ...]) -> bool:
 def _slides(module: nn.Module) -> bool:
     """Whether a module has a weight with more axes than a matrix, as the kernel of a convolution has."""
     return any(w.ndim > 2 for w in (*module.parameters(), *module.buffers()))
-
-
-def _refused(engine: Engine) -> str:
-    """Why a model is not asked in this way; else nothing."""
-    if engine.autocast is not None:
-        return "mixed precision"
-    if engine.drawn:
-        return "the model draws random numbers"
-    if engine.batch_size == 1 and not engine.adapt:
-        return "one row is asked about at a time"
-    for module in () if engine.module is None else engine.module.modules():
-        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        if any(not type(hook).__module__.startswith("torch.nn.utils.") for hook in hooks):
-            return "a hook of the model sees its activations"
-        if isinstance(module, torch.jit.ScriptModule):
-            return "a part of the model is TorchScript"
-        if module._compiled_call_impl is not None or type(module).__name__ == "OptimizedModule":
-            return "a part of the model went through torch.compile"
-    return ""
-
-
-@contextlib.contextmanager
-def _by_whole_outputs(engine: Engine) -> Iterator[None]:
-    """The engine's forward pass, with outputs made whole."""
-    inner = engine.forward
-
-    def forward(rows: Tensor, position: Tensor) -> Any:
-        y: Any = inner(rows, position)
-        return y.whole() if isinstance(y, Delta) else y
-
-    with engine.by_forward(forward):
-        yield
