@@ -291,3 +291,25 @@ def test_halves_of_the_drawn_coalitions_stand_for_all_of_them(pairs):
     for weights in np.concatenate(_halves(plan)):
         assert weights.sum() == pytest.approx(plan.weight.sum())
         assert weights[:18].tolist() == plan.weight[:18].tolist()
+
+
+def test_a_planted_pair_of_waves_of_two_leads_is_the_largest_in_each_record():
+    data = ta.datasets.simulate_ecg(4, lesions=(), duration=4.0, sampling_rate=50.0, seed=0)
+    x, kinds = data.ecg.sel(lead=["II", "V1", "V5"]), data.wave.attrs["flag_meanings"].split()
+    number = xr.DataArray(np.arange(3) * len(kinds), {"lead": x.lead}, "lead") + data.wave
+    names = " ".join(f"{lead}-{kind}" for lead in x.lead.values for kind in kinds)
+    groups = ta.groups.Labelled(number.assign_attrs(flag_values=range(3 * len(kinds)), flag_meanings=names))
+
+    def rule(ecg, wave):
+        def size(lead, kind):
+            inside = (wave == kinds.index(kind)).to(ecg.dtype)
+            return 10 * (ecg[:, lead].abs() * inside).sum(1) / inside.sum(1)
+
+        return size(1, "QRS") * size(2, "T") + 3 * size(0, "T")
+
+    method = ta.ShapleyInteractions(groups, coalitions=500)
+    pairs = ta.explain(rule, x, method, context={"wave": data.wave}).interaction
+    largest = abs(pairs).max(("group", "group_b"))
+    np.testing.assert_array_equal(abs(pairs.sel(group="V1-QRS", group_b="V5-T")), largest)
+    others = abs(pairs).sum(("group", "group_b")) - 2 * largest
+    assert (others < 1e-3 * largest).all()

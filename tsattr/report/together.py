@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .. import plot
+from ..plot.pairs import averaged
 from . import markup
 from .markup import number, percent
 
@@ -32,7 +33,8 @@ def together(ds: xr.Dataset) -> list[str]:
     first, second = np.triu_indices(len(names), 1)
     of_pairs = np.nan_to_num(pairs[:, first, second])
     # A group that does not play in a sample says nothing there: the mean is over those where both do, as in the picture.
-    mean = np.nan_to_num(one["interaction"].mean("sample").transpose("group", "group_b").values[first, second])
+    told = averaged(one)
+    mean, half, apart = (np.nan_to_num(v)[first, second] for v in (told.mean, told.high - told.mean, told.apart))
     order = np.argsort(-abs(mean), kind="stable")[:MOST_ROWS]
     size = np.nan_to_num(abs(mains)).sum() + abs(of_pairs).sum()
     if not len(order) or not size > 0:
@@ -43,17 +45,14 @@ def together(ds: xr.Dataset) -> list[str]:
         f"Pairs make{of} {share} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
         f"{names[second[best]]}: {number(float(mean[best]))}."
     )
-    error = _errors(one, first, second)
+    known = bool(half.any())
+    if known:
+        sentence += f" {int(apart.sum())} of {len(mean)} pairs can be told from 0."
     rows = [
-        (
-            names[first[k]],
-            names[second[k]],
-            number(float(mean[k])),
-            *([] if error is None else [number(float(error[k]))]),
-        )
+        (names[first[k]], names[second[k]], number(float(mean[k])), *([number(float(half[k]))] if known else []))
         for k in order
     ]
-    columns = ("group", "with", "together", *([] if error is None else ["standard error"]))
+    columns = ("group", "with", "together", *(["±, 95 %"] if known else []))
     alt = (
         f"Matrix of {len(names)} groups, each by itself on the diagonal, and a network of the largest pairs. {sentence}"
     )
@@ -63,19 +62,3 @@ def together(ds: xr.Dataset) -> list[str]:
         markup.table(f"The largest pairs, {over}", columns, rows),
         markup.paragraph(_NOTE),
     ]
-
-
-def _errors(ds: xr.Dataset, first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
-    """The standard error of each pair: between samples where there are several, else of the draws; None where nothing tells."""
-    n = ds.sizes["sample"]
-    if n > 1:
-        both = ds["interaction"]
-        error = both.std("sample", ddof=1) / both.count("sample") ** 0.5
-        found: np.ndarray = error.transpose("group", "group_b").values[first, second]
-        return found
-    if "interaction_standard_error" not in ds:
-        return None
-    drawn: np.ndarray = (
-        ds["interaction_standard_error"].transpose("sample", "group", "group_b").values[0, first, second]
-    )
-    return drawn
