@@ -15,6 +15,7 @@ from ..edge.each_output import folded
 from ..plot.checks import status_of
 from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
+from .divided import divided
 from .markup import number, percent
 from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
 from .outputs import by_output
@@ -101,7 +102,7 @@ def report(
     positions = sample_positions(ds, samples)
     waves = waves if waves is not None else inputs[0].signal.coords.get("wave")
     clinical = any("lead" in part.attribution.dims for part in inputs)
-    leads = {str(v) for part in inputs if "lead" in part.attribution.coords for v in part.attribution.lead.values}
+    leads = {str(v) for part in inputs if "lead" in part.attribution.dims for v in part.attribution["lead"].values}
     shapes = ", and ".join(shape_of(part) for part in inputs)
     own = [notes] if isinstance(notes, str) else list(notes or [])
     standard = words.notes(
@@ -110,12 +111,14 @@ def report(
         limb_leads=len(leads & set(ecg.LIMB_LEADS)) > 2,
         truth=truth is not None or scores is not None,
     )
+    which, by_part = divided(ds, inputs, positions)
     gone, not_measured = unmeasured(inputs, words.head(ds.attrs.get("baseline", "")), positions)
     pages = [
         f"<header><h1>{markup.escape(title)}</h1></header>",
-        _in_short(ds, inputs, compared, scores, gone),
+        _in_short(ds, compared, scores, [which or _strongest(inputs), gone]),
         markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
         markup.section("The result in one picture", *pictures(ds, inputs, positions)),
+        markup.section("What in the signal, and when", *by_part),
         markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
         markup.section("What each output rests on", *by_output(inputs)),
         markup.section("What was not measured", *not_measured),
@@ -136,14 +139,10 @@ def report(
     return page
 
 
-def _in_short(
-    ds: xr.Dataset, inputs: list[Input], compared: xr.DataArray | None, scores: xr.Dataset | None, gone: str
-) -> str:
-    """Return the findings in a few sentences, as the page's summary."""
-    lines = []
+def _in_short(ds: xr.Dataset, compared: xr.DataArray | None, scores: xr.Dataset | None, first: Sequence[str]) -> str:
+    """Return the findings in a few sentences, the `first` ahead of what the checks say, as the page's summary."""
+    lines = [text for text in first if text]
     verdict, _ = words.completeness_verdict(ds)
-    strongest = _strongest(inputs)
-    lines += [text for text in (strongest, gone) if text]
     if verdict:
         lines.append(verdict)
     trouble = int((status_of(ds) != "ok").sum())

@@ -10,6 +10,7 @@ import xarray as xr
 
 from .. import ecg, plot
 from ..core.cf import role
+from ..parts.summing import PART
 from ..plot.checks import status_of, total_attribution
 from ..plot.comparison import chance_level, score_names
 from . import markup, tables, words
@@ -30,7 +31,8 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
     for part in inputs:
         attribution = _of_first_target(part.attribution)
         cells = cell_dims(attribution)
-        for dim in [d for d in cells if role(d, attribution[d].attrs) is None and attribution.sizes[d] > 1][:1]:
+        own = [d for d in cells if d != PART and role(d, attribution[d].attrs) is None]  # parts have a section
+        for dim in [d for d in own if attribution.sizes[d] > 1][:1]:
             if len(cells) == 1 and n == 1:
                 continue  # the picture above shows the same bars
             rest = [d for d in cells if d != dim]
@@ -45,7 +47,7 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
             parts += bars(
                 sums, f"Sums per wave, {over}. Waves are where they are expected, not where one was found.", attribution
             )
-    if "group_value" in ds and "group" in ds["group_value"].dims and not tables.groups_are_columns(ds):
+    if "group_value" in ds and "group" in ds["group_value"].dims and not tables.groups_are_shown(ds):
         values = _of_first_target(ds["group_value"])
         mean = values.mean([d for d in values.dims if d != "group"])
         alone = "interaction" in ds
@@ -65,8 +67,14 @@ def _of_first_target(values: xr.DataArray) -> xr.DataArray:
     return values.isel(target=0, drop=True) if "target" in values.dims else values
 
 
-def bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str | None = None) -> list[str]:
-    """Return a bar chart of sums by the entries of a dim, or nothing where there are none."""
+def bars(
+    sums: xr.Dataset,
+    caption: str,
+    attribution: xr.DataArray,
+    label: str | None = None,
+    error: xr.DataArray | None = None,
+) -> list[str]:
+    """Return a bar chart of sums by the entries of a dim, or nothing where there are none; `error` is of the signed ones."""
     sums.attrs["units"] = attribution.attrs.get("units", "")
     first = sums["absolute" if "absolute" in sums else "signed"]
     if not first.size or not bool(first.notnull().any()):
@@ -74,7 +82,7 @@ def bars(sums: xr.Dataset, caption: str, attribution: xr.DataArray, label: str |
     i = int(abs(first.values).argmax())
     name = first[first.dims[0]].values[i] if first.dims[0] in first.coords else i
     alt = f"Bar chart. {caption} The largest is {first.dims[0]} {name} with {number(float(first[i]))}."
-    return [markup.picture(plot.bars(sums, label=label), alt, caption)]
+    return [markup.picture(plot.bars(sums, error, label=label), alt, caption)]
 
 
 def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, str, str, str]]:

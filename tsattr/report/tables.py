@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from .. import plot
 from ..labels.results import completeness
+from ..parts.summing import PART
 from ..plot.features import (
     FeatureValues,
     by_importance,
@@ -293,10 +294,19 @@ def by_value(attribution: xr.DataArray, signal: xr.DataArray) -> list[str]:
     return [markup.picture(figure, f"Scatter plots, one a column. {caption}", caption)]
 
 
-def groups_are_columns(ds: xr.Dataset) -> bool:
-    """Return whether each group of a table is one column, so that its effect is the attribution of the column."""
+def groups_are_shown(ds: xr.Dataset) -> bool:
+    """Return whether each group is one column of a table, or one part of a signal, whose sums are shown by themselves."""
     columns = [d for d in ds["attribution"].dims if d not in NOT_CELLS] if "attribution" in ds else []
-    return len(columns) == 1 and labels_of(ds, "group") == [str(v) for v in labels_of(ds, str(columns[0]))]
+    return (len(columns) == 1 and _groups_are(ds, str(columns[0]))) or groups_are_parts(ds)
+
+
+def groups_are_parts(ds: xr.Dataset) -> bool:
+    """Return whether each group is one part of a signal."""
+    return PART in ds.dims and _groups_are(ds, PART)
+
+
+def _groups_are(ds: xr.Dataset, dim: str) -> bool:
+    return labels_of(ds, "group") == [str(v) for v in labels_of(ds, dim)]
 
 
 def as_result(ds: xr.Dataset) -> xr.Dataset:
