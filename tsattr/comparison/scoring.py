@@ -165,6 +165,8 @@ class Measurement:
         parts: list[xr.Dataset] = []
         names: list[str] = []
         with trials.running(call, total, "evaluate") as engine:
+            if total:
+                engine.foresee(self._likely(each, len(maps) + 2 * (controls is not None)) * inputs.n / total)
             for at, samples in call.chunks(engine, arrays=arrays):
                 several = torch.stack([torch.as_tensor(m[at]).to(samples.x.device) for m in maps.values()])
                 extra = {} if controls is None else controls(samples, several)
@@ -201,6 +203,12 @@ class Measurement:
     def gaps(self) -> bool:
         """Whether a fill puts missing cells in."""
         return any(fill.gaps > 0 for fill in self.fills.values())
+
+    def _likely(self, each: int, maps: int) -> int:
+        """Rows of a sample: so many orders of each of the maps, and random subsets; of fills that draw, for each draw."""
+        draws = sum(self.draws if is_random(fill) else 1 for fill in self.unbound_fills.values())
+        subsets = len(self.sizes) * self.subsets if self.needs("subsets") else 0
+        return draws * (each * maps * len(self.share) // 2 + subsets)
 
     def off_data(self, clean: np.ndarray, most: int = 200) -> xr.Dataset:
         """How far off clean data (samples, *event) each fill leaves the first samples with half of their groups gone.

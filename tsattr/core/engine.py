@@ -181,7 +181,8 @@ class Engine:
     unfilled
         Positions of the samples for which a baseline had no value.
     advance
-        Told the number of rows done, for a progress bar; `expect` is told of rows to come.
+        Told the number of rows done, for a progress bar; `expect` is told of rows to come, and `foresee` how many times its fewest
+        rows a method is likely to take.
     """
 
     forward: Forward
@@ -196,6 +197,7 @@ class Engine:
     autocast: torch.dtype | None = None
     advance: Callable[[int], None] = lambda rows: None
     expect: Callable[[int], None] = lambda rows: None
+    foresee: Callable[[float], None] = lambda times: None
     targets: BoundTargets | None = None
     drawn: set[str] = field(default_factory=set)
     events: dict[torch.Size, torch.Size] = field(default_factory=dict)

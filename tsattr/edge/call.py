@@ -183,7 +183,7 @@ class Call:
             return y.to(self.device) if isinstance(y, torch.Tensor) and not self.model.differentiable else y
 
         with (
-            reported(self.settings["progress"], total, what) as (advance, expect),
+            reported(self.settings["progress"], total, what) as progress,
             preserved_state(self.model.module, self.device),
         ):
             engine = Engine(
@@ -197,8 +197,9 @@ class Call:
                 batch_size=self.batch_size,
                 adapt=self.adapt,
                 autocast=self.autocast,
-                advance=advance,
-                expect=expect,
+                advance=progress.advance,
+                expect=progress.expect,
+                foresee=progress.foresee,
                 evaluations=removals.EVALUATIONS,
                 samples=self.inputs.n,
             )

@@ -74,6 +74,7 @@ def explained(call: Call, method: Method, *, dry_run: bool | str = False) -> xr.
         chunks = call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays, removes=not method.gradient)
         for at, samples in chunks:
             table.put(at, _run(bound, samples, shifts), samples.valid)
+            engine.foresee(float(samples.evaluations.double().mean()) / bound.rows()[0])
     targets = engine.bound
     if targets.taken:
         tell(targets.taken)

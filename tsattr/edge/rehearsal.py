@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch.utils.flop_counter import flop_registry
 from ..core.engine import Engine
 from ..core.method import Method, results_of
 from .call import Call
+from .progress import Parts
 
 _BATCHES = 2  # of the rows that most of a call is made of: the first one also tries and prepares
 _SECONDS = 1.0  # after which one of them is enough
@@ -66,35 +66,16 @@ def _weights(args: Any) -> int:
 
 
 @dataclass
-class _Part:
-    """Rows that were announced together, and what those of them took that were asked about: (rows, what the clock said)."""
-
-    expected: int
-    batches: list[tuple[int, float]] = field(default_factory=list)
-
-    @property
-    def price(self) -> float:
-        """Of a row; the first batch of several also loads, tries and prepares."""
-        steady = self.batches[1:] or self.batches
-        return sum(spent for _, spent in steady) / max(1, sum(rows for rows, _ in steady))
-
-
-@dataclass
 class _Watch:
     """Follows an engine from batch to batch by a clock, and stops it once enough was seen."""
 
     engine: Engine
-    clock: Callable[[], float]
+    seen: Parts
     gradient: bool
-    parts: list[_Part] = field(default_factory=list)
     sloped: bool = False
 
     def __post_init__(self) -> None:
-        self.began, self.last = time.perf_counter(), self.clock()
-
-    def expect(self, rows: int) -> None:
-        """Rows of a new part."""
-        self.parts.append(_Part(rows))
+        self.began = time.perf_counter()
 
     def forward(self, rows: Tensor, position: Tensor) -> Any:
         """The engine's own, with a look whether gradients are asked for."""
@@ -103,19 +84,16 @@ class _Watch:
 
     def advance(self, rows: int) -> None:
         """A batch is done."""
-        now = self.clock()
-        part = self.parts[-1] if self.parts else _Part(rows)
-        part.batches.append((rows, now - self.last))
-        self.last = now
-        if len(self.parts) > 1 and self.sloped >= self.gradient:
+        self.seen.advance(rows)
+        if len(self.seen.parts) > 1 and self.sloped >= self.gradient:
             late = time.perf_counter() - self.began > _SECONDS
-            if len(part.batches) >= (1 if late else _BATCHES):
+            if len(self.seen.parts[-1].batches) >= (1 if late else _BATCHES):
                 raise _Seen
 
     def follow(self, call: Call, method: Method, number: int) -> None:
         """Run a method on the first samples, until enough was seen."""
         engine, self.inner = self.engine, self.engine.forward
-        engine.advance, engine.expect = self.advance, self.expect
+        engine.advance, engine.expect = self.advance, self.seen.expect
         with engine.by_forward(self.forward):
             try:
                 chunks = call.chunks(
@@ -129,14 +107,6 @@ class _Watch:
                     results_of(method, samples)
             except _Seen:
                 pass
-
-    @property
-    def price(self) -> tuple[float, float]:
-        """Of an intact row, and of a row of what follows."""
-        first, *rest = self.parts
-        rows = sum(part.expected for part in rest if part.batches)
-        spent = sum(part.expected * part.price for part in rest if part.batches)
-        return first.price, spent / rows if rows else first.price
 
 
 @dataclass(frozen=True)
@@ -166,11 +136,11 @@ class Rehearsal:
         rows = (least if method.gradient else most) - 1
         number = max(1, min(call.inputs.n, call.batch_size, math.ceil(_BATCHES * call.batch_size / max(1, rows))))
         with call.quiet().running(0) as engine, Meter() as meter:
-            counted = _Watch(engine, lambda: float(meter.products), method.gradient)
+            counted = _Watch(engine, Parts(lambda: float(meter.products)), method.gradient)
             counted.follow(call, method, number)
         with call.quiet().running(0) as engine:
-            timed = _Watch(engine, time.perf_counter, method.gradient)
+            timed = _Watch(engine, Parts(), method.gradient)
             timed.follow(call, method, number)
             notes = engine.notes
         evaluation = str(notes.get("evaluation", notes.get("reading", "dense")))
-        return cls(counted.price, timed.price, meter.peak, number, evaluation)
+        return cls(counted.seen.prices, timed.seen.prices, meter.peak, number, evaluation)

@@ -198,12 +198,31 @@ class IntegratedGradients(Method):
                 unsettled = (change > 2 * self.tolerance * size).any(1)
                 unsettled |= test.fails(sample, maps, size, samples.prediction[sample] - end[active])
                 go_on = unsettled & ~samples.failed[sample]  # a map that is not finite never settles
+                if go_on.any():
+                    needed = (
+                        count * (change / (2 * self.tolerance * size)).amax(1)[go_on]
+                    )  # as the change falls like 1/n
+                    self._foresee(samples, rule, used, needed)
                 active, maps = active[go_on], maps[go_on]
             previous = maps
             if not len(active):
                 break
         samples.record_state(i[active], torch.full_like(active, Status.NOT_CONVERGED))
         return total * away, used
+
+    def _foresee(self, samples: SampleChunk, rule: str, used: Tensor, needed: Tensor) -> None:
+        """Tell how many times its fewest rows it is likely to take: paths have `used` points, and some are not done until `needed`."""
+        counts, new = zip(*((count, len(nodes)) for count, nodes, *_ in refinements(rule, self.max_steps)))
+        points, asked = (torch.tensor(v, device=used.device) for v in (counts, np.cumsum(new)))
+        now = torch.searchsorted(points, used)
+        goal = (
+            torch.searchsorted(points, needed.nan_to_num(posinf=counts[-1]))
+            .maximum(now.amax() + 1)
+            .clamp(max=len(points) - 1)
+        )
+        done = asked[now].sum() - len(goal) * asked[now.amax()]  # of paths that are
+        each = float(done + asked[goal].sum()) / len(used)
+        samples.engine.foresee((1 + self._draws * (1 + each)) / self.rows()[0])
 
     @staticmethod
     def _add(

@@ -75,6 +75,7 @@ class Occlusion(Method):
         n, targets, device = samples.n, samples.targets, samples.x.device
         size = len(self.groups.names)
         filled = self.groups.count(samples.valid_cells, samples.position) > 0
+        samples.engine.foresee(1 + self._draws * float(filled.sum(1).double().mean()))  # times the intact sample
         maps = Moments(n, (targets, *samples.event), self._draws, device)
         groups = Moments(n, (targets, size), self._draws, device)
         for i, draw in samples.draws(self._draws, copies=size):

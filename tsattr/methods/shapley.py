@@ -97,12 +97,20 @@ class ShapleySampling(Method):
                 error, size = (
                     torch.nan_to_num(v[active]).norm(dim=2) for v in (values.standard_error(), values.mean())
                 )
-                active = active[(error > self.tolerance * size).any(1) & ~samples.failed[active]]
+                go_on = (error > self.tolerance * size).any(1) & ~samples.failed[active]
+                times = (error / (self.tolerance * size))[go_on].nan_to_num(0).amax(1) ** 2
+                active = active[go_on]
+                self._foresee(samples, values.count.reshape(n), active, done * times)
         out = game.result(maps, values, empty.mean())
         out["steps"] = Field((), (self._pair * values.count.reshape(n)).to(torch.int64))
         if self.tolerance is not None:
             samples.record_state(active, torch.full_like(active, Status.NOT_CONVERGED))
         return out
+
+    def _foresee(self, samples: SampleChunk, drawn: Tensor, active: Tensor, needed: Tensor) -> None:
+        """Tell how many times its fewest rows it is likely to take: the active samples need more draws, as errors fall like 1/sqrt."""
+        likely = drawn.index_copy(0, active, needed.to(drawn.dtype).clamp(max=self.draws // self._pair))
+        samples.engine.foresee((1 + self._each * float(likely.mean())) / self.rows()[0])
 
     def _orders(self, game: Game, i: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Values (m, targets, groups), the mean over an order and its reverse, and the worth of the empty coalition."""
