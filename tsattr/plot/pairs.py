@@ -151,7 +151,7 @@ def _matrix(ax: Axes, matrix: np.ndarray, half: np.ndarray, apart: np.ndarray, n
             colour = _LETTERS[bool(abs(value) > _DARK * limit), bool(apart[row, column] or value == 0)]
             text = f"{value:.2g}".replace("-", "−")
             ax.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-            if np.isfinite(half[row, column]) and n <= _WRITTEN:
+            if np.isfinite(half[row, column]) and (value or half[row, column]):
                 text = f"± {half[row, column]:.2g}"
                 ax.text(column, row + 0.24, text, ha="center", va="center", fontsize=6, color=colour)
     longest = max(map(len, names))

@@ -35,30 +35,34 @@ def together(ds: xr.Dataset) -> list[str]:
     # A group that does not play in a sample says nothing there: the mean is over those where both do, as in the picture.
     told = averaged(one)
     mean, half, apart = (np.nan_to_num(v)[first, second] for v in (told.mean, told.high - told.mean, told.apart))
-    order = np.argsort(-abs(mean), kind="stable")[:MOST_ROWS]
+    # By size: a pair that speaks for the target in one sample and against it in the next has a mean of nothing.
+    size_of = abs(of_pairs).mean(0)
+    order = np.argsort(-size_of, kind="stable")[:MOST_ROWS]
     size = np.nan_to_num(abs(mains)).sum() + abs(of_pairs).sum()
     if not len(order) or not size > 0:
         return []
     share = percent(float(abs(of_pairs).sum() / size))
     best = order[0]
+    value = number(float(mean[best]))
     sentence = (
         f"Pairs make{of} {share} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
-        f"{names[second[best]]}: {number(float(mean[best]))}."
+        f"{names[second[best]]}: {value}{f', {number(float(size_of[best]))} by size' if n > 1 else ''}."
     )
-    known = bool(half.any())
-    if known:
-        sentence += f" {int(apart.sum())} of {len(mean)} pairs can be told from 0."
-    rows = [
-        (names[first[k]], names[second[k]], number(float(mean[k])), *([number(float(half[k]))] if known else []))
-        for k in order
-    ]
-    columns = ("group", "with", "together", *(["±, 95 %"] if known else []))
+    columns = {"together": mean}
+    if n > 1:
+        columns["by size"] = size_of
+    if half.any():
+        sentence += (
+            f" {int(apart.sum())} of {len(mean)} pairs {'have a mean that can' if n > 1 else 'can'} be told from 0."
+        )
+        columns["±, 95 % of the mean" if n > 1 else "±, two standard errors"] = half
+    rows = [(names[first[k]], names[second[k]], *(number(float(v[k])) for v in columns.values())) for k in order]
     alt = (
         f"Matrix of {len(names)} groups, each by itself on the diagonal, and a network of the largest pairs. {sentence}"
     )
     return [
         markup.paragraph(sentence),
         markup.picture(plot.pairs(one), alt, f"Groups by themselves and in pairs, {over}."),
-        markup.table(f"The largest pairs, {over}", columns, rows),
+        markup.table(f"The largest pairs by size, {over}", ("group", "with", *columns), rows),
         markup.paragraph(_NOTE),
     ]
