@@ -59,7 +59,7 @@ def compare(
 
     Parameters
     ----------
-    model, x, target, outputs, dims, sample_dim, valid, missing, context, batch_size, device, autocast, check, seed, progress
+    model, x, target, outputs, dims, sample_dim, valid, missing, context, batch_size, device, autocast, evaluation, check, seed, progress
         As in :func:`tsattr.explain`.
     methods
         Methods by name; also results of `explain`, and attributions as DataArrays like `x`.

@@ -26,7 +26,7 @@ def evaluate(model: Any, x: Any, ds: xr.Dataset | xr.DataArray, **settings: Unpa
 
     Parameters
     ----------
-    model, x, target, outputs, dims, sample_dim, valid, missing, context, batch_size, device, autocast, check, seed, progress
+    model, x, target, outputs, dims, sample_dim, valid, missing, context, batch_size, device, autocast, evaluation, check, seed, progress
         As in :func:`tsattr.explain`, and as `ds` was made.
     ds
         What `explain` returned for `x`, or any attribution as a DataArray like `x`.

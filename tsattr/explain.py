@@ -77,6 +77,10 @@ def explain(
         Where to run; by default where the module's parameters are. A module elsewhere is moved and moved back.
     autocast
         "bfloat16", "float16" or a torch dtype for mixed precision; None for none.
+    evaluation
+        "dense" asks the model about whole rows. None: where it is cheaper, a removal is answered in a quicker way that agreed with
+        the dense one on some rows, as from what it changes in a convolutional network; ``attrs["evaluation"]`` says in which, and
+        why not in others. Answers are the same but for rounding.
     check
         False spares the trials that a call makes of its model on two samples: see `tsattr.edge.trials`. They take
         ``attrs["trial_rows"]`` rows, which are of no sample.

@@ -62,7 +62,7 @@ def prepare(model: Any, x_like: Any, method: Any, **settings: Unpack[CallSetting
     x_like
         Some samples like those to come: the same variables, dims in the same order, sizes, labels and dtypes. The model is
         tried on two of them, so that one sample is enough and two are better.
-    target, outputs, dims, sample_dim, valid, context, missing, reference, batch_size, device, autocast, check, seed, progress
+    target, outputs, dims, sample_dim, valid, context, missing, reference, batch_size, device, autocast, evaluation, check, seed, progress
         As in :func:`tsattr.explain`. What is of the samples (`valid` and `context`) is given to each call again.
 
     Returns

@@ -17,6 +17,7 @@ from ..core.axes import Axes
 from ..core.bound import BoundTargets
 from ..core.engine import Engine
 from ..core.evaluation import removals
+from ..core.evaluator import RemovalEvaluation
 from ..core.method import Method
 from ..core.preserve import preserved_state
 from ..core.results import RESERVED, check_choice, check_flag
@@ -31,6 +32,7 @@ from ..models.repeats import Distinct
 from .progress import reported
 from .settings import DEFAULTS, CallSettings, filled
 
+DENSE = "dense"  # by whole rows
 _CHUNK = 2**26  # bytes of input in memory as tensors at once
 
 
@@ -84,6 +86,7 @@ class Call:
             raise TypeError(f"seed is a whole number, got {s['seed']!r}")
         check_flag("check", s["check"])
         check_choice("missing", s["missing"], (None, VALUE, INVALID))
+        check_choice("evaluation", s["evaluation"], (None, DENSE))
         device = models.device_for(s["device"], wrapped.module, inputs)
         mixed = _autocast(s["autocast"])
         models.check_dtype(wrapped.module, inputs, mixed=mixed is not None)
@@ -136,7 +139,12 @@ class Call:
     def trial_rows(self) -> int:
         """The most rows on which quicker ways to answer a removal are tried, of each chunk of samples."""
         of = self.model.module, self.model.differentiable, self.inputs.cells
-        return sum(kind.trial_rows for kind in removals.EVALUATIONS if kind.applies(*of))
+        return sum(kind.trial_rows for kind in self.evaluations if kind.applies(*of))
+
+    @property
+    def evaluations(self) -> tuple[type[RemovalEvaluation], ...]:
+        """The quicker ways to answer a removal that may be tried."""
+        return () if self.settings["evaluation"] == DENSE else removals.EVALUATIONS
 
     def size(self, arrays: int) -> int:
         """Samples of a chunk where so many arrays of their size are kept."""
@@ -200,7 +208,7 @@ class Call:
                 advance=progress.advance,
                 expect=progress.expect,
                 foresee=progress.foresee,
-                evaluations=removals.EVALUATIONS,
+                evaluations=self.evaluations,
                 samples=self.inputs.n,
             )
             engine.count_trial(0)

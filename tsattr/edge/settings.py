@@ -23,6 +23,7 @@ class CallSettings(TypedDict, total=False):
     batch_size: int | str
     device: Any
     autocast: Any
+    evaluation: str | None
     check: bool
     seed: int | Sequence[int]
     progress: bool | Callable[[int, int], None]

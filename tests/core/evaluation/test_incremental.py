@@ -214,3 +214,14 @@ def test_what_is_written_in_place_is_seen_or_refused(monkeypatch, f):
         assert found.attrs["evaluation"] == "incremental"
     if f is written_by_a_view:
         assert "by way of a part of it" in found.attrs["evaluation"]
+
+
+@pytest.mark.usefixtures("eager")
+def test_whole_rows_where_they_are_asked_for():
+    x = signal()
+    dense = ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="dense")
+    assert "evaluation" not in dense.attrs
+    with pytest.raises(ValueError, match=r"evaluation is one of \(None, 'dense'\), got 'quick'"):
+        ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="quick")
+    cost = ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="dense", dry_run="rows")
+    assert cost.attrs["rows"] < ta.explain(network(), x, METHODS["all leads"], target=1, dry_run="rows").attrs["rows"]
