@@ -478,6 +478,16 @@ def test_what_acts_together():
     assert "What acts together" not in report(plain, x)
 
 
+def test_pairs_are_ranked_by_size_and_not_by_a_mean_in_which_signs_cancel():
+    x = xr.DataArray(
+        [[2.0, 3.0, 1.0], [-2.0, 3.0, 1.0]], dims=("sample", "feature"), coords={"feature": ["age", "lactate", "dose"]}
+    )
+    method = ta.ShapleyInteractions(ta.groups.Along("feature"))
+    text = report(ta.explain(lambda x: x[:, 0] * x[:, 1] + 0.5 * x[:, 1] * x[:, 2], x, method), x)
+    assert "The largest (mean over 2 samples) is age with lactate: 0, 6 by size" in text
+    assert "1.5" in text
+
+
 def test_parts_of_a_signal_are_drawn_over_time():
     x = xr.DataArray(
         np.random.default_rng(0).normal(size=(1, 2, 100)).cumsum(-1),
