@@ -427,6 +427,19 @@ def test_maps_of_parts_sum_to_the_map_of_the_signal():
     assert parts.attrs["model"] == whole.attrs["model"]
 
 
+@every
+def test_integrated_gradients_of_parts_sum_to_those_of_the_signal(name):
+    make, x = MAKERS[name]
+    rng = np.random.default_rng(3)
+    first, last = (torch.as_tensor(rng.normal(size=s) / x[0].size ** 0.5) for s in ((x[0].size, 5), (5,)))
+    net = lambda x: torch.tanh(x.flatten(1) @ first) @ last  # noqa: E731
+    method = ta.IntegratedGradients(steps=8)
+    whole = ta.explain(net, x, method)
+    parts = ta.explain(ta.models.summed(net), make(x), method)
+    np.testing.assert_allclose(parts.attribution.sum("part"), whole.attribution, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(parts.prediction, whole.prediction, rtol=0, atol=1e-12)
+
+
 def fourier_gradients(net, series, steps):
     """Integrated gradients of the coefficients of a real Fourier series, by loops: credit (frequencies,) of a series (n,)."""
     n = len(series)

@@ -121,12 +121,9 @@ def one_picture(
             _with_values(attribution, signal), label="attribution"
         ), f"Each entry with its value, strongest first. {colours}."
     if PART in dims and "time" in dims:
-        one, where = _strongest_entry(attribution, [d for d in dims if d not in (PART, "time")])
+        one, where, rank = _strongest_entry(attribution, [d for d in dims if d not in (PART, "time")])
         figure = plot.trace(signal.isel(one), attribution.isel(one), limit=limit, title=where)
-        return (
-            figure,
-            f"The parts of {where}, which has the most attribution, over time; they sum to the signal. {colours}.",
-        )
+        return figure, f"The parts of {where}, which has {rank}, over time; they sum to the signal. {colours}."
     numeric = signal if signal.dtype.kind in "fiu" else None
     figure = plot.field(attribution, numeric, truth=truth, most=MOST_MAPS, limit=limit)
     maps = attribution.size // int(np.prod([attribution.sizes[d] for d in map_dims(attribution)]))
@@ -150,12 +147,17 @@ def _stretch(attribution: xr.DataArray, length: float = 10.0) -> tuple[float | N
     return start, f", the {length:g} seconds with the most attribution (from {start:g} s)"
 
 
-def _strongest_entry(attribution: xr.DataArray, over: list[Any]) -> tuple[dict[Any, int], str]:
-    """Return the position along some dims of the entry with the most absolute attribution, and its labels."""
+def _strongest_entry(attribution: xr.DataArray, over: list[Any]) -> tuple[dict[Any, int], str, str]:
+    """Return the position along some dims of the entry with the most absolute attribution, its labels, and how much it has."""
     size = abs(attribution).sum([d for d in attribution.dims if d not in over]).transpose(*over)
     at = {d: int(k) for d, k in zip(over, np.unravel_index(int(size.values.argmax()), size.shape))}
     named = (f"{d} {attribution[d].values[k] if d in attribution.coords else k}" for d, k in at.items())
-    return at, ", ".join(named)
+    as_much = int(np.isclose(size.values, size.values.max(), rtol=1e-6, atol=0).sum())
+    return (
+        at,
+        ", ".join(named),
+        "the most attribution" if as_much == 1 else f"as much attribution as {as_much - 1} more",
+    )
 
 
 def _strongest_rows(attribution: xr.DataArray) -> tuple[dict[Any, np.ndarray], str]:
