@@ -14,7 +14,7 @@ from .engine import out_of_memory
 from .removal import Removal, Source
 
 ROUNDING = 16  # units in the last place by which outputs of the same rows may differ between kernels
-_SAME = 1e-5  # of the range of an output over the trial, by which two ways to evaluate a removal may differ
+SAME = 1e-5  # of the range of an output over the trial, by which two ways to evaluate a removal may differ
 TRIAL = 8  # rows on which an evaluation is tried
 
 E = TypeVar("E", bound="Evaluation")
@@ -106,7 +106,7 @@ class RemovalEvaluation(Evaluation):
         known = torch.cat([self.samples.outputs(trial.i[at], self.samples.x[trial.i[at]]) for at in batches])
         plain, found = (torch.cat([evaluate(trial, at) for at in batches]) for evaluate in (dense, self))
         engine.count_trial(2 * len(trial))
-        agree(found, plain, torch.cat([known, plain]), share=_SAME, eps=engine.eps)
+        agree(found, plain, torch.cat([known, plain]), share=SAME, eps=engine.eps)
 
 
 class Dense(RemovalEvaluation):

@@ -117,6 +117,17 @@ def test_padded_and_missing_cells(monkeypatch):
     xr.testing.assert_allclose(found, dense, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("size", [1e6, 1e20])
+def test_a_cell_that_is_far_too_large_leaves_nothing_of_itself(monkeypatch, size):
+    """A fill value of a file, a spike: what is rounded away beside it is there again without it."""
+    x, net = signal().astype(np.float32), network().float()
+    x[0, 1, 101] = size
+    found, dense = both(monkeypatch, lambda x: net.head(net.stem(x).tanh().mean(2)), x, METHODS["leads apart"])
+    assert found.attrs["evaluation"] == "incremental"
+    np.testing.assert_allclose(found.group_value, dense.group_value, rtol=0, atol=1e-6)
+
+
 def said(model, x=None, method=METHODS["all leads"], **settings):
     return ta.explain(model, signal() if x is None else x, method, **{"target": 1, **settings}).attrs.get("evaluation")
 

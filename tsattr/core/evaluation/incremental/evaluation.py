@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...evaluator import TRIAL, RemovalEvaluation, Unsupported
+from ...evaluator import SAME, TRIAL, RemovalEvaluation, Unsupported
 from ...removal import Removal, Source
 from ..stand_in import refused, whole_outputs
 from . import rules_cells, rules_shape, rules_sliding
@@ -134,12 +134,23 @@ class Incremental(RemovalEvaluation):
         rows = Rows(tape, np.searchsorted(self.held, i), x.device)
         axes = tuple(a for a in range(1, x.ndim) if cells.shape[a] < x.shape[a])
         delta = Delta(rows, tape.x, axes, tuple(np.ascontiguousarray(start[:, a - 1]) for a in axes), new=cells)
+        if self._drowns(delta):
+            return self.samples.outputs(torch.from_numpy(i).to(x.device), delta.whole())
         tape.rewind()
         with whole_outputs(self.samples.engine):
             try:
                 return self.samples.outputs(torch.from_numpy(i).to(x.device), cast(Tensor, delta))
             except NotImplementedError as reason:
                 raise Unsupported(str(reason)) from reason
+
+    def _drowns(self, delta: Delta) -> bool:
+        """Whether what is taken away is so large that its rounding, which intact activations hold, would be seen in what is left.
+
+        What is left outside a box of m cells is at least as large as the largest cell of the sample but m.
+        """
+        largest = delta.intact.largest_but(math.prod(delta.new.shape[1:])).index_select(0, delta.rows.index)
+        gone, put = (torch.nan_to_num(v.flatten(1).abs(), posinf=torch.inf).amax(1) for v in (delta.old, delta.new))
+        return bool((gone * self.samples.engine.eps > SAME * torch.maximum(put, largest)).any())
 
     def _blocks(self, removal: Removal, at: slice, i: np.ndarray) -> Iterator[np.ndarray]:
         """Rows of a batch whose samples are on one tape, which is then the one at hand."""

@@ -18,6 +18,7 @@ class Intact:
     def __init__(self, cells: Tensor) -> None:
         self.cells = cells
         self._laid: dict[tuple[int, ...], Tensor] = {}
+        self._largest: dict[int, Tensor] = {}
 
     def laid(self, axes: tuple[int, ...]) -> Tensor:
         """The same with some axes first; see :func:`boxes.laid`."""
@@ -25,6 +26,13 @@ class Intact:
             self._laid[axes] = boxes.laid(self.cells, axes)
             self.cells = boxes.unlaid(self._laid[axes], axes)  # one array for both
         return self._laid[axes]
+
+    def largest_but(self, m: int) -> Tensor:
+        """(n,) the largest size of a cell of each sample after `m` cells that are at least as large."""
+        if m not in self._largest:
+            sizes = torch.nan_to_num(self.cells.flatten(1).abs(), posinf=torch.inf)
+            self._largest[m] = sizes.kthvalue(sizes.shape[1] - m, 1).values
+        return self._largest[m]
 
     @property
     def nbytes(self) -> int:
