@@ -30,6 +30,25 @@ _KINKS = ("Relu", "LeakyRelu", "Prelu", "Rrelu", "Threshold", "Hardtanh", "Hards
 _CPU_PIECES, _PIECES = 512, 2**16
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """What stands for rows, where the gradient of a weighted sum of their values is asked for and not one for each.
+
+    Attributes
+    ----------
+    rows
+        What the model is given in the place of the rows.
+    leaf
+        What the gradient is taken at: the rows depend on it.
+    weights
+        (r,) the weight of each row's value.
+    """
+
+    rows: Any
+    leaf: Tensor
+    weights: Tensor
+
+
 class NoGradient(TypeError):
     """A gradient method met a model without gradients."""
 
@@ -172,6 +191,8 @@ class Engine:
         The shape of one row's output, by that of the row.
     notes
         What a method found out about the model, for the result's attrs.
+    found
+        What was found out about ways to ask the model, which holds for all of its samples.
     eps
         The spacing of the numbers at 1 that the outputs are made of, once the model has been asked.
     evaluations
@@ -203,6 +224,7 @@ class Engine:
     events: dict[torch.Size, torch.Size] = field(default_factory=dict)
     smooth: bool | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
     eps: float = 0.0
     evaluations: tuple[Any, ...] = ()
     samples: int = 0
@@ -375,11 +397,12 @@ class Engine:
         return self.cut(total, run, size)
 
     def gradients(
-        self, position: Tensor, y0: Intact, make: Rows, size: float = 1.0
+        self, position: Tensor, y0: Intact, make: Callable[[slice], Tensor | Weighted], size: float = 1.0
     ) -> Iterator[tuple[slice, tuple[Tensor, list[Tensor]]]]:
         """As :meth:`values`, with d target / d rows (r, *event) for each target beside the values.
 
-        All targets share the forward pass, and each has a backward pass of its own.
+        Of `Weighted` rows with the gradient of the weighted sum at their leaf instead. All targets share the forward pass, and
+        each has a backward pass of its own.
         """
         if not self.differentiable:
             raise NoGradient(
@@ -387,16 +410,22 @@ class Engine:
             )
 
         def run(at: slice) -> tuple[Tensor, list[Tensor]]:
-            rows = make(at).detach().requires_grad_(True)
+            given = make(at)
+            rows = given.detach().requires_grad_(True) if isinstance(given, Tensor) else given.leaf
+            weights = None if isinstance(given, Tensor) else given.weights
             with torch.enable_grad(), _backward_flags(self.module, self.device):
                 # A copy, as the model may write into its input, which a leaf of the graph forbids.
-                y, intact = self._of_one_time(self.outputs(rows.clone(), position[at]), y0(at))
+                asked = rows.clone() if isinstance(given, Tensor) else given.rows
+                y, intact = self._of_one_time(self.outputs(asked, position[at]), y0(at))
                 # Each by itself: a backward pass through a stack of them all would ask for the slope of every other one, too, and
                 # what each makes of the outputs would be kept.
                 last = len(self.bound.values) - 1
                 with _explained():
                     v, grads = zip(
-                        *(_with_slope(f(y, intact), rows, keep=k < last) for k, f in enumerate(self.bound.values))
+                        *(
+                            _with_slope(f(y, intact), rows, weights, keep=k < last)
+                            for k, f in enumerate(self.bound.values)
+                        )
                     )
                 if all(g is None for g in grads):
                     raise NoGradient(
@@ -408,12 +437,13 @@ class Engine:
         return self.cut(len(position), run, size)
 
 
-def _with_slope(value: Tensor, rows: Tensor, *, keep: bool) -> tuple[Tensor, Tensor | None]:
-    """Values (r,), and their gradient at the rows, 0 where they do not depend on them; None where they have none at all.
+def _with_slope(value: Tensor, rows: Tensor, weights: Tensor | None, *, keep: bool) -> tuple[Tensor, Tensor | None]:
+    """Values (r,), and the gradient of their sum at the rows, 0 where they do not depend on them; None where they have none at all.
 
     `keep` holds the graph for another pass, which a compiled model may not allow.
     """
     if not value.requires_grad:
         return value, None
-    slope = torch.autograd.grad(value.sum(), rows, retain_graph=keep, allow_unused=True)[0]
+    total = value.sum() if weights is None else (value * weights).sum()
+    slope = torch.autograd.grad(total, rows, retain_graph=keep, allow_unused=True)[0]
     return value.detach().clone(), torch.zeros_like(rows) if slope is None else slope

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .bound import BoundBaseline, BoundGroups
-from .engine import Engine, Intact, Rows
+from .engine import Engine, Intact, Rows, Weighted
 from .evaluator import Evaluator
 from .keys import Key
 from .removal import Absent, Removal, cut_out
@@ -280,20 +280,29 @@ class SampleChunk:
                 raise
             raise unread(self.gaps_of, error) from error
 
-    def gradients(self, i: Tensor, make: Rows) -> Iterator[tuple[slice, list[Tensor]]]:
-        """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`."""
+    def gradients(
+        self,
+        i: Tensor,
+        make: Callable[[slice], Tensor | Weighted],
+        of: Callable[[slice], Tensor] | None = None,
+        size: float | None = None,
+    ) -> Iterator[tuple[slice, list[Tensor]]]:
+        """Gradients (r, *event) of each target, 0 at invalid cells, batch by batch at rows of sample `i`.
+
+        Of `Weighted` rows the sums (k, *event), of the samples that ``of(slice)`` says; `size` is that of a row beside a sample.
+        """
         self.engine.expect(len(i))
-        of_batch = self.engine.batch_size * self.targets * self.x[0].numel() * self.x.element_size()
-        size = max(1.0, of_batch / _GRADIENTS)
+        if size is None:
+            of_batch = self.engine.batch_size * self.targets * self.x[0].numel() * self.x.element_size()
+            size = max(1.0, of_batch / _GRADIENTS)
         for at, (v, grads) in self.engine.gradients(self.position[i], self._intact(i), make, size):
+            own = i[at] if of is None else of(at)
             if self.valid is not None:
-                grads = [torch.where(self.valid.index_select(0, i[at]), g, 0) for g in grads]
+                grads = [torch.where(self.valid.index_select(0, own), g, 0) for g in grads]
             self._count(i[at])
-            finite = torch.isfinite(v).all(1)
+            self.record_state(i[at], torch.where(torch.isfinite(v).all(1), Status.OK, Status.OUTPUT))
             sloped = torch.stack([torch.isfinite(g.sum(list(range(1, g.ndim)))) for g in grads]).all(0)
-            self.record_state(
-                i[at], torch.where(finite, torch.where(sloped, Status.OK, Status.GRADIENT), Status.OUTPUT)
-            )
+            self.record_state(own, torch.where(sloped, Status.OK, Status.GRADIENT))
             yield at, grads
 
     def intact_gradients(self) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.baselines import Constant
 from ..core.completeness import CompletenessTest, completeness
+from ..core.evaluation.paths import Paths, add_gradients
 from ..core.method import Method
 from ..core.quadrature import gauss_legendre, left, midpoint, refinements
 from ..core.results import EVENT, Field, affordable, check_count, check_positive
@@ -24,8 +25,6 @@ _RULES: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
     "left": left,
 }
 _PATH = 2**32  # the stream of random path points, far from those of an input's variables
-# Cells from which gradients are added row by row: a batch of them in float64 is more than the caches hold.
-_LONG = 2**16
 
 
 @dataclass(frozen=True)
@@ -235,28 +234,8 @@ class IntegratedGradients(Method):
         total: Tensor,
     ) -> None:
         """Add weighted gradients at path points (active, s) to the sums of the active paths."""
-        j = active.repeat_interleave(points.shape[1])
-        t = points.reshape(-1).to(samples.x.dtype).reshape(-1, *[1] * len(samples.event))
-        w = torch.as_tensor(weights, device=i.device).repeat(len(active)).reshape(t.shape)
-
-        def points_at(at: slice) -> Tensor:
-            paths = j[at]
-            if paths[0] == paths[-1]:  # a single one, as paths follow each other: nothing to repeat
-                paths = paths[:1]
-            end = samples.x.index_select(0, i[paths])
-            rows = torch.lerp(start.index_select(0, paths), end, t[at])
-            # An invalid cell may hold anything, also what no line can be drawn to.
-            return rows if samples.valid is None else torch.where(samples.valid[i[paths]], rows, end)
-
-        for at, grads in samples.gradients(i[j], points_at):
-            for k, g in enumerate(grads):
-                if g[0].numel() >= _LONG:
-                    for path, row, weight in zip(j[at].tolist(), g.contiguous(), w[at].flatten().tolist()):
-                        total[path, k].add_(row, alpha=weight)
-                    continue
-                # Laid out and converted first: strides and a product of two dtypes cost several times as much.
-                own = g.to(total.dtype, copy=True, memory_format=torch.contiguous_format)
-                total[:, k].index_add_(0, j[at], own.mul_(w[at]))
+        j, w = active.repeat_interleave(points.shape[1]), torch.as_tensor(weights, device=i.device)
+        add_gradients(Paths(samples, i, _common(start), j, points.reshape(-1), w.repeat(len(active))), total)
 
     def rows(self) -> tuple[int, int]:
         """The intact sample, the end point of each draw, and the path points."""
@@ -276,3 +255,8 @@ class IntegratedGradients(Method):
             return replace(self, draws=min(draws, self._draws) if self.rule == "left" else draws)
         draws = max(1, min(self._draws, (rows - 1) // 2))
         return replace(self, steps=affordable("steps", (rows - 1) // draws - 1, self, rows), draws=draws)
+
+
+def _common(start: Tensor) -> Tensor:
+    """The one start (1, *event) of all paths, where it is the same for all; else all of them."""
+    return start[:1] if len(start) > 1 and bool((start == start[:1]).all()) else start
