@@ -106,7 +106,12 @@ class RemovalEvaluation(Evaluation):
         known = torch.cat([self.samples.outputs(trial.i[at], self.samples.x[trial.i[at]]) for at in batches])
         plain, found = (torch.cat([evaluate(trial, at) for at in batches]) for evaluate in (dense, self))
         engine.count_trial(2 * len(trial))
-        agree(found, plain, torch.cat([known, plain]), share=SAME, eps=engine.eps)
+        among, noise = torch.cat([known, plain]), self.noise(trial, plain)
+        agree(found, plain, among, share=SAME, eps=engine.eps, noise=noise)
+
+    def noise(self, trial: Removal, plain: Tensor) -> Tensor | float:
+        """How far each output may move by rounding beyond its own: where sums cancel, what they are made of is larger than they."""
+        return 0.0
 
 
 class Dense(RemovalEvaluation):
@@ -128,10 +133,11 @@ class Dense(RemovalEvaluation):
         return removal.samples.outputs(removal.i[at], removal.rows(at))
 
 
-def agree(y: Tensor, plain: Tensor, among: Tensor, *, share: float, eps: float) -> None:
+def agree(y: Tensor, plain: Tensor, among: Tensor, *, share: float, eps: float, noise: Tensor | float = 0.0) -> None:
     """Raise `Unsupported` unless outputs are the plain ones, each but for rounding and for a share of its range.
 
-    The range is that `among` outputs (rows, *out), and `eps` the spacing of the numbers at 1 that they are made of.
+    The range is that `among` outputs (rows, *out), and `eps` the spacing of the numbers at 1 that they are made of; `noise` is
+    allowed beside.
     """
     if y.shape != plain.shape:
         raise Unsupported(f"{tuple(y.shape)} outputs instead of {tuple(plain.shape)}")
@@ -142,7 +148,7 @@ def agree(y: Tensor, plain: Tensor, among: Tensor, *, share: float, eps: float) 
     ).clamp(min=0)
     if not spread.any():
         raise Unsupported("outputs that do not move, which prove nothing")
-    allowed = share * spread + ROUNDING * eps * size
+    allowed = share * spread + ROUNDING * eps * size + noise
     if not (((y - plain).abs() <= allowed) | (y == plain) | (y.isnan() & plain.isnan())).all():
         raise Unsupported("other outputs")
 

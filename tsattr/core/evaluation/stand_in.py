@@ -43,7 +43,14 @@ class Rules:
 class _Memory:
     """What an activation and the views of it share; stale once it was written into by way of another of them."""
 
-    stale = False
+    def __init__(self) -> None:
+        self.written = False
+        self.views: list[tuple[Tensor, int]] = []  # tensors that stand for views, as they were
+
+    @property
+    def stale(self) -> bool:
+        """Whether another was written into."""
+        return self.written or any(view._version != version for view, version in self.views)
 
 
 class StandIn(ABC):
@@ -86,7 +93,7 @@ class StandIn(ABC):
 
     def written(self) -> None:
         """Other views of the same memory are not what they were."""
-        self.memory.stale = True
+        self.memory.written = True
         self.memory = _Memory()
 
     # ---- what a model asks of a tensor
@@ -217,7 +224,7 @@ def apply(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = list(stand_ins((args, kwargs)))
     if any(s.memory.stale for s in given):
         raise NotImplementedError("the model writes into an activation by way of a part of it")
-    if not any(s.whole_rows is not None for s in given):
+    if all(s.whole_rows is None and s.rules is given[0].rules for s in given):
         found = _by_rule(func, args, kwargs, given[0].rules)
         if found is not NotImplemented:
             return found

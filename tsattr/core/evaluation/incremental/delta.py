@@ -204,6 +204,39 @@ class Flat(Delta):
         return self.of.whole().flatten(1)
 
 
+class Turned(StandIn):
+    """Rows of series with time first (times, r, ...), as recurrent layers like them: a view of rows (r, times, ...)."""
+
+    rules = Rules()
+
+    def __init__(self, of: Delta) -> None:
+        super().__init__(of)
+        self.of = of
+
+    @property
+    def cells(self) -> Tensor:
+        """The intact activation."""
+        return self.of.cells
+
+    @property
+    def shape(self) -> torch.Size:
+        """With time first."""
+        rows, times, *rest = self.of.shape
+        return torch.Size((times, rows, *rest))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def made(self) -> Tensor:
+        """Whole rows (times, r, ...), contiguous."""
+        return self.of.made().transpose(0, 1).contiguous()
+
+    def take(self, other: StandIn) -> None:
+        """Take the values of another: what was written into this one."""
+        assert isinstance(other, Turned)
+        self.of = other.of
+
+
 def rule(*funcs: Func, flat: bool = False) -> Callable[[Func], Func]:
     """Name the operations that a function is the rule of; it has their signature but for `inplace`. `flat`: it knows a `Flat` too."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...evaluator import SAME, TRIAL, RemovalEvaluation, Unsupported
+from ...evaluator import ROUNDING, SAME, TRIAL, RemovalEvaluation, Unsupported
 from ...removal import Removal, Source
-from ..stand_in import refused, whole_outputs
-from . import rules_cells, rules_shape, rules_sliding
-from .cost import Cost, Meter
+from ..stand_in import StandIn, refused, whole_outputs
+from . import rules_cells, rules_recurrent, rules_shape, rules_sliding
+from .cost import Cost, Meter, Steps
 from .delta import NEARLY, Delta, Rows
 from .tape import Tape
 
-RULES = (rules_cells, rules_shape, rules_sliding)  # they name themselves where they are read
+RULES = (rules_cells, rules_shape, rules_sliding, rules_recurrent)  # they name themselves where they are read
 
 _FEWEST = 64  # rows that pay for a trial
 _SMALLEST = 512  # cells of a sample, of which fewer cost less than what keeps the account of them
@@ -27,6 +28,7 @@ _LOOKED_AT = 16  # of a removal's rows, whose boxes tell what it costs
 _COUNTED = 4  # rows that are counted
 _GAIN = 0.8  # of a forward pass: what costs more is not worth the risk of a wrong estimate
 _KEPT = 2**28  # bytes of intact activations
+_STRETCH = 1024  # rows that are asked about in the order of where they change
 _AHEAD = 4  # batches for whose samples activations are kept
 
 
@@ -47,14 +49,18 @@ class _Price:
 
 
 class Incremental(RemovalEvaluation):
-    """For models of layers that look at their neighbourhood, as convolutions do: only what a removal changes is computed.
+    """For models of layers that look at their neighbourhood, as convolutions do, or go on from a state: only what a removal changes.
 
     A `Delta` that stands for the rows is put into the model in the place of its input. Operations that have a rule act on the
     boxes that have changed; the others, and all that come after them, act on whole rows. Exact but for rounding.
+
+    A recurrent layer begins at the intact state before the boxes of a batch, whose rows are therefore chosen by where they begin, and
+    ends where the state is the intact one again, but for 16 units in the last place of its largest number: what other orders
+    of sums make of it, too.
     """
 
     name = "incremental"
-    trial_rows = 3 * TRIAL + 2 * _COUNTED + 1
+    trial_rows = 4 * TRIAL + 2 * _COUNTED + 1
 
     def __init__(self, samples: Source) -> None:
         super().__init__(samples)
@@ -62,11 +68,13 @@ class Incremental(RemovalEvaluation):
         self.held = np.empty(0, np.int64)  # the samples on the tape, in order
         self.prices: dict[tuple[int, ...], _Price] = {}
         self.most = 1
+        self.recurs = _has(samples.engine.module, nn.RNNBase)
+        self.stretch: _Stretch | None = None
 
     @classmethod
     def applies(cls, module: Any, differentiable: bool, cells: int) -> bool:
         """Whether the model may have layers that look at their neighbourhood, and samples are large enough to matter."""
-        return differentiable and cells >= _SMALLEST and (module is None or _slides(module))
+        return differentiable and cells >= _SMALLEST and (module is None or _slides(module) or _has(module, *_TIED))
 
     @classmethod
     def spared(cls, removal: Removal) -> str:
@@ -80,6 +88,11 @@ class Incremental(RemovalEvaluation):
         """One for some samples, where it saves enough by what was counted, and gave the dense answer on some rows."""
         if why := refused(samples.engine):
             raise Unsupported(why)
+        module = samples.engine.module
+        if module is not None and _has(module, nn.MultiheadAttention) and not _slides(module):
+            raise Unsupported(
+                "every time attends to every other, so that all of them change and nothing exact is cheaper"
+            )
         found = cls(samples)
         share = found._share(found._price(trial), 1.0)
         if share > _GAIN:
@@ -87,6 +100,18 @@ class Incremental(RemovalEvaluation):
         samples.engine.count_trial(len(trial))
         found.check(trial)
         return found
+
+    def noise(self, trial: Removal, plain: Tensor) -> Tensor | float:
+        """Of recurrent networks what the last place of each cell makes: they stop where states differ by as little."""
+        if not self.recurs:
+            return 0.0
+        at, x = slice(0, len(trial)), self.samples.x
+        rows, draw = trial.rows(at), torch.Generator().manual_seed(0)
+        sign = (2 * torch.randint(2, rows.shape, generator=draw) - 1).to(rows)
+        y = self.samples.outputs(trial.i, rows * (1 + torch.finfo(x.dtype).eps * sign))
+        self.samples.engine.count_trial(len(trial))
+        moved: Tensor = (y - plain).abs().amax(0)
+        return ROUNDING * moved
 
     def work(self, removal: Removal) -> Tensor:
         """(r,) by what was counted; all the same, as boxes are of one size in a batch."""
@@ -103,6 +128,47 @@ class Incremental(RemovalEvaluation):
 
     def __call__(self, removal: Removal, at: slice) -> Tensor:
         """By boxes; densely where something is not finite, of which differences tell nothing."""
+        y = self._in_order(removal, at) if self.recurs and not callable(removal.absent) else None
+        y = self._by_boxes(removal, at) if y is None else y
+        return self.samples.outputs(removal.i[at], removal.rows(at)) if y is None else y
+
+    def _in_order(self, removal: Removal, at: slice) -> Tensor | None:
+        """As :meth:`_by_boxes`, in batches of rows that change at nearly the same time."""
+        found = []
+        for first in range(at.start // _STRETCH * _STRETCH, at.stop, _STRETCH):
+            known = self.stretch
+            if known is None or known.removal is not removal or known.first != first:
+                self.stretch = known = _Stretch(removal, first, self._ordered(removal, first, at.stop - at.start))
+            if known.outputs is None:
+                return None
+            found.append(known.outputs[max(0, at.start - first) : at.stop - first])
+        return torch.cat(found)
+
+    def _ordered(self, removal: Removal, first: int, batch: int) -> Tensor | None:
+        """Outputs of the rows of a stretch."""
+        mine = torch.arange(first, min(first + _STRETCH, len(removal)), device=removal.i.device)
+        order = self._order(removal.pick(mine), self.most)
+        rows, found = removal.pick(mine[order]), []
+        for k in range(0, len(rows), batch):
+            y = self._by_boxes(rows, slice(k, min(k + batch, len(rows))))
+            if y is None:
+                return None
+            found.append(y)
+        back: Tensor = torch.cat(found)[order.argsort()]
+        return back
+
+    def _order(self, removal: Removal, most: int) -> Tensor:
+        """Rows by where their boxes begin along the longest axis, so many samples together."""
+        hull = removal.hull(slice(0, len(removal)))
+        if hull is None:
+            return torch.arange(len(removal), device=removal.i.device)
+        start, shape = hull[0], self.samples.x.shape[1:]
+        block = torch.unique(removal.i, return_inverse=True)[1] // most
+        place: Tensor = block * (max(shape) + 1) + start[:, int(np.argmax(shape))]
+        return place.argsort(stable=True)
+
+    def _by_boxes(self, removal: Removal, at: slice) -> Tensor | None:
+        """Outputs by what boxes change; None where something is not finite, of which differences tell nothing."""
         patch, i = removal.patch(at), removal.i[at].cpu().numpy()
         if (
             patch is not None
@@ -114,7 +180,7 @@ class Incremental(RemovalEvaluation):
             if torch.isfinite(y.sum()):
                 return y
             self.samples.engine.count_trial(len(i))
-        return self.samples.outputs(removal.i[at], removal.rows(at))
+        return None
 
     def _in_parts(self, removal: Removal, at: slice, i: np.ndarray, start: np.ndarray, cells: Tensor) -> Tensor:
         """Outputs of the rows of a batch, those together whose samples are on one tape."""
@@ -173,13 +239,24 @@ class Incremental(RemovalEvaluation):
 
     def _price(self, removal: Removal) -> _Price:
         """Counted once for each size of box."""
-        size = _sizes(removal)
-        if size not in self.prices:
-            rows = torch.arange(min(_COUNTED, len(removal)), device=removal.i.device)
-            price = self._counted(removal.pick(rows[removal.i[rows] == removal.i[0]]))
-            self.prices[size] = price
+        key, few = self._typical(removal)
+        if key not in self.prices:
+            self.prices[key] = price = self._counted(few)
             self.most = max(1, _KEPT // max(1, price.nbytes))
-        return self.prices[size]
+        return self.prices[key]
+
+    def _typical(self, removal: Removal) -> tuple[tuple[int, ...], Removal]:
+        """Some rows of one sample, and how those that cost as much look; of recurrent networks rows that begin in the middle of all."""
+        size = _sizes(removal)
+        if not self.recurs:
+            rows = torch.arange(min(_COUNTED, len(removal)), device=removal.i.device)
+            return size, removal.pick(rows[removal.i[rows] == removal.i[0]])
+        some = removal.pick(_evenly(removal, _FEWEST))
+        some = some.pick(self._order(some, len(some))[len(some) // 2 :])
+        few = some.pick((some.i == some.i[0]).nonzero()[:1, 0].repeat(_COUNTED))
+        hull = few.hull(slice(0, 1))
+        place = [] if hull is None else [8 * s // n for s, n in zip(hull[0][0].tolist(), self.samples.x.shape[1:])]
+        return (*size, *place), few
 
     def _counted(self, few: Removal) -> _Price:
         """The price of rows of one sample: the intact activations are what a second pass spares."""
@@ -188,10 +265,10 @@ class Incremental(RemovalEvaluation):
         self.tape, self.held = None, np.empty(0, np.int64)
         with torch.no_grad():
             for _ in range(2):
-                with Meter() as meter:
-                    self(few, slice(0, len(few)))
+                with _metered() as meter:
+                    self._by_boxes(few, slice(0, len(few)))
                 costs.append(meter.cost)
-            with Meter() as meter:
+            with _metered() as meter:
                 samples.outputs(few.i[:1], few.rows(slice(0, 1)))
         samples.engine.count_trial(1 + 2 * len(few))
         tape = cast(Any, self.tape)
@@ -209,9 +286,30 @@ class Incremental(RemovalEvaluation):
         return changed / whole
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """Rows of a removal from the first on, and their outputs; None where there are none by boxes."""
+
+    removal: Removal
+    first: int
+    outputs: Tensor | None
+
+
+@contextlib.contextmanager
+def _metered() -> Iterator[Meter]:
+    """Counts what is asked."""
+    with Meter() as meter, Steps(meter, rules_recurrent.RECURRENT, StandIn):
+        yield meter
+
+
+def _evenly(removal: Removal, most: int) -> Tensor:
+    """The numbers of some rows."""
+    return torch.linspace(0, len(removal) - 1, min(most, len(removal)), device=removal.i.device).round().long()
+
+
 def _sizes(removal: Removal) -> tuple[int, ...]:
     """The largest box of some rows, evenly chosen; nothing where everything is absent."""
-    rows = torch.linspace(0, len(removal) - 1, min(_LOOKED_AT, len(removal)), device=removal.i.device).round().long()
+    rows = _evenly(removal, _LOOKED_AT)
     hull = removal.pick(rows).hull(slice(0, len(rows)))
     return () if hull is None else tuple(hull[1].amax(0).tolist())
 
@@ -224,3 +322,11 @@ def _local(removal: Removal, size: tuple[int, ...]) -> bool:
 def _slides(module: nn.Module) -> bool:
     """Whether a module has a weight with more axes than a matrix, as the kernel of a convolution has."""
     return any(w.ndim > 2 for w in (*module.parameters(), *module.buffers()))
+
+
+_TIED = (nn.RNNBase, nn.MultiheadAttention)  # layers that tie times together without such a weight
+
+
+def _has(module: nn.Module | None, *kinds: type[nn.Module]) -> bool:
+    """Whether a module has a layer of some kinds."""
+    return module is not None and any(isinstance(m, kinds) for m in module.modules())

@@ -21,7 +21,7 @@ _QUICK = set(
 
 _COPY = 20  # multiply-adds that take as long as copying a number
 
-_CELLWISE = (
+CELLWISE = (
     "relu leaky_relu relu6 hardtanh clamp clip clamp_min clamp_max abs neg square elu celu selu gelu silu mish softplus softsign "
     "tanh sigmoid logsigmoid hardswish hardsigmoid tanhshrink hardshrink softshrink threshold exp expm1 log log1p log2 log10 sqrt "
     "rsqrt reciprocal sin cos erf sign round floor ceil nan_to_num"
@@ -44,7 +44,7 @@ def _cellwise(func: Func) -> Func:
     return cellwise
 
 
-for _func in called(*_CELLWISE.split()):
+for _func in called(*CELLWISE.split()):
     rule(_func)(_cellwise(_func))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import boxes
-from .delta import Delta, Flat, Func, called, deltas, intact, rule, settled
+from .delta import Delta, Flat, Func, Turned, called, deltas, intact, rule, settled
 
 # ---- along boxed axes
 
@@ -135,7 +135,7 @@ def interpolate(
 
 @rule(Tensor.__getitem__)
 def getitem(input: Any, at: Any) -> Any:
-    """Slices along any axis but that of the rows; new axes, and places along axes without boxes."""
+    """Slices and places along any axis but that of the rows; new axes."""
     if not isinstance(input, Delta) or list(deltas(at)):
         return NotImplemented
     items = list(at) if isinstance(at, tuple) else [at]
@@ -151,12 +151,16 @@ def getitem(input: Any, at: Any) -> Any:
 
 
 def _sliced(x: Delta, items: list[Any]) -> Any:
+    own = [k for k, item in enumerate(items) if item is not None]  # of each axis its item
+    if (axis := next((a for a in x.axes if not isinstance(items[own[a]], slice)), None)) is not None:
+        k = own[axis]
+        found = _at_place(x, axis, range(x.shape[axis])[items[k]])
+        rest = (*items[:k], *items[k + 1 :])
+        return getitem(found, rest) if isinstance(found, Delta) else found[rest]
     shown, axes, start, axis, out = [], [], list(x.start), 0, 0
     cuts: dict[int, slice] = {}
     for item in items:
         boxed = item is not None and axis in x.axes
-        if boxed and not isinstance(item, slice):
-            return NotImplemented
         shown.append(slice(None) if boxed else item)
         if boxed:
             cuts[axis] = item
@@ -180,6 +184,30 @@ def _sliced(x: Delta, items: list[Any]) -> Any:
     return Delta(x.rows, base, tuple(axes), tuple(start), source=x, **{kind: values})
 
 
+def _at_place(x: Delta, axis: int, place: int) -> Delta | Tensor:
+    """One place of a boxed axis; whole rows where it is the only one."""
+    k = x.axes.index(axis)
+    at, w = place - x.start[k], x.box[k]
+    within = (at >= 0) & (at < w)
+    if (at == at[0]).all():
+        values = x.values.select(axis, int(at[0].clip(0, w - 1)))
+    else:
+        cells = boxes.laid(x.values, (axis,))
+        values = boxes.unlaid(boxes.cut(cells, np.arange(len(cells)), (at,), [1]), (axis,)).squeeze(axis)
+    base = intact(torch.select, x, axis, place)[0]
+    axes = tuple(a - (a > axis) for a in x.axes if a != axis)
+    start = tuple(s for a, s in zip(x.axes, x.start) if a != axis)
+    keep = boxes.tensor(within, x.device).reshape(-1, *[1] * (values.ndim - 1))
+    if axes:
+        found = Delta(x.rows, base, axes, start, source=x, **x.held(values))
+        return found if within.all() else found.like(base, change=torch.where(keep, found.change, 0), source=x)
+    known = base.cells.index_select(0, x.rows.index)
+    values = values if x._change is None else known + values
+    rows = values.clone() if within.all() else torch.where(keep, values, known)
+    x.memory.views.append((rows, rows._version))
+    return rows
+
+
 @rule(*called("narrow"))
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
     """A slice."""
@@ -190,7 +218,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
 
 @rule(*called("select"))
 def select(input: Any, dim: int, index: int) -> Any:
-    """One place of an axis without boxes."""
+    """One place of an axis."""
     at: list[Any] = [slice(None)] * input.dim()
     at[dim] = index
     return getitem(input, tuple(at))
@@ -242,6 +270,9 @@ def _turning(func: Func) -> Func:
             return NotImplemented
         marks = [1 if n == 1 and a not in input.axes and a else a + 2 for a, n in enumerate(input.shape)]
         found = list(func(torch.empty(marks, device="meta"), *args, **kwargs).shape)
+        if len(found) > 1 and found[1] == 2 and found[0] - 2 in input.axes:
+            y = _rows_first(input, func, *args, **kwargs)
+            return Turned(y) if isinstance(y, Delta) else y
         if found[0] != 2 or any(a + 2 not in found for a in input.axes):
             return NotImplemented
         order = sorted(range(len(input.axes)), key=lambda k: found.index(input.axes[k] + 2))
@@ -257,8 +288,27 @@ def _turning(func: Func) -> Func:
     return turned
 
 
+def _turned_back(x: Tensor, func: Func, *args: Any, **kwargs: Any) -> Any:
+    """A function that gives the rows second, and then rows first."""
+    return func(x, *args, **kwargs).transpose(0, 1)
+
+
+def _turned_before(x: Tensor, func: Func, *args: Any, **kwargs: Any) -> Any:
+    """A function of rows that come second."""
+    return func(x.transpose(0, 1), *args, **kwargs)
+
+
+_rows_first = _turning(_turned_back)
+
+
+def _turning_again(func: Func) -> Func:
+    turn = _turning(_turned_before)
+    return lambda input, *args, **kwargs: turn(input.of, func, *args, **kwargs)
+
+
 for _func in called("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "unsqueeze", "squeeze"):
     rule(_func)(_turning(_func))
+    Turned.rules(_func)(_turning_again(_func))
 
 
 def _reshaped(x: Delta, shape: list[int]) -> Any:
