@@ -134,7 +134,7 @@ class Incremental(RemovalEvaluation):
 
     def _in_order(self, removal: Removal, at: slice) -> Tensor | None:
         """As :meth:`_by_boxes`, in batches of rows that change at nearly the same time."""
-        found = []
+        found, at = [], slice(at.start, min(at.stop, len(removal)))
         for first in range(at.start // _STRETCH * _STRETCH, at.stop, _STRETCH):
             known = self.stretch
             if known is None or known.removal is not removal or known.first != first:
