@@ -123,8 +123,8 @@ class SampleChunk:
 
     def record_state(self, i: Tensor, state: Tensor) -> None:
         """Record a `Status` (r,) for rows of sample `i`: of each sample the gravest stays."""
-        if not (state > Status.OK).any():  # as mostly, and quicker to see than to record
-            return
+        if state.device.type == "cpu" and not (state > Status.OK).any():
+            return  # as mostly, and quicker to see than to record; on a GPU to look is to wait for it
         self.state.scatter_reduce_(0, i, state, "amax")
 
     def key(self, i: Tensor, draw: Tensor) -> Key:

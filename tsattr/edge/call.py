@@ -181,7 +181,7 @@ class Call:
     @contextlib.contextmanager
     def running(self, total: int, what: str = "explain") -> Iterator[Engine]:
         """The engine, with the model in eval mode on its device and a progress bar of `total` rows; then all as before."""
-        context = {k: v.to(self.device) for k, v in self.context.items()}
+        context = {k: _moved(v, self.device) for k, v in self.context.items()}
         ask = self.model.call if self.model.differentiable else Distinct(self.model.call)
 
         def forward(batch: torch.Tensor, position: torch.Tensor) -> Any:
@@ -229,10 +229,17 @@ class Call:
             at = slice(start, min(start + size, n))
             x, valid = self.inputs.load(at, missing)
             position = torch.arange(at.start, at.stop, device=self.device)
-            valid = None if valid is None else valid.to(self.device)
+            valid = None if valid is None else _moved(valid, self.device)
             ends = self.inputs.ends(at, self.targets.along)
-            ends = None if ends is None else ends.to(self.device)
-            yield at, SampleChunk(engine, x.to(self.device), valid, ids[at], position, graph=graph, ends=ends)
+            ends = None if ends is None else _moved(ends, self.device)
+            yield at, SampleChunk(engine, _moved(x, self.device), valid, ids[at], position, graph=graph, ends=ends)
+
+
+def _moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On the device; to a GPU from pinned memory, so that the copy runs beside what the GPU and this thread do meanwhile."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def output_axes(outputs: Any, model: models.Model, shape: tuple[int, ...] | None = None) -> Axes | None:
