@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import tsattr as ta
@@ -20,7 +21,7 @@ X = xr.DataArray(
 )
 PARTS = ta.parts.bands(X, [(0.5, 5), (5, 15)])
 WEIGHT = xr.DataArray([1.0, 3.0, 0.5], dims="part", coords={"part": PARTS.part})
-EACH = ta.groups.Along("part")
+EACH, IG = ta.groups.Along("part"), ta.IntegratedGradients(steps=2)
 
 
 def own(values, name="part"):
@@ -50,7 +51,7 @@ def summed(x):
 
 def test_the_sentence_has_the_interval_of_the_mean():
     x = own([[1.0, -2.0], [1.0, -4.0]])  # p0 contributes 3, 3; p1 -6, -12
-    ds = ta.explain(ta.models.summed(summed), x, ta.InputXGradient())
+    ds = ta.explain(ta.models.summed(summed), x, IG)
     page = report(ds, x)
     half = 12.706204736 * 3  # of Student's t, one degree of freedom; the standard error is 6 / 2
     expected = (
@@ -71,6 +72,19 @@ def test_one_sample_has_the_standard_error_of_the_draws_where_parts_are_players(
     assert "whiskers: standard error of the draws" in said
     windows = ta.explain(model, PARTS[:1], ta.ShapleySampling(ta.groups.Windows(part=1, time="1s"), draws=2))
     assert "whiskers" not in text(section(report(windows, PARTS[:1])))
+
+
+def test_sums_that_are_no_contributions_are_not_called_so():
+    x = own([[1.0, -2.0], [1.0, -4.0]])
+    model = ta.models.summed(lambda x: x[:, 0] + x[:, 1])
+    parts = short(report(ta.explain(model, x, ta.Occlusion(EACH)), x))
+    assert "it moves the target by −9 (mean over 2 samples, 95 %" in parts  # the effect, and not that of every cell
+    cells = short(report(ta.explain(model, x, ta.Occlusion(ta.groups.Windows(part=1, time=1))), x))
+    assert (
+        "The part of the signal with the most attribution is p1: 75 % of the whole, by size (mean over 2 samples)"
+        in cells
+    )
+    assert "moves the target by" not in cells
 
 
 def test_bars_and_a_map_of_parts_by_time_are_drawn():
@@ -115,7 +129,7 @@ def test_no_section_without_parts_or_a_map():
 @pytest.mark.filterwarnings("ignore:all missing")
 def test_parts_that_move_nothing_and_samples_without_a_map():
     x = own([[1.0, -2.0], [np.nan, np.nan], [1.0, -4.0]])
-    ds = ta.explain(ta.models.summed(summed), x, ta.InputXGradient())
+    ds = ta.explain(ta.models.summed(summed), x, IG)
     assert "it moves the target by −9 (mean over 2 of 3 samples" in short(report(ds, x))
     flat = ta.explain(ta.models.summed(lambda x: 0 * x.sum(1)), x[:1], ta.Occlusion(EACH))
     assert "No part of the signal moves the target" in short(report(flat, x[:1]))
@@ -125,3 +139,15 @@ def test_a_lead_that_is_a_label_of_all_is_no_trouble():
     one = PARTS.isel(lead=0)
     ds = ta.explain(ta.models.summed(lambda x: x.sum(1)), one, ta.InputXGradient())
     assert section(report(ds, one)) is not None
+
+
+def test_of_several_targets_and_inputs_the_first_in_parts_is_told():
+    x = own([[1.0, -2.0], [1.0, -4.0]])
+    ds = ta.explain(
+        ta.models.summed(lambda x: torch.stack([x.sum(1), -x.sum(1)], 1)), x, ta.Occlusion(EACH), target=[1, 0]
+    )
+    said = text(section(report(ds, x)))
+    assert "rests on most is p1: it moves the target by 9 (mean over 2 samples, for 1, the first target, 95 %" in said
+    data = xr.Dataset({"age": ("sample", [50.0, 60.0]), "ecg": x})
+    both = ta.explain(ta.models.summed(lambda age, ecg: ecg.sum(1) + age), data, IG)
+    assert "rests on most is p1: it moves the target by −9" in short(report(both, data))

@@ -501,4 +501,4 @@ def test_parts_of_a_signal_are_drawn_over_time():
     assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["0.5-5 Hz", "rest"]
     whole = ta.explain(ta.models.summed(lambda x: x[:, 1].sum(1)), parts, ta.Occlusion(ta.groups.Along("part")))
     _, caption = one_picture(whole.attribution[0], parts[0], None)
-    assert "The parts of lead II, which has as much attribution as 1 more, over time" in caption
+    assert "The parts of lead II, which has as much attribution as 1 other, over time" in caption

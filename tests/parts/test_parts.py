@@ -513,6 +513,10 @@ def test_every_kind_of_model_is_asked_with_the_sum():
     many = ta.models.summed(lambda ecg, age: ecg.sum((1, 2)) + age[:, 0])
     ds = ta.explain(many, data.transpose("sample", ...), ta.InputXGradient())
     np.testing.assert_allclose(ds.attribution_ecg.sum(("part", "lead", "time")), X.sum(("lead", "time")), rtol=1e-12)
+    number = xr.Dataset({"age": ("sample", np.ones(3)), "ecg": PARTS})  # one number a sample
+    ds = ta.explain(ta.models.summed(lambda age, ecg: ecg.sum((1, 2)) + age), number, ta.InputXGradient())
+    np.testing.assert_allclose(ds.attribution_ecg.sum(("part", "lead", "time")), X.sum(("lead", "time")), rtol=1e-12)
+    np.testing.assert_allclose(ds.attribution_age, 1, rtol=1e-12)
 
 
 def test_gaps_reach_the_model_as_gaps():

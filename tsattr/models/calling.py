@@ -301,7 +301,7 @@ def _summed(summed: Summed, inputs: Inputs) -> Model:
 
     def call(rows: Tensor, context: dict[str, Tensor], position: Tensor) -> Any:
         parts = [v.sum(sums[k]) if k in sums else v for k, v in inputs.restore(rows).items()]
-        joined = parts[0] if inputs.single else torch.cat([v.flatten(1).to(rows.dtype) for v in parts], 1)
+        joined = parts[0] if inputs.single else torch.cat([v.unsqueeze(1).flatten(1).to(rows.dtype) for v in parts], 1)
         return inner.call(joined, context, position)
 
     return replace(inner, call=call, on_frame=None)

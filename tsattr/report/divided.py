@@ -14,7 +14,7 @@ from . import markup, sections, tables
 from .markup import number, percent
 from .material import Input, cell_dims, sample_name
 
-_SUM = "The parts sum to the signal; what each contributes when all are there is its number."
+_SUM = "The parts sum to the signal."
 _ALIKE = (
     "The map is the same for every part: this method asks what a small change would do, and a change is the same whichever part it is "
     "made in. Ask by a method that multiplies by the input, or that takes parts away."
@@ -39,19 +39,37 @@ def divided(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> tuple[
     if not found or not bool(found[0].attribution.notnull().any()) or is_the_models_own(found[0].attribution):
         return "", []
     maps = found[0].attribution
+    first = f", for {maps['target'].values[0]}, the first target" if maps.sizes.get("target", 1) > 1 else ""
     maps = maps.isel(target=0, drop=True) if "target" in maps.dims else maps
     if float((maps.max(PART) - maps.min(PART)).max()) == 0 and float(abs(maps).max()) > 0:
         return _ALIKE, [markup.paragraph(_ALIKE)]
-    others = [d for d in cell_dims(maps) if d != PART]
-    sums = maps.sum(others, min_count=1, dtype="float64").transpose("sample", PART)
-    mean, error, whiskers = _with_error(ds, sums)
-    n, known = len(sums), int(sums.notnull().all(PART).sum())
+    values, sizes = _of_parts(ds, maps)
+    mean, error, whiskers = _with_error(ds, values)
+    n, known = len(values), int(values.notnull().all(PART).sum())
     over = f"mean over {known if known == n else f'{known} of {n}'} samples" if n > 1 else "this sample"
-    sentence = _sentence(mean, error if n > 1 else None, over)
-    size = abs(maps).sum(others, min_count=1, dtype="float64").mean("sample")
-    caption = f"What each part contributes, {over}{whiskers}."
-    drawn = sections.bars(xr.Dataset({"signed": mean, "absolute": size}), caption, maps, error=error)
-    return sentence, [markup.paragraph(f"{sentence} {_SUM}"), *drawn, *_when(maps, positions), *_assumed(maps)]
+    over += first
+    size = sizes.mean("sample")
+    if "completeness_error" in ds or tables.groups_are_parts(ds):
+        sentence, what = _sentence(mean, error if n > 1 else None, over), "What each part contributes"
+    else:
+        sentence, what = _by_size(size, over), "Sums of the map over each part"
+    drawn = sections.bars(
+        xr.Dataset({"signed": mean, "absolute": size}), f"{what}, {over}{whiskers}.", maps, error=error
+    )
+    when = _when(maps, positions, first)
+    return sentence, [markup.paragraph(f"{sentence} {_SUM}"), *drawn, *when, *_assumed(maps)]
+
+
+def _of_parts(ds: xr.Dataset, maps: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The value and the size of each part (sample, part): of a group where parts are groups, else sums over the cells."""
+    if tables.groups_are_parts(ds):
+        found = ds["group_value"]
+        found = found.isel(target=0, drop=True) if "target" in found.dims else found
+        found = found.rename(group=PART).transpose("sample", PART)
+        return found, abs(found)
+    others = [d for d in cell_dims(maps) if d != PART]
+    values, sizes = (a.sum(others, min_count=1, dtype="float64").transpose("sample", PART) for a in (maps, abs(maps)))
+    return values, sizes
 
 
 def _with_error(ds: xr.Dataset, sums: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray | None, str]:
@@ -73,18 +91,33 @@ def _sentence(mean: xr.DataArray, half: xr.DataArray | None, over: str) -> str:
     if not size.sum() > 0:
         return "No part of the signal moves the target."
     k = int(size.argmax())
-    name = mean[PART].values[k] if PART in mean.coords else k
     value, within = float(mean[k]), ""
     if half is not None and np.isfinite(half[k]):
         low, high = (number(value + sign * float(half[k]), 4) for sign in (-1, 1))
         within = f", 95 % interval {low} to {high}"
     return (
-        f"The part of the signal that the target rests on most is {name}: it moves the target by {number(value, 4)} ({over}{within}), "
+        f"The part of the signal that the target rests on most is {_name(mean, k)}: it moves the target by {number(value, 4)} ({over}{within}), "
         f"{percent(float(size[k] / size.sum()))} of all that the parts contribute, by size."
     )
 
 
-def _when(maps: xr.DataArray, positions: list[int]) -> list[str]:
+def _by_size(size: xr.DataArray, over: str) -> str:
+    """Return which part has most of a map whose sums are no contributions, as of windows taken away, in words."""
+    known = size.fillna(0).values
+    if not known.sum() > 0:
+        return "No part of the signal moves the target."
+    k = int(known.argmax())
+    share = percent(float(known[k] / known.sum()))
+    return (
+        f"The part of the signal with the most attribution is {_name(size, k)}: {share} of the whole, by size ({over})."
+    )
+
+
+def _name(values: xr.DataArray, k: int) -> str:
+    return str(values[PART].values[k] if PART in values.coords else k)
+
+
+def _when(maps: xr.DataArray, positions: list[int], first: str) -> list[str]:
     """Return a picture of parts by time for each sample drawn, nothing where there is no time or nothing changes along it."""
     time = time_dim(maps, map(str, cell_dims(maps)))
     if time is None or maps.sizes[time] < 2 or not positions:
@@ -97,7 +130,7 @@ def _when(maps: xr.DataArray, positions: list[int]) -> list[str]:
     names = ", ".join(sample_name(maps, i) for i in positions)
     which = f"sample{'s' if len(positions) > 1 else ''} {names}"
     caption = (
-        f"What each part contributes when, {which}{summed}: across, {time}; upward, the parts. Orange speaks for the target, blue "
+        f"What each part contributes when, {which}{summed}{first}: across, {time}; upward, the parts. Orange speaks for the target, blue "
         "against it."
     )
     return [markup.picture(plot.field(drawn.assign_attrs(maps.attrs)), f"Heat map. {caption}", caption)]

@@ -153,11 +153,9 @@ def _strongest_entry(attribution: xr.DataArray, over: list[Any]) -> tuple[dict[A
     at = {d: int(k) for d, k in zip(over, np.unravel_index(int(size.values.argmax()), size.shape))}
     named = (f"{d} {attribution[d].values[k] if d in attribution.coords else k}" for d, k in at.items())
     as_much = int(np.isclose(size.values, size.values.max(), rtol=1e-6, atol=0).sum())
-    return (
-        at,
-        ", ".join(named),
-        "the most attribution" if as_much == 1 else f"as much attribution as {as_much - 1} more",
-    )
+    others = "1 other" if as_much == 2 else f"{as_much - 1} others"
+    rank = "the most attribution" if as_much == 1 else f"as much attribution as {others}"
+    return at, ", ".join(named), rank
 
 
 def _strongest_rows(attribution: xr.DataArray) -> tuple[dict[Any, np.ndarray], str]:

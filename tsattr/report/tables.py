@@ -306,7 +306,7 @@ def groups_are_parts(ds: xr.Dataset) -> bool:
 
 
 def _groups_are(ds: xr.Dataset, dim: str) -> bool:
-    return labels_of(ds, "group") == [str(v) for v in labels_of(ds, dim)]
+    return "group" in ds.dims and labels_of(ds, "group") == [str(v) for v in labels_of(ds, dim)]
 
 
 def as_result(ds: xr.Dataset) -> xr.Dataset:
