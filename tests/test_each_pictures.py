@@ -90,7 +90,9 @@ def test_what_acts_together_is_of_a_named_target_and_of_groups_that_play():
     ds = ta.explain(lambda x: net(torch.nan_to_num(x)), x, pairs, target=ta.targets.Each(), outputs=OUTPUTS)
     page = ta.report.report(ds, x)
     assert "Pairs make for no, the first target, 100 % of all" in page
-    assert "(mean over 2 samples) is age with lactate: 6." in page  # where both are known, as the picture has it
+    assert (
+        "(mean over 2 samples) is age with lactate: 6, 6 by size." in page
+    )  # where both are known, as the picture has it
 
 
 def test_a_map_of_parts_by_time_has_the_names_of_the_parts():

@@ -36,7 +36,7 @@ def together(ds: xr.Dataset) -> list[str]:
     told = averaged(one)
     mean, half, apart = (np.nan_to_num(v)[first, second] for v in (told.mean, told.high - told.mean, told.apart))
     # By size: a pair that speaks for the target in one sample and against it in the next has a mean of nothing.
-    size_of = abs(of_pairs).mean(0)
+    size_of = np.nan_to_num(abs(one["interaction"]).mean("sample").transpose("group", "group_b").values)[first, second]
     order = np.argsort(-size_of, kind="stable")[:MOST_ROWS]
     size = np.nan_to_num(abs(mains)).sum() + abs(of_pairs).sum()
     if not len(order) or not size > 0:
