@@ -81,8 +81,8 @@ class RemovalEvaluation(Evaluation):
         return ""
 
     @classmethod
-    def tried(cls, samples: Source, trial: Removal) -> Self:
-        """One for some samples, after it gave the dense answer on some rows."""
+    def tried(cls, samples: Source, trial: Removal, rows: int) -> Self:
+        """One for some samples, after it gave the dense answer on some rows of so many that are asked for."""
         found = cls(samples)
         found.check(trial)
         return found
@@ -120,7 +120,7 @@ class Dense(RemovalEvaluation):
     name = "dense"
 
     @classmethod
-    def tried(cls, samples: Source, trial: Removal) -> Self:
+    def tried(cls, samples: Source, trial: Removal, rows: int) -> Self:
         """It needs no trial."""
         return cls(samples)
 
@@ -201,7 +201,7 @@ class Evaluator:
             self.untried.remove(kind)
             rows = torch.linspace(0, len(removal) - 1, min(TRIAL, len(removal))).round().long().to(removal.i.device)
             with torch.no_grad():
-                found = attempt(partial(kind.tried, self.samples, removal.pick(rows)))
+                found = attempt(partial(kind.tried, self.samples, removal.pick(rows), len(removal)))
             if isinstance(found, Unsupported):
                 self._note(f"not {kind.name}: {found}")
             else:

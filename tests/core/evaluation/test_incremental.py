@@ -46,6 +46,8 @@ def eager(monkeypatch):
     """As if operations cost nothing of themselves, so that a small network is worth while."""
     monkeypatch.setattr(cost, "_CPU", (0.0, 1e-9, 4e-11))
     monkeypatch.setattr(evaluation, "_GAIN", 1.0)
+    monkeypatch.setattr(evaluation, "_COUNTING", 0.0)
+    monkeypatch.setattr(evaluation, "_TRIED", 0)
 
 
 def network(length=240, seed=0):
@@ -144,7 +146,7 @@ class Grouped(Network):
         self.norm = nn.GroupNorm(2, 8)
 
 
-def test_why_it_is_not_used():
+def test_why_it_is_not_used(monkeypatch):
     assert (
         said(network(), method=METHODS["leads apart"], batch_size=1)
         == "not incremental: one row is asked about at a time; dense"
@@ -153,6 +155,8 @@ def test_why_it_is_not_used():
     sets = ta.ShapleySampling(ta.groups.Windows(time=20), draws=8)
     assert said(network(), method=sets) == "not incremental: what is absent spans nearly the whole sample; dense"
     assert said(Hooked(240).double()) == "not incremental: a hook of the model sees its activations; dense"
+    assert said(network()) == "not incremental: 180 rows, which take no longer than a trial is worth; dense"
+    monkeypatch.setattr(evaluation, "_COUNTING", 0.0)
     assert re.match(r"not incremental: a row would take [.\d]+ of a forward pass; dense", said(Grouped(240).double()))
     assert said(network(), x=signal(length=60)) is None  # too small for anyone to wonder
     assert said(nn.Sequential(nn.Flatten(), nn.Linear(960, 3)).double()) is None  # no layer looks at a neighbourhood
@@ -214,6 +218,7 @@ def by_value(x, net):
     return net.head(y.mean(2) if len(x) > 1e6 or bool((y > -1e9).all()) else y.amax(2))
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "f", [aliased, written_by_a_view, written_into, by_a_transposed_view, input_written_into, by_value]
 )

@@ -26,6 +26,9 @@ _FEWEST = 64  # rows that pay for a trial
 _SMALLEST = 512  # cells of a sample, of which fewer cost less than what keeps the account of them
 _LOOKED_AT = 16  # of a removal's rows, whose boxes tell what it costs
 _COUNTED = 4  # rows that are counted
+_TRIED = 80  # rows whose price a trial must be worth, beside what counting takes
+_COUNTING = 3.6e-4  # seconds for each operation of a forward pass, three passes of which are counted
+_TIMES = 20  # as long as that a call takes at least, so that it loses no more than a twentieth
 _GAIN = 0.8  # of a forward pass: what costs more is not worth the risk of a wrong estimate
 _KEPT = 2**28  # bytes of intact activations
 _STRETCH = 1024  # rows that are asked about in the order of where they change
@@ -67,6 +70,7 @@ class Incremental(RemovalEvaluation):
         self.tape: Tape | None = None
         self.held = np.empty(0, np.int64)  # the samples on the tape, in order
         self.prices: dict[tuple[int, ...], _Price] = {}
+        self.whole: Cost | None = None
         self.most = 1
         self.recurs = _has(samples.engine.module, nn.RNNBase)
         self.stretch: _Stretch | None = None
@@ -84,7 +88,7 @@ class Incremental(RemovalEvaluation):
         return "" if _local(removal, _sizes(removal)) else "what is absent spans nearly the whole sample"
 
     @classmethod
-    def tried(cls, samples: Source, trial: Removal) -> Self:
+    def tried(cls, samples: Source, trial: Removal, rows: int) -> Self:
         """One for some samples, where it saves enough by what was counted, and gave the dense answer on some rows."""
         if why := refused(samples.engine):
             raise Unsupported(why)
@@ -94,7 +98,11 @@ class Incremental(RemovalEvaluation):
                 "every time attends to every other, so that all of them change and nothing exact is cheaper"
             )
         found = cls(samples)
-        share = found._share(found._price(trial), 1.0)
+        whole = found._whole(trial)
+        row = whole.seconds(samples.engine.device, rows=samples.engine.fitting(1.0), of=1)
+        if not found.recurs and (rows - _TRIED) * row < _TIMES * whole.calls * _COUNTING:
+            raise Unsupported(f"{rows} rows, which take no longer than a trial is worth")
+        share = found._share(found._price(trial), rows / len(trial.i.unique()))
         if share > _GAIN:
             raise Unsupported(f"a row would take {share:.2f} of a forward pass")
         samples.engine.count_trial(len(trial))
@@ -118,8 +126,7 @@ class Incremental(RemovalEvaluation):
         rows = torch.ones(len(removal), dtype=torch.float64, device=removal.i.device)
         if len(removal) < _FEWEST or not _local(removal, _sizes(removal)):
             return rows
-        passes = len(torch.unique_consecutive(removal.i)) / len(removal)
-        share = self._share(self._price(removal), passes * len(removal))
+        share = self._share(self._price(removal), len(removal) / len(torch.unique_consecutive(removal.i)))
         return rows * (share if share <= _GAIN else 1.0)
 
     def room(self, removal: Removal, work: Tensor) -> float:
@@ -268,22 +275,27 @@ class Incremental(RemovalEvaluation):
                 with _metered() as meter:
                     self._by_boxes(few, slice(0, len(few)))
                 costs.append(meter.cost)
-            with _metered() as meter:
-                samples.outputs(few.i[:1], few.rows(slice(0, 1)))
-        samples.engine.count_trial(1 + 2 * len(few))
+        samples.engine.count_trial(2 * len(few))
         tape = cast(Any, self.tape)
         nbytes = 0 if tape is None else tape.nbytes
         self.tape, self.held = before
-        return _Price(costs[1], len(few), costs[0] - costs[1], meter.cost, nbytes)
+        return _Price(costs[1], len(few), costs[0] - costs[1], self._whole(few), nbytes)
 
-    def _share(self, price: _Price, passes: float) -> float:
-        """Of a forward pass that a row takes, where so many samples' activations are computed."""
+    def _whole(self, few: Removal) -> Cost:
+        """Of a whole row; counted once."""
+        if self.whole is None:
+            with torch.no_grad(), _metered() as meter:
+                self.samples.outputs(few.i[:1], few.rows(slice(0, 1)))
+            self.samples.engine.count_trial(1)
+            self.whole = meter.cost
+        return self.whole
+
+    def _share(self, price: _Price, rows: float) -> float:
+        """Of a forward pass that a row takes, with its part of the passes for the intact activations, one for so many rows."""
         engine = self.samples.engine
-        rows, device = engine.fitting(price.room), engine.device
-        whole = price.whole.seconds(device, rows=engine.fitting(1.0), of=1)
-        changed = price.changed.seconds(device, rows=rows, of=price.rows)
-        del passes
-        return changed / whole
+        whole = price.whole.seconds(engine.device, rows=engine.fitting(1.0), of=1)
+        changed = price.changed.seconds(engine.device, rows=engine.fitting(price.room), of=price.rows)
+        return changed / whole + 1 / rows
 
 
 @dataclass(frozen=True)
