@@ -65,7 +65,9 @@ class IntegratedGradients(Method):
 
     Returns
     -------
-    attribution, reference, completeness_gap, completeness_error, steps, and standard_error over several draws.
+    attribution, reference, completeness_gap, completeness_error, steps, and standard_error over several draws. Where
+    ``attrs["evaluation"]`` says "linewise", the affine first layers of the model were asked about the two ends of each path and
+    not about each point, as that is exact but for rounding and was counted to be quicker.
 
     Examples
     --------
