@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.flop_counter import flop_registry
 
-# Seconds of an operation, of a number that it writes, and of a multiply-add: on one thread of a processor, and on a GPU. Measured
-# (`tests/benchmarks/README.md`); only their ratios matter.
+# Seconds of an operation, of a number that it writes, and of a multiply-add: on one thread of a processor, and on a GPU. Estimates by
+# order of magnitude, not fitted; only their ratios matter, and a wrong one chooses the slower way, never a wrong answer.
 _CPU = (1.5e-5, 1e-9, 4e-11)
 _GPU = (1.5e-5, 2e-12, 1e-13)
 
