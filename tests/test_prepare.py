@@ -182,8 +182,16 @@ def test_tables_that_are_not_alike_are_refused():
     prepared = ta.prepare(pipeline(), table(), REMOVAL)
     with pytest.raises(TypeError, match=r"column 'b' has dtype int64.* x.astype\(x_like.dtypes\)"):
         prepared(table().assign(b=1))
-    with pytest.raises(ValueError, match="along 'feature'"):
+    with pytest.raises(ValueError, match=r"the columns \['b', 'a', 'c'\], .* give x\[x_like.columns\]"):
         prepared(table()[["b", "a", "c"]])
+    with pytest.raises(ValueError, match=r"no column 'c', .* give it, or"):
+        prepared(table()[["a", "b"]])
+    levels = lambda *names: table().assign(c=pd.Categorical(["x"] * 8, names))  # noqa: E731
+    prepared = ta.prepare(ta.models.on_frames(lambda df: df["a"]), levels("x", "y"), REMOVAL)
+    with pytest.raises(TypeError, match=r"categories \['x'\], .* categories \['x', 'y'\]: give x.astype"):
+        prepared(levels("x"))
+    with pytest.raises(TypeError, match=r"categories \['x', 'y', 'z'\], .*: prepare a call that knows 'z'"):
+        prepared(levels("x", "y", "z"))
     numbers = table()[["a", "b"]]
     labels = {"sample": numbers.index.to_numpy(), "feature": np.array(["a", "b"], object)}
     array = xr.DataArray(numbers.to_numpy(), labels, ("sample", "feature"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
+
+import numpy as np
 
 UNITS: dict[str, tuple[str, float]] = {}
 """Unit -> (kind, factor to the kind's own unit: seconds, degrees, metres, months)."""
@@ -53,3 +56,29 @@ def with_unit_of(value: float, example: str) -> str:
     """
     unit = parse_extent(example)[1]
     return f"{value / UNITS[unit][1]:.6g} {unit}"
+
+
+def written(labels: np.ndarray) -> list[Any]:
+    """Labels as users write them: durations in the largest unit of which they are whole numbers, dates as short as they can be.
+
+    >>> written(np.array([30, 90, 1440], "m8[m]").astype("m8[ns]"))
+    ['30 min', '90 min', '1 d']
+    >>> written(np.array(["2001-05-01", "2001-05-02T12"], "M8[ns]"))
+    ['2001-05-01', '2001-05-02T12']
+    """
+    if labels.dtype.kind == "m":
+        return [_duration(v) for v in labels]
+    if labels.dtype.kind == "M":
+        return [str(np.datetime_as_string(v, unit="auto")) if v == v else str(v) for v in labels]
+    found: list[Any] = labels.tolist()
+    return found
+
+
+def _duration(label: np.timedelta64) -> str:
+    if np.isnat(label):
+        return str(label)
+    ns = int(label.astype("m8[ns]").astype(np.int64))
+    for unit in ("d", "h", "min", "s", "ms"):
+        if ns % (size := round(UNITS[unit][1] * 1e9)) == 0:
+            return f"{ns // size} {unit}"
+    return f"{ns} ns"

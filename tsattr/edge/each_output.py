@@ -15,6 +15,7 @@ from ..core.results import RESERVED
 from ..core.targets.call_targets import of_one_time
 from ..core.targets.each import Each
 from ..core.targets.outputs import without_axis
+from ..core.units import written
 from ..labels import parsing
 from ..labels.inputs import Inputs
 from ..models import Ensemble
@@ -140,8 +141,8 @@ class EachOutput:
                 return given.isel({name: at})
         elif given.sizes[name] == n:
             return given
-        wanted = np.asarray(self.axes.coords.get(dim, range(n))).tolist()
-        found = given[name].values.tolist()
+        wanted = written(np.asarray(self.axes.coords.get(dim, range(n))))
+        found = written(given[name].values)
         raise ValueError(
             f"the attribution along {name!r} is of {found}, and the model's outputs are {wanted}; give that of every output, or name "
             "as target the one that was explained"
@@ -163,8 +164,8 @@ def folded(ds: xr.Dataset) -> xr.Dataset:
     names = [str(d) for d in ds["prediction"].dims if d not in (*ds[of_samples[0]].dims, "target")]
     if not names:
         return ds
-    labels = [ds[n].values.tolist() if n in ds.coords else range(ds.sizes[n]) for n in names]
-    alone = len(names) == 1 and all(isinstance(v, str) for v in labels[0])
+    labels = [written(ds[n].values) if n in ds.coords else range(ds.sizes[n]) for n in names]
+    alone = len(names) == 1 and ds[names[0]].dtype.kind in "OUT" and all(isinstance(v, str) for v in labels[0])
     texts = [at[0] if alone else ", ".join(f"{n}={v}" for n, v in zip(names, at)) for at in itertools.product(*labels)]
     out: xr.Dataset = _stacked(ds, names, texts)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .inputs import Inputs, Variable
 
@@ -21,10 +22,13 @@ def check_like(inputs: Inputs, other: Inputs) -> None:
         raise ValueError(
             f"the samples of x lie along {inputs.sample_dim!r}, and the call was prepared for {other.sample_dim!r}"
         )
+    if inputs.codes is not None and other.codes is not None:
+        _check_columns(inputs.codes.frame.dtypes, other.codes.frame.dtypes)
     for v, like in zip(inputs.variables, other.variables):
         _check_axes(v, like)
-    if inputs.codes is not None or other.codes is not None:
-        _check_table(inputs, other)
+    if (inputs.codes is None) != (other.codes is None):
+        have, need = ("an array" if i.codes is None else "a table" for i in (inputs, other))
+        raise TypeError(f"x is {have}, and the call was prepared for {need}")
 
 
 def _named(variables: list[str | None]) -> str:
@@ -82,15 +86,25 @@ def _first(labels: np.ndarray | None) -> str:
     return f"the labels {', '.join(map(repr, shown))}{', ...' if len(labels) > 3 else ''}"
 
 
-def _check_table(inputs: Inputs, other: Inputs) -> None:
-    """TypeError where one is a table and the other is not, or where columns have other dtypes."""
-    if inputs.codes is None or other.codes is None:
-        have, need = ("an array" if i.codes is None else "a table" for i in (inputs, other))
-        raise TypeError(f"x is {have}, and the call was prepared for {need}")
-    ours, theirs = inputs.codes.frame.dtypes, other.codes.frame.dtypes
-    if wrong := [k for k in range(len(ours)) if ours.iloc[k] != theirs.iloc[k]]:
-        name = ours.index[wrong[0]]
-        raise TypeError(
-            f"column {name!r} has dtype {ours.iloc[wrong[0]]}, and the call was prepared for {theirs.iloc[wrong[0]]}: give "
-            "x.astype(x_like.dtypes)"
-        )
+def _check_columns(ours: pd.Series, theirs: pd.Series) -> None:
+    """ValueError where a table has other columns, TypeError where they have other dtypes."""
+    if list(ours.index) != list(theirs.index):
+        if lacking := [c for c in theirs.index if c not in ours.index]:
+            have, fix = f"no column {lacking[0]!r}", "give it, or prepare a call without it"
+        else:
+            have, fix = f"the columns {list(ours.index)}", "give x[x_like.columns]"
+        raise ValueError(f"x has {have}, and the call was prepared for the columns {list(theirs.index)}: {fix}")
+    for name, have, need in zip(ours.index, ours, theirs):
+        if have != need:
+            raise TypeError(f"column {name!r} has {_other_dtype(have, need)}")
+
+
+def _other_dtype(have: Any, need: Any) -> str:
+    both = isinstance(have, pd.CategoricalDtype) and isinstance(need, pd.CategoricalDtype)
+    if not both:
+        return f"dtype {have}, and the call was prepared for {need}: give x.astype(x_like.dtypes)"
+    of = [f"the{' ordered' if d.ordered else ''} categories {d.categories.tolist()}" for d in (have, need)]
+    # To cast a level that is not there makes it missing, without a word.
+    new = sorted(set(have.categories) - set(need.categories), key=str)
+    fix = f"prepare a call that knows {new[0]!r}" if new else "give x.astype(x_like.dtypes)"
+    return f"{of[0]}, and the call was prepared for {of[1]}: {fix}"

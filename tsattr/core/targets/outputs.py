@@ -18,7 +18,7 @@ from ..axes import Axes
 from ..bound import Value
 from ..cf import unit_of
 from ..indexing import is_dates, repeated
-from ..units import UNITS, parse_extent
+from ..units import UNITS, parse_extent, written
 
 """What a bound target is: ``(outputs, outputs of the same samples intact) -> (rows,)``."""
 SCALES = ("logits", "probability", "value")
@@ -294,8 +294,7 @@ def _at_label(outputs: Axes, dim: str, where: Any) -> int:
 
 
 def _no_label(outputs: Axes, dim: str, where: Any, way: str = "") -> KeyError:
-    of_axis = np.asarray(outputs.coords[dim])
-    labels = list(map(str, of_axis.astype("m8[s]"))) if of_axis.dtype.kind == "m" else of_axis.tolist()
+    labels = written(np.asarray(outputs.coords[dim]))
     shown = ", ".join(map(repr, labels[:12])) + (", ..." if len(labels) > 12 else "")
     return KeyError(f"no label {where!r} on output axis {dim!r}; its labels are {shown}{way}")
 
