@@ -478,6 +478,15 @@ def test_what_acts_together():
     assert "What acts together" not in report(plain, x)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_pairs_of_rounding_are_no_pairs(dtype):
+    x = xr.DataArray(np.array([[0.1, 0.7, 0.2], [0.3, 1.1, 0.9]], dtype), dims=("sample", "feature"))
+    method = ta.ShapleyInteractions(ta.groups.Along("feature"), ta.baselines.Constant(0.3))
+    text = report(ta.explain(lambda x: (x / 3).sum(1), x, method), x)
+    assert "No two groups act together: each contributes by itself, whatever the others do." in text
+    assert "The largest pairs" not in text
+
+
 def test_pairs_are_ranked_by_size_and_not_by_a_mean_in_which_signs_cancel():
     x = xr.DataArray(
         [[2.0, 3.0, 1.0], [-2.0, 3.0, 1.0]], dims=("sample", "feature"), coords={"feature": ["age", "lactate", "dose"]}

@@ -11,6 +11,7 @@ from . import markup
 from .markup import number, percent
 
 MOST_ROWS = 10
+_ROUNDING = 1e-6  # of all that the groups contribute, which outputs in single precision may leave in the pairs
 _NOTE = (
     "A pair's value is what the two contribute together beyond what each contributes by itself: positive where together they move the "
     "prediction further up than both apart, negative where one does what the other does too, or they work against each other. "
@@ -41,11 +42,14 @@ def together(ds: xr.Dataset) -> list[str]:
     size = np.nan_to_num(abs(mains)).sum() + abs(of_pairs).sum()
     if not len(order) or not size > 0:
         return []
-    share = percent(float(abs(of_pairs).sum() / size))
+    share = float(abs(of_pairs).sum() / size)
+    if share < _ROUNDING:
+        sentence = f"No two groups act together{of.rstrip(',')}: each contributes by itself, whatever the others do."
+        return [markup.paragraph(sentence)]
     best = order[0]
     value = number(float(mean[best]))
     sentence = (
-        f"Pairs make{of} {share} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
+        f"Pairs make{of} {percent(share)} of all that the groups contribute, by size. The largest ({over}) is {names[first[best]]} with "
         f"{names[second[best]]}: {value}{f', {number(float(size_of[best]))} by size' if n > 1 else ''}."
     )
     columns = {"together": mean}
