@@ -149,6 +149,10 @@ def test_members_of_an_ensemble_are_rolled_out_each():
             lambda: ta.models.rollout(net(), 2, history=2)(torch.zeros(1, 4, 5).double()),
             r"a step gives \(1, 5\) for a history of",
         ),
+        (
+            lambda: ta.models.rollout(net(), 2, history=3)(torch.zeros(1, 4, 5).double()),
+            r"history=3 is no axis of a state of \(1, 4, 5\), whose axes after the rows are 1, 2",
+        ),
     ],
 )
 def test_what_cannot_be(make, message):

@@ -163,9 +163,14 @@ class _Shift:
         self.axis = axis
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        if x.ndim <= self.axis:
+            raise ValueError(
+                f"history={self.axis} is no axis of a state of {tuple(x.shape)}, whose axes after the rows are "
+                f"{', '.join(map(str, range(1, x.ndim)))}: say which of them holds earlier states"
+            )
         states = y.unsqueeze(self.axis) if y.ndim == x.ndim - 1 else y
         expected = [*x.shape[: self.axis], *x.shape[self.axis + 1 :]]
-        if x.ndim <= self.axis or [*states.shape[: self.axis], *states.shape[self.axis + 1 :]] != expected:
+        if [*states.shape[: self.axis], *states.shape[self.axis + 1 :]] != expected:
             raise ValueError(
                 f"a step gives {tuple(y.shape)} for a history of {tuple(x.shape)}; along axis {self.axis} it gives one state or more, "
                 "all else alike: say history= of another axis, or advance=lambda x, y: ..."
