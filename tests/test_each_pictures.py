@@ -35,7 +35,9 @@ def test_outputs_dims_are_folded_to_targets():
         (np.array([6, 36, 48], "m8[h]").astype("m8[ns]"), ["lead=6 h", "lead=36 h", "lead=2 d"]),
         (np.array(["2001-05", "2001-06"], "M8[ns]"), ["lead=2001-05-01", "lead=2001-06-01"]),
     ):
-        each = xr.Dataset({"prediction": (("sample", "lead"), np.zeros((1, len(labels)))), "status": ("sample", ["ok"])})
+        each = xr.Dataset(
+            {"prediction": (("sample", "lead"), np.zeros((1, len(labels)))), "status": ("sample", ["ok"])}
+        )
         assert folded(each.assign_coords(lead=labels)).target.values.tolist() == texts
 
 
