@@ -163,6 +163,18 @@ def test_how_removals_are_answered_is_said():
     assert cost(linear())["evaluation"] == "dense"
 
 
+def test_the_evaluation_is_that_of_the_call():
+    torch.manual_seed(0)
+    layers = torch.nn.Conv1d(4, 16, 9, padding=4), torch.nn.ReLU(), torch.nn.Conv1d(16, 16, 9, padding=4)
+    net = torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten()).eval()
+    x = torch.randn(40, 4, 1000)
+    given = {"dims": ("sample", "lead", "time"), "target": 0}
+    for method in (ta.Occlusion(ta.groups.Windows(time=20)), ta.Occlusion(ta.groups.Windows(time=600))):
+        assert cost(net, x, method, **given)["evaluation"] == ta.explain(net, x, method, **given).attrs.get(
+            "evaluation"
+        )
+
+
 def test_members_cost_their_sum():
     one, two = (cost(m) for m in (linear(), ta.models.Ensemble([linear(), linear()])))
     assert two["multiply_adds"] == 2 * one["multiply_adds"]

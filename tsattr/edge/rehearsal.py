@@ -132,9 +132,9 @@ class Rehearsal:
     @classmethod
     def of(cls, call: Call, method: Method) -> Rehearsal:
         """Run a bound method on a few batches of a call, twice: to count, and to time what has run before."""
-        least, most = method.rows()
-        rows = (least if method.gradient else most) - 1
-        number = max(1, min(call.inputs.n, call.batch_size, math.ceil(_BATCHES * call.batch_size / max(1, rows))))
+        number = min(
+            call.inputs.n, call.batch_size
+        )  # of fewer, a trial of an evaluation may not pay that pays in the call
         with call.quiet().running(0) as engine, Meter() as meter:
             counted = _Watch(engine, Parts(lambda: float(meter.products)), method.gradient)
             counted.follow(call, method, number)
