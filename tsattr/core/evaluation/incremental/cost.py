@@ -62,7 +62,7 @@ class Meter(TorchDispatchMode):
 
 
 _PER_STEP = 10  # operations of a step of a recurrent layer, and numbers written for each of its state
-_SHARE = 0.2  # of the time of a call that one of these takes, as they are called from within
+_SHARE = 0.07  # of the time of a call that one of these takes, as they are called from within
 
 
 class Steps(TorchFunctionMode):

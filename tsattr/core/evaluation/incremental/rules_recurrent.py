@@ -123,10 +123,14 @@ def _backwards(x: Delta) -> Delta:
 
 
 def _beside(x: Delta, y: Delta) -> Delta:
-    """Features of both, in boxes that hold the boxes of both."""
-    start, size = boxes.union([x.start, y.start], [x.box, y.box])
-    new = torch.cat([x.new_in(start, size), y.new_in(start, size)], 2)
-    return Delta(x.rows, intact(torch.cat, [x, y], 2)[0], (1,), start, new=new)
+    """Features of both, in boxes that hold the boxes of both, of which each begins at the same time in all rows."""
+    start, (size,) = boxes.union([x.start, y.start], [x.box, y.box])
+    base = intact(torch.cat, [x, y], 2)[0]
+    first, width = int(start[0][0]), x.shape[2]
+    new = base.cells[:, first : first + size].index_select(0, x.rows.index)
+    for part, out in ((x, new[..., :width]), (y, new[..., width:])):
+        out.narrow(1, int(part.start[0][0]) - first, part.box[0]).copy_(part.new)
+    return Delta(x.rows, base, (1,), start, new=new)
 
 
 def _all_layers(
