@@ -118,10 +118,18 @@ class Boxes(BoundGroups):
             for d, a, j in zip(self.dims, self.along, at, strict=True)
         }
 
+    def _windows_of(self, k: Tensor) -> list[Tensor]:
+        """The number of the window along each dim of groups k (r,)."""
+        found = []  # torch.unravel_index would import sympy, half a second
+        for n in reversed(self.shape):
+            found.append(k % n)
+            k = torch.div(k, n, rounding_mode="floor")
+        return found[::-1]
+
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
         """Bool (rows, *event), of size 1 along dims that are taken whole."""
         out = torch.ones((len(k),) + (1,) * len(self.along), dtype=torch.bool, device=k.device)
-        for axis, (a, j) in enumerate(zip(self.along, torch.unravel_index(k, self.shape))):
+        for axis, (a, j) in enumerate(zip(self.along, self._windows_of(k))):
             if not a.whole:
                 cells = torch.arange(a.size, device=k.device)
                 start, stop = (torch.as_tensor(v, device=k.device)[j, None] for v in (a.start, a.stop))
@@ -132,7 +140,7 @@ class Boxes(BoundGroups):
     def hull(self, position: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Start and size (rows, axes) of each box; the whole of an axis where a window runs past the end of a circle."""
         ends = []
-        for a, j in zip(self.along, torch.unravel_index(k, self.shape)):
+        for a, j in zip(self.along, self._windows_of(k)):
             start, size = (torch.as_tensor(v, device=k.device)[j] for v in (a.start % a.size, a.stop - a.start))
             past = start + size > a.size
             ends.append((torch.where(past, 0, start), torch.where(past, a.size, size)))

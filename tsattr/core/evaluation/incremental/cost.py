@@ -49,6 +49,11 @@ class Meter(TorchDispatchMode):
         """So far."""
         return Cost(self.calls, self.cells, self.products, self.largest)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: else torch would import its compiler, which takes a second, to keep it away."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         y = func(*args, **kwargs)
