@@ -197,6 +197,14 @@ def test_what_is_never_forgotten_goes_to_the_end(asked):
     assert y.box == [100]
 
 
+def test_a_state_that_grows_hides_no_difference(asked):
+    layer = nn.RNN(3, 3, batch_first=True, nonlinearity="relu").double()
+    for name, w in layer.named_parameters():
+        w.data.copy_(1.3 * torch.eye(3) if name.startswith("weight") else torch.ones(3))
+    y, _ = steps_of(layer, [8, 8, 12, 9, 10], asked)
+    assert y.box[0] == TIMES - 8
+
+
 def test_rows_that_are_themselves_again_leave(asked):
     layer = forgetful()
     x = torch.zeros(1, TIMES, 3).double()

@@ -58,7 +58,7 @@ class Incremental(RemovalEvaluation):
     boxes that have changed; the others, and all that come after them, act on whole rows. Exact but for rounding.
 
     A recurrent layer begins at the intact state before the boxes of a batch, whose rows are therefore chosen by where they begin, and
-    ends where the state is the intact one again, but for 16 units in the last place of its largest number: what other orders
+    ends where the state is the intact one again, but for 16 units in the last place of each of its numbers: what other orders
     of sums make of it, too.
     """
 

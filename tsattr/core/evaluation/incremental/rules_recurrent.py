@@ -34,16 +34,14 @@ def _stepped(
 
 
 def _intact_pass(func: Func, x: Tensor, state: list[Tensor], weights: list[Tensor], bias: bool) -> list[Tensor]:
-    """Outputs (n, times, hidden); by how much states may differ (n,); each part of the state before each block and at the end."""
+    """Outputs (n, times, hidden), and each part of the state before each block and at the end."""
     now: Sequence[Tensor] = [part.expand(len(x), -1) for part in state]
     found, kept = [], [now]
     for block in x.split(BLOCK, 1):
         y, now = _stepped(func, block, now, weights, bias)
         found.append(y)
         kept.append(now)
-    states = [torch.stack(list(parts), 1) for parts in zip(*kept)]
-    largest = torch.stack([part.abs().amax((1, 2)) for part in states]).amax(0)
-    return [torch.cat(found, 1), ROUNDING * torch.finfo(x.dtype).eps * largest, *states]
+    return [torch.cat(found, 1), *(torch.stack(list(parts), 1) for parts in zip(*kept))]
 
 
 class _Way:
@@ -55,7 +53,7 @@ class _Way:
 
     def __init__(self, x: Delta, func: Func, state: list[Tensor], weights: list[Tensor], bias: bool) -> None:
         self.x, self.func, self.weights, self.bias = x, func, weights, bias
-        self.y, self.allowed, *self.states = intact(_intact_pass, func, x, state, weights, bias)
+        self.y, *self.states = intact(_intact_pass, func, x, state, weights, bias)
         self.sample, self.times = x.rows.sample, x.length[0]
 
     def __call__(self) -> tuple[Delta, list[Tensor]]:
@@ -104,9 +102,12 @@ class _Way:
 
     def _differ(self, now: list[Tensor], at: int, rows: np.ndarray) -> np.ndarray:
         """Which rows are in another state than the intact ones; also those of which nothing is known."""
-        allowed = self.allowed.cells.index_select(0, boxes.tensor(self.sample[rows], self.x.device))
-        gaps = [(part - known).abs().amax(1) for part, known in zip(now, self._states(at, rows))]
-        away = ~(torch.stack(gaps).amax(0) <= allowed)
+        away = torch.zeros(len(rows), dtype=torch.bool, device=self.x.device)
+        for part, known in zip(now, self._states(at, rows)):
+            size = known.abs()
+            # Of its own size, or of the largest beside it up to 1: a unit that grows or counts does not hide the others.
+            size = torch.maximum(size, size.amax(1, keepdim=True).clamp(max=1))
+            away |= ~((part - known).abs() <= ROUNDING * torch.finfo(part.dtype).eps * size).all(1)
         found: np.ndarray = away.cpu().numpy()
         return found
 
