@@ -288,7 +288,7 @@ def test_contributions_of_an_additive_model_are_a_result_like_any_other():
 
 def test_columns_come_strongest_first(monkeypatch):
     drawn, frame = [], rows(10)
-    monkeypatch.setattr(plot, "bars", lambda sums, **_: drawn.append(sums) or Figure())
+    monkeypatch.setattr(plot, "bars", lambda sums, *_, **__: drawn.append(sums) or Figure())
     found = local(frame)
     report(found, frame)
     size = abs(found["attribution"]).mean("sample").values

@@ -64,7 +64,7 @@ def written(labels: np.ndarray) -> list[Any]:
     >>> written(np.array([30, 90, 1440], "m8[m]").astype("m8[ns]"))
     ['30 min', '90 min', '1 d']
     >>> written(np.array(["2001-05-01", "2001-05-02T12"], "M8[ns]"))
-    ['2001-05-01', '2001-05-02T12']
+    ['2001-05-01', '2001-05-02T12:00']
     """
     if labels.dtype.kind == "m":
         return [_duration(v) for v in labels]
