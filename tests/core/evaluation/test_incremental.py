@@ -46,8 +46,8 @@ def eager(monkeypatch):
     """As if operations cost nothing of themselves, so that a small network is worth while."""
     monkeypatch.setattr(cost, "_CPU", (0.0, 1e-9, 4e-11))
     monkeypatch.setattr(evaluation, "_GAIN", 1.0)
-    monkeypatch.setattr(evaluation, "_COUNTING", 0.0)
-    monkeypatch.setattr(evaluation, "_TRIED", 0)
+    monkeypatch.setattr(evaluation, "_TIMES", 0)
+    monkeypatch.setattr(evaluation, "_WORTH", 0)
 
 
 def network(length=240, seed=0):
@@ -147,6 +147,8 @@ class Grouped(Network):
 
 
 def test_why_it_is_not_used(monkeypatch):
+    assert said(network()) == "not incremental: 180 rows, which take no longer than a trial is worth; dense"
+    monkeypatch.setattr(evaluation, "_TIMES", 0)
     assert (
         said(network(), method=METHODS["leads apart"], batch_size=1)
         == "not incremental: one row is asked about at a time; dense"
@@ -155,8 +157,6 @@ def test_why_it_is_not_used(monkeypatch):
     sets = ta.ShapleySampling(ta.groups.Windows(time=20), draws=8)
     assert said(network(), method=sets) == "not incremental: what is absent spans nearly the whole sample; dense"
     assert said(Hooked(240).double()) == "not incremental: a hook of the model sees its activations; dense"
-    assert said(network()) == "not incremental: 180 rows, which take no longer than a trial is worth; dense"
-    monkeypatch.setattr(evaluation, "_COUNTING", 0.0)
     assert re.match(r"not incremental: a row would take [.\d]+ of a forward pass; dense", said(Grouped(240).double()))
     assert said(network(), x=signal(length=60)) is None  # too small for anyone to wonder
     assert said(nn.Sequential(nn.Flatten(), nn.Linear(960, 3)).double()) is None  # no layer looks at a neighbourhood
@@ -241,3 +241,17 @@ def test_whole_rows_where_they_are_asked_for():
         ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="quick")
     cost = ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="dense", dry_run="rows")
     assert cost.attrs["rows"] < ta.explain(network(), x, METHODS["all leads"], target=1, dry_run="rows").attrs["rows"]
+
+
+def test_a_call_that_is_too_short_is_not_tried_at_all():
+    x, method = signal(), METHODS["leads apart"]
+    short = ta.explain(network(), x, method, target=0)
+    plain = ta.explain(network(), x, method, target=0, evaluation="dense")
+    assert short.attrs["trial_rows"] == plain.attrs["trial_rows"]
+    xr.testing.assert_identical(short.attribution, plain.attribution)
+
+
+def test_a_trial_must_save_what_it_takes(monkeypatch, eager):
+    monkeypatch.setattr(evaluation, "_WORTH", 100)
+    found = ta.explain(network(), signal(), METHODS["leads apart"], target=0)
+    assert found.attrs["evaluation"].endswith("rows, of which a trial would take what is saved; dense")

@@ -26,9 +26,11 @@ _FEWEST = 64  # rows that pay for a trial
 _SMALLEST = 512  # cells of a sample, of which fewer cost less than what keeps the account of them
 _LOOKED_AT = 16  # of a removal's rows, whose boxes tell what it costs
 _COUNTED = 4  # rows that are counted
-_TRIED = 80  # rows whose price a trial must be worth, beside what counting takes
 _COUNTING = 3.6e-4  # seconds for each operation of a forward pass, three passes of which are counted
+_COUNTING_STEPS = 3e-5  # the same where there are recurrent layers, of which each step counts as some operations
+_LEAST, _LEAST_STEPS = 4e-3, 2e-2  # seconds that counting takes at least: of ten operations; of recurrent layers
 _TIMES = 20  # as long as that a call takes at least, so that it loses no more than a twentieth
+_WORTH = 2  # times its rows that a trial must save
 _GAIN = 0.8  # of a forward pass: what costs more is not worth the risk of a wrong estimate
 _KEPT = 2**28  # bytes of intact activations
 _STRETCH = 1024  # rows that are asked about in the order of where they change
@@ -85,6 +87,12 @@ class Incremental(RemovalEvaluation):
         """Why a trial cannot pay; else nothing."""
         if len(removal) < _FEWEST:
             return f"{len(removal)} rows, fewer than pay for a trial"
+        module, x = removal.samples.engine.module, removal.samples.x
+        if module is not None and _has(module, nn.MultiheadAttention) and not _slides(module):
+            return "every time attends to every other, so that all of them change and nothing exact is cheaper"
+        least = _LEAST_STEPS if _has(module, nn.RNNBase) else _LEAST
+        if len(removal) * _at_most(module, x) < _TIMES * least:
+            return f"{len(removal)} rows, which take no longer than a trial is worth"
         return "" if _local(removal, _sizes(removal)) else "what is absent spans nearly the whole sample"
 
     @classmethod
@@ -92,19 +100,16 @@ class Incremental(RemovalEvaluation):
         """One for some samples, where it saves enough by what was counted, and gave the dense answer on some rows."""
         if why := refused(samples.engine):
             raise Unsupported(why)
-        module = samples.engine.module
-        if module is not None and _has(module, nn.MultiheadAttention) and not _slides(module):
-            raise Unsupported(
-                "every time attends to every other, so that all of them change and nothing exact is cheaper"
-            )
         found = cls(samples)
         whole = found._whole(trial)
         row = whole.seconds(samples.engine.device, rows=samples.engine.fitting(1.0), of=1)
-        if not found.recurs and (rows - _TRIED) * row < _TIMES * whole.calls * _COUNTING:
+        if rows * row < _TIMES * whole.calls * (_COUNTING_STEPS if found.recurs else _COUNTING):
             raise Unsupported(f"{rows} rows, which take no longer than a trial is worth")
         share = found._share(found._price(trial), rows / len(trial.i.unique()))
         if share > _GAIN:
             raise Unsupported(f"a row would take {share:.2f} of a forward pass")
+        if rows * (1 - share) < _WORTH * cls.trial_rows:
+            raise Unsupported(f"{rows} rows, of which a trial would take what is saved")
         samples.engine.count_trial(len(trial))
         found.check(trial)
         return found
@@ -329,6 +334,15 @@ def _sizes(removal: Removal) -> tuple[int, ...]:
 def _local(removal: Removal, size: tuple[int, ...]) -> bool:
     """Whether boxes are much smaller than a sample."""
     return bool(size) and math.prod(size) < NEARLY * math.prod(removal.samples.x.shape[1:])
+
+
+def _at_most(module: nn.Module | None, x: Tensor) -> float:
+    """Seconds of a row by its multiply-adds, at most: of each weight at each place; inf where the weights are not known."""
+    if module is None:
+        return math.inf
+    weights = sum(w.numel() for w in (*module.parameters(), *module.buffers()) if w.ndim > 1)
+    places = x[0].numel() / min(x.shape[1:])
+    return Cost(products=weights * places).seconds(x.device, rows=1, of=1)
 
 
 def _slides(module: nn.Module) -> bool:
