@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from ..core.engine import Engine
+from ..core.evaluation.incremental.cost import ProductMeter
 from ..core.method import Method, results_of
 from .call import Call
 from .progress import Parts
@@ -25,18 +24,13 @@ class _Seen(BaseException):
     """Enough was seen; no error, so that nothing on the way takes it for one."""
 
 
-class Meter(TorchDispatchMode):
+class Meter(ProductMeter):
     """Counts the multiply-adds of what torch is asked in a scope, and the bytes of all tensors made in it that live at once."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.products = self.live = self.peak = 0
+        super().__init__()
+        self.live = self.peak = 0
         self.known: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: else torch would import its compiler, which takes a second, to keep it away."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -44,9 +38,9 @@ class Meter(TorchDispatchMode):
         for v in y if isinstance(y, tuple | list) else [y]:
             if isinstance(v, Tensor):
                 self._see(v)
-        if (flops := flop_registry.get(func._overloadpacket)) is not None:
-            self.products += flops(*args, **kwargs, out_val=y) // 2
-        elif "rnn" in str(func):  # a kernel for a whole layer: each weight once for each step of each row
+        if not self.add(func, args, kwargs, y) and "rnn" in str(
+            func
+        ):  # a kernel for a whole layer: each weight once for each step of each row
             self.products += math.prod(args[0].shape[:2]) * _weights(args)
         return y
 

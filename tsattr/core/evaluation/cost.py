@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from .stand_in import StandIn, apply, called, stand_ins
 
-# Seconds of a number that is written, and of a multiply-add: on one thread of a processor, and on a GPU. Measured
-# (`tests/benchmarks/README.md`); only their ratios matter.
+# Seconds of a number that is written, and of a multiply-add: on one thread of a processor, and on a GPU. Estimates by
+# order of magnitude, not fitted; only their ratios matter.
 _CPU, _GPU = (1e-9, 4e-11), (2e-12, 1e-13)
 
 

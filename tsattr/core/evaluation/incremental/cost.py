@@ -37,22 +37,37 @@ class Cost:
         return call * self.calls / rows + (cell * self.cells + product * self.products) / (of * threads)
 
 
-class Meter(TorchDispatchMode):
-    """Counts what torch is asked in a scope."""
+class ProductMeter(TorchDispatchMode):
+    """Counts the multiply-adds of what torch is asked in a scope."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls = self.cells = self.products = self.largest = 0.0
-
-    @property
-    def cost(self) -> Cost:
-        """So far."""
-        return Cost(self.calls, self.cells, self.products, self.largest)
+        self.products = 0.0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """No: else torch would import its compiler, which takes a second, to keep it away."""
         return False
+
+    def add(self, func: Any, args: Any, kwargs: Any, y: Any) -> bool:
+        """Add an operation, if it is one that has many; whether it is."""
+        flops = flop_registry.get(func._overloadpacket)
+        if flops is not None:
+            self.products += flops(*args, **kwargs, out_val=y) // 2
+        return flops is not None
+
+
+class Meter(ProductMeter):
+    """Counts what torch is asked in a scope."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.cells = self.largest = 0.0
+
+    @property
+    def cost(self) -> Cost:
+        """So far."""
+        return Cost(self.calls, self.cells, self.products, self.largest)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -61,8 +76,7 @@ class Meter(TorchDispatchMode):
             return y  # a view
         size = sum(v.numel() for v in (y if isinstance(y, tuple | list) else [y]) if isinstance(v, Tensor))
         self.calls, self.cells, self.largest = self.calls + 1, self.cells + size, max(self.largest, size)
-        if (flops := flop_registry.get(func._overloadpacket)) is not None:
-            self.products += flops(*args, **kwargs, out_val=y) // 2
+        self.add(func, args, kwargs, y)
         return y
 
 
