@@ -123,7 +123,7 @@ def test_channels_that_are_no_ecg_are_not_looked_at(name):
         ecg.r_peaks(other[0])
 
 
-@pytest.mark.parametrize("unit", ["mmHg", "%", "degC", "°C", "bpm", "Ω"])
+@pytest.mark.parametrize("unit", ["mmHg", "%", "degC", "°C", "bpm", "Ω", "ohm", "NU", "adu"])
 def test_units_that_no_ecg_has_tell_too(unit):
     x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II", "V5"]).assign_coords(lead=["II", "P1"])
     with pytest.raises(ValueError, match=re.escape(f"II ({unit}), P1 ({unit})")):
@@ -157,8 +157,22 @@ def test_a_flat_line_has_no_beats_and_does_not_hide_those_of_others(level, dtype
     flat = x.where(x.lead == "II", level)
     assert ecg.r_peaks(flat.sel(lead=["V5"])).attrs["count"] == 0
     np.testing.assert_array_equal(ecg.r_peaks(flat), ecg.r_peaks(x.sel(lead=["II"])))
-    with pytest.raises(ValueError, match="infinite values"):
-        ecg.r_peaks(x.where(x.time != x.time[5], np.inf))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_samples_are_missing(value):
+    x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II", "V5"])
+    gap = (x.time > 4) & (x.time < 6)
+    np.testing.assert_array_equal(ecg.r_peaks(x.where(~gap, value)), ecg.r_peaks(x.where(~gap)))
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"), [("mv", 1), ("MV", 1), ("µV", 1000), ("UV", 1000), ("microvolts", 1000), ("v", 1e-3)]
+)
+def test_volts_are_known_however_they_are_written(unit, size):
+    x = simulate_ecg(1, seed=3).ecg[0].sel(lead=["II", "V5"])
+    mixed = (x * xr.DataArray([size, 1.0], dims="lead")).assign_coords(units=("lead", [unit, "mV"]))
+    np.testing.assert_array_equal(ecg.r_peaks(mixed), ecg.r_peaks(x))
 
 
 def test_annotations_go_before_the_detector():

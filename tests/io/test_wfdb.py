@@ -227,3 +227,22 @@ def test_a_header_without_length_takes_it_from_the_file(tmp_path):
     header.write_text(header.read_text().replace("r1 3 250 1000", "r1 3 250"))
     np.testing.assert_array_equal(read_wfdb(header), whole)
     np.testing.assert_array_equal(read_wfdb(header, start=1.0, stop=2.0), whole[:, 250:500])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "factor"), [("uV", "mV", 1e-3), ("MV", "uv", 1e3), ("V", "millivolts", 1e3)]
+)
+def test_leads_are_converted_to_the_unit_of_voltage_asked_for(tmp_path, recorded, asked, factor):
+    x = signal(leads=("II", "ABP")).drop_attrs(deep=False).assign_attrs(sampling_rate=RATE)
+    file = write_wfdb(x.assign_coords(units=("lead", [recorded, "mmHg"])), tmp_path / "a")
+    plain, converted = read_wfdb(file, dtype="float64"), read_wfdb(file, units=asked, dtype="float64")
+    np.testing.assert_allclose(converted[0], factor * plain[0], rtol=1e-14)
+    np.testing.assert_array_equal(converted[1], plain[1])
+    assert converted.units.values.tolist() == [{"uv": "uV"}.get(asked, "mV"), "mmHg"]
+    assert read_wfdb(file, leads="II", units=asked).attrs["units"] == converted.units.values[0]
+
+
+def test_a_unit_that_is_no_voltage_cannot_be_asked_for(tmp_path):
+    file = write_wfdb(signal(), tmp_path / "a")
+    with pytest.raises(ValueError, match='units is a unit of voltage, such as "mV" or "uV", got \'mmHg\''):
+        read_wfdb(file, units="mmHg")

@@ -28,7 +28,7 @@ _OPTIONS = (
     (r",? or (x as float32 with )?autocast='bfloat16'", ""),  # which the command line has not
 )
 _NAMES = frozenset({"apart", "batch_size", "by", "device", "dims", "layer", "leads", "metric", "outputs", "resample"})
-_NAMES |= {"sample_dim", "start", "stop", "target", "variable"}
+_NAMES |= {"sample_dim", "start", "stop", "target", "units", "variable"}
 _ARGUMENT = re.compile(r"(?<!\w\()(?<!\w, )(?<![\w.])(\w+)=(?!=)([\w'\"\[{-]|\.\.\.|)")
 _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, MemoryError, RuntimeError)
 

@@ -99,6 +99,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--stop", type=float, help="seconds")
     data.add_argument("--resample", type=float, metavar="HZ")
     data.add_argument("--band", metavar="LOW,HIGH", help="zero-phase band-pass in Hz; either may be empty")
+    data.add_argument("--units", help="unit of voltage of a WFDB record's leads, such as mV; others are converted")
     data.add_argument("--annotator", help="annotations of a WFDB record, such as atr; kept as a coordinate")
     data.add_argument("--split", metavar="LENGTH", help="cut time into samples of this length, such as 10s")
     data.add_argument(
@@ -239,6 +240,7 @@ def read(path: str, args: argparse.Namespace) -> Any:
             annotator=args.annotator,
             resample=args.resample,
             band=_band(args.band),
+            units=args.units,
         )
     return _converted(x, args)
 

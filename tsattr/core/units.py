@@ -33,6 +33,31 @@ for _kind, _table in _TABLES.items():
         UNITS.update(dict.fromkeys(_names, (_kind, _factor)))
 
 
+_VOLTS = {
+    "V": (1e3, ("v", "volt", "volts")),
+    "mV": (1.0, ("mv", "millivolt", "millivolts")),
+    "uV": (1e-3, ("uv", "\u00b5v", "\u03bcv", "microvolt", "microvolts")),  # the micro sign, and the Greek letter
+    "nV": (1e-6, ("nv", "nanovolt", "nanovolts")),
+}
+
+
+def voltage(unit: str) -> tuple[str, float] | None:
+    """The usual spelling of a unit of voltage, however it is written, and its size in mV; None for every other unit.
+
+    Case does not matter: nobody records megavolts.
+
+    >>> voltage("MV"), voltage("\u00b5V"), voltage("mmHg")
+    (('mV', 1.0), ('uV', 0.001), None)
+    """
+    return next(((name, size) for name, (size, known) in _VOLTS.items() if unit.strip().lower() in known), None)
+
+
+def spelled(unit: str) -> str:
+    """The usual spelling of a unit of voltage; any other unit comes back unchanged."""
+    known = voltage(unit)
+    return unit if known is None else known[0]
+
+
 def parse_extent(size: str) -> tuple[float, str]:
     """Split ``"200ms"`` into its number and its unit.
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.units import voltage
+
 WAVES = ("none", "P", "QRS", "ST", "T")
 """The meaning of the wave codes 0 to 4."""
 
@@ -25,38 +27,13 @@ WAVE_PRIORITY = ("ST", "T", "P", "QRS")
 _BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
 
 
-# What monitors record beside the ECG, by the names that PhysioNet's databases use, and its units.
+# What monitors record beside the ECG, by the names that PhysioNet's databases use.
 _OTHER_NAMES = re.compile(
     r"\s*(pleth|plethysmogram|ppg|pulse|sp?o2|sao2|resp|respiration|breath|airflow|flow|imp|co2|etco2|abp|art|n?i?bp|pressure"
     r"|pap|cvp|icp|lap|rap|uap|uvp|eeg|emg|eog|temp|temperature|acc|pcg)\d*(?![a-z])",
     re.IGNORECASE,
 )
-_OTHER_UNITS = frozenset(
-    [
-        "mmhg",
-        "cmh2o",
-        "kpa",
-        "hpa",
-        "pa",
-        "%",
-        "degc",
-        "°c",
-        "c",
-        "bpm",
-        "1/min",
-        "l/min",
-        "l/s",
-        "l",
-        "ml",
-        "ohm",
-        "ω",
-        "g",
-        "m/s2",
-        "m/s^2",
-        "deg/s",
-    ]
-)
-_VOLTS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3}
+_NO_UNITS = frozenset(["", "1", "none", "dimensionless"])  # of which the name decides
 
 
 def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
@@ -66,12 +43,13 @@ def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
     leads of the derivative in the band 5 to 25 Hz, smooths it over 80 ms, keeps peaks above 0.35 of their
     neighbourhood's level and at least 250 ms apart, and puts the mark where the band-passed signal is largest within 60
     ms. It is a helper for explanations, not a diagnostic detector, and takes any rhythm of steep slopes for beats: channels
-    whose names or units are those of pulse, pressure, respiration or the like (``PLETH``, ``ABP``, mmHg) are not looked at.
+    in units that are no voltage (mmHg, ohm, bpm, NU), or that are named as pulse, pressure, respiration or the like are
+    (``PLETH``, ``ABP``), are not looked at.
 
     Parameters
     ----------
     ecg : DataArray
-        Dims ``time`` and optionally ``lead`` and ``sample``, any order; NaN where nothing was recorded.
+        Dims ``time`` and optionally ``lead`` and ``sample``, any order; NaN or infinite where nothing was recorded.
     method : {"auto", "annotation", "derivative"}
         "auto" takes the beats of the coordinate ``annotation`` where there is one (as `tsattr.read_wfdb` gives it), the
         detector otherwise.
@@ -86,8 +64,8 @@ def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
     Raises
     ------
     ValueError
-        Unknown method or dims, no evenly spaced ``time`` coordinate, no annotation where one is asked for, no channel that
-        may be an ECG, or infinite values.
+        Unknown method or dims, no evenly spaced ``time`` coordinate, no annotation where one is asked for, or no channel
+        that may be an ECG.
 
     Examples
     --------
@@ -275,17 +253,16 @@ def _ecg_leads(ecg: xr.DataArray) -> xr.DataArray:
     count = ecg.sizes["lead"]
     names = [str(name) for name in np.atleast_1d(ecg["lead"].values)] if "lead" in ecg.coords else [""] * count
     units = [str(u) for u in np.broadcast_to(ecg.coords.get("units", ecg.attrs.get("units", "")), count)]
-    kept = [k for k in range(count) if not (_OTHER_NAMES.match(names[k]) or units[k].lower() in _OTHER_UNITS)]
+    sizes = [1.0 if u.strip().lower() in _NO_UNITS else (voltage(u) or (u, None))[1] for u in units]  # in mV
+    kept = [k for k in range(count) if sizes[k] is not None and not _OTHER_NAMES.match(names[k])]
     if not kept:
         others = ", ".join(f"{n or 'a channel'} ({u or 'no units'})" for n, u in zip(names, units))
         raise ValueError(
             f"R peaks are found in an ECG, and by its name or units none of these is one: {others}; select ECG leads, rename "
             "a lead that is one, or give annotations"
         )
-    leads = ecg.isel(lead=kept)
-    if np.isinf(leads.values).any():
-        raise ValueError("the ECG has infinite values; make them NaN where nothing was recorded")
-    return leads * xr.DataArray([_VOLTS.get(units[k], 1.0) for k in kept], dims="lead")
+    leads = ecg.isel(lead=kept) * xr.DataArray([sizes[k] for k in kept], dims="lead")
+    return leads.where(np.isfinite(leads))  # an amplifier at its limit writes infinities
 
 
 def _detect(signal: np.ndarray, rate: float) -> np.ndarray:

@@ -37,6 +37,7 @@ def read_input(
     annotator: str | None = None,
     resample: float | None = None,
     band: tuple[float | None, float | None] | None = None,
+    units: str | None = None,
 ) -> xr.DataArray | xr.Dataset | pd.DataFrame:
     """Read a file of any known kind, told by its name.
 
@@ -51,7 +52,7 @@ def read_input(
         name or as role=name: "sample=time" calls the file's time the sample dim.
     variable
         Which variable of a NetCDF, Zarr or npz file, where there are several; a list of names gives a Dataset.
-    leads, start, stop, annotator, resample, band
+    leads, start, stop, annotator, resample, band, units
         For WFDB records, see `read_wfdb`.
 
     Raises
@@ -91,6 +92,7 @@ def read_input(
         "annotator": annotator,
         "resample": resample,
         "band": band,
+        "units": units,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if useless := [name for name in given if name not in options]:
@@ -225,5 +227,5 @@ READERS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     ".npy": (_read_numpy, {"dims"}),
     ".npz": (_read_numpy, {"dims", "variable"}),
     ".csv": (_read_csv, set()),
-    "WFDB": (_read_record, {"leads", "start", "stop", "annotator", "resample", "band"}),
+    "WFDB": (_read_record, {"leads", "start", "stop", "annotator", "resample", "band", "units"}),
 }  # with the options that apply to each

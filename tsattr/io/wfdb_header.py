@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..core.atomic import MissingFile
+from ..core.units import spelled
 
 BYTES_PER_SAMPLE: dict[str, Fraction | int] = {
     **{"8": 1, "80": 1, "16": 2, "61": 2, "160": 2, "24": 3, "32": 4},
@@ -26,7 +27,6 @@ BYTES_PER_SAMPLE: dict[str, Fraction | int] = {
 COMPRESSED = ("508", "516", "524")  # FLAC
 FORMATS = ("0", *BYTES_PER_SAMPLE, *COMPRESSED)  # 0: a signal of no file, in the header that is only a layout
 DEFAULT_RATE, DEFAULT_GAIN, DEFAULT_UNITS = 250.0, 200.0, "mV"  # of header(5), where a field is left out
-VOLTS = {"mv": "mV", "uv": "uV", "\u00b5v": "uV", "\u03bcv": "uV"}  # the micro sign, and the Greek letter
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RECORD = re.compile(
@@ -164,7 +164,7 @@ def _channel(line: tuple[int, str], path: Path) -> Channel:
         given["file"],
         given["fmt"],
         given.get("name"),
-        VOLTS.get(units.lower(), units),
+        spelled(units),
         gain,
         int(given.get("baseline", given.get("zero", 0))),
         int(given.get("per_frame", 1)),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.units import voltage
 from ..ecg import canonical_lead
 from . import filters
 from .annotations import annotation_coordinates
@@ -29,6 +30,7 @@ def read_wfdb(
     annotator: str | None = None,
     resample: float | None = None,
     band: tuple[float | None, float | None] | None = None,
+    units: str | None = None,
     dtype: str = "float32",
     remote: bool = False,
 ) -> xr.DataArray:
@@ -52,6 +54,9 @@ def read_wfdb(
     band
         (low, high) in Hz, either may be None: a Butterworth filter of order 4 run forwards and backwards, which shifts
         no phase and halves the amplitude (-6 dB) at its limits. It is applied to every lead that is read.
+    units
+        A unit of voltage, such as "mV", into which every lead recorded in volts is converted; other channels (mmHg, bpm) keep
+        theirs. By default all are as recorded.
     dtype
         "float32" or "float64".
     remote
@@ -76,7 +81,7 @@ def read_wfdb(
     ValueError
         Header, signal or annotation file missing (`MissingFile`), unreadable or truncated; segments or signals that are
         announced and not listed; samples that do not add up to their checksum, where all of a file is read; a file outside
-        the header's folder; unknown lead; times outside the record; a band that does not fit the sampling rate.
+        the header's folder; unknown lead; times outside the record; a band that does not fit the sampling rate; `units` that are no voltage.
 
     Notes
     -----
@@ -109,8 +114,13 @@ def read_wfdb(
     low, high = band or (None, None)
     sos = None if band is None else filters.band_filter(band, rate, new_rate)
 
-    values, units = record.read(chosen, first, last)
+    wanted = None if units is None else _wanted(units)
+    values, recorded = record.read(chosen, first, last)
     done = []
+    if wanted is not None:
+        known = [voltage(u) or (u, None) for u in recorded]
+        values *= np.array([1.0 if size is None else size / wanted[1] for _, size in known])[:, None]
+        recorded = [unit if size is None else wanted[0] for unit, size in known]
     if sos is not None:
         values = filters.filtered(values, sos)
         done.append(f"band {low} to {high} Hz (Butterworth, order {filters.ORDER}, forwards and backwards)")
@@ -127,13 +137,23 @@ def read_wfdb(
         name="signal",
         attrs=_attributes(record, new_rate, "; ".join(done) or "none"),
     )
-    if len(set(units)) == 1:
-        signal.attrs["units"] = units[0]
+    if len(set(recorded)) == 1:
+        signal.attrs["units"] = recorded[0]
     else:
-        signal = signal.assign_coords(units=("lead", units))
+        signal = signal.assign_coords(units=("lead", recorded))
     if annotator is not None:
         signal = signal.assign_coords(annotation_coordinates(record, annotator, begin, last / rate, new_rate, n))
     return signal
+
+
+def _wanted(units: str) -> tuple[str, float]:
+    """The spelling of the unit that is asked for, and its size in mV."""
+    known = voltage(units)
+    if known is None:
+        raise ValueError(
+            f'units is a unit of voltage, such as "mV" or "uV", got {units!r}; other channels keep their own'
+        )
+    return known
 
 
 def _choose_leads(record: Record, leads: str | Sequence[str] | None) -> list[str]:

@@ -19,8 +19,9 @@ import wfdb
 from wfdb.io import _signal
 
 from ..core.atomic import MissingFile
+from ..core.units import spelled
 from ..ecg import canonical_lead
-from .wfdb_header import BYTES_PER_SAMPLE, COMPRESSED, VOLTS, Channel, Header, checksum, read_header, wfdb_stem
+from .wfdb_header import BYTES_PER_SAMPLE, COMPRESSED, Channel, Header, checksum, read_header, wfdb_stem
 
 BAD_FILE = (ValueError, TypeError, IndexError, KeyError, RuntimeError)  # what wfdb raises at files it cannot read
 INVALID = {
@@ -253,7 +254,7 @@ def _from_wfdb(found: Any) -> Header:
                 found.file_name[k],
                 found.fmt[k],
                 found.sig_name[k] and _utf8(found.sig_name[k]),
-                VOLTS.get(unit.lower(), unit),
+                spelled(unit),
                 found.adc_gain[k],
                 found.baseline[k],
                 found.samps_per_frame[k] or 1,

@@ -14,10 +14,11 @@ import wfdb
 import xarray as xr
 
 from ..core.atomic import atomic_write
+from ..core.units import spelled
 from ..ecg import canonical_lead
 from .annotations import annotation_list
 from .filters import positive
-from .wfdb_header import VOLTS, Channel, Header, checksum, header_text, read_header
+from .wfdb_header import Channel, Header, checksum, header_text, read_header
 
 GAP = -32768  # in format 16
 
@@ -72,7 +73,7 @@ def write_wfdb(signal: xr.DataArray, path: str | os.PathLike[str], *, gain: floa
         )
     names = [str(x) if "lead" in signal.coords else f"signal_{x}" for x in signal["lead"].values]
     given = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "mV")), len(names)).tolist()
-    units = [VOLTS.get(str(unit).lower(), str(unit)) for unit in given]  # a micro sign is lost on other readers
+    units = [spelled(str(unit)) for unit in given]  # a micro sign is lost on other readers
     samples = np.where(np.isnan(steps), GAP, steps).astype("<i2")
     channels = tuple(
         Channel(f"{header.stem}.dat", "16", name, unit, float(gain), initial=int(row[0]), checksum=checksum(row))

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 
+from ..core.units import voltage
 from ..ecg import LEADS
 from . import shade
 
-MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "μV": 1e-3, "V": 1e3}
 SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 MINOR, MAJOR, PAPER = "#f6dcd8", "#e9b5ae", "#fffdfc"
 MM_PER_INCH = 25.4
@@ -156,10 +156,11 @@ def _millivolts(signal: xr.DataArray) -> tuple[np.ndarray, bool]:
     if known is None or np.all(known == ""):
         return signal.values.astype(float), False
     names = np.broadcast_to(known, signal.sizes["lead"])
-    odd = [f"{lead}: {name}" for lead, name in zip(signal.lead.values, names) if str(name) not in MILLIVOLTS]
+    sizes = [voltage(str(name)) for name in names]
+    odd = [f"{lead}: {name}" for lead, name, size in zip(signal.lead.values, names, sizes) if size is None]
     if odd:
         raise ValueError(f"ECG paper is for mV, uV or V, got units {', '.join(odd)}; use plot.trace for these leads")
-    return signal.values * np.array([MILLIVOLTS[str(name)] for name in names])[:, None], True
+    return signal.values * np.array([size[1] for size in sizes if size])[:, None], True
 
 
 def _seconds(signal: xr.DataArray) -> np.ndarray:

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from .. import ecg, plot
+from ..core.units import voltage
 from ..edge.table import words_of_class
 from ..parts.summing import PART
 from ..plot.maps import map_dims
@@ -171,10 +172,11 @@ def _strongest_rows(attribution: xr.DataArray) -> tuple[dict[Any, np.ndarray], s
 def _is_ecg(signal: xr.DataArray) -> bool:
     units = signal.coords["units"].values if "units" in signal.coords else [signal.attrs.get("units", "")]
     known = {str(u) for u in np.atleast_1d(units)}
+    in_volts = all(voltage(u) for u in known)
     standard = (
         {str(name) for name in signal["lead"].values} & {*ecg.LEADS, "MLII"} if "lead" in signal.coords else set()
     )
-    return "time" in signal.coords and (known <= {"mV", "uV", "µV", "V"} or (known <= {""} and bool(standard)))
+    return "time" in signal.coords and (in_volts or (known <= {""} and bool(standard)))
 
 
 def _with_values(attribution: xr.DataArray, signal: xr.DataArray) -> xr.DataArray:
