@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.indexing import same_labels
 from .delineation import WAVES
 from .leads import lead_names
 
@@ -104,6 +105,9 @@ def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list
                 f"labels and attribution differ along {shared!r}: "
                 f"{labels.sizes[shared]} and {attribution.sizes[shared]} cells"
             )
+        ours, theirs = (a.coords[shared].values if shared in a.coords else None for a in (attribution, labels))
+        if ours is not None and theirs is not None and not same_labels(ours, theirs):
+            raise ValueError(f"labels and attribution lie at different places along {shared!r}: select the same first")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"{dim} labels are integers from 0 to {len(names) - 1}, "
@@ -114,7 +118,7 @@ def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list
         summed: xr.DataArray = xr.apply_ufunc(
             _sum_by_code,
             values,
-            labels.reset_coords(drop=True),
+            labels.drop_vars(labels.coords),
             input_core_dims=[["time"], ["time"]],
             output_core_dims=[[dim]],
             kwargs={"size": len(names)},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from ..core.atomic import CannotWrite, MissingFile
+from .joining import join
 from .reading import read_input, read_result
 from .samples import split
 from .writing import check_writable, write_figure, write_netcdf, write_result, write_text, write_zarr
@@ -20,6 +21,7 @@ __all__ = [
     "CannotWrite",
     "MissingFile",
     "check_writable",
+    "join",
     "read_input",
     "read_result",
     "read_wfdb",

@@ -1,4 +1,4 @@
-"""A long recording cut into samples of equal length, which is what models take."""
+"""A long recording cut into samples of equal length, which is what models take, and put together again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from ..core.cf import units_of
 Signal = TypeVar("Signal", bound=xr.DataArray | xr.Dataset)
 
 
-def split(signal: Signal, length: str | int, *, dim: str = "time", sample_dim: str = "sample") -> Signal:
-    """Cut `dim` into consecutive samples of equal length, side by side along a new first dim.
+def split(
+    signal: Signal, length: str | int, *, step: str | int | None = None, dim: str = "time", sample_dim: str = "sample"
+) -> Signal:
+    """Cut `dim` into samples of equal length, side by side along a new first dim; `join` puts them together again.
 
-    With k cells a sample, cell j of sample i is cell i k + j of `signal`. What is left at the end and too short for a
+    With a step of s cells, cell j of sample i is cell i s + j of `signal`. What is left at the end and too short for a
     sample is dropped, with a warning that says how much.
 
     Parameters
@@ -28,6 +30,9 @@ def split(signal: Signal, length: str | int, *, dim: str = "time", sample_dim: s
     length
         A number of cells, or an extent with a unit, such as "10s", in the unit of the coordinate of `dim` (its `units`
         attr; without one, "time" is in seconds). An extent must be a whole number of cells.
+    step
+        From the start of one sample to that of the next, as `length` is given; shorter than it where samples overlap, as
+        long as it by default.
     dim, sample_dim
         The dim to cut, and the name of the new one.
 
@@ -72,16 +77,25 @@ def split(signal: Signal, length: str | int, *, dim: str = "time", sample_dim: s
         )
     n = signal.sizes[dim]
     size = _cells(signal, length, dim)
-    count = n // size
-    if rest := n - count * size:
+    stride = size if step is None else _cells(signal, step, dim)
+    if stride > size:
+        raise ValueError(
+            f"a step of {step!r} leaves out cells between samples of {length!r}: at most the length of one"
+        )
+    count = (n - size) // stride + 1
+    if rest := n - size - (count - 1) * stride:
         warnings.warn(
             f"the last {rest} of {n} cells along {dim!r} (from {signal[dim].values[-rest]} on) are too short for a sample of "
             f"{length!r} and are dropped",
             stacklevel=2,
         )
-    whole = signal.drop_vars(dim, errors="ignore").isel({dim: slice(0, count * size)})
-    cut: Any = whole.coarsen({dim: size}).construct({dim: (sample_dim, dim)})
-    labelled = cut.transpose(sample_dim, ...).assign_coords(_coordinates(signal, dim, sample_dim, count, size))
+    whole: Any = signal.drop_vars(dim, errors="ignore")
+    if stride == size:  # without a copy, and lazily
+        cut = whole.isel({dim: slice(0, count * size)}).coarsen({dim: size}).construct({dim: (sample_dim, dim)})
+    else:
+        cell = np.arange(count)[:, None] * stride + np.arange(size)
+        cut = whole.isel({dim: xr.DataArray(cell, dims=(sample_dim, dim))})
+    labelled = cut.transpose(sample_dim, ...).assign_coords(_coordinates(signal, dim, sample_dim, count, size, stride))
     return cast(Signal, labelled)  # a DataArray of a DataArray, a Dataset of a Dataset
 
 
@@ -110,13 +124,13 @@ def _cells(signal: xr.DataArray | xr.Dataset, length: str | int, dim: str) -> in
 
 
 def _coordinates(
-    signal: xr.DataArray | xr.Dataset, dim: str, sample_dim: str, count: int, size: int
+    signal: xr.DataArray | xr.Dataset, dim: str, sample_dim: str, count: int, size: int, stride: int
 ) -> dict[str, tuple[str, Any, dict[Any, Any]]]:
     """Give where samples start, and the coordinate within each sample."""
-    starts = signal[dim].values[: count * size : size]
+    starts = signal[dim].values[: (count - 1) * stride + 1 : stride]
     if dim not in signal.coords:
         return {sample_dim: (sample_dim, starts, {"long_name": f"first cell of the sample along {dim}"})}
-    index, attrs = signal[dim].to_index()[: count * size], signal[dim].attrs
+    index, attrs = signal[dim].to_index()[: (count - 1) * stride + size], signal[dim].attrs
     try:
         offsets = index - index[0]  # of dates: time differences
     except TypeError as error:
@@ -124,8 +138,9 @@ def _coordinates(
             f"dim {dim!r} is labelled by {index.dtype} values, which cannot count from 0 in each sample: drop them first, "
             f"x.drop_vars({dim!r})"
         ) from error
-    within = offsets.to_numpy().astype(float).reshape(count, size)
-    step = np.median(np.abs(np.diff(within.ravel()))) if within.size > 1 else 1.0
+    along = offsets.to_numpy().astype(float)
+    within = along[np.arange(count)[:, None] * stride + np.arange(size)]
+    step = np.median(np.abs(np.diff(along))) if along.size > 1 else 1.0
     if not (np.abs(within - within[:, :1] - within[0]) < step / 2).all():
         raise ValueError(
             f"the coordinate of dim {dim!r} is uneven (a gap?), so that samples cannot share one: interpolate first, or drop "
