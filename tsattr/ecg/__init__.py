@@ -5,6 +5,7 @@ Times are seconds and come from the `time` coordinate; nothing here guesses a sa
 and `by_lead` can sum an attribution over them.
 """
 
+from .delineate import delineate
 from .delineation import WAVE_PRIORITY, WAVE_WINDOWS, WAVES, beats, r_peaks, waves
 from .leads import CHEST_LEADS, LEAD_GROUPS, LEADS, LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_groups, limb_leads
 from .sums import by_beat, by_lead, by_wave
@@ -23,6 +24,7 @@ __all__ = [
     "by_lead",
     "by_wave",
     "canonical_lead",
+    "delineate",
     "lead_groups",
     "limb_leads",
     "r_peaks",

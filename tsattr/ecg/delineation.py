@@ -23,6 +23,8 @@ WAVE_WINDOWS: Mapping[str, tuple[float, float]] = MappingProxyType(
 WAVE_PRIORITY = ("ST", "T", "P", "QRS")
 """Where windows of neighbouring beats overlap, the later name in this list keeps the cell."""
 
+_ST = 0.08  # seconds that it is taken to last where no T was found
+
 # The beat codes of the WFDB annotation standard; everything else marks rhythm, noise or comments.
 _BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
 
@@ -134,8 +136,8 @@ def beats(r_peak: xr.DataArray) -> xr.DataArray:
     return _label_rows(r_peak, _number_beats, "beat")
 
 
-def waves(r_peak: xr.DataArray, *, absent: Iterable[str] = ()) -> xr.DataArray:
-    """Code the waves of every beat by nominal windows around its R peak.
+def waves(r_peak: xr.DataArray, *, measured: xr.Dataset | None = None, absent: Iterable[str] = ()) -> xr.DataArray:
+    """Code the waves of every beat, by nominal windows around its R peak or as they were measured.
 
     The windows are `WAVE_WINDOWS`: they say where a wave is expected, not that there is one, and hold for adults in
     sinus rhythm with narrow QRS. T ends at 0.44 sqrt(RR) s, with the interval before the beat (after it, for the first;
@@ -145,6 +147,9 @@ def waves(r_peak: xr.DataArray, *, absent: Iterable[str] = ()) -> xr.DataArray:
     ----------
     r_peak : DataArray of bool
         Dims ``time`` (a coordinate in seconds) and optionally ``sample``.
+    measured : Dataset
+        What `delineate` gives of the same R peaks. P, QRS and T then lie where they were found, P and T nowhere where they were
+        not; ST lies between the end of QRS and T, for 0.08 s where there is no T.
     absent : iterable of str
         Waves that the record is known to lack, such as ``["P"]`` in atrial fibrillation; they are not coded.
 
@@ -164,10 +169,14 @@ def waves(r_peak: xr.DataArray, *, absent: Iterable[str] = ()) -> xr.DataArray:
     if unknown:
         raise ValueError(f"absent names waves among {list(WAVE_WINDOWS)}; unknown: {unknown}")
     names = [name for name in WAVE_PRIORITY if name not in absent]
-    coded = _label_rows(r_peak, lambda time, r: _code_waves(time, r, names), "wave")
-    evidence = "nominal windows around R, presence not checked" + (
-        f"; stated absent: {', '.join(absent)}" if absent else ""
-    )
+    if measured is None:
+        coded = _label_rows(r_peak, lambda time, r: _code_waves(time, _nominal(r), names), "wave")
+        evidence = "nominal windows around R, presence not checked"
+    else:
+        spans = iter(_measured(measured, _rows(r_peak), _seconds(r_peak)))
+        coded = _label_rows(r_peak, lambda time, r: _code_waves(time, next(spans), names), "wave")
+        evidence = str(measured.attrs.get("evidence", "measured"))
+    evidence += f"; stated absent: {', '.join(absent)}" if absent else ""
     coded.attrs = {"flag_values": np.arange(5, dtype=np.int8), "flag_meanings": " ".join(WAVES), "evidence": evidence}
     return coded.astype(np.int8)
 
@@ -200,14 +209,41 @@ def _number_beats(time: np.ndarray, r: np.ndarray) -> np.ndarray:
     return np.where(number > r.size, 0, number)
 
 
-def _code_waves(time: np.ndarray, r: np.ndarray, names: list[str]) -> np.ndarray:
-    code = np.zeros(time.size, dtype=int)
+def _nominal(r: np.ndarray) -> dict[str, np.ndarray]:
+    """From when to when (beats, 2) each wave is expected."""
     rr = np.diff(r) if r.size > 1 else np.ones(1)
     before = np.concatenate([rr[:1], rr])[: r.size]
+    ends = {name: stop * np.sqrt(before) if name == "T" else stop for name, (_, stop) in WAVE_WINDOWS.items()}
+    return {name: np.stack([r + start, r + ends[name]], axis=1) for name, (start, _) in WAVE_WINDOWS.items()}
+
+
+def _measured(measured: xr.Dataset, rows: np.ndarray, time: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """From when to when (beats, 2) each wave of each row was measured."""
+    table = measured.transpose(..., "beat", "wave")
+    r = np.atleast_2d(table["r"].values)
+    onset, offset = (table[v].values.reshape(*r.shape, table.sizes["wave"]) for v in ("onset", "offset"))
+    known = [x[~np.isnan(x)] for x in r]
+    if [len(x) for x in known] != rows.sum(1).tolist() or not np.allclose(
+        np.concatenate(known), np.concatenate([time[row] for row in rows])
+    ):
+        raise ValueError("measured is of other R peaks: give `delineate(ecg, r_peak)` of these")
+    found = []
+    for k, row in enumerate(rows):
+        spans = {
+            str(w): np.stack([onset[k, : row.sum(), j], offset[k, : row.sum(), j]], axis=1)
+            for j, w in enumerate(table["wave"].values)
+        }
+        end, t = spans["QRS"][:, 1], spans["T"][:, 0]
+        spans["ST"] = np.stack([end, np.where(np.isnan(t), end + _ST, t)], axis=1)
+        found.append(spans)
+    return found
+
+
+def _code_waves(time: np.ndarray, spans: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
+    code = np.zeros(time.size, dtype=int)
     for name in names:
-        start, stop = WAVE_WINDOWS[name]
-        ends = stop * np.sqrt(before) if name == "T" else np.full(r.size, stop)
-        for first, last in np.searchsorted(time, np.stack([r + start, r + ends], axis=1)):
+        there = spans[name][~np.isnan(spans[name]).any(axis=1)]
+        for first, last in np.searchsorted(time, there):
             code[first:last] = WAVES.index(name)
     return code
 
