@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.units import voltage
+from .leads import may_be_ecg
 
 WAVES = ("none", "P", "QRS", "ST", "T")
 """The meaning of the wave codes 0 to 4."""
@@ -27,15 +27,6 @@ _ST = 0.08  # seconds that it is taken to last where no T was found
 
 # The beat codes of the WFDB annotation standard; everything else marks rhythm, noise or comments.
 _BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ?")
-
-
-# What monitors record beside the ECG, by the names that PhysioNet's databases use.
-_OTHER_NAMES = re.compile(
-    r"\s*(pleth|plethysmogram|ppg|pulse|sp?o2|sao2|resp|respiration|breath|airflow|flow|imp|co2|etco2|abp|art|n?i?bp|pressure"
-    r"|pap|cvp|icp|lap|rap|uap|uvp|eeg|emg|eog|temp|temperature|acc|pcg)\d*(?![a-z])",
-    re.IGNORECASE,
-)
-_NO_UNITS = frozenset(["", "1", "none", "dimensionless"])  # of which the name decides
 
 
 def r_peaks(ecg: xr.DataArray, method: str = "auto") -> xr.DataArray:
@@ -289,15 +280,15 @@ def _ecg_leads(ecg: xr.DataArray) -> xr.DataArray:
     count = ecg.sizes["lead"]
     names = [str(name) for name in np.atleast_1d(ecg["lead"].values)] if "lead" in ecg.coords else [""] * count
     units = [str(u) for u in np.broadcast_to(ecg.coords.get("units", ecg.attrs.get("units", "")), count)]
-    sizes = [1.0 if u.strip().lower() in _NO_UNITS else (voltage(u) or (u, None))[1] for u in units]  # in mV
-    kept = [k for k in range(count) if sizes[k] is not None and not _OTHER_NAMES.match(names[k])]
+    kept = [k for k in range(count) if may_be_ecg(names[k], units[k])]
     if not kept:
         others = ", ".join(f"{n or 'a channel'} ({u or 'no units'})" for n, u in zip(names, units))
         raise ValueError(
             f"R peaks are found in an ECG, and by its name or units none of these is one: {others}; select ECG leads, rename "
             "a lead that is one, or give annotations"
         )
-    leads = ecg.isel(lead=kept) * xr.DataArray([sizes[k] for k in kept], dims="lead")
+    sizes = [(voltage(units[k]) or ("", 1.0))[1] for k in kept]  # in mV
+    leads = ecg.isel(lead=kept) * xr.DataArray(sizes, dims="lead")
     return leads.where(np.isfinite(leads))  # an amplifier at its limit writes infinities
 
 

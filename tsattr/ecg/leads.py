@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 import xarray as xr
+
+from ..core.units import voltage
 
 LIMB_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF")
 CHEST_LEADS = ("V1", "V2", "V3", "V4", "V5", "V6")
@@ -18,6 +21,14 @@ LEAD_GROUPS: Mapping[str, str] = MappingProxyType({**dict.fromkeys(LIMB_LEADS, "
 
 LIMB_FROM_I_II = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
 """The six limb leads (rows, in the order of `LIMB_LEADS`) from I and II (columns)."""
+
+# What monitors record beside the ECG, by the names that PhysioNet's databases use.
+_OTHER_NAMES = re.compile(
+    r"\s*(pleth|plethysmogram|ppg|pulse|sp?o2|sao2|resp|respiration|breath|airflow|flow|imp|co2|etco2|abp|art|n?i?bp|pressure"
+    r"|pap|cvp|icp|lap|rap|uap|uvp|eeg|emg|eog|temp|temperature|acc|pcg)\d*(?![a-z])",
+    re.IGNORECASE,
+)
+_NO_UNITS = frozenset(["", "1", "none", "dimensionless"])  # of which the name decides
 
 _CANONICAL = {name.lower(): name for name in LEADS}
 
@@ -34,6 +45,18 @@ def canonical_lead(name: str) -> str:
     """
     stripped = str(name).strip()
     return _CANONICAL.get(stripped.lower(), stripped)
+
+
+def may_be_ecg(name: str, units: str) -> bool:
+    """Say whether a channel may be a lead of an ECG: in volts or without units, and not named as another signal.
+
+    Examples
+    --------
+    >>> may_be_ecg("MCL1", "mV"), may_be_ecg("ABP", "mmHg"), may_be_ecg("RESP", "mV"), may_be_ecg("V", "")
+    (True, False, False, True)
+    """
+    in_volts = units.strip().lower() in _NO_UNITS or voltage(units) is not None
+    return in_volts and not _OTHER_NAMES.match(name)
 
 
 def limb_leads(ecg: xr.DataArray) -> xr.DataArray:
