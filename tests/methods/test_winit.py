@@ -828,12 +828,15 @@ AT_FIRST = {
 }
 
 
+@pytest.mark.parametrize("missing", ["invalid", "value"])
 @pytest.mark.parametrize("name", AT_FIRST)
-def test_a_series_first_measured_later_is_one_that_begins_there(name):
+def test_a_series_first_measured_later_is_one_that_begins_there(name, missing):
     f = lambda x: torch.tanh(x.nan_to_num()).cumsum(2).sum(1)  # noqa: E731 - what is not measured adds nothing
     late = X.where(X.time >= X.time[4])
     more = {"outputs": ("time",)} if name == "fit" else SHIFT
-    found = ta.explain(f, late, AT_FIRST[name], **more).attribution.isel(time=slice(4, None))
+    found = ta.explain(f, late, AT_FIRST[name], missing=missing, **more).attribution
+    assert (found.isel(time=slice(4)).fillna(0) == 0).all()
+    found = found.isel(time=slice(4, None))
     want = ta.explain(f, X.isel(time=slice(4, None)), AT_FIRST[name], **more).attribution
     assert (found.isel(time=0).fillna(0) == 0).all()
     assert (abs(want).fillna(0) > 0).any("time").all()
@@ -859,6 +862,37 @@ def test_a_series_that_begins_beside_others():
 
 
 FAMILY = xr.DataArray(["a", "a", "b"], dims="feature")
+
+
+def held(x, group, start, missing):
+    """Series (features, times) with the last value before `start` held, of one that begins later its first, which stays."""
+    out = x.copy()
+    for c in group:
+        seen = np.flatnonzero(~np.isnan(x[c]))
+        for t in range(start, x.shape[1]):
+            if seen.size and t > seen[0] and (missing == "value" or not np.isnan(x[c, t])):
+                out[c, t] = x[c, seen[seen < max(start, seen[0] + 1)][-1]]
+    return out
+
+
+@pytest.mark.parametrize("missing", ["invalid", "value"])
+def test_a_series_that_begins_later_brings_no_shift_to_its_group(missing):
+    """WinIT by holding, of two series that go together and begin at different times, by loops over prefixes."""
+    x = X.where((X.feature != "b") | X.time.isin(X.time[[4, 5, 7]])).where((X.feature != "a") | (X.time > X.time[1]))
+    f = lambda x: torch.tanh(x.nan_to_num(0.5)).cumsum(2).sum(1)  # noqa: E731
+    found = ta.explain(f, x, ta.WinIT(N, groups=g.Labelled(FAMILY)), missing=missing, **SHIFT).group_value
+    for s, one in enumerate(x.values):
+        lost = np.full((2, TIMES, N), np.nan)
+        for k, a, n in np.ndindex(*lost.shape):
+            if 0 < a <= a + n < TIMES:
+                rows = np.stack([one, held(one, [[0, 1], [2]][k], a, missing)])[:, :, : a + n + 1]
+                before, after = f(torch.tensor(rows))[:, -1].tolist()
+                lost[k, a, n] = before - after
+        np.testing.assert_allclose(found[s], np.where(np.isnan(lost), found[s], slow.winit(lost)), atol=1e-12)
+    only = lambda x: torch.tanh(x[:, 1].nan_to_num(0.5)).cumsum(1)  # noqa: E731 - a model that reads but the later one
+    alone = ta.explain(only, x, ta.WinIT(N, groups=g.Labelled(FAMILY)), missing=missing, **SHIFT).group_value
+    assert (alone.isel(group=0, time=slice(5)).fillna(0) == 0).all()
+    assert (abs(alone.isel(group=0, time=5, lag=0)) > 0).all()
 
 
 class Unknown:

@@ -33,7 +33,8 @@ class WinIT(PrefixMethod):
     I telescope to D of the whole of it, so they are its share by one order of removal, the latest first; a single I may be
     negative. ``order="symmetric"`` is the mean with the earliest first, a two-permutation Shapley value over the window.
     Before the first observation of a series nothing is known: it is never removed, and has importance 0, but for a baseline that
-    says what was known, ``Hold(otherwise=...)``, and at the first time. A group begins with the first of its series.
+    says what was known, ``Hold(otherwise=...)`` or ``Missing()``, and at the first time. So too where ``missing="value"`` makes a
+    missing cell a value. A group begins with the first of its series; another one's first observation stays, whoever goes with it.
 
     A draw from a start to the end of the window serves every prediction in it where the baseline allows: T N model steps a
     feature and draw in place of T N^2 / 2 for draws of their own, and T^2 N / 2 for prefixes run from their beginning. The

@@ -25,7 +25,7 @@ class Hold(Baseline):
         The dim to hold along.
     otherwise
         Where nothing earlier is present; so the end point of a path is this constant. None: 0, but methods on prefixes (WinIT
-        and its family) leave the cell as it is, as nothing was known that could be lost.
+        and its family) leave the first value as it is, as nothing was known that could be lost, and hold it from there on.
     """
 
     sentence: ClassVar[str] = "the last value before the gap"
@@ -35,21 +35,25 @@ class Hold(Baseline):
 
     def _bind(self, axes: Axes) -> Causal:
         axis = 1 + axes.axis(axes.called(self.dim))
-        otherwise, unknown = (0.0, torch.nan) if self.otherwise is None else (self.otherwise, self.otherwise)
+        constant = 0.0 if self.otherwise is None else self.otherwise
 
         def last_value(lines: Tensor, row: Tensor, cell: Tensor, before: Tensor, after: Tensor) -> Tensor:
-            return torch.where(before >= 0, lines[row, before.clamp(min=0)], otherwise)
+            return torch.where(before >= 0, lines[row, before.clamp(min=0)], constant)
 
         def ahead(known: Tensor) -> Ahead:
             series = known.movedim(axis, 1)
             steps = torch.arange(series.shape[1], device=known.device).reshape(1, -1, *[1] * (series.ndim - 2))
             last = torch.where(torch.isnan(series), -1, steps).cummax(1).values
+            first = (last >= 0).int().argmax(1, keepdim=True)  # which stays, where a series begins within the gap
+            opening = series.gather(1, first)
 
             def values(i: Tensor, start: Tensor, length: int, absent: Tensor, key: Key) -> Tensor:
                 at = last[i, start - 1]
                 value = series[i].gather(1, at.clamp(min=0)[:, None])
-                value = torch.where(at[:, None] >= 0, value, unknown)
-                return value.expand(-1, length, *value.shape[2:])
+                time = start[:, None] + torch.arange(length, device=start.device)
+                begun = time.reshape(*time.shape, *[1] * (series.ndim - 2)) > first[i]
+                otherwise = torch.where(begun, opening[i], torch.nan) if self.otherwise is None else self.otherwise
+                return torch.where(at[:, None] >= 0, value, otherwise).expand(-1, length, *value.shape[2:])
 
             return values
 

@@ -26,7 +26,8 @@ class SampleSeries:
     sample
         (n,) the sample whose context and draws each series has.
     observed_before
-        Bool like `x`: True where a cell's channel was observed at an earlier time; None where all is valid.
+        Bool like `x`: True where a cell's channel was observed at an earlier time; None where all cells are. A missing cell that
+        is a value for the model is no observation either.
     time_steps, evaluations
         (samples,) time steps and rows asked of the model so far.
     """
@@ -43,7 +44,8 @@ class SampleSeries:
     def __post_init__(self) -> None:
         self.x = self.samples.x.movedim(self.axis, 1)
         self.sample = self.indices
-        self.observed_before = None if (valid := self.valid) is None else _one_step_later(valid.cummax(1).values)
+        observed = ~torch.isnan(self.x) if self.valid is None else self.valid & ~torch.isnan(self.x)
+        self.observed_before = None if observed.all() else _one_step_later(observed.cummax(1).values)
         self.evaluations = self.samples.evaluations
         self.time_steps = torch.zeros_like(self.evaluations)
         y, along = self.samples.intact_outputs, self.samples.engine.along

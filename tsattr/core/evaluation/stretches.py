@@ -235,8 +235,9 @@ class Stretches:
         values = self.forecast(i, start, length, channels, removal.key(series.samples))[:, :gap].to(series.x.dtype)
         absent = channels[:, None].expand(values.shape)
         unknown = absent & ~torch.isfinite(values)
-        if (valid := series.valid) is not None and (observed := series.observed_before) is not None:
+        if (valid := series.valid) is not None:
             absent = absent & window(valid, i, start, gap)
+        if (observed := series.observed_before) is not None:
             if not (self.begins or self.without_first):  # what a series begins with has nothing to take its place
                 absent = absent & window(observed, i, start, gap)
             unknown = unknown & absent & observed[i, start][:, None]  # before that, to know nothing is right
