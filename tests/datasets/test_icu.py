@@ -104,7 +104,7 @@ def test_layout(ds, tmp_path):
     assert ds.sizes["feature"] == 37
     assert ds.time.values.tolist() == [0, 1, 2, 3]
     assert ds.time.attrs["units"] == "h"
-    assert ds.unit.sel(feature=["HR", "Temp", "MAP"]).values.tolist() == ["1/min", "degC", "mmHg"]
+    assert ds.units.sel(feature=["HR", "Temp", "MAP"]).values.tolist() == ["1/min", "degC", "mmHg"]
     assert read_physionet2012(long_table()).sizes["time"] == 48
     ds.to_netcdf(tmp_path / "ds.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "ds.nc", engine="h5netcdf") as back:
@@ -153,6 +153,51 @@ def test_files_and_kinds_of_columns_make_no_difference(ds, tmp_path):
     xr.testing.assert_identical(read_physionet2012(tmp_path / "long.csv.gz", tmp_path / "outcomes.csv", hours=4), ds)
     coded = long_table().astype({"RecordID": "category", "Time": "category", "Parameter": "category"})
     xr.testing.assert_identical(read_physionet2012(coded, DEATHS, hours=4), ds)
+
+
+def write_folder(folder, rows=ROWS):
+    """Write records as the challenge has them: a file each, its RecordID in a row of its own, the outcomes beside the set."""
+    (folder / "set-a").mkdir()
+    for record, own in long_table(rows).groupby("RecordID"):
+        lines = [f"00:00,RecordID,{record}", *(f"{t},{p},{v:g}" for _, t, p, v in own.itertuples(index=False))]
+        (folder / "set-a" / f"{record}.txt").write_text("\n".join(["Time,Parameter,Value", *lines, ""]))
+    DEATHS.to_csv(folder / "Outcomes-a.txt", index=False)
+    return folder
+
+
+def test_the_folder_of_the_challenge(ds, tmp_path):
+    folder, by_number = write_folder(tmp_path), ds.sortby("sample")
+    xr.testing.assert_identical(read_physionet2012(folder, hours=4), by_number)
+    xr.testing.assert_identical(read_physionet2012(str(folder / "set-a"), hours=4), by_number)
+    xr.testing.assert_identical(read_physionet2012(folder, DEATHS, hours=4), by_number)
+    (folder / "Outcomes-a.txt").rename(folder / "set-a" / "Outcomes-a.txt")
+    xr.testing.assert_identical(read_physionet2012(folder / "set-a", hours=4), by_number)
+    (folder / "set-a" / "Outcomes-a.txt").unlink()
+    xr.testing.assert_identical(read_physionet2012(folder, hours=4), by_number.drop_vars("label"))
+
+
+def test_several_sets_are_read_together(ds, tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "set-b").mkdir()
+    (folder / "set-a" / "30.txt").rename(folder / "set-b" / "30.txt")
+    DEATHS.query("RecordID != 30").to_csv(folder / "Outcomes-a.txt", index=False)
+    with pytest.raises(ValueError, match="1 records have no outcome, such as 30"):
+        read_physionet2012(folder, hours=4)
+    DEATHS.query("RecordID == 30").to_csv(folder / "Outcomes-b.txt", index=False)
+    xr.testing.assert_identical(read_physionet2012(folder, hours=4), ds.sortby("sample"))
+    assert read_physionet2012(folder / "set-b", hours=4).sample.values.tolist() == [30]
+
+
+def test_a_folder_that_is_not_the_challenges(tmp_path):
+    with pytest.raises(ValueError, match=r"has no records: files such as 132539.txt.*unpack set-a\.tar\.gz"):
+        read_physionet2012(tmp_path)
+    folder = write_folder(tmp_path)
+    (folder / "set-a" / "30.txt").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"30\.txt is no record of the challenge: it begins with 'a,b'"):
+        read_physionet2012(folder)
+    (folder / "set-a" / "30.txt").write_text("Time,Parameter,Value\n00:00,RecordID,31\n00:00,HR,80\n")
+    with pytest.raises(ValueError, match=r"30\.txt says that it is of record 31"):
+        read_physionet2012(folder)
 
 
 def test_the_table_given_is_left_as_it_was():

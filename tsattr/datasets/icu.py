@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+
+from .icu_files import read_outcomes, read_records
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -103,10 +106,12 @@ def read_physionet2012(
     Parameters
     ----------
     long_table : path or DataFrame
-        A measurement a row: ``RecordID``, ``Time`` (since admission, "HH:MM"), ``Parameter``, ``Value``, in any order;
-        a CSV file may be compressed. The files of the challenge, one a record, put together.
+        The challenge's own folder, or one of its sets ("set-a"): a file "132539.txt" for each record, with ``Time``,
+        ``Parameter``, ``Value``. Or these put together, a measurement a row: ``RecordID``, ``Time`` (since admission,
+        "HH:MM"), ``Parameter``, ``Value``, in any order; a CSV file may be compressed.
     outcomes : path or DataFrame, optional
-        ``RecordID`` and ``In-hospital_death`` (0 or 1), a record a row; it may have more records than the table.
+        ``RecordID`` and ``In-hospital_death`` (0 or 1), a record a row, such as "Outcomes-a.txt"; it may have more records
+        than the table. None: with a folder, those that lie in it or beside a set, if there are any.
     hours, step
         Length of the grid in hours, a multiple of `step`, a time such as "1h" or "30min".
     aggregate : "mean" or "last"
@@ -120,8 +125,8 @@ def read_physionet2012(
     Dataset
         With a sample for each record, in the order of first appearance and labelled by RecordID:
 
-        - ``x`` (sample, feature, time), float32 in each feature's unit (coordinate ``unit``), NaN where nothing was
-          measured; of urine, an amount at each time, the cell's total is ``x * count`` of the means;
+        - ``x`` (sample, feature, time), float32 in each feature's units (coordinate ``units``, which pictures show), NaN
+          where nothing was measured; of urine, an amount at each time, the cell's total is ``x * count`` of the means;
         - ``mask`` and ``count`` (sample, feature, time): whether, and how often, it was measured;
         - ``gap`` (sample, feature, time): hours from the feature's latest measurement to the end of the cell, to the
           minute; NaN before the first;
@@ -139,8 +144,8 @@ def read_physionet2012(
     KeyError
         A missing column.
     ValueError
-        An unknown parameter, a time that is no "HH:MM", an empty cell of the table, records without an outcome or with
-        two, a grid that is no multiple of `step`, or another option outside the above.
+        A folder without records, an unknown parameter, a time that is no "HH:MM", an empty cell of the table, records
+        without an outcome or with two, a grid that is no multiple of `step`, or another option outside the above.
 
     References
     ----------
@@ -161,6 +166,8 @@ def read_physionet2012(
         raise ValueError(f"aggregate is one of {_AGGREGATES}, not {aggregate!r}")
     low, high = _limits(limits or {})
     width, times = _grid(hours, step)
+    if (folder := _folder(long_table)) is not None:
+        long_table, outcomes = read_records(folder), read_outcomes(folder) if outcomes is None else outcomes
     table = _read(long_table, _ROW)
     record, records = pd.factorize(table["RecordID"].to_numpy())
     minutes = _minutes(table["Time"])
@@ -187,7 +194,7 @@ def read_physionet2012(
                 np.arange(times) * width / 60,
                 {"units": "h", "long_name": "start of the cell, from admission"},
             ),
-            "unit": ("feature", [p.unit for p in _FEATURES.values()], {"long_name": "unit of x"}),
+            "units": ("feature", [p.unit for p in _FEATURES.values()], {"long_name": "units of x"}),
             "description": ("feature", [p.text for p in _FEATURES.values()]),
             "impossible": ("feature", impossible, {"long_name": "values left out, as no patient has them"}),
         },
@@ -205,6 +212,11 @@ def read_physionet2012(
         text = {"long_name": "death in hospital", "flag_values": np.arange(2), "flag_meanings": "survived died"}
         ds["label"] = ("sample", _labels(_read(outcomes, ("RecordID", _OUTCOME)), records), text)
     return ds
+
+
+def _folder(table: Table) -> Path | None:
+    """Return the path of a folder, None for a table or the path of one."""
+    return path if not isinstance(table, pd.DataFrame) and (path := Path(table)).is_dir() else None
 
 
 def _read(table: Table, columns: tuple[str, ...]) -> pd.DataFrame:
