@@ -294,6 +294,21 @@ def test_trace_on_an_ax_of_ones_own_and_with_dates():
         plot.trace(x[0], dim="hour")
 
 
+def test_a_measurement_between_gaps_is_a_point():
+    nan = np.nan
+    values = [[5.0, nan, *range(14)], [nan, *range(14), nan], [5.0, nan] + [nan] * 12 + [2.0, 3.0], [nan] * 16]
+    coords = {"feature": ["pH", "HR", "K", "GCS"], "units": ("feature", ["1", "1/min", "mmol/L", "1"])}
+    x = xr.DataArray(values, coords, ("feature", "time"))
+    figure = plot.trace(x, x)
+    rows = figure.axes[:4]
+    points = [[(line.get_xdata().tolist(), line.get_marker()) for line in ax.lines[1:]] for ax in rows]
+    assert points == [[([0], ".")], [], [([0, 14, 15], ".")], []]  # the first of a series; all of one of single values
+    assert [ax.get_ylabel() for ax in rows] == ["pH", "HR\n[1/min]", "K\n[mmol/L]", "GCS"]
+    assert [[text.get_text() for text in ax.texts] for ax in rows] == [[], [], [], ["no value"]]
+    maps = xr.concat([x[2], -x[2]], "method").assign_coords(method=["one", "other"])
+    assert all(len(ax.lines) == 2 for ax in plot.baselines(maps, x[2]).axes[:2])
+
+
 def test_field_puts_latitude_up_and_shows_the_strongest():
     a = xr.DataArray(np.arange(1.0, 41).reshape(5, 4, 2), dims=("lon", "lat", "level"), coords={"level": [850, 500]})
     figure = plot.field(a, most=1)

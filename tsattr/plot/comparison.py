@@ -251,7 +251,7 @@ def _draw_map(ax: Axes, part: xr.DataArray, signal: xr.DataArray, truth: xr.Data
         edges = shade.cell_edges(shade.axis_values(part, "time"))
         low, high = shade.padded_limits(signal.values.astype(float))
         shade.colour_band(ax, edges, part.values, low, high, scale, zorder=0.5)
-        ax.plot(shade.axis_values(part, "time"), signal.values, color=shade.INK, lw=0.8)
+        shade.draw_series(ax, shade.axis_values(part, "time"), signal.values.astype(float), lw=0.8)
         if truth is not None:
             shade.truth_bar(ax, edges, truth.values, 0, 0.06, transform=ax.get_xaxis_transform())
         ax.set(xlim=(edges[0], edges[-1]), ylim=(low, high), yticks=[], xlabel=shade.axis_label(part, "time"))

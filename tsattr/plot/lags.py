@@ -89,7 +89,7 @@ def lags(
     if output is not None:
         ax = next(rows)
         y = shade.squeezed(output, (dim,), "output")
-        ax.plot(shade.axis_values(y, dim), y.values.astype(float), color=shade.INK, lw=1.4)
+        shade.draw_series(ax, shade.axis_values(y, dim), y.values.astype(float), lw=1.4)
         units = f" [{y.attrs['units']}]" if y.attrs.get("units") else ""
         ax.set_ylabel(f"{y.name or 'output'}{units}", rotation=0, ha="right", va="center", fontsize=9)
         shade.despine(ax)
@@ -136,5 +136,5 @@ def _series(ax: Axes, values: xr.DataArray, dim: str, name: str) -> None:
     ax.plot(shade.axis_values(values, dim), y, color=shade.INK, lw=0.8, marker=".", ms=3.5)
     ax.set_ylim(*shade.padded_limits(y))
     units = str(values.coords["units"].values) if "units" in values.coords else ""
-    ax.set_ylabel(f"{name}\n[{units}]" if units else name, rotation=0, ha="right", va="center", fontsize=9)
+    ax.set_ylabel(shade.series_label(name, units), rotation=0, ha="right", va="center", fontsize=9)
     shade.despine(ax)

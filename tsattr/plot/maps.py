@@ -33,7 +33,8 @@ def trace(
     Parameters
     ----------
     signal : DataArray
-        Dims `dim`, or one more (lead, feature), whose entries are drawn one below the other. NaN is a gap.
+        Dims `dim`, or one more (lead, feature), whose entries are drawn one below the other. NaN is a gap, a value between two
+        gaps a point. Units are those of the coordinate or attribute ``units``.
     attribution : DataArray, optional
         Same dims. Orange speaks for the target, blue against; NaN has no band.
     truth : DataArray, optional
@@ -81,7 +82,7 @@ def trace(
     units = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "")), len(names))
     for i, (name, row) in enumerate(zip(names, axes)):
         y = signal.values.reshape(len(names), -1)[i].astype(float)
-        row.plot(values, y, color=shade.INK, lw=0.9)
+        shade.draw_series(row, values, y, lw=0.9)
         low, high = shade.padded_limits(y)
         if attribution is not None:
             cells = attribution.values.reshape(len(names), -1)[i]
@@ -91,7 +92,7 @@ def trace(
                 row, edges, truth.values.reshape(len(names), -1)[i], 0, 0.06, transform=row.get_xaxis_transform()
             )
         row.set(xlim=(edges[0], edges[-1]), ylim=(low, high))
-        row.set_ylabel(f"{name}\n[{units[i]}]" if units[i] else name, rotation=0, ha="right", va="center", fontsize=9)
+        row.set_ylabel(shade.series_label(name, str(units[i])), rotation=0, ha="right", va="center", fontsize=9)
         shade.despine(row)
         if row is not axes[-1]:
             row.tick_params(labelbottom=False)

@@ -266,6 +266,32 @@ def axis_label(array: xr.DataArray, dim: Hashable) -> str:
     return f"{dim} [{units}]" if units else str(dim)
 
 
+def series_label(name: str, units: str) -> str:
+    """Return the label beside a series: its name, below it its units, if it has any ("1" is CF for a number without units).
+
+    >>> series_label("HR", "1/min"), series_label("pH", "1")
+    ('HR\\n[1/min]', 'pH')
+    """
+    return f"{name}\n[{units}]" if units not in ("", "1") else name
+
+
+def draw_series(ax: Axes, across: np.ndarray, values: np.ndarray, **line: Any) -> None:
+    """Draw a series as a line, with gaps where values are missing, and as points those between gaps, which no line reaches.
+
+    Where a tenth or more lie so, the series is one of single measurements, and all are points.
+    """
+    ax.plot(across, values, color=INK, **line)
+    known = np.isfinite(values)
+    beside = np.pad(known, 1)
+    alone = known & ~beside[:-2] & ~beside[2:]
+    if alone.any():
+        points = known if 10 * alone.sum() >= known.sum() else alone
+        ax.plot(across[points], values[points], ls="", marker=".", ms=4, color=INK)
+    if not known.any():
+        ax.text(0.5, 0.5, "no value", color=NEUTRAL, fontsize=8, ha="center", va="center", transform=ax.transAxes)
+        ax.set_yticks([])
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return a new figure of so many inches, with constrained layout."""
     return Picture(figsize=(width, height), layout="constrained")
