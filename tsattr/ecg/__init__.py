@@ -5,10 +5,18 @@ Times are seconds and come from the `time` coordinate; nothing here guesses a sa
 and `by_lead` can sum an attribution over them.
 """
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from . import edits
 from .delineate import delineate
 from .delineation import WAVE_PRIORITY, WAVE_WINDOWS, WAVES, beats, r_peaks, waves
 from .leads import CHEST_LEADS, LEAD_GROUPS, LEADS, LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_groups, limb_leads
 from .sums import by_beat, by_lead, by_wave
+
+if _TYPE_CHECKING:
+    from .response import dose, leaning
 
 __all__ = [
     "CHEST_LEADS",
@@ -25,11 +33,22 @@ __all__ = [
     "by_wave",
     "canonical_lead",
     "delineate",
+    "dose",
+    "edits",
     "lead_groups",
+    "leaning",
     "limb_leads",
     "r_peaks",
     "waves",
 ]
+
+_LATER = {"dose": "response", "leaning": "response"}  # which explain
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(f".{_LATER[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -239,8 +239,7 @@ def _labelled(found: list[dict[str, np.ndarray]], r_peak: xr.DataArray, time: np
         for b in range(n):
             round_it = np.abs(r[k, :n] - r[k, b]) <= _STRETCH / 2
             stretch[k, b] = np.median(waves[k, :n][round_it, :, 2], axis=0)
-    step = float(np.median(np.diff(time)))
-    onset, offset = (time[0] + waves[..., w] * step for w in (0, 1))
+    onset, offset = (np.interp(waves[..., w], at, time) for w in (0, 1))
     dims = ("sample", "beat") if "sample" in r_peak.dims else ("beat",)
     pick = slice(None) if "sample" in r_peak.dims else 0
     seconds = {"units": "s"}

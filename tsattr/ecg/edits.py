@@ -1,0 +1,478 @@
+"""Edits of an ECG: one thing about its beats is changed, in doses, and the rest stays what the patient's heart made it.
+
+An edit is called with a record, what `tsattr.ecg.delineate` measured in it, and a dose; it gives the edited record. Between edited
+and other cells there is no jump. Waves are scaled over the line between their ends and time is stretched for all leads alike, so
+that what holds between leads (III = II - I) goes on to hold.
+
+As a *removal*, an edited record takes the place of a baseline: ``ta.Occlusion(groups, ta.baselines.Constant(edited))``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from ..core.indexing import same_labels
+from ..core.units import voltage
+from .delineation import _bridged, _seconds
+from .leads import LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_names
+
+__all__ = ["Edit", "EvenRhythm", "MoveBeats", "RaiseST", "Scale", "SwapBeats", "WidenQRS"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+@dataclass(frozen=True)
+class _Beats:
+    """The beats of one record: seconds, NaN for a wave that is absent; and which are to be edited."""
+
+    r: np.ndarray
+    p: np.ndarray
+    qrs: np.ndarray
+    t: np.ndarray
+    chosen: np.ndarray
+
+    @property
+    def start(self) -> np.ndarray:
+        """Where each beat begins: its P, else its QRS."""
+        return np.where(np.isnan(self.p[:, 0]), self.qrs[:, 0] - 0.02, self.p[:, 0])
+
+    @property
+    def stop(self) -> np.ndarray:
+        """Where each beat ends, at the latest where the next begins: its T, else 0.1 s after its QRS."""
+        ends = np.where(np.isnan(self.t[:, 1]), self.qrs[:, 1] + 0.1, self.t[:, 1])
+        found: np.ndarray = np.minimum(ends, np.append(self.start[1:], np.inf))
+        return found
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What all edits share: how they are called. ``neutral`` is the dose that changes nothing.
+
+    Subclasses give ``_edited``: one record (lead, time) with its times, beats and a dose.
+    """
+
+    neutral: ClassVar[float]
+    kind: ClassVar[str]
+    """"timing" or "shape": what of a beat it changes."""
+
+    def __call__(
+        self, ecg: xr.DataArray, measured: xr.Dataset, dose: float, *, beats: xr.DataArray | None = None
+    ) -> xr.DataArray:
+        """The edited record.
+
+        Parameters
+        ----------
+        ecg
+            Dims ``lead``, ``time`` (seconds) and optionally ``sample``, any order.
+        measured
+            `delineate(ecg, r_peak)` of it.
+        dose
+            How much, in the edit's own terms.
+        beats
+            True for the beats to edit, over the dims of ``measured.r``; all by default.
+
+        Returns
+        -------
+        DataArray
+            As `ecg`, with ``attrs["edit"]``.
+
+        Raises
+        ------
+        ValueError
+            Other dims, a dose that is not finite or makes no sense, beats of another record.
+        """
+        extra = set(ecg.dims) - {"sample", "lead", "time"}
+        if extra or not {"lead", "time"} <= set(ecg.dims):
+            raise ValueError(
+                f"an edit takes an ECG with the dims (sample, lead, time), sample optional; these are {ecg.dims}"
+            )
+        if ("sample" in ecg.dims) != ("sample" in measured.r.dims):
+            raise ValueError(
+                f"ecg has the dims {ecg.dims}, and what was measured {measured.r.dims}: give `delineate` of this ecg"
+            )
+        if not np.isfinite(dose):
+            raise ValueError(f"a dose is a finite number, got {dose!r}")
+        time = _seconds(ecg)
+        turned = ecg.transpose(..., "lead", "time")
+        records = turned.values.astype(float).reshape(-1, *turned.shape[-2:])
+        each = _beats_of(measured, beats)
+        if len(each) != len(records):
+            raise ValueError(
+                f"measured is of {len(each)} samples, ecg has {len(records)}: give `delineate` of this ecg"
+            )
+        leads, in_mv = lead_names(ecg), _in_millivolts(ecg)
+        if dose == self.neutral:
+            return ecg.assign_attrs(edit=self.label(dose))
+        edited = np.stack([self._edited(x, time, b, float(dose), leads, in_mv) for x, b in zip(records, each)])
+        found = turned.copy(data=edited.reshape(turned.shape).astype(ecg.dtype)).transpose(*ecg.dims)
+        return found.assign_attrs(edit=self.label(dose))
+
+    def label(self, dose: float) -> str:
+        """What the edit with a dose does, in words."""
+        return f"{self} at {dose:g}"
+
+    @abstractmethod
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        """One record (lead, time) with its beats edited."""
+
+
+@dataclass(frozen=True)
+class Scale(Edit):
+    """A wave of every beat times the dose: 0 takes it away, -1 inverts it, 1 leaves it.
+
+    ``x' = l + dose (x - l)``, with l the straight line between the ends of the wave, each lead by itself.
+
+    Parameters
+    ----------
+    wave
+        "P", "QRS" or "T", where they were measured, or "ST", between QRS and T.
+    leads
+        Names of the leads to edit; all by default.
+
+    Examples
+    --------
+    >>> from tsattr import ecg
+    >>> from tsattr.datasets import simulate_ecg
+    >>> record = simulate_ecg(1, lesions=[], sampling_rate=250).isel(sample=0)
+    >>> measured = ecg.delineate(record.ecg, record.r_peak)
+    >>> without = Scale("P")(record.ecg, measured, 0)
+    >>> changed = abs(without - record.ecg).max("lead") > 0
+    >>> bool((ecg.waves(record.r_peak, measured=measured)[changed] == ecg.WAVES.index("P")).all())
+    True
+    """
+
+    neutral: ClassVar[float] = 1.0
+    kind: ClassVar[str] = "shape"
+    wave: str
+    leads: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.wave not in ("P", "QRS", "ST", "T"):
+            raise ValueError(f'wave is "P", "QRS", "ST" or "T", got {self.wave!r}')
+
+    def label(self, dose: float) -> str:
+        """Such as "P x 0.5"."""
+        return f"{self.wave} x {dose:g}"
+
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        x, rows = x.copy(), _rows_of(self.leads, leads)
+        for first, last in _cells(time, _span(beats, self.wave)[beats.chosen]):
+            part = x[rows, first:last]
+            line = np.linspace(part[:, 0], part[:, -1], last - first, axis=1)
+            x[rows, first:last] = part + (dose - 1) * (part - line)  # with a dose of 1 exactly what it was
+        return x
+
+
+@dataclass(frozen=True)
+class RaiseST(Edit):
+    """ST raised by the dose in mV, or lowered: a plateau from the end of QRS to the beginning of T, with cosine flanks into T.
+
+    Parameters
+    ----------
+    leads
+        Names of the leads to edit; all by default. Limb leads are combinations of I and II, so that all of them change with those
+        named: II, III and aVF raised by 0.2 mV lower aVR and aVL by 0.1 mV. By default I and II are named of them.
+    """
+
+    neutral: ClassVar[float] = 0.0
+    kind: ClassVar[str] = "shape"
+    leads: Sequence[str] | None = None
+
+    def label(self, dose: float) -> str:
+        """Such as "ST + 0.2 mV"."""
+        return f"ST {'-' if dose < 0 else '+'} {abs(dose):g} mV"
+
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        x, heights = x.copy(), dose / in_mv * _share(self.leads, leads)
+        knots = np.stack([beats.qrs[:, 1], beats.qrs[:, 1] + 0.02, _span(beats, "ST")[:, 1], beats.stop], axis=1)
+        for k in np.flatnonzero(beats.chosen):
+            at = np.maximum.accumulate(knots[k])
+            plateau = np.interp(time, at, [0.0, 1.0, 1.0, 0.0], left=0, right=0)
+            x += heights[:, None] * (1 - np.cos(np.pi * plateau)) / 2
+        return x
+
+
+@dataclass(frozen=True)
+class WidenQRS(Edit):
+    """QRS lasts dose times as long, its shape stretched about R; what lies between it and the ends of P and T gives way.
+
+    It takes at most four fifths of the room between P and the end of T.
+    """
+
+    neutral: ClassVar[float] = 1.0
+    kind: ClassVar[str] = "shape"
+
+    def label(self, dose: float) -> str:
+        """Such as "QRS lasts x 1.5"."""
+        return f"QRS lasts x {dose:g}"
+
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        if dose <= 0:
+            raise ValueError(f"QRS lasts a positive multiple of what it did, got a dose of {dose:g}")
+        left = np.fmax(np.where(np.isnan(beats.p[:, 1]), -np.inf, beats.p[:, 1]), beats.qrs[:, 0] - 0.12)
+        left, right = np.minimum(left, beats.qrs[:, 0] - 0.02), np.maximum(beats.stop, beats.qrs[:, 1] + 0.05)
+        source, target = [], []
+        for k in np.flatnonzero(beats.chosen):
+            r, (on, off) = beats.r[k], beats.qrs[k]
+            new_on = max(r - dose * (r - on), r - 0.8 * (r - left[k]))
+            new_off = min(r + dose * (off - r), r + 0.8 * (right[k] - r))
+            source += [left[k], on, r, off, right[k]]
+            target += [left[k], new_on, r, new_off, right[k]]
+        return _warped(x, time, np.array(source), np.array(target))
+
+
+@dataclass(frozen=True)
+class MoveBeats(Edit):
+    """Beats come after dose times the RR interval before them: earlier below 1, later above. Shapes stay, and so do the other beats.
+
+    A beat, from P to the end of T, moves as it is; only what lies between it and its neighbours is stretched. It goes as far as
+    they let it, with a warning. The first beat has no interval before it and stays.
+    """
+
+    neutral: ClassVar[float] = 1.0
+    kind: ClassVar[str] = "timing"
+
+    def label(self, dose: float) -> str:
+        """Such as "RR before x 0.8"."""
+        return f"RR before x {dose:g}"
+
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        if dose <= 0:
+            raise ValueError(f"an RR interval lasts a positive multiple of what it did, got a dose of {dose:g}")
+        before = np.diff(beats.r, prepend=beats.r[:1])
+        return _moved(x, time, beats, np.where(beats.chosen, (dose - 1) * before, 0.0))
+
+
+@dataclass(frozen=True)
+class EvenRhythm(Edit):
+    """Beats at equal intervals between the first and the last, by the dose: 0 leaves them, 1 makes all RR intervals equal."""
+
+    neutral: ClassVar[float] = 0.0
+    kind: ClassVar[str] = "timing"
+
+    def label(self, dose: float) -> str:
+        """Such as "rhythm 100 % even"."""
+        return f"rhythm {100 * dose:g} % even"
+
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        if len(beats.r) < 3:
+            return x
+        even = np.linspace(beats.r[0], beats.r[-1], len(beats.r))
+        return _moved(x, time, beats, np.where(beats.chosen, dose * (even - beats.r), 0.0))
+
+
+@dataclass(frozen=True)
+class SwapBeats(Edit):
+    """The shape of beats exchanged for a median beat, by the dose: 0 leaves them, 1 swaps them. Their times stay.
+
+    Parameters
+    ----------
+    template
+        (lead, offset) with ``offset`` in seconds from R, of these leads; :meth:`fit` makes it.
+
+    Examples
+    --------
+    >>> from tsattr import ecg
+    >>> from tsattr.datasets import simulate_ecg
+    >>> records = simulate_ecg(2, lesions=[])
+    >>> measured = ecg.delineate(records.ecg, records.r_peak)
+    >>> SwapBeats.fit(records.ecg, measured).template.dims
+    ('lead', 'offset')
+    """
+
+    neutral: ClassVar[float] = 0.0
+    kind: ClassVar[str] = "shape"
+    template: xr.DataArray
+
+    @classmethod
+    def fit(
+        cls,
+        ecg: xr.DataArray,
+        measured: xr.Dataset,
+        beats: xr.DataArray | None = None,
+        *,
+        before: float = 0.35,
+        after: float = 0.55,
+    ) -> SwapBeats:
+        """The median of the beats (True in `beats`, all by default) of a patient, or of a cohort along ``sample``, lead by lead."""
+        time, turned = _seconds(ecg), ecg.transpose(..., "lead", "time")
+        step = float(np.median(np.diff(time)))
+        offset = np.arange(-round(before / step), round(after / step) + 1) * step
+        found = []
+        for x, b in zip(turned.values.reshape(-1, *turned.shape[-2:]), _beats_of(measured, beats)):
+            found += [
+                np.stack([np.interp(r + offset, time, lead, left=np.nan, right=np.nan) for lead in x])
+                for r in b.r[b.chosen]
+            ]
+        if not found:
+            raise ValueError("there is no beat to take the median of: choose some in beats")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # cells that every record cuts off
+            median = np.nanmedian(np.stack(found), axis=0)
+        known = ~np.isnan(median).any(axis=0)
+        median = _consistent(median, lead_names(ecg))
+        coords = {"lead": lead_names(ecg), "offset": ("offset", offset[known], {"units": "s"})}
+        return cls(xr.DataArray(median[:, known], dims=("lead", "offset"), coords=coords, attrs=ecg.attrs))
+
+    def label(self, dose: float) -> str:
+        """Such as "100 % median beat"."""
+        return f"{100 * dose:g} % median beat"
+
+    def _edited(
+        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
+    ) -> np.ndarray:
+        if not same_labels(np.array(leads), np.array(lead_names(self.template))):
+            raise ValueError(
+                f"the template has the leads {lead_names(self.template)}, ecg has {leads}: fit it to these"
+            )
+        x, offset = x.copy(), self.template["offset"].values
+        for k in np.flatnonzero(beats.chosen):
+            start, stop = max(beats.start[k], beats.r[k] + offset[0]), min(beats.stop[k], beats.r[k] + offset[-1])
+            for first, last in _cells(time, np.array([[start, stop]])):
+                part = x[:, first:last]
+                new = np.stack(
+                    [np.interp(time[first:last] - beats.r[k], offset, lead) for lead in self.template.values]
+                )
+                ends = [np.linspace(v[:, 0], v[:, -1], last - first, axis=1) for v in (part, new)]
+                x[:, first:last] = part + dose * (new - ends[1] + ends[0] - part)
+        return x
+
+
+def _beats_of(measured: xr.Dataset, beats: xr.DataArray | None) -> list[_Beats]:
+    """The beats of each record."""
+    if beats is not None and (set(beats.dims) != set(measured.r.dims) or beats.dtype != bool):
+        raise ValueError(f"beats is True or False along {measured.r.dims}, got {beats.dtype} along {beats.dims}")
+    chosen = xr.ones_like(measured.r, dtype=bool) if beats is None else beats.transpose(*measured.r.dims)
+    if chosen.shape != measured.r.shape:
+        raise ValueError(f"beats is of {dict(chosen.sizes)}, what was measured of {dict(measured.r.sizes)}")
+    r, chosen = np.atleast_2d(measured.r.values), np.atleast_2d(chosen.values)
+    spans = (
+        measured[["onset", "offset"]]
+        .to_dataarray("end")
+        .transpose(..., "beat", "wave", "end")
+        .sel(wave=["P", "QRS", "T"])
+    )
+    ends = spans.values.reshape(*r.shape, 3, 2)
+    known = ~np.isnan(r)
+    return [_Beats(r[i, k], ends[i, k, 0], ends[i, k, 1], ends[i, k, 2], chosen[i, k]) for i, k in enumerate(known)]
+
+
+def _span(beats: _Beats, wave: str) -> np.ndarray:
+    """From when to when (beats, 2) a wave lasts."""
+    if wave != "ST":
+        found: np.ndarray = {"P": beats.p, "QRS": beats.qrs, "T": beats.t}[wave]
+        return found
+    end = beats.qrs[:, 1]
+    return np.stack([end, np.where(np.isnan(beats.t[:, 0]), end + 0.08, beats.t[:, 0])], axis=1)
+
+
+def _cells(time: np.ndarray, spans: np.ndarray) -> list[tuple[int, int]]:
+    """First and last cell of each span that is there and inside the record."""
+    there = spans[~np.isnan(spans).any(axis=1)]
+    return [(a, b) for a, b in np.searchsorted(time, there).tolist() if b - a > 2]
+
+
+def _rows_of(wanted: Sequence[str] | None, leads: list[str]) -> np.ndarray:
+    if wanted is None:
+        return np.arange(len(leads))
+    names = [canonical_lead(name) for name in leads]
+    asked = [canonical_lead(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]
+    if missing := [name for name in asked if name not in names]:
+        raise ValueError(f"no lead {missing[0]!r} among {leads}")
+    return np.array([names.index(name) for name in asked])
+
+
+def _share(wanted: Sequence[str] | None, leads: list[str]) -> np.ndarray:
+    """How much of the height of the named leads each lead takes: limb leads what follows from those named among them."""
+    names = [canonical_lead(name) for name in leads]
+    limb = [k for k, name in enumerate(names) if name in LIMB_LEADS]
+    two = [k for k in limb if names[k] in ("I", "II")]
+    rows = (
+        _rows_of(wanted, leads)
+        if wanted is not None
+        else np.setdiff1d(np.arange(len(leads)), [k for k in limb if two and k not in two])
+    )
+    share = np.isin(np.arange(len(leads)), rows).astype(float)
+    if named := [k for k in limb if k in rows]:
+        matrix = LIMB_FROM_I_II[[LIMB_LEADS.index(names[k]) for k in limb]]
+        i_and_ii = np.linalg.lstsq(matrix[[limb.index(k) for k in named]], np.ones(len(named)), rcond=None)[0]
+        share[limb] = matrix @ i_and_ii
+    return share
+
+
+def _consistent(values: np.ndarray, leads: list[str]) -> np.ndarray:
+    """(lead, ...) with limb leads that follow from I and II where both are there."""
+    names = [canonical_lead(name) for name in leads]
+    if {"I", "II"} <= set(names):
+        pair = values[[names.index("I"), names.index("II")]]
+        values = values.copy()
+        for k, name in enumerate(names):
+            if name in LIMB_LEADS:
+                values[k] = LIMB_FROM_I_II[LIMB_LEADS.index(name)] @ pair
+    return values
+
+
+def _in_millivolts(ecg: xr.DataArray) -> np.ndarray:
+    """The unit of each lead in mV; mV where none is known."""
+    units = np.broadcast_to(ecg.coords.get("units", ecg.attrs.get("units", "mV")), ecg.sizes["lead"])
+    return np.array([(voltage(str(u)) or ("", 1.0))[1] for u in units])
+
+
+def _moved(x: np.ndarray, time: np.ndarray, beats: _Beats, shift: np.ndarray) -> np.ndarray:
+    """Each beat later by so many seconds, as it is; what lies between beats is stretched."""
+    if not shift.any():
+        return x
+    step = float(np.median(np.diff(time)))
+    start, stop, least = beats.start.copy(), beats.stop, 2 * step
+    shift = np.rint(shift / step) * step  # whole cells: shapes stay what they are to the last place
+    start[1:] = np.maximum(start[1:], stop[:-1] + 1e-9)
+    order, possible = np.arange(len(shift)), shift.copy()
+    for k in order[1:]:  # a beat stops before it runs into the one before, which has been moved already
+        possible[k] = max(possible[k], min(0.0, possible[k - 1] + stop[k - 1] - start[k] + least))
+    for k in order[-2::-1]:
+        possible[k] = min(possible[k], max(0.0, possible[k + 1] + start[k + 1] - stop[k] - least))
+    if hindered := int((np.abs(possible - shift) > 1e-9).sum()):
+        warnings.warn(
+            f"{hindered} of {int((shift != 0).sum())} beats were moved only as far as their neighbours let them",
+            stacklevel=5,
+        )
+    possible = np.trunc(possible / step + np.sign(possible) * 1e-6) * step
+    source = np.stack([start, stop], axis=1).ravel()
+    return _warped(x, time, source, source + np.repeat(possible, 2))
+
+
+def _warped(x: np.ndarray, time: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What was at `source` lies at `target`, time between them stretched; the ends of the record stay."""
+    from scipy.interpolate import CubicSpline
+
+    inside = (source > time[0]) & (source < time[-1]) & (target > time[0]) & (target < time[-1])
+    source, target = (np.concatenate([time[:1], v[inside], time[-1:]]) for v in (source, target))
+    was = np.interp(time, np.maximum.accumulate(target), np.maximum.accumulate(source))
+    known = ~np.isnan(x)
+    whole = np.stack([_bridged(lead) if some.any() else np.zeros(len(time)) for lead, some in zip(x, known)])
+    found = CubicSpline(time, whole, axis=1)(was)
+    found[:, np.abs(was - time) < 1e-9] = whole[:, np.abs(was - time) < 1e-9]
+    nearest = np.searchsorted(time, was - np.median(np.diff(time)) / 2).clip(max=len(time) - 1)
+    edited: np.ndarray = np.where(known[:, nearest], found, np.nan)
+    return edited

@@ -1,0 +1,218 @@
+"""The model's answer to edits of an ECG: against the dose, and by what they change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..core.baselines import Constant
+from ..core.groups import Labelled
+from ..explain import explain
+from ..methods.occlusion import Occlusion
+from ..metrics import bootstrap
+from .edits import Edit, MoveBeats, RaiseST, Scale, WidenQRS
+
+STANDARD: Mapping[str, tuple[Edit, float]] = {
+    "RR before x 0.8": (MoveBeats(), 0.8),
+    "P x 0": (Scale("P"), 0.0),
+    "QRS lasts x 1.5": (WidenQRS(), 1.5),
+    "ST + 0.1 mV": (RaiseST(), 0.1),
+    "T x 0": (Scale("T"), 0.0),
+}
+"""The edits of `leaning`: an edit and its dose by what they do. The first is of timing, the others are of shape."""
+
+
+def dose(
+    model: Any,
+    x: xr.DataArray,
+    edit: Edit,
+    doses: Sequence[float],
+    *,
+    measured: xr.Dataset,
+    beats: xr.DataArray | None = None,
+    patient: Any = None,
+    level: float = 0.95,
+    **settings: Any,
+) -> xr.Dataset:
+    """The model's output against the dose of an edit, with intervals over patients and how far off the data the edited records are.
+
+    ``change_i(d) = f(edit(x_i, d)) - f(x_i)`` for the target f, and its mean over the samples i.
+
+    Parameters
+    ----------
+    model, x
+        As for `tsattr.explain`; `x` with the dims (sample, lead, time), any order.
+    edit
+        One of `tsattr.ecg.edits`.
+    doses
+        Its doses, such as ``[0, 0.5, 1, 1.5, 2]``.
+    measured, beats
+        What `delineate` gives of `x`, and which beats are edited (all by default).
+    patient
+        The patient of each sample: values along ``sample``, or the name of a coordinate. By default each sample is a patient.
+    level
+        Coverage of the intervals.
+    **settings
+        Of `tsattr.explain`: ``target``, ``context``, ``reference`` (clean records, for how far off them the edited ones are), ...
+
+    Returns
+    -------
+    Dataset
+        Along ``dose`` (and ``target`` for several): ``output`` and ``change`` (sample too); ``mean``, ``low`` and ``high`` of the change,
+        intervals of `tsattr.metrics.bootstrap` over patients, and ``apart``, whether 0 lies outside an interval that holds for all
+        doses together; with a ``reference`` ``shift`` and ``shift_intact``, 1 where clean data end. ``status`` (sample). The coordinate
+        ``edit`` says what each dose does.
+
+    Raises
+    ------
+    ValueError
+        As `tsattr.explain` and the edit raise; no doses, patients of another number.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tsattr import ecg
+    >>> from tsattr.datasets import simulate_ecg
+    >>> d = simulate_ecg(4, lesions=[], sampling_rate=250)
+    >>> x = d.ecg.astype("float64")
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(x[0].size, 1)).double()
+    >>> found = dose(model, x, ecg.edits.Scale("P"), [0, 1, 2], measured=ecg.delineate(d.ecg, d.r_peak))
+    >>> found["mean"].sel(dose=1).item()  # nothing is changed
+    0.0
+    """
+    if not len(doses):
+        raise ValueError("there is no dose: give some, such as [0, 0.5, 1, 1.5, 2]")
+    found = []
+    for k, amount in enumerate(doses):
+        found.append(
+            _against(
+                model,
+                x,
+                edit(x, measured, amount, beats=beats),
+                {**settings, "check": settings.get("check", True) and k == 0},
+            )
+        )
+    amounts = xr.DataArray(np.asarray(doses, float), dims="dose", name="dose")
+    whole = xr.concat(found, amounts, coords="minimal", compat="override", combine_attrs="drop_conflicts")
+    whole = whole.assign_coords(edit=("dose", [edit.label(float(d)) for d in doses]))
+    blocks = _patients(patient, x)
+    interval = bootstrap(whole.change.transpose(..., "sample").values, blocks, level=level)
+    dims = [d for d in whole.change.transpose(..., "sample").dims if d != "sample"]
+    for name, values in zip(
+        ("mean", "low", "high", "apart"), (interval.mean, interval.low, interval.high, interval.apart)
+    ):
+        whole[name] = (dims, values)
+    return whole.assign_attrs(level=level, patients=len(np.unique(blocks)), samples=x.sizes["sample"])
+
+
+def leaning(
+    model: Any,
+    x: xr.DataArray,
+    *,
+    measured: xr.Dataset,
+    classes: xr.DataArray | None = None,
+    edits: Mapping[str, tuple[Edit, float]] = STANDARD,
+    patient: Any = None,
+    level: float = 0.95,
+    **settings: Any,
+) -> xr.Dataset:
+    """Whether the model leans on timing or on shape: what each edit of the beats does to its output, with intervals over patients.
+
+    Beside each edit stands its *removal*: the cells that the edit changes, bridged by straight lines. It understates
+    timing, as taking a beat away says little about when it came.
+
+    Parameters
+    ----------
+    model, x, measured, patient, level, **settings
+        As for `dose`.
+    classes
+        The class of each beat over the dims of ``measured.r``, such as its symbol; "" for beats that are left alone. Each class
+        is edited by itself. By default all beats are of one class.
+    edits
+        By name, an edit and its dose.
+
+    Returns
+    -------
+    Dataset
+        Along ``edit`` and ``class``: ``mean``, ``low``, ``high`` of the change of the output (the mean over the samples that have such
+        beats) and ``apart``, whether 0 lies outside intervals that hold for all rows together; ``removal``, the mean change when the
+        edited cells are bridged; ``samples``; ``shift`` with a ``reference``. The coordinate ``kind`` of an edit is "timing" or "shape".
+
+    Raises
+    ------
+    ValueError
+        As for `dose`.
+    """
+    blocks = _patients(patient, x)
+    known = measured.r.notnull()
+    of_class = xr.zeros_like(known, dtype="<U1") if classes is None else classes.astype(str).transpose(*known.dims)
+    names = [""] if classes is None else sorted(set(of_class.values[known.values]) - {""})
+    change = np.full((len(edits), len(names), x.sizes["sample"]), np.nan)
+    removal, shift = change.copy(), np.full((len(edits), len(names)), np.nan)
+    checked = settings.pop("check", True)
+    for k, (edit, amount) in enumerate(edits.values()):
+        for j, name in enumerate(names):
+            beats = known & (of_class == name)
+            edited = edit(x, measured, amount, beats=beats)
+            has = beats.any("beat").values
+            given = {**settings, "check": checked and not k + j}
+            found = _against(model, x, edited, given)
+            if set(found.change.dims) != {"sample"}:
+                raise ValueError("leaning is of one output: give one target, such as target='AFIB'")
+            change[k, j, has] = found.change.values[has]
+            bridged = _bridged(x, edited)
+            removal[k, j, has] = _against(
+                model, x, bridged, {**given, "check": False, "reference": None}
+            ).change.values[has]
+            if "shift" in found:
+                shift[k, j] = np.nanmean(found["shift"].values[has])
+    interval = bootstrap(change, blocks, level=level)
+    dims = ("edit", "class")
+    table = xr.Dataset(
+        {
+            **{n: (dims, v) for n, v in vars(interval).items()},
+            "removal": (dims, bootstrap(removal, blocks, level=level).mean),
+            "samples": (dims, (~np.isnan(change)).sum(-1)),
+        },
+        {"edit": list(edits), "class": names, "kind": ("edit", [edit.kind for edit, _ in edits.values()])},
+        {"level": level, "patients": len(np.unique(blocks))},
+    )
+    return table if np.isnan(shift).all() else table.assign(shift=(dims, shift))
+
+
+def _against(model: Any, x: xr.DataArray, edited: xr.DataArray, settings: Any) -> xr.Dataset:
+    """Outputs of edited records and what they differ by from those of `x`: all cells are removed, and the edited ones put."""
+    everything = xr.zeros_like(x["time"], dtype=int).drop_vars("time").drop_attrs().rename("cells")
+    method = Occlusion(Labelled(everything), Constant(edited))
+    ds = explain(model, x, method, **{"progress": False, **settings})
+    change = -ds["group_value"].isel(group=0, drop=True)
+    found = xr.Dataset({"output": ds["prediction"] + change, "change": change, "status": ds["status"]})
+    if "shift" in ds:
+        found["shift"], found["shift_intact"] = ds["shift"].isel(group=0, drop=True), ds["shift_intact"]
+    return found
+
+
+def _bridged(x: xr.DataArray, edited: xr.DataArray) -> xr.DataArray:
+    """`x` with straight lines where an edit changed something."""
+    turned, other = x.transpose(..., "time"), edited.transpose(*x.transpose(..., "time").dims)
+    values = turned.values.astype(float).reshape(-1, x.sizes["time"])
+    changed = values != other.values.astype(float).reshape(values.shape)
+    cell = np.arange(values.shape[1])
+    for row, gone in zip(values, changed):
+        if gone.any() and not gone.all():
+            row[gone] = np.interp(cell[gone], cell[~gone], row[~gone])
+    return turned.copy(data=values.reshape(turned.shape).astype(x.dtype)).transpose(*x.dims)
+
+
+def _patients(patient: Any, x: xr.DataArray) -> np.ndarray:
+    found = (
+        np.arange(x.sizes["sample"])
+        if patient is None
+        else np.asarray(x[patient] if isinstance(patient, str) else patient)
+    )
+    if found.shape != (x.sizes["sample"],):
+        raise ValueError(f"patient names {found.size} samples, x has {x.sizes['sample']}: give one for each")
+    return found
