@@ -24,6 +24,10 @@ class Unsupported(Exception):
     """An evaluation does not hold for a model, or for what is asked of it: the reason."""
 
 
+class OtherOutputs(Unsupported):
+    """Its outputs are not the plain ones."""
+
+
 class Evaluation(ABC):
     """One way to get the model's outputs, which holds for some models: tried against the plain way, then trusted.
 
@@ -103,14 +107,21 @@ class RemovalEvaluation(Evaluation):
         """Raise `Unsupported` unless the answer to a trial is the dense one but for rounding; see :func:`agree`."""
         engine, dense = self.samples.engine, Dense(self.samples)
         batches = [slice(at, at + engine.batch_size) for at in range(0, len(trial), engine.batch_size)]
-        known = torch.cat([self.samples.outputs(trial.i[at], self.samples.x[trial.i[at]]) for at in batches])
+        intact = trial.i.unique()
+        known = torch.cat([self.samples.outputs(i, self.samples.x[i]) for i in intact.split(engine.batch_size)])
         plain, found = (torch.cat([evaluate(trial, at) for at in batches]) for evaluate in (dense, self))
-        engine.count_trial(2 * len(trial))
-        among, noise = torch.cat([known, plain]), self.noise(trial, plain)
-        agree(found, plain, among, share=SAME, eps=engine.eps, noise=noise)
+        engine.count_trial(len(intact) + len(trial))
+        agreed = partial(agree, found, plain, torch.cat([known, plain]), share=SAME, eps=engine.eps)
+        try:
+            agreed()
+        except OtherOutputs:
+            agreed(noise=self.noise(trial, plain))
 
     def noise(self, trial: Removal, plain: Tensor) -> Tensor | float:
-        """How far each output may move by rounding beyond its own: where sums cancel, what they are made of is larger than they."""
+        """How far each output may move by rounding beyond its own: where sums cancel, what they are made of is larger than they.
+
+        Asked where outputs differ by more than that.
+        """
         return 0.0
 
 
@@ -150,7 +161,7 @@ def agree(y: Tensor, plain: Tensor, among: Tensor, *, share: float, eps: float, 
         raise Unsupported("outputs that do not move, which prove nothing")
     allowed = share * spread + ROUNDING * eps * size + noise
     if not (((y - plain).abs() <= allowed) | (y == plain) | (y.isnan() & plain.isnan())).all():
-        raise Unsupported("other outputs")
+        raise OtherOutputs("other outputs")
 
 
 def raise_if_out_of_memory(error: Exception) -> None:

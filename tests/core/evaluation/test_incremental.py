@@ -130,6 +130,21 @@ def test_a_cell_that_is_far_too_large_leaves_nothing_of_itself(monkeypatch, size
     np.testing.assert_allclose(found.group_value, dense.group_value, rtol=0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eager")
+def test_a_model_that_rounds_more_than_its_outputs_tell(monkeypatch):
+    """What cancels leaves the rounding of what it was: it is seen by the last place of the input, and is no reason to refuse."""
+    x, net = signal().astype(np.float32), network().float()
+    large = 1e4 * net.head.weight
+
+    def model(x):
+        y = net.stem(x).tanh().mean(2)
+        return F.linear(y, large + net.head.weight) - F.linear(y, large)
+
+    found, dense = both(monkeypatch, model, x, METHODS["leads apart"])
+    assert found.attrs["evaluation"] == "incremental"
+    np.testing.assert_allclose(found.group_value, dense.group_value, rtol=0, atol=1e4 * 2.0**-20)
+
+
 def said(model, x=None, method=METHODS["all leads"], **settings):
     return ta.explain(model, signal() if x is None else x, method, **{"target": 1, **settings}).attrs.get("evaluation")
 

@@ -27,9 +27,6 @@ class Cost:
     products: float = 0.0
     largest: float = 0.0
 
-    def __sub__(self, other: Cost) -> Cost:
-        return Cost(self.calls - other.calls, self.cells - other.cells, self.products - other.products, self.largest)
-
     def seconds(self, device: torch.device, *, rows: int, of: int) -> float:
         """Of one row in a batch of `rows`, where `of` rows were counted."""
         call, cell, product = _GPU if device.type == "cuda" else _CPU

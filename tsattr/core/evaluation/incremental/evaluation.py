@@ -25,7 +25,7 @@ RULES = (rules_cells, rules_shape, rules_sliding, rules_recurrent)  # they name 
 _FEWEST = 64  # rows that pay for a trial
 _SMALLEST = 512  # cells of a sample, of which fewer cost less than what keeps the account of them
 _LOOKED_AT = 16  # of a removal's rows, whose boxes tell what it costs
-_COUNTED = 4  # rows that are counted
+_COUNTED = 4  # rows that are counted, of one sample, so that what is made once for a sample weighs less
 _COUNTING = 3.6e-4  # seconds for each operation of a forward pass, three passes of which are counted
 _COUNTING_STEPS = 3e-5  # the same where there are recurrent layers, of which each step counts as some operations
 _LEAST, _LEAST_STEPS = 4e-3, 2e-2  # seconds that counting takes at least: of ten operations; of recurrent layers
@@ -39,11 +39,10 @@ _AHEAD = 4  # batches for whose samples activations are kept
 
 @dataclass(frozen=True)
 class _Price:
-    """What rows with boxes of one size cost beside whole ones, and the activations of an intact sample."""
+    """What rows with boxes of one size cost beside whole ones, and the room of the activations of an intact sample."""
 
     changed: Cost  # of `rows` rows
     rows: int
-    intact: Cost
     whole: Cost
     nbytes: int
 
@@ -115,9 +114,10 @@ class Incremental(RemovalEvaluation):
         return found
 
     def noise(self, trial: Removal, plain: Tensor) -> Tensor | float:
-        """Of recurrent networks what the last place of each cell makes: they stop where states differ by as little."""
-        if not self.recurs:
-            return 0.0
+        """What the last place of each cell makes: a sum of many terms, or of large ones, moves by more than its own rounding.
+
+        Recurrent layers stop where states differ by as little.
+        """
         at, x = slice(0, len(trial)), self.samples.x
         rows, draw = trial.rows(at), torch.Generator().manual_seed(0)
         sign = (2 * torch.randint(2, rows.shape, generator=draw) - 1).to(rows)
@@ -261,8 +261,7 @@ class Incremental(RemovalEvaluation):
         """Some rows of one sample, and how those that cost as much look; of recurrent networks rows that begin in the middle of all."""
         size = _sizes(removal)
         if not self.recurs:
-            rows = torch.arange(min(_COUNTED, len(removal)), device=removal.i.device)
-            return size, removal.pick(rows[removal.i[rows] == removal.i[0]])
+            return size, removal.pick(torch.zeros(_COUNTED, dtype=torch.int64, device=removal.i.device))
         some = removal.pick(_evenly(removal, _FEWEST))
         some = some.pick(self._order(some, len(some))[len(some) // 2 :])
         few = some.pick((some.i == some.i[0]).nonzero()[:1, 0].repeat(_COUNTED))
@@ -271,20 +270,18 @@ class Incremental(RemovalEvaluation):
         return (*size, *place), few
 
     def _counted(self, few: Removal) -> _Price:
-        """The price of rows of one sample: the intact activations are what a second pass spares."""
-        samples, costs = self.samples, []
+        """The price of rows of one sample, once its intact activations are on a tape."""
         before = self.tape, self.held
         self.tape, self.held = None, np.empty(0, np.int64)
         with torch.no_grad():
-            for _ in range(2):
-                with _metered() as meter:
-                    self._by_boxes(few, slice(0, len(few)))
-                costs.append(meter.cost)
-        samples.engine.count_trial(2 * len(few))
+            self._by_boxes(few, slice(0, len(few)))
+            with _metered() as meter:
+                self._by_boxes(few, slice(0, len(few)))
+        self.samples.engine.count_trial(2 * len(few))
         tape = cast(Any, self.tape)
         nbytes = 0 if tape is None else tape.nbytes
         self.tape, self.held = before
-        return _Price(costs[1], len(few), costs[0] - costs[1], self._whole(few), nbytes)
+        return _Price(meter.cost, len(few), self._whole(few), nbytes)
 
     def _whole(self, few: Removal) -> Cost:
         """Of a whole row; counted once."""
