@@ -271,13 +271,13 @@ def _of_whole_rows(func: Func, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 def stand_ins(value: Any) -> Iterator[StandIn]:
     """Those in tuples, lists and mappings."""
-    if isinstance(value, StandIn):
-        yield value
-    elif isinstance(value, tuple | list):
+    if isinstance(value, tuple | list):
         for v in value:
             yield from stand_ins(v)
     elif isinstance(value, dict):
         yield from stand_ins(list(value.values()))
+    elif isinstance(value, StandIn):
+        yield value
 
 
 def _whole(value: Any, made: dict[int, tuple[StandIn, Tensor]]) -> Any:

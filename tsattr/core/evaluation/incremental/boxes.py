@@ -5,6 +5,7 @@ Starts are numpy arrays, as the geometry is worked out beside the device that ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,15 +73,20 @@ def moved(cells: Tensor, axes: tuple[int, ...], offset: Starts, size: Sequence[i
 def inside(cells: Tensor, axes: tuple[int, ...], start: Starts, length: Sequence[int], *, own: bool = True) -> Tensor:
     """Cells (rows, ...) of boxes, 0 where a box sticks out of the length; `own` says that they may be written into."""
     size = [cells.shape[a] for a in axes]
-    if all(s.min() >= 0 and s.max() + w <= n for s, w, n in zip(start, size, length)):
+    out = np.logical_or.reduce([(s < 0) | (s + w > n) for s, w, n in zip(start, size, length)])
+    if not out.any():
         return cells
-    within = places(start, size, length)[1]
+    rows = np.flatnonzero(out)  # few as a rule
+    within = places(tuple(s[rows] for s in start), size, length)[1]
+    cells = cells if own else cells.clone()
     order = cells.permute(_order(cells.ndim, axes))
-    if own and order.is_contiguous():
-        order.flatten(0, len(axes)).index_fill_(0, tensor(np.flatnonzero(~within), cells.device), 0)
+    if order.is_contiguous():
+        place = np.arange(math.prod(size)).reshape(size) + rows.reshape(-1, *[1] * len(size)) * math.prod(size)
+        order.flatten(0, len(axes)).index_fill_(0, tensor(place[~within], cells.device), 0)
         return cells
     keep = tensor(within, cells.device).reshape(*within.shape, *[1] * (cells.ndim - within.ndim))
-    return torch.where(unlaid(keep, axes), cells, 0)
+    where = tensor(rows, cells.device)
+    return cells.index_copy_(0, where, torch.where(unlaid(keep, axes), cells.index_select(0, where), 0))
 
 
 def union(starts: Sequence[Starts], sizes: Sequence[Sequence[int]]) -> tuple[Starts, list[int]]:

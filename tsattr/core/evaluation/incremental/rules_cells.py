@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..stand_in import OUT_OF_PLACE
 from . import boxes
 from .delta import Delta, Flat, Func, called, deltas, intact, rule, settled
 from .rules_sliding import over_all
@@ -18,6 +19,7 @@ from .rules_sliding import over_all
 _QUICK = set(
     called("relu", "leaky_relu", "relu6", "hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "abs", "neg", "square")
 )
+_IN_PLACE = {plain: writes for writes, plain in OUT_OF_PLACE.items()}
 
 _COPY = 20  # multiply-adds that take as long as copying a number
 
@@ -35,10 +37,12 @@ def _cellwise(func: Func) -> Func:
         if not isinstance(input, Delta) or any(isinstance(v, Tensor | Delta) for v in (*args, *kwargs.values())):
             return NotImplemented
         base, x = intact(func, input, *args, **kwargs)[0], input.clipped()
-        if func not in _QUICK:
+        if func not in _QUICK or x.is_complex():
             return x.like(base, new=func(x.new, *args, **kwargs))
+        within, old = _IN_PLACE.get(func, func), x.window(x.start, x.box)  # a copy of its own
         known = x._change is not None  # then it is 0 outside the edges, and so is what is made of it
-        change = func(x.new, *args, **kwargs).sub_(func(x.old, *args, **kwargs))
+        new = within(old + x.change, *args, **kwargs) if known else func(x.new, *args, **kwargs)
+        change = new.sub_(within(old, *args, **kwargs))
         return x.like(base, change=change if known else boxes.inside(change, x.axes, x.start, x.length))
 
     return cellwise
@@ -160,9 +164,14 @@ def batch_norm(
     if training or running_mean is None or running_var is None or not isinstance(input, Delta) or 1 in input.axes:
         return NotImplemented
     base = intact(F.batch_norm, input, running_mean, running_var, weight, bias, False, 0.0, eps)[0]
-    scale = (running_var + eps).rsqrt()
-    scale = scale if weight is None else scale * weight
+    scale = input.rows.tape(_scale, running_var, weight, eps)[0].cells
     return input.like(base, change=input.change * scale.to(input.dtype).reshape(-1, *[1] * (input.dim() - 2)))
+
+
+def _scale(variance: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """Of each channel."""
+    scale = (variance + eps).rsqrt()
+    return scale if weight is None else scale * weight
 
 
 @rule(

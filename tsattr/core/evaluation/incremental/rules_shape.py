@@ -179,7 +179,7 @@ def _sliced(x: Delta, items: list[Any]) -> Any:
         else:
             start[k] = start[k] - low
     values = values[tuple(shown)]
-    if kind == "change":
+    if kind == "change" and any(cut != slice(None) for cut in cuts.values()):
         values = boxes.inside(values, tuple(axes), tuple(start), [base.cells.shape[a] for a in axes], own=False)
     return Delta(x.rows, base, tuple(axes), tuple(start), source=x, **{kind: values})
 
