@@ -91,6 +91,8 @@ class BoundBaseline(ABC):
     conditional
         True where its values depend on which cells are absent. One that is not has ``full``, which the engine computes once for
         each (sample, draw) and not once for each group.
+    common
+        True where it is not conditional and ``full`` is the same (1, *event) for all samples and draws, which is then asked for once.
     begins
         True where it says what was known before a series was first observed, so that the first observation can go too.
     gaps
@@ -104,6 +106,7 @@ class BoundBaseline(ABC):
     causal: bool = False
     nested: bool = False
     conditional: bool = True
+    common: bool = False
     begins: bool = False
     gaps: int = 0
     made_of: tuple[BoundBaseline, ...] = ()

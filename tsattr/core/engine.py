@@ -94,6 +94,11 @@ def _explained() -> Iterator[None]:
         raise
 
 
+def at_hand(values: Tensor) -> bool:
+    """True where one may look at values at no cost; on a GPU to look is to wait until all that was asked of it is done."""
+    return values.device.type == "cpu"
+
+
 def out_of_memory(error: BaseException) -> bool:
     """True for an error that says that there is no memory left."""
     return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (

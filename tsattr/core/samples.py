@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .bound import BoundBaseline, BoundGroups
-from .engine import Engine, Intact, Rows, Weighted
+from .engine import Engine, Intact, Rows, Weighted, at_hand
 from .evaluator import Evaluator
 from .keys import Key
 from .removal import Absent, Removal, cut_out
@@ -79,6 +79,7 @@ class SampleChunk:
 
     def __post_init__(self) -> None:
         self.gaps_of: BoundBaseline | None = None  # whose missing cells they are
+        self.common: tuple[BoundBaseline, Tensor, bool] | None = None
         n, device = len(self.x), self.x.device
         self.known = self.x if self.valid is None else torch.where(self.valid, self.x, torch.nan)
         self.evaluations = torch.ones(n, dtype=torch.int64, device=device)
@@ -123,8 +124,8 @@ class SampleChunk:
 
     def record_state(self, i: Tensor, state: Tensor) -> None:
         """Record a `Status` (r,) for rows of sample `i`: of each sample the gravest stays."""
-        if state.device.type == "cpu" and not (state > Status.OK).any():
-            return  # as mostly, and quicker to see than to record; on a GPU to look is to wait for it
+        if at_hand(state) and not (state > Status.OK).any():
+            return  # as mostly, and quicker to see than to record
         self.state.scatter_reduce_(0, i, state, "amax")
 
     def key(self, i: Tensor, draw: Tensor) -> Key:
@@ -155,11 +156,8 @@ class SampleChunk:
         if baseline.conditional:
             rows = baseline.fill(known, filled.expand_as(known), self.key(i, draw))
         else:
-            # The same values serve every group of one (sample, draw). As one number, as unique pairs are slow to find.
-            pairs, inverse = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
-            sample, number = pairs >> 32, pairs & (2**32 - 1)
-            full = baseline.full(self.known[sample], self.key(sample, number))
-            full = full if len(full) == 1 else full.index_select(0, inverse)
+            full, own = self._full(baseline, i, draw)
+            full = full if len(full) == 1 else full.index_select(0, own)
             # Into the copy that is there: another array of the rows' size costs as much as the work, in page faults.
             rows = torch.where(filled, full, known, out=known if full.dtype == known.dtype else None)
         if rows.shape != known.shape:
@@ -170,7 +168,11 @@ class SampleChunk:
         valid = None if self.valid is None else self.valid.index_select(0, i)
         present = rows if valid is None else torch.where(valid, rows, 0)
         # The sum is quick, and not finite wherever a cell is not; only then are they looked for.
-        if not torch.isfinite(present.sum()) and (missing := missing_in(present) & filled & self._measured(i)).any():
+        whole = baseline.common and self._common(baseline)[1]
+        if (
+            not (whole or torch.isfinite(present.sum()))
+            and (missing := missing_in(present) & filled & self._measured(i)).any()
+        ):
             self.gaps_of = baseline
             self.reference_gaps = 0 if absent is None else baseline.gaps
             if not self.reference_gaps:
@@ -188,14 +190,32 @@ class SampleChunk:
         if baseline.conditional:
             return None
         size = absent.shape[1:]
-        pairs, inverse = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
-        sample, number = pairs >> 32, pairs & (2**32 - 1)
-        full = baseline.full(self.known[sample], self.key(sample, number)).expand(len(sample), *self.event)
+        full, own = self._full(baseline, i, draw)
+        full = full.expand(len(full), *self.event)
         present = absent if self.valid is None else absent & cut_out(self.valid, i, start, size)
-        cells = torch.where(present, cut_out(full, inverse, start, size), cut_out(self.x, i, start, size)).to(
-            self.x.dtype
-        )
+        cells = torch.where(present, cut_out(full, own, start, size), cut_out(self.x, i, start, size)).to(self.x.dtype)
         return cells if torch.isfinite(cells.sum()) else None
+
+    def _full(self, baseline: BoundBaseline, i: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """What a baseline that is not conditional puts into every cell, and which of its rows each row of sample `i` takes.
+
+        The same values serve every group of one (sample, draw).
+        """
+        if baseline.common:
+            return self._common(baseline)[0], torch.zeros_like(i)
+        # As one number, as unique pairs are slow to find.
+        pairs, own = torch.unique_consecutive((i << 32) + draw, return_inverse=True)
+        sample, number = pairs >> 32, pairs & (2**32 - 1)
+        full = baseline.full(self.known[sample], self.key(sample, number))
+        return full, torch.zeros_like(i) if len(full) == 1 else own
+
+    def _common(self, baseline: BoundBaseline) -> tuple[Tensor, bool]:
+        """The values (1, *event) of a baseline that has the same for all, and whether they are numbers: looked at once."""
+        if self.common is None or self.common[0] is not baseline:
+            first = self.indices[:1]
+            full = baseline.full(self.known[:1], self.key(first, torch.zeros_like(first)))
+            self.common = baseline, full, bool(torch.isfinite(full.to(self.known.dtype)).all())
+        return self.common[1:]
 
     def _measured(self, i: Tensor) -> Tensor:
         """Bool, broadcasting to rows of sample `i`: False where the sample itself has no value, which is then none to lack."""
@@ -354,8 +374,12 @@ class Moments:
         if self.sum is None or self.square is None:
             self.pivot[i] = values
             return
-        first = draw == 0
-        self.pivot[i[first]] = values[first]
+        if at_hand(draw):
+            first = draw == 0
+            self.pivot[i[first]] = values[first]
+        else:
+            first = (draw == 0).reshape(-1, *[1] * (values.ndim - 1))
+            self.pivot.index_add_(0, i, torch.where(first, values, 0))
         self.count.index_add_(0, i, torch.ones((len(i), *self.count.shape[1:]), dtype=torch.float64, device=i.device))
         deviation = values - self.pivot[i]  # from the first draw: no digits are lost in the squares
         self.sum.index_add_(0, i, deviation)

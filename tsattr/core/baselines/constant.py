@@ -54,4 +54,4 @@ class Constant(Baseline):
 
     def _bind(self, axes: Axes) -> Full:
         values = self.values(axes)
-        return Full(lambda x, key: per_row(values, x, key), causal=True)
+        return Full(lambda x, key: per_row(values, x, key), causal=True, common=len(values) == 1)

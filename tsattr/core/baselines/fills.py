@@ -22,6 +22,7 @@ class Full(BoundBaseline):
     values: Callable[[Tensor, Key], Tensor]
     causal: bool = False
     gaps: int = 0
+    common: bool = False
     conditional = False
     nested = True
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..engine import Engine, Rows, Weighted
+from ..engine import Engine, Rows, Weighted, at_hand
 from ..evaluator import SAME, Evaluation, Unsupported, agree, attempt, raise_if_out_of_memory
 from ..samples import SampleChunk
 from .cost import Account, Cost
@@ -128,7 +128,7 @@ class Pointwise(PathEvaluation):
         w = paths.weights.reshape(-1, *[1] * len(samples.event))
         for at, grads in samples.gradients(paths.i[j], self._points(paths)):
             for k, g in enumerate(grads):
-                if g[0].numel() >= _LONG:
+                if g[0].numel() >= _LONG and at_hand(g):
                     for path, row, weight in zip(j[at].tolist(), g.contiguous(), w[at].flatten().tolist()):
                         total[path, k].add_(row, alpha=weight)
                     continue
@@ -142,7 +142,7 @@ class Pointwise(PathEvaluation):
 
         def points_at(at: slice) -> Tensor:
             own = paths.path[at]
-            if own[0] == own[-1]:  # a single one, as paths follow each other: nothing to repeat
+            if at_hand(own) and own[0] == own[-1]:  # a single one, as paths follow each other: nothing to repeat
                 own = own[:1]
             end = samples.x.index_select(0, paths.i[own])
             rows = torch.lerp(paths.starts(own), end, t[at])

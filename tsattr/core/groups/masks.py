@@ -74,8 +74,9 @@ class Intervals:
 
     def covering(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """The first window that covers each cell, then the next ones: their numbers, and where there is one."""
-        first, last = (torch.as_tensor(v, device=device) for v in self.first_last())
-        for more in range(int((last - first).max()) + 1):
+        numbers = self.first_last()
+        first, last = (torch.as_tensor(v, device=device) for v in numbers)
+        for more in range(int((numbers[1] - numbers[0]).max()) + 1):
             yield (first + more) % len(self.start), first + more <= last
 
     @property
