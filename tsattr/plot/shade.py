@@ -53,8 +53,11 @@ def _no_glyph_warnings() -> Iterator[None]:
 class Picture(Figure):
     """A matplotlib Figure that shows itself in a notebook without pyplot, which would have to be told to close it.
 
-    Characters that no font has are drawn as boxes, without a warning for each of them at each drawing.
+    Characters that no font has are drawn as boxes, without a warning for each of them at each drawing. Where the picture can
+    be drawn anew for a width in print (mm), `at_width` does that.
     """
+
+    at_width: Callable[[float], Figure] | None = None
 
     def draw(self, renderer: Any) -> None:
         """Draw the figure."""
