@@ -2,7 +2,7 @@
 
 Every function takes labelled arrays, draws on a figure of its own (or on the `figure` or `ax` it is given) and returns
 that figure. None uses pyplot: nothing is shown, left open or changed for other plots. In a notebook the figure shows
-itself; elsewhere, `figure.savefig("name.png")`.
+itself; elsewhere, `figure.savefig("name.png")`, or `save(figure, "name.pdf", width="85mm")` for print.
 """
 
 from .checks import completeness, convergence
@@ -13,6 +13,7 @@ from .lags import lags
 from .maps import bars, field, trace
 from .pairs import pairs
 from .paper import ecg
+from .printing import save
 from .profiles import lag_distance, profile, skill
 from .shapes import shape
 from .standing import matrix, ranking
@@ -38,6 +39,7 @@ __all__ = [
     "pairs",
     "profile",
     "ranking",
+    "save",
     "scores",
     "shape",
     "skill",

@@ -90,7 +90,8 @@ def ecg(
     title : str, optional
         In place of the record's name.
     width : float, optional
-        Width of the whole sheet in print, in mm; by default it is true to scale. `tsattr.plot.save` sets it.
+        Width of the whole sheet in print, in mm, for which it is made smaller where need be; by default it is true to scale.
+        `tsattr.plot.save` sets it.
     figure : Figure, optional
         To draw in; it is given the size that the scale requires.
 
@@ -139,8 +140,10 @@ def ecg(
 
     right = max(strip.left + _length(clock.time, strip.cells) * speed for row in rows for strip in row)
     first = 5.0 * np.ceil((0.2 * speed + 7) / 5)  # room for the pulse
-    paper_width = max(LEAST_WIDTH if width is None else 0.0, 5.0 * np.ceil((first + right + 2) / 5))
-    scale = Scale(speed, gain, 1.0 if width is None else (width - 2 * MARGIN) / paper_width)
+    paper_width = 5.0 * np.ceil((first + right + 2) / 5)
+    room = LEAST_WIDTH if width is None else width - 2 * MARGIN
+    scale = Scale(speed, gain, 1.0 if width is None else min(1.0, room / paper_width))
+    paper_width = max(paper_width, room)
     heights = _heights(rows, traces.values * gain, gain)
     record, known = captions.heading(one, result, clock, clock.time[cells.start])
     head = Heading.of(record if title is None else title, known, paper_width, scale)
