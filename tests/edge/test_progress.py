@@ -92,6 +92,41 @@ def test_the_rows_to_come_are_foreseen(monkeypatch, method):
     assert (abs(likely[done > total / 4] / total - 1) < 0.25).all()
 
 
+class EachStep(torch.nn.Module):
+    """A recurrent model of three series, read at every step or at the last."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last, self.cell = last, torch.nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x):
+        y = self.cell(x)[0][..., 0]
+        return y[:, -1] if self.last else y
+
+
+RESCALED = {"saliency": ta.Saliency(), "path": ta.IntegratedGradients(steps=5), "refined": ta.IntegratedGradients()}
+SERIES = {
+    "windows": (ta.WinIT(6), False),
+    "both orders": (ta.WinIT(6, order="symmetric"), False),
+    "at the last time": (ta.WinIT(6, order="symmetric", predictions="last"), False),
+    "steps": (ta.FeatureOcclusion(), False),
+    "drawn references": (ta.IntegratedGradients(ta.baselines.Mean("time"), steps=1, draws=20), True),
+    **{f"rescaled {name}": (ta.TemporalRescaling(method), True) for name, method in RESCALED.items()},
+    "rescaled removal": (ta.TemporalRescaling(ta.Occlusion(ta.groups.Windows(time=5))), True),
+}
+
+
+@pytest.mark.parametrize("batch", [16, 128])
+@pytest.mark.parametrize(("method", "last"), SERIES.values(), ids=SERIES)
+def test_the_rows_to_come_of_series_are_foreseen(monkeypatch, method, last, batch):
+    seen = followed(monkeypatch, lambda now: (now.done, now.likely))
+    x = torch.randn(8, 20, 3, generator=torch.Generator().manual_seed(1))
+    given = {"target": None} if last else {"outputs": ("time",)}
+    ta.explain(EachStep(last), x, method, dims=("sample", "time", "lead"), batch_size=batch, check=False, **given)
+    done, likely = np.array(seen).T
+    assert (abs(likely[done > done[-1] / 4] / done[-1] - 1) < 0.25).all()
+
+
 class SlowSlope(torch.autograd.Function):
     """The sum, whose gradient takes three times as long."""
 

@@ -292,6 +292,17 @@ class Engine:
         finally:
             self.forward = before
 
+    @contextlib.contextmanager
+    def repeating(self, times: float) -> Iterator[None]:
+        """A method is run about so many times in this scope: what each run foresees counts as often."""
+        before = self.foresee
+        self.foresee = lambda each: before(times * each)
+        self.foresee(1.0)
+        try:
+            yield
+        finally:
+            self.foresee = before
+
     def count_trial(self, rows: int) -> None:
         """Rows asked of the model that are of no sample."""
         self.notes["trial_rows"] = self.notes.get("trial_rows", 0) + rows

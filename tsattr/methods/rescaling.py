@@ -109,12 +109,18 @@ class TemporalRescaling(Method):
 
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
+        times = self.groups.count(samples.valid_cells, samples.position) > 0
+        features = self.features.count(samples.valid_cells, samples.position) > 0
+        maps = 1 + times.sum(1) + (1 - self.threshold) * features.sum(1)  # as if features were alike at all times
+        with samples.engine.repeating(float(maps.double().mean())):
+            return self._rescaled(samples, times)
+
+    def _rescaled(self, samples: SampleChunk, times: Tensor) -> dict[str, Field]:
+        """The fields, of the `times` (n, groups) that have valid cells."""
         position = samples.position
         found = results_of(self.method, samples)
         intact = found["attribution"].values
-        time_relevance = self._relevance(
-            samples, intact, self.groups, self.groups.count(samples.valid_cells, position) > 0
-        )
+        time_relevance = self._relevance(samples, intact, self.groups, times)
         level = time_relevance.nanquantile(self.threshold, 2, keepdim=True)
         high = (time_relevance >= level * (1 - 1e-9)) & (
             time_relevance > 0

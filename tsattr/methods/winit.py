@@ -155,6 +155,7 @@ class WinIT(PrefixMethod):
         summed = self.aggregate in ("mean", "sum")
         shape = (samples.targets, len(stretches.groups), *inside.shape[1 : 2 if summed else 3])
         moments = Moments(samples.n, shape, self.draws, samples.x.device)
+        self._foresee(samples, inside)
         for draw in range(self.draws):
             found = self._importance(stretches, inside, draw)
             found = torch.where(known_before, found, 0)  # nothing comes before the first observation to take its place
@@ -165,6 +166,17 @@ class WinIT(PrefixMethod):
                 found = _over_lags(found, has_window, mean=self.aggregate == "mean")
             moments.add(samples.indices, torch.full_like(samples.indices, draw), found)
         return moments
+
+    def _foresee(self, samples: SampleChunk, inside: Tensor) -> None:
+        """Tell how many times its fewest rows it takes, by the windows that there are."""
+        together = self.shared and self.predictions == "every"
+        each = (inside.any(2) if together else inside).sum()
+        if self.difference and self.order == "symmetric":
+            each = (
+                each + inside.sum() - inside[..., 0].sum()
+            )  # what a window of one step takes is known from the other order
+        each = each * len(self.groups.names) * self.draws / len(inside)
+        samples.engine.foresee(float(1 + each) / self.rows()[0])
 
     def _importance(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
         """I of one draw, (n, targets, groups, times, lags)."""
