@@ -65,6 +65,17 @@ def test_a_model_that_is_not_torchs_has_none():
     assert said["seconds"] > 0
 
 
+def test_rows_by_which_paths_are_tried_are_said():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(512, 256), torch.nn.Tanh(), torch.nn.Linear(256, 1))
+    x = torch.randn(64, 512)
+    given = {"method": ta.IntegratedGradients(steps=40), "check": False}
+    said, made = cost(model, x, **given), ta.explain(model, x, target=0, **given)
+    assert made.attrs["trial_rows"] >= 2
+    assert said["trial_rows"] == made.attrs["trial_rows"]
+    assert said["rows"] == int(made.model_evaluations.sum()) + made.attrs["trial_rows"]
+
+
 # ---- seconds
 
 

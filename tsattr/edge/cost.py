@@ -36,6 +36,9 @@ def of(call: Call, bound: Method, clean: int, *, asks: bool) -> xr.Dataset:
     most += looked
     ways = 0 if bound.gradient else call.trial_rows
     once += (bound.extra_rows + ways) * math.ceil(inputs.n / call.size(bound.arrays))
+    seen = Rehearsal.of(call, bound) if asks else None
+    if seen is not None:  # paths try, too, where their points may be asked about in a quicker way
+        once = max(once, seen.trial_rows)
     for name, count in (("model_evaluations", most), ("model_evaluations_least", least)):
         found |= inputs.label(name, (), np.full(inputs.n, count), True)
     ds = xr.Dataset(found, inputs.sample_coords())
@@ -48,14 +51,14 @@ def of(call: Call, bound: Method, clean: int, *, asks: bool) -> xr.Dataset:
         "input_bytes_per_batch": call.batch_size * inputs.cells * inputs.dtype.itemsize,
         "device": str(call.device),
     }
-    if asks:
-        ds.attrs |= _measured(call, bound, (least, most), once + tried)
+    if seen is not None:
+        ds.attrs |= _measured(call, bound, seen, (least, most), once + tried)
     return ds
 
 
-def _measured(call: Call, bound: Method, rows: tuple[int, int], more: int) -> dict[str, Any]:
+def _measured(call: Call, bound: Method, seen: Rehearsal, rows: tuple[int, int], more: int) -> dict[str, Any]:
     """Multiply-adds, seconds, memory and the evaluation, of these rows a sample and some `more`."""
-    seen, n = Rehearsal.of(call, bound), call.inputs.n
+    n = call.inputs.n
 
     def whole(price: tuple[float, float], each: int) -> float:
         return n * price[0] + (n * (each - 1) + more) * price[1]

@@ -120,6 +120,8 @@ class Rehearsal:
         Bytes of tensors that lived at once, of so many `samples`.
     evaluation
         How what follows was answered.
+    trial_rows
+        Rows of no sample by which that was found out.
     """
 
     products: tuple[float, float]
@@ -127,6 +129,7 @@ class Rehearsal:
     peak: int
     samples: int
     evaluation: str
+    trial_rows: int
 
     @classmethod
     def of(cls, call: Call, method: Method) -> Rehearsal:
@@ -142,4 +145,4 @@ class Rehearsal:
             timed.follow(call, method, number)
             notes = engine.notes
         evaluation = str(notes.get("evaluation", notes.get("reading", "dense")))
-        return cls(counted.seen.prices, timed.seen.prices, meter.peak, number, evaluation)
+        return cls(counted.seen.prices, timed.seen.prices, meter.peak, number, evaluation, int(notes["trial_rows"]))
