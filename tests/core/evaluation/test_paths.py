@@ -236,3 +236,22 @@ def test_rows_of_lines_and_their_gradient(cells):
     (rows * rows).sum().backward()
     expected = (2 * rows.detach() * t.double()[:, None]).reshape(5, -1)
     torch.testing.assert_close(leaf.grad, torch.stack([expected[:3].sum(0), expected[3:].sum(0)]))
+
+
+def test_a_recurrent_model_is_tried_for_longer_calls_alone(monkeypatch):
+    monkeypatch.setattr(paths, "_WORTH", 2**20)
+    torch.manual_seed(0)
+    cell, x = nn.GRU(3, 2, batch_first=True), torch.randn(8, 256, 3)
+
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x):
+            return self.cell(x)[0][:, -1, 0]
+
+    given = {"dims": ("sample", "time", "lead"), "check": False}
+    for model, tried in ((Last(), False), (lambda x: cell(x)[0][:, -1, 0], True)):  # of a function nothing is known
+        ds = ta.explain(model, x, ta.IntegratedGradients(steps=200), **given)
+        assert (ds.attrs["trial_rows"] > 0) == tried

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..engine import Engine, Rows, Weighted, at_hand
 from ..evaluator import SAME, Evaluation, Unsupported, agree, attempt, raise_if_out_of_memory
@@ -27,6 +27,7 @@ _CELLS, _ROWS, _WORTH = (
     40,
     2**20,
 )  # of a sample, of a call, and cells of all rows: from which on a trial costs less than it may save
+_STEPPED = 8  # times as many where a few rows go step by step, which takes nearly as long as a batch
 _TAKEN = 9  # numbers written for each cell of a point that is made, and of whose gradient a sum is kept
 _IN_STEPS = 6  # numbers written for each one that is made of small lines, of many at once
 _KINKS = 0.02  # of a gradient, by which kinks near a point may change it
@@ -275,7 +276,7 @@ def _linewise(paths: Paths) -> Linewise | None:
     if (
         cells < _CELLS
         or rows < _ROWS
-        or rows * cells < _WORTH
+        or rows * cells < _WORTH * (_STEPPED if _steps(engine.module) else 1)
         or not bool((paths.t > 0).all())
         or paths.longest < _MORE
     ):
@@ -290,6 +291,11 @@ def _linewise(paths: Paths) -> Linewise | None:
         return None
     linewise = Linewise(paths.samples, price)
     return linewise if linewise.work(paths) < _GAIN else None
+
+
+def _steps(module: nn.Module | None) -> bool:
+    """Whether a model has a recurrent layer."""
+    return module is not None and any(isinstance(m, nn.RNNBase) for m in module.modules())
 
 
 def _note(engine: Engine, what: str) -> None:
