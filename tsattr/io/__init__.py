@@ -14,6 +14,7 @@ from .samples import split
 from .writing import check_writable, write_figure, write_netcdf, write_result, write_text, write_zarr
 
 if _TYPE_CHECKING:
+    from .many import read_many
     from .wfdb_read import read_wfdb
     from .wfdb_write import write_wfdb
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_writable",
     "join",
     "read_input",
+    "read_many",
     "read_result",
     "read_wfdb",
     "split",
@@ -34,7 +36,7 @@ __all__ = [
     "write_zarr",
 ]
 
-_LATER = {"read_wfdb": "wfdb_read", "write_wfdb": "wfdb_write"}
+_LATER = {"read_many": "many", "read_wfdb": "wfdb_read", "write_wfdb": "wfdb_write"}
 
 
 def __getattr__(name: str) -> _Any:
