@@ -135,3 +135,10 @@ def test_one_seed_one_answer_and_blocks_that_do_not_fit():
     assert one.apart.tolist() == again.apart.tolist()
     with pytest.raises(ValueError, match="blocks names 3 samples"):
         pairs.bootstrap(v[0], np.arange(3))
+
+
+def test_rows_that_share_no_block_are_judged_together_too():
+    values = np.full((2, 12), np.nan)
+    values[0, :6], values[1, 6:] = 5 + np.arange(6) / 10, np.arange(6) - 2.5
+    found = pairs.bootstrap(values)
+    assert found.apart.tolist() == [True, False]

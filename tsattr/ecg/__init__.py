@@ -13,9 +13,10 @@ from . import edits
 from .delineate import delineate
 from .delineation import WAVE_PRIORITY, WAVE_WINDOWS, WAVES, beats, r_peaks, waves
 from .leads import CHEST_LEADS, LEAD_GROUPS, LEADS, LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_groups, limb_leads
-from .sums import by_beat, by_lead, by_wave
+from .sums import by, by_beat, by_lead, by_wave
 
 if _TYPE_CHECKING:
+    from .cohorts import aligned, cohort
     from .response import dose, leaning
 
 __all__ = [
@@ -27,11 +28,14 @@ __all__ = [
     "WAVES",
     "WAVE_PRIORITY",
     "WAVE_WINDOWS",
+    "aligned",
     "beats",
+    "by",
     "by_beat",
     "by_lead",
     "by_wave",
     "canonical_lead",
+    "cohort",
     "delineate",
     "dose",
     "edits",
@@ -42,7 +46,7 @@ __all__ = [
     "waves",
 ]
 
-_LATER = {"dose": "response", "leaning": "response"}  # which explain
+_LATER = {"aligned": "cohorts", "cohort": "cohorts", "dose": "response", "leaning": "response"}  # which explain
 
 
 def __getattr__(name: str) -> _Any:

@@ -59,11 +59,7 @@ def by_wave(attribution: xr.DataArray, wave: xr.DataArray) -> xr.Dataset:
     >>> by_wave(xr.DataArray([1.0, 2.0, 3.0, -4.0], dims="time"), code).signed.to_series().to_dict()
     {'other': 1.0, 'P': 2.0, 'QRS': -1.0}
     """
-    meanings = str(wave.attrs.get("flag_meanings", " ".join(WAVES))).split()
-    values = np.asarray(wave.attrs.get("flag_values", np.arange(len(meanings)))).tolist()
-    if values != list(range(len(meanings))):
-        raise ValueError(f"wave codes count up from 0 (= none); flag_values are {values} for {meanings}")
-    return _sums(attribution, wave, "wave", ["other", *meanings[1:]])
+    return _sums(attribution, wave, "wave", _wave_names(wave))
 
 
 def by_beat(attribution: xr.DataArray, beat: xr.DataArray) -> xr.Dataset:
@@ -91,28 +87,61 @@ def by_beat(attribution: xr.DataArray, beat: xr.DataArray) -> xr.Dataset:
     return _sums(attribution, beat, "beat", list(range(int(beat.max()) + 1)))
 
 
+def by(attribution: xr.DataArray, *, wave: xr.DataArray | None = None, beat: xr.DataArray | None = None) -> xr.Dataset:
+    """Sum an attribution over waves and beats at once, lead by lead: exact, as `by_wave` and `by_beat` are.
+
+    Parameters
+    ----------
+    attribution : DataArray
+        Dims ``time`` and any others, which are kept. NaN cells are skipped.
+    wave, beat : DataArray of int
+        As for `by_wave` and `by_beat`; without either, all of time is one sum.
+
+    Returns
+    -------
+    Dataset
+        ``signed``, ``absolute`` and ``cells`` as in `by_lead`, with the dims ``beat`` and ``wave``, of those given, last. For pandas:
+        ``by(...).to_dataframe()``.
+
+    Examples
+    --------
+    >>> code = xr.DataArray([0, 1, 1, 0], dims="time", attrs={"flag_meanings": "none P"})
+    >>> number = xr.DataArray([1, 1, 2, 2], dims="time")
+    >>> by(xr.DataArray([1.0, 2.0, 3.0, -4.0], dims="time"), wave=code, beat=number).signed.values
+    array([[ 0.,  0.],
+           [ 1.,  2.],
+           [-4.,  3.]])
+    """
+    names: dict[str, list[Any]] = {} if beat is None else {"beat": list(range(int(beat.max()) + 1))}
+    names |= {} if wave is None else {"wave": _wave_names(wave)}
+    first = attribution.isel({d: 0 for d in attribution.dims if d != "time"}, drop=True)
+    joint = xr.zeros_like(first, dtype=int).drop_attrs()
+    for dim, labels in (("beat", beat), ("wave", wave)):
+        if labels is not None:
+            _check(attribution, labels, dim, len(names[dim]))
+            joint = joint.drop_vars(joint.coords) * len(names[dim]) + labels.drop_vars(labels.coords)
+    sizes = [len(n) for n in names.values()]
+    ds = _sums(attribution, joint.astype(int), "sum", list(range(int(np.prod(sizes)))))
+    found = {}
+    for name, v in ds.data_vars.items():
+        last = v.transpose(..., "sum")
+        cells = last.values.reshape(*last.shape[:-1], *sizes)
+        found[name] = xr.DataArray(cells, dims=(*last.dims[:-1], *names), attrs=v.attrs)
+    coords = {k: c for k, c in ds.coords.items() if "sum" not in c.dims}
+    return xr.Dataset(found, coords).assign_coords({d: list(n) for d, n in names.items()})
+
+
+def _wave_names(wave: xr.DataArray) -> list[str]:
+    meanings = str(wave.attrs.get("flag_meanings", " ".join(WAVES))).split()
+    values = np.asarray(wave.attrs.get("flag_values", np.arange(len(meanings)))).tolist()
+    if values != list(range(len(meanings))):
+        raise ValueError(f"wave codes count up from 0 (= none); flag_values are {values} for {meanings}")
+    return ["other", *meanings[1:]]
+
+
 def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list[Any]) -> xr.Dataset:
     """Sum over time by label; codes index `names`."""
-    if "time" not in attribution.dims or "time" not in labels.dims or not set(labels.dims) <= set(attribution.dims):
-        raise ValueError(
-            f"labels lie along 'time' and dims of the attribution {attribution.dims}; these have {labels.dims}"
-        )
-    if dim in attribution.dims:
-        raise ValueError(f"the attribution already has a dim {dim!r}")
-    for shared in labels.dims:
-        if labels.sizes[shared] != attribution.sizes[shared]:
-            raise ValueError(
-                f"labels and attribution differ along {shared!r}: "
-                f"{labels.sizes[shared]} and {attribution.sizes[shared]} cells"
-            )
-        ours, theirs = (a.coords[shared].values if shared in a.coords else None for a in (attribution, labels))
-        if ours is not None and theirs is not None and not same_labels(ours, theirs):
-            raise ValueError(f"labels and attribution lie at different places along {shared!r}: select the same first")
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(names):
-        raise ValueError(
-            f"{dim} labels are integers from 0 to {len(names) - 1}, "
-            f"not {labels.dtype} from {labels.min().item()} to {labels.max().item()}"
-        )
+    _check(attribution, labels, dim, len(names))
 
     def total(values: xr.DataArray) -> xr.DataArray:
         summed: xr.DataArray = xr.apply_ufunc(
@@ -132,6 +161,30 @@ def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list
     for name in ("signed", "absolute"):
         result[name].attrs = {k: v for k, v in attribution.attrs.items() if k == "units"}
     return result
+
+
+def _check(attribution: xr.DataArray, labels: xr.DataArray, dim: str, size: int) -> None:
+    """ValueError unless labels from 0 to size - 1 lie where the attribution does."""
+    if "time" not in attribution.dims or "time" not in labels.dims or not set(labels.dims) <= set(attribution.dims):
+        raise ValueError(
+            f"labels lie along 'time' and dims of the attribution {attribution.dims}; these have {labels.dims}"
+        )
+    if dim in attribution.dims:
+        raise ValueError(f"the attribution already has a dim {dim!r}")
+    for shared in labels.dims:
+        if labels.sizes[shared] != attribution.sizes[shared]:
+            raise ValueError(
+                f"labels and attribution differ along {shared!r}: "
+                f"{labels.sizes[shared]} and {attribution.sizes[shared]} cells"
+            )
+        ours, theirs = (a.coords[shared].values if shared in a.coords else None for a in (attribution, labels))
+        if ours is not None and theirs is not None and not same_labels(ours, theirs):
+            raise ValueError(f"labels and attribution lie at different places along {shared!r}: select the same first")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= size:
+        raise ValueError(
+            f"{dim} labels are integers from 0 to {size - 1}, "
+            f"not {labels.dtype} from {labels.min().item()} to {labels.max().item()}"
+        )
 
 
 def _sum_by_code(values: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:

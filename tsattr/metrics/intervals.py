@@ -111,7 +111,8 @@ def joint(pull: Values, *, level: float, resamples: int, rng: np.random.Generato
     if rows < 2:
         return single
     square = (((unit @ unit.T) ** 2).sum() - rows) / (rows * (rows - 1))  # mean squared correlation of two rows
-    kept = np.sqrt(max(0.0, 1 - 1 / ((number - 1) * square)))
+    chance = 1 / (number - 1)  # of it, where blocks are independent; rows of different blocks have none at all
+    kept = np.sqrt(1 - chance / square) if square > chance else 0.0
     drawn = rng.normal(size=(resamples, number)) @ unit * np.sqrt(kept)
     drawn += rng.normal(size=drawn.shape) * np.sqrt(1 - kept)
     return max(single, float(np.quantile(np.abs(drawn).max(1), level)))
