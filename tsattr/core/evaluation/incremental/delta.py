@@ -26,10 +26,13 @@ NEARLY = 0.75  # share of a row from which on a box is as dear as the row
 
 
 class Rows:
-    """The rows of one call of the model: of which sample each is, on which tape."""
+    """The rows of one call of the model: of which sample each is, on which tape.
 
-    def __init__(self, tape: Tape, sample: np.ndarray, device: torch.device) -> None:
-        self.tape, self.sample, self.device = tape, sample, device
+    `stops` says that a recurrent layer ends where its state is the intact one again, but for rounding.
+    """
+
+    def __init__(self, tape: Tape, sample: np.ndarray, device: torch.device, stops: bool = True) -> None:
+        self.tape, self.sample, self.device, self.stops = tape, sample, device, stops
         self.index = boxes.tensor(sample, device)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from . import boxes
 from .delta import Delta, Func, Turned, called, intact, rule
 from .rules_cells import CELLWISE
 
-BLOCK = 32  # steps between two states that are kept
+BLOCK = 16  # steps between two states that are kept
 
 RECURRENT = (torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu)
 
@@ -45,65 +45,78 @@ def _intact_pass(func: Func, x: Tensor, state: list[Tensor], weights: list[Tenso
 
 
 class _Way:
-    """One direction of one layer over rows of which a box has changed.
+    """One direction of one layer over rows of which a box has changed, block by block.
 
-    It begins at the last kept state before all boxes. After the boxes each row goes on in blocks until its state is the intact one,
-    but for as much as the order of sums makes: then all that follows is what it was. A chaotic layer never comes to that.
+    Each row joins at the last kept state before its box. After the box it leaves where its state is the intact one, but for as much
+    as the order of sums makes: then all that follows is what it was. A chaotic layer never comes to that.
     """
 
     def __init__(self, x: Delta, func: Func, state: list[Tensor], weights: list[Tensor], bias: bool) -> None:
         self.x, self.func, self.weights, self.bias = x, func, weights, bias
         self.y, *self.states = intact(_intact_pass, func, x, state, weights, bias)
         self.sample, self.times = x.rows.sample, x.length[0]
+        (start,), (w,) = x.start, x.box
+        self.begin, self.end = start.clip(0, self.times - 1) // BLOCK, start + w  # a block, a time
+        self.found: list[tuple[np.ndarray, int, Tensor]] = []  # rows, a block, and their outputs in it
 
     def __call__(self) -> tuple[Delta, list[Tensor]]:
         """Outputs, and the last state of all rows."""
-        (start,), (w,) = self.x.start, self.x.box
-        first = min(max(0, int(start.min())), self.times - 1) // BLOCK * BLOCK
-        at, stop = first, min(self.times, -(-max(first + 1, int(start.max()) + w) // BLOCK) * BLOCK)
-        rows = np.arange(len(self.sample))
-        now, cells = self._states(first, rows), self.x.new_in((np.full(len(rows), first),), [stop - first])
-        found = cells.new_empty((len(rows), self.times - first, self.y.cells.shape[2]))
-        while True:
-            now = self._in_blocks(cells, now, found[:, at - first : stop - first], rows)
-            if stop == self.times:
-                break
-            away = self._differ(now, stop, rows)
-            if not away.all():
-                left = boxes.tensor(np.flatnonzero(away), cells.device)
-                rows, now = rows[away], [part.index_select(0, left) for part in now]
-            if not len(rows):
-                break
-            at, stop = stop, min(self.times, stop + BLOCK)
-            cells = self._cut(self.x.intact.laid((1,)), rows, at, stop)
-            if len(rows) < len(self.sample):
-                found[:, at - first : stop - first] = self._cut(self.y.cells, np.arange(len(self.sample)), at, stop)
-        begin = np.full(len(self.sample), first)
-        return Delta(self.x.rows, self.y, (1,), (begin,), new=found[:, : stop - first]), self._last(now, rows)
+        changed = self._changed()
+        blocks = -(-self.times // BLOCK)
+        rows, now = np.empty(0, np.int64), [part.cells[:0, 0] for part in self.states]
+        for k in range(int(self.begin.min()), blocks):
+            joining = np.flatnonzero(self.begin == k)
+            if len(joining):
+                rows = np.concatenate([rows, joining])
+                now = [torch.cat(parts) for parts in zip(now, self._states(k, joining))]
+            if len(rows):
+                y, now = _stepped(self.func, self._cells(changed, k, rows), now, self.weights, self.bias)
+                self.found.append((rows, k, y))
+                if k + 1 < blocks:
+                    rows, now = self._going_on(k + 1, rows, now)
+        return self._outputs(), self._last(now, rows, blocks)
 
-    def _in_blocks(self, cells: Tensor, now: list[Tensor], found: Tensor, rows: np.ndarray) -> list[Tensor]:
-        """The state after some steps, whose outputs are written; in blocks that stay in a processor's cache."""
-        for x, out in zip(cells.split(BLOCK, 1), found.split(BLOCK, 1)):
-            y, now = _stepped(self.func, x, now, self.weights, self.bias)
-            if len(rows) == len(found):
-                out.copy_(y)
-            else:
-                out[boxes.tensor(rows, y.device)] = y
-        return now
+    def _changed(self) -> Tensor:
+        """Inputs (r, blocks, BLOCK, channels) from where each row joins to the end of its box."""
+        n = max(1, int((-(-self.end // BLOCK) - self.begin).max()))
+        found = self.x.new_in((self.begin * BLOCK,), [n * BLOCK])
+        return found.reshape(len(found), n, BLOCK, found.shape[2])
 
-    def _cut(self, cells: Tensor, rows: np.ndarray, at: int, stop: int) -> Tensor:
-        return cells[:, at:stop].index_select(0, boxes.tensor(self.sample[rows], cells.device))
+    def _cells(self, changed: Tensor, k: int, rows: np.ndarray) -> Tensor:
+        """The inputs of rows in a block, which are in the order in which they joined."""
+        at, stop, n = k * BLOCK, min(self.times, (k + 1) * BLOCK), changed.shape[1]
+        past = int(np.searchsorted(self.begin[rows], k - n, side="right"))  # so many are past their box
+        found = []
+        if past < len(rows):
+            inner = rows[past:]
+            place = boxes.tensor(inner * n + k - self.begin[inner], changed.device)
+            found.append(changed.flatten(0, 1).index_select(0, place)[:, : stop - at])
+        if past:
+            sample = boxes.tensor(self.sample[rows[:past]], changed.device)
+            found.insert(0, self.x.intact.laid((1,))[:, at:stop].index_select(0, sample))
+        return torch.cat(found) if len(found) > 1 else found[0]
 
-    def _states(self, at: int, rows: np.ndarray) -> list[Tensor]:
-        """The intact state of rows before the time `at`, the first of a block or after all."""
-        k = -(-at // BLOCK)
+    def _states(self, k: int, rows: np.ndarray) -> list[Tensor]:
+        """The intact state of rows before a block, or after all."""
         sample = boxes.tensor(self.sample[rows], self.x.device)
         return [part.cells[:, k].index_select(0, sample) for part in self.states]
 
-    def _differ(self, now: list[Tensor], at: int, rows: np.ndarray) -> np.ndarray:
+    def _going_on(self, k: int, rows: np.ndarray, now: list[Tensor]) -> tuple[np.ndarray, list[Tensor]]:
+        """The rows that are not yet what they were before a block, and their state."""
+        ended = np.flatnonzero(self.end[rows] <= k * BLOCK)
+        if not self.x.rows.stops or not len(ended):
+            return rows, now
+        there, away = boxes.tensor(ended, self.x.device), np.ones(len(rows), bool)
+        away[ended] = self._differ([part.index_select(0, there) for part in now], self._states(k, rows[ended]))
+        if away.all():
+            return rows, now
+        left = boxes.tensor(np.flatnonzero(away), self.x.device)
+        return rows[away], [part.index_select(0, left) for part in now]
+
+    def _differ(self, now: list[Tensor], intact: list[Tensor]) -> np.ndarray:
         """Which rows are in another state than the intact ones; also those of which nothing is known."""
-        away = torch.zeros(len(rows), dtype=torch.bool, device=self.x.device)
-        for part, known in zip(now, self._states(at, rows)):
+        away = torch.zeros(len(now[0]), dtype=torch.bool, device=self.x.device)
+        for part, known in zip(now, intact):
             size = known.abs()
             # Of its own size, or of the largest beside it up to 1: a unit that grows or counts does not hide the others.
             size = torch.maximum(size, size.amax(1, keepdim=True).clamp(max=1))
@@ -111,9 +124,22 @@ class _Way:
         found: np.ndarray = away.cpu().numpy()
         return found
 
-    def _last(self, now: list[Tensor], rows: np.ndarray) -> list[Tensor]:
+    def _outputs(self) -> Delta:
+        """Boxes as long as the longest stretch of a row, which hold intact outputs beside a shorter one."""
+        until = np.zeros(len(self.sample), np.int64)
+        for rows, k, _ in self.found:
+            until[rows] = k + 1
+        size = int((until - self.begin).max())
+        begin = np.minimum(self.begin, -(-self.times // BLOCK) - size)
+        new = boxes.cut(self.y.cells, self.sample, (begin * BLOCK,), [size * BLOCK])
+        for rows, k, y in self.found:
+            place = boxes.tensor(rows * size + k - begin[rows], y.device)
+            new.view(len(new) * size, BLOCK, -1)[:, : y.shape[1]].index_copy_(0, place, y)
+        return Delta(self.x.rows, self.y, (1,), (begin * BLOCK,), new=new)
+
+    def _last(self, now: list[Tensor], rows: np.ndarray, blocks: int) -> list[Tensor]:
         """The last state of all rows, of which some came to the end."""
-        ends, there = self._states(self.times, np.arange(len(self.sample))), boxes.tensor(rows, self.x.device)
+        ends, there = self._states(blocks, np.arange(len(self.sample))), boxes.tensor(rows, self.x.device)
         return [end.index_copy_(0, there, part) for end, part in zip(ends, now)]
 
 
@@ -124,14 +150,10 @@ def _backwards(x: Delta) -> Delta:
 
 
 def _beside(x: Delta, y: Delta) -> Delta:
-    """Features of both, in boxes that hold the boxes of both, of which each begins at the same time in all rows."""
-    start, (size,) = boxes.union([x.start, y.start], [x.box, y.box])
+    """Features of both, in boxes that hold the boxes of both."""
+    start, size = boxes.union([x.start, y.start], [x.box, y.box])
     base = intact(torch.cat, [x, y], 2)[0]
-    first, width = int(start[0][0]), x.shape[2]
-    new = base.cells[:, first : first + size].index_select(0, x.rows.index)
-    for part, out in ((x, new[..., :width]), (y, new[..., width:])):
-        out.narrow(1, int(part.start[0][0]) - first, part.box[0]).copy_(part.new)
-    return Delta(x.rows, base, (1,), start, new=new)
+    return Delta(x.rows, base, (1,), start, new=torch.cat([x.new_in(start, size), y.new_in(start, size)], 2))
 
 
 def _all_layers(
