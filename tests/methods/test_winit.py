@@ -2,13 +2,17 @@
 
 import itertools
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import strategies as st
 from torch import nn
 
 import tsattr as ta
+from tsattr.core.evaluation import choice
+from tsattr.core.evaluator import Unsupported
 
 from .. import reference_prefixes as slow
 from ..conftest import seeded
@@ -760,6 +764,55 @@ def test_no_way_of_reading_is_taken_that_gives_other_numbers(name, turned):
                 other[:, f, t - lag :] = 0.3
                 want = last(one[None, :, : t + 1]) - last(other)
                 assert float(found[s, f, t - lag, lag]) == pytest.approx(want, abs=1e-6 * float(found.std()))
+
+
+class FromState(nn.Module):
+    """Recurrent layers of some kind, and what is read of them: each step, or the last."""
+
+    def __init__(self, kind, layers, first, each, bias, dropout):
+        super().__init__()
+        self.first, self.each = first, each
+        with torch.random.fork_rng():
+            torch.manual_seed(layers)
+            self.layer = kind(FEATURES, 4, layers, bias=bias, batch_first=first, dropout=dropout if layers > 1 else 0.0)
+            self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        y = self.layer(x.transpose(1, 2) if self.first else x.permute(2, 0, 1))[0]
+        y = self.head(y if self.first else y.transpose(0, 1))
+        return y if self.each else y[:, -1]
+
+
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+    st.builds(
+        FromState,
+        st.sampled_from([nn.RNN, nn.GRU, nn.LSTM]),
+        st.integers(1, 3),
+        *(st.booleans() for _ in range(3)),
+        st.sampled_from([0.0, 0.5]),
+    ),
+    st.sampled_from([(torch.float64, 1e-10), (torch.float32, 1e-5)]),
+    st.sampled_from([{}, {"horizons": "independent"}, {"order": "symmetric"}, {"predictions": "last"}]),
+)
+def test_from_a_state_it_is_what_prefixes_give(model, precision, how):
+    dtype, tolerance = precision
+    model, x = model.to(dtype).eval(), series(2, 7).astype(str(dtype).removeprefix("torch."))
+    method = ta.WinIT(3, b.Uniform(-1.0, 1.0), draws=2, **how)
+    outputs = ("time", "output") if model.each else None
+    found = ta.explain(model, x, method, outputs=outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "recurrent_layers", lambda module: [])
+        patch.setattr(choice.OnePass, "tried", refused)
+        plain = ta.explain(model, x, method, outputs=outputs)
+    assert found.attrs["reading"] == "recurrent state"
+    assert plain.attrs["reading"].startswith("prefixes")
+    scale = float(abs(plain.attribution).max())
+    np.testing.assert_allclose(found.attribution, plain.attribution, rtol=0, atol=tolerance * scale)
+
+
+def refused(*_):
+    raise Unsupported("not asked for")
 
 
 def test_small_effects_of_float32_models_are_not_rounded_away():

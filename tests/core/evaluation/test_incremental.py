@@ -252,7 +252,7 @@ def test_whole_rows_where_they_are_asked_for():
     x = signal()
     dense = ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="dense")
     assert "evaluation" not in dense.attrs
-    with pytest.raises(ValueError, match=r"evaluation is one of \(None, 'dense'\), got 'quick'"):
+    with pytest.raises(ValueError, match=r"evaluation is one of \(None, 'dense', 'exact'\), got 'quick'"):
         ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="quick")
     cost = ta.explain(network(), x, METHODS["all leads"], target=1, evaluation="dense", dry_run="rows")
     assert cost.attrs["rows"] < ta.explain(network(), x, METHODS["all leads"], target=1, dry_run="rows").attrs["rows"]

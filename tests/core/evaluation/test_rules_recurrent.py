@@ -7,6 +7,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tsattr as ta
 from tsattr.core.evaluation import removals
@@ -34,15 +35,17 @@ class Recurrent(nn.Module):
         self.front = draw(st.sampled_from([None, nn.Conv1d(channels, channels, 3, draw(st.sampled_from([1, 2])), 1)]))
         hidden, both = draw(st.integers(1, 5)), draw(st.booleans())
         self.first = draw(st.booleans())
+        layers = draw(st.integers(1, 3))
         self.layer = LAYERS[draw(st.sampled_from(list(LAYERS)))](
             channels,
             hidden,
-            draw(st.integers(1, 3)),
+            layers,
             bias=draw(st.booleans()),
             batch_first=self.first,
-            dropout=0.0,
+            dropout=draw(st.sampled_from([0.0, 0.5])) if layers > 1 else 0.0,  # in evaluation, where nothing is dropped
             bidirectional=both,
         )
+        self.packed = draw(st.sampled_from([False, False, False, True]))
         width = hidden * (1 + both)
         self.again = draw(st.sampled_from([None, None, nn.GRU(width, width, batch_first=self.first)]))
         self.between = draw(st.sampled_from([None, nn.Linear(width, width), nn.Tanh(), nn.ReLU(inplace=True)]))
@@ -66,7 +69,12 @@ class Recurrent(nn.Module):
     def forward(self, x):
         x = x if self.front is None else self.front(x)
         x = x.transpose(1, 2) if self.first else self.turn(x)
-        y, state = self.layer(x, self._state(x))
+        if self.packed:
+            lengths = torch.full((x.shape[0 if self.first else 1],), x.shape[1 if self.first else 0])
+            y, state = self.layer(pack_padded_sequence(x, lengths, self.first), self._state(x))
+            y = pad_packed_sequence(y, self.first)[0]
+        else:
+            y, state = self.layer(x, self._state(x))
         y = y if self.between is None else self.between(y)
         y = y if self.again is None else self.again(y)[0]
         h = state[0] if isinstance(state, tuple) else state
@@ -94,7 +102,7 @@ def recurrent(draw, dtype=torch.float64):
     samples, rows = draw(st.integers(1, 3)), draw(st.integers(1, 9))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Recurrent(draw, times).to(dtype).requires_grad_(False)
+        network = Recurrent(draw, times).to(dtype).eval().requires_grad_(False)
         w = draw(st.integers(1, times // 2))
         rng = np.random.default_rng(seed)
         start = rng.integers(0, times - w + 1, rows)
@@ -279,6 +287,18 @@ def test_a_call_gives_what_it_gives_densely_in_order(monkeypatch, name, settings
             dense = ta.explain(network(**settings), series(), METHODS[name], target=target, batch_size=batch)
         assert found.attrs["evaluation"] == "incremental"
         xr.testing.assert_allclose(found, dense, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.usefixtures("eager")
+def test_where_exactness_is_asked_a_layer_goes_on_to_the_end(asked):
+    method, steps = ta.Occlusion(ta.groups.Windows(time=5)), []
+    for evaluation_ in (None, "exact", "dense"):
+        del asked[:]
+        found = ta.explain(network(), series(), method, target=1, evaluation=evaluation_)
+        steps.append(sum(rows * times for rows, times in asked))
+        assert found.attrs.get("evaluation") == (None if evaluation_ == "dense" else "incremental")
+        assert found.attrs.get("state_tolerance") == (None if evaluation_ else 16 * np.finfo("float64").eps)
+    assert 0 == steps[2] < steps[0] < steps[1]
 
 
 def test_attention_of_all_to_all_says_that_nothing_is_cheaper():

@@ -10,6 +10,7 @@ from tsattr.core import groups as g
 from tsattr.core.axes import Axes
 from tsattr.core.groups import masks
 from tsattr.core.groups.binding import bind as bind_groups
+from tsattr.core.removal import _bounding_box
 
 LEADS = np.array(["I", "II", "V1"])
 
@@ -453,6 +454,22 @@ def test_joined_groups_number_each_variables_own():
     assert joined.count(cells, position).tolist() == [[4, 4, 1], [4, 4, 0]]
     spread = joined.spread(torch.tensor([[1.0, 2.0, 3.0]]), position[:1])
     np.testing.assert_array_equal(spread, [[1, 1, 2, 2, 1, 1, 2, 2, 3]])
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_hull_of_labels_is_that_of_their_masks(own):
+    rng = np.random.default_rng(0)
+    label = rng.integers(-1, 4, size=(3 if own else 1, 4, 5))
+    label[0][label[0] == 2] = 1  # a sample without a group
+    parts, position = masks.Parts(label, list("abcd")), torch.tensor([0, 2, 1, 1, 0, 2] if own else [0, 1, 2, 3, 4, 5])
+    k = torch.tensor([0, 1, 2, 3, 2, 2])
+    for found, expected in zip(parts.hull(position, k), _bounding_box(parts.mask(position, k), (4, 5))):
+        torch.testing.assert_close(found, expected)
+    assert not parts.solid
+    assert masks.Parts(np.repeat(label[:, :1, :1], 2, 1), list("abcd")).hull(position, k) is None
+    boxes = np.repeat(np.array([[[0, 0, 1], [2, 3, 3]]]), 2, 2)
+    assert masks.Parts(boxes, list("abcd")).solid
+    assert not masks.Parts(np.where(boxes == 3, 0, boxes), list("abc")).solid
 
 
 @pytest.mark.parametrize("own", [False, True])

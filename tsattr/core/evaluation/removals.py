@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..evaluator import RemovalEvaluation
-from .incremental.evaluation import Incremental
+from .incremental.evaluation import Incremental, ToTheEnd
 
 EVALUATIONS: tuple[type[RemovalEvaluation], ...] = (Incremental,)
+EXACT: tuple[type[RemovalEvaluation], ...] = (ToTheEnd,)  # those of them that stop nowhere early

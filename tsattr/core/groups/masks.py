@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -216,6 +217,39 @@ class Parts(BoundGroups):
         """Bool (rows, *event), of size 1 along dims the labels do not vary with."""
         label = self._of(position)
         return label == k.reshape([-1] + [1] * (label.ndim - 1))
+
+    @cached_property
+    def _boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Start and size (samples or 1, groups, axes) of each group's smallest box; 0 of a group that a sample does not have."""
+        from scipy import ndimage
+
+        ends = np.zeros((len(self.label), len(self.names), self.label.ndim - 1, 2), np.int64)
+        for sample, found in zip(ends, self.label):
+            for k, box in enumerate(ndimage.find_objects(found + 1, len(self.names))):
+                if box is not None:
+                    sample[k] = [(along.start, along.stop) for along in box]
+        return ends[..., 0], ends[..., 1] - ends[..., 0]
+
+    @property
+    def _full(self) -> bool:
+        """True where labels are given along all dims, so that their shape is the event's."""
+        return min(self.label.shape[1:], default=1) > 1
+
+    @cached_property
+    def solid(self) -> bool:  # type: ignore[override]
+        """True where every group is a box."""
+        if not self._full:
+            return False
+        count = [np.bincount(found.ravel() + 1, minlength=len(self.names) + 1)[1:] for found in self.label]
+        return bool((self._boxes[1].prod(2) == count).all())
+
+    def hull(self, position: Tensor, k: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Start and size (rows, axes) of the smallest box of each group; None where labels lack dims, whose length they do not tell."""
+        if not self._full:
+            return None
+        at = np.zeros(len(k), np.int64) if self.shared else position.cpu().numpy()
+        start, size = (torch.as_tensor(v[at, k.cpu().numpy()], device=k.device) for v in self._boxes)
+        return start, size
 
     def union(self, absent: Tensor, position: Tensor) -> Tensor:
         """Bool (rows, *event), of size 1 along dims the labels do not vary with: True in one of the absent groups."""

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -60,11 +60,12 @@ class Incremental(RemovalEvaluation):
 
     A recurrent layer begins at the intact state before the boxes of a batch, whose rows are therefore chosen by where they begin, and
     ends where the state is the intact one again, but for 16 units in the last place of each of its numbers: what other orders
-    of sums make of it, too.
+    of sums make of it, too. ``attrs["state_tolerance"]`` says how much that is; `ToTheEnd` does not stop.
     """
 
     name = "incremental"
     trial_rows = 4 * TRIAL + 2 * _COUNTED + 1
+    stops: ClassVar[bool] = True
 
     def __init__(self, samples: Source) -> None:
         super().__init__(samples)
@@ -111,6 +112,8 @@ class Incremental(RemovalEvaluation):
             raise Unsupported(f"{rows} rows, of which a trial would take what is saved")
         samples.engine.count_trial(len(trial))
         found.check(trial)
+        if found.recurs and cls.stops:
+            samples.engine.notes["state_tolerance"] = ROUNDING * samples.engine.eps
         return found
 
     def noise(self, trial: Removal, plain: Tensor) -> Tensor | float:
@@ -209,7 +212,7 @@ class Incremental(RemovalEvaluation):
         """Outputs of rows of samples that are on the tape, with their boxes replaced by cells (rows, *size)."""
         assert self.tape is not None
         tape, x = self.tape, self.samples.x
-        rows = Rows(tape, np.searchsorted(self.held, i), x.device)
+        rows = Rows(tape, np.searchsorted(self.held, i), x.device, self.stops)
         axes = tuple(a for a in range(1, x.ndim) if cells.shape[a] < x.shape[a])
         delta = Delta(rows, tape.x, axes, tuple(np.ascontiguousarray(start[:, a - 1]) for a in axes), new=cells)
         if self._drowns(delta):
@@ -298,6 +301,12 @@ class Incremental(RemovalEvaluation):
         whole = price.whole.seconds(engine.device, rows=engine.fitting(1.0), of=1)
         changed = price.changed.seconds(engine.device, rows=engine.fitting(price.room), of=price.rows)
         return changed / whole + 1 / rows
+
+
+class ToTheEnd(Incremental):
+    """The same, but recurrent layers go on to the end of the series, also where their state is the intact one again."""
+
+    stops = False
 
 
 @dataclass(frozen=True)
