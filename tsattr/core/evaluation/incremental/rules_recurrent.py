@@ -132,9 +132,11 @@ class _Way:
         size = int((until - self.begin).max())
         begin = np.minimum(self.begin, -(-self.times // BLOCK) - size)
         new = boxes.cut(self.y.cells, self.sample, (begin * BLOCK,), [size * BLOCK])
-        for rows, k, y in self.found:
-            place = boxes.tensor(rows * size + k - begin[rows], y.device)
-            new.view(len(new) * size, BLOCK, -1)[:, : y.shape[1]].index_copy_(0, place, y)
+        lines = new.view(len(new) * size, BLOCK, -1)
+        for length in {y.shape[1] for *_, y in self.found}:  # that of a block, and perhaps of the last one
+            some = [(rows * size + k - begin[rows], y) for rows, k, y in self.found if y.shape[1] == length]
+            place = boxes.tensor(np.concatenate([at for at, _ in some]), new.device)
+            lines[:, :length].index_copy_(0, place, torch.cat([y for _, y in some]))
         return Delta(self.x.rows, self.y, (1,), (begin * BLOCK,), new=new)
 
     def _last(self, now: list[Tensor], rows: np.ndarray, blocks: int) -> list[Tensor]:
