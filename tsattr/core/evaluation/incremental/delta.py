@@ -74,6 +74,7 @@ class Delta(StandIn):
         self.rows, self.intact, self.axes, self.start = rows, intact, axes, start
         self._change, self._new = change, new
         self._old: Tensor | None = None
+        self.part: tuple[Delta, Any] | None = None  # of a delta that holds the same boxes, by an index of its tensors
 
     # ---- what it holds
 
@@ -112,7 +113,7 @@ class Delta(StandIn):
     def new(self) -> Tensor:
         """The new values; anything outside the edges."""
         if self._new is None:
-            self._new = self.old + self.change
+            self._new = self.old + self.change if self.part is None else self.part[0].new[self.part[1]]
         return self._new
 
     def window(self, start: Starts, size: Sequence[int], fill: float | None = None) -> Tensor:
@@ -183,7 +184,7 @@ class Delta(StandIn):
 
     def take(self, other: StandIn) -> None:
         """Take the values of another: what was written into this one."""
-        for name in ("intact", "axes", "start", "_change", "_new", "_old"):
+        for name in ("intact", "axes", "start", "_change", "_new", "_old", "part"):
             setattr(self, name, getattr(other, name))
 
     @property

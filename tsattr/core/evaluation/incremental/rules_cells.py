@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..stand_in import OUT_OF_PLACE
 from . import boxes
+from .boxes import Starts
 from .delta import Delta, Flat, Func, called, deltas, intact, rule, settled
 from .rules_sliding import over_all
 
@@ -123,12 +124,31 @@ def _of_two(func: Func, linear: bool, x: Delta, y: Delta, kwargs: dict[str, Any]
     base = intact(func, x, y, **kwargs)[0]
     start, size = boxes.union([x.start, y.start], [x.box, y.box])
     if linear:
-        found = Delta(
-            x.rows, base, x.axes, start, change=func(x.change_in(start, size), y.change_in(start, size), **kwargs)
-        )
+        change = None if kwargs or func is not torch.add else _summed(x, y, start, size)
+        if change is None:
+            change = func(x.change_in(start, size), y.change_in(start, size), **kwargs)
+        found = Delta(x.rows, base, x.axes, start, change=change)
     else:
         found = Delta(x.rows, base, x.axes, start, new=func(x.new_in(start, size), y.new_in(start, size), **kwargs))
     return settled(found)
+
+
+def _summed(x: Delta, y: Delta, start: Starts, size: list[int]) -> Tensor | None:
+    """The sum of two changes where the boxes of one are all, and hold those of the other at one place; else None."""
+    outer, inner = (x, y) if x.box == size and boxes.same(x.start, start) else (y, x)
+    if outer.box != size or inner.box == size or not boxes.same(outer.start, start) or x.dtype != y.dtype:
+        return None
+    if any(np.ptp(s - t) for s, t in zip(inner.start, start)) or not inner.change.shape[1:].numel():
+        return None
+    shape = [1 if a in x.axes else n for a, n in enumerate(inner.change.shape)]
+    if shape != [1 if a in x.axes else n for a, n in enumerate(outer.change.shape)]:
+        return None
+    found = outer.change.clone()
+    part = found
+    for axis, s, t, w in zip(x.axes, inner.start, start, inner.box):
+        part = part.narrow(axis, int((s - t)[0]), w)
+    part.add_(inner.change)
+    return found
 
 
 for _func, _linear, _names in (

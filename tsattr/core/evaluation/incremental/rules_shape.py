@@ -179,9 +179,12 @@ def _sliced(x: Delta, items: list[Any]) -> Any:
         else:
             start[k] = start[k] - low
     values = values[tuple(shown)]
-    if kind == "change" and any(cut != slice(None) for cut in cuts.values()):
+    cut = any(each != slice(None) for each in cuts.values())
+    if kind == "change" and cut:
         values = boxes.inside(values, tuple(axes), tuple(start), [base.cells.shape[a] for a in axes], own=False)
-    return Delta(x.rows, base, tuple(axes), tuple(start), source=x, **{kind: values})
+    found = Delta(x.rows, base, tuple(axes), tuple(start), source=x, **{kind: values})
+    found.part = None if cut else (x, tuple(shown))  # parts of channels share what is new in all of them
+    return found
 
 
 def _at_place(x: Delta, axis: int, place: int) -> Delta | Tensor:
