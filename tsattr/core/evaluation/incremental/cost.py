@@ -27,6 +27,11 @@ class Cost:
     products: float = 0.0
     largest: float = 0.0
 
+    def __add__(self, other: Cost) -> Cost:
+        """Of both, one after the other."""
+        sums = self.calls + other.calls, self.cells + other.cells, self.products + other.products
+        return Cost(*sums, max(self.largest, other.largest))
+
     def seconds(self, device: torch.device, *, rows: int, of: int) -> float:
         """Of one row in a batch of `rows`, where `of` rows were counted."""
         call, cell, product = _GPU if device.type == "cuda" else _CPU

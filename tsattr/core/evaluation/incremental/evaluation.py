@@ -25,7 +25,7 @@ RULES = (rules_cells, rules_shape, rules_sliding, rules_recurrent)  # they name 
 _FEWEST = 64  # rows that pay for a trial
 _SMALLEST = 512  # cells of a sample, of which fewer cost less than what keeps the account of them
 _LOOKED_AT = 16  # of a removal's rows, whose boxes tell what it costs
-_COUNTED = 4  # rows that are counted, of one sample, so that what is made once for a sample weighs less
+_COUNTED = 4  # rows that are counted
 _COUNTING = 3.6e-4  # seconds for each operation of a forward pass, three passes of which are counted
 _COUNTING_STEPS = 3e-5  # the same where there are recurrent layers, of which each step counts as some operations
 _LEAST, _LEAST_STEPS = 4e-3, 2e-2  # seconds that counting takes at least: of ten operations; of recurrent layers
@@ -184,7 +184,11 @@ class Incremental(RemovalEvaluation):
 
     def _by_boxes(self, removal: Removal, at: slice) -> Tensor | None:
         """Outputs by what boxes change; None where something is not finite, of which differences tell nothing."""
-        patch, i = removal.patch(at), removal.i[at].cpu().numpy()
+        return self._of_patch(removal, at, removal.patch(at))
+
+    def _of_patch(self, removal: Removal, at: slice, patch: tuple[Tensor, Tensor] | None) -> Tensor | None:
+        """As :meth:`_by_boxes`, of the starts and cells of the boxes."""
+        i = removal.i[at].cpu().numpy()
         if (
             patch is not None
             and len(i)
@@ -274,17 +278,21 @@ class Incremental(RemovalEvaluation):
 
     def _counted(self, few: Removal) -> _Price:
         """The price of rows of one sample, once its intact activations are on a tape."""
-        before = self.tape, self.held
+        before, at = (self.tape, self.held), slice(0, len(few))
         self.tape, self.held = None, np.empty(0, np.int64)
         with torch.no_grad():
-            self._by_boxes(few, slice(0, len(few)))
+            with _metered() as made:
+                patch = few.patch(at)
+            self._of_patch(few, at, patch)
             with _metered() as meter:
-                self._by_boxes(few, slice(0, len(few)))
+                self._of_patch(few, at, patch)
         self.samples.engine.count_trial(2 * len(few))
+        if made.largest < few.i.numel() * self.samples.x[0].numel():
+            made.largest = 0.0  # of a sample, not of each row
         tape = cast(Any, self.tape)
         nbytes = 0 if tape is None else tape.nbytes
         self.tape, self.held = before
-        return _Price(meter.cost, len(few), self._whole(few), nbytes)
+        return _Price(made.cost + meter.cost, len(few), self._whole(few), nbytes)
 
     def _whole(self, few: Removal) -> Cost:
         """Of a whole row; counted once."""
