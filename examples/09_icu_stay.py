@@ -71,7 +71,7 @@ pressure = ds.attribution.sel(vital="mean arterial pressure").isel(sample=0).sum
 print("\nshift of the risk by how long ago the pressure was measured:")
 print(pressure.to_series().round(2).to_string())
 
-with torch.no_grad():
-    risk = torch.sigmoid(net(torch.as_tensor(stay.values)))[0].numpy()
-risk = xr.DataArray(risk, dims="time", coords={"time": x.time}, name="risk")
-ta.plot.lags(ds.attribution, stay, output=risk, title="What moved the risk, and how much later").savefig("icu_stay.png")
+risk = ds.output_over_time  # the probability at each hour; the signed shift says which way each measurement moved it
+ta.plot.lags(ds.signed_shift, stay, output=risk, title="What moved the risk, and how much later").savefig(
+    "icu_stay.png"
+)

@@ -213,6 +213,28 @@ def test_lags_and_methods_are_reduced():
 # ----------------------------------------------------------------------------------------------- what sentences claim
 
 
+@pytest.mark.parametrize("aggregate", [None, "sum"])
+def test_a_page_along_time_says_what_the_model_said_and_which_way_it_moved(aggregate):
+    """A sum over the past of two series, of which the second counts against: known risk, known directions."""
+    values = np.array([[[1.0, 2.0, 3.0, 4.0], [1.0, np.nan, 2.0, np.nan]]])
+    coords = {
+        "feature": ["HR", "K"],
+        "units": ("feature", ["1/min", "mmol/L"]),
+        "time": ("time", np.arange(4.0), {"units": "h"}),
+    }
+    x = xr.DataArray(values, coords, ("sample", "feature", "time"))
+    f = lambda x: (x[:, 0] - x[:, 1].nan_to_num()).cumsum(1)  # noqa: E731
+    ds = ta.explain(f, x, ta.WinIT(2, draws=1, aggregate=aggregate), outputs=("time",))
+    html = report(ds, x)
+    page = Page(html)
+    assert "The probability that the model gives is 0.5 at time 0 h, 0.999 at time 3 h, and at most 0.999" in page.text
+    assert "Orange: the observation raised what the model says, blue: lowered it" in page.text
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", html)]
+    found = {row[1]: (row[2], row[4]) for row in rows if len(row) == 5}
+    assert found["feature K, time 2 h"] == ("2 mmol/L", "lowered it")
+    assert found["feature HR, time 1 h"] == ("2 1/min", "raised it")
+
+
 def test_a_history_keeps_its_lags():
     x = xr.DataArray(np.ones((2, 3, 4, 5)), dims=("sample", "lag", "lat", "lon"))
     for given in (x, x.values):

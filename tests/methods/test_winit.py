@@ -1009,6 +1009,60 @@ def test_the_default_follows_the_dim_and_settings_are_checked_early():
         ta.explain(gru(), X.isel(time=slice(None, None, -1)), ta.WinIT(N), outputs=("time",))
 
 
+@pytest.mark.parametrize("settings", [{}, {"aggregate": "sum"}, {"order": "symmetric"}, {"difference": False}])
+def test_the_direction_of_each_shift(settings):
+    model, outputs, _ = MODELS["gru"]
+    method = ta.WinIT(N, b.Hold(), draws=1, **settings)
+    ds = ta.explain(model, X, method, outputs=outputs)
+    signed = ta.explain(model, X, method, outputs=outputs, target=Divergence("signed"))
+    np.testing.assert_allclose(ds.signed_shift, signed.attribution, atol=1e-12)
+    assert ds.signed_shift.dims == ds.attribution.dims
+    assert "signed_shift" not in signed  # its attribution has the direction
+    assert signed.attribution.attrs["says_direction"] == ds.signed_shift.attrs["says_direction"] == 1
+    assert "says_direction" not in ds.attribution.attrs
+    said = torch.sigmoid(model(torch.tensor(X.values))).detach().numpy()
+    for result in (ds, signed):
+        np.testing.assert_allclose(result.output_over_time, said, atol=1e-12)
+
+
+def test_the_direction_is_that_of_the_class_that_is_likeliest_at_the_end():
+    model, outputs, _ = MODELS["causal convolutions"]
+    p = model(torch.tensor(X.values)).detach().softmax(-1).numpy()
+    last, likeliest = p[:, -1].argmax(-1), p.argmax(-1)
+    assert (likeliest != last[:, None]).any()
+    ds = ta.explain(model, X, ta.WinIT(N, draws=1), outputs=outputs)
+    for s, c in enumerate(last):
+        np.testing.assert_allclose(ds.output_over_time[s], p[s, :, c], atol=1e-12)
+        one = ta.explain(
+            model, X[s : s + 1], ta.WinIT(N, draws=1), outputs=outputs, target=Divergence("signed", where=c)
+        )
+        np.testing.assert_allclose(ds.signed_shift[s], one.attribution[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("aggregate", ["max", "absmax"])
+def test_the_direction_is_that_at_the_lag_of_the_extreme(aggregate):
+    model, outputs, _ = MODELS["gru"]
+    by_lag = ta.explain(model, X, ta.WinIT(N, draws=1), outputs=outputs)
+    ds = ta.explain(model, X, ta.WinIT(N, draws=1, aggregate=aggregate), outputs=outputs)
+    later = {"time": slice(1, None)}
+    ranked = (by_lag.attribution if aggregate == "max" else abs(by_lag.attribution)).isel(later)
+    want = by_lag.signed_shift.isel(later).isel(lag=ranked.fillna(-np.inf).argmax("lag"))
+    np.testing.assert_allclose(ds.signed_shift.isel(later), want, atol=1e-12)
+
+
+def test_what_the_model_says_over_time_ends_with_the_series_and_needs_every_prediction():
+    lengths = np.array([TIMES, 4, 6])
+    valid = xr.DataArray(np.arange(TIMES) < lengths[:, None], dims=("sample", "time")).broadcast_like(X)
+    f = lambda x: x.nan_to_num().cumsum(2).sum(1)  # noqa: E731
+    ds = ta.explain(f, X, ta.WinIT(N), valid=valid, **SHIFT)
+    want = X.sum("feature").cumsum("time").where(np.arange(TIMES) < lengths[:, None])
+    np.testing.assert_allclose(ds.output_over_time, want, atol=1e-12)  # of a difference, the output in its units
+    two = ta.explain(f, X, ta.WinIT(N), outputs=("time",), target=[Divergence("pd"), Divergence("difference")])
+    assert two.output_over_time.dims == ("sample", "time", "target")
+    np.testing.assert_allclose(two.signed_shift.isel(target=1), two.attribution.isel(target=1), atol=1e-12)
+    assert "output_over_time" not in ta.explain(f, X, ta.WinIT(N, predictions="last"), **SHIFT)
+
+
 def test_lags_of_dates_are_times():
     dates = np.datetime64("2020-01-01", "ns") + np.arange(TIMES) * np.timedelta64(6, "h")
     ds = ta.explain(gru(), X.assign_coords(time=dates), ta.WinIT(N), outputs=("time",))

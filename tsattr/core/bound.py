@@ -40,6 +40,10 @@ class BoundTargets:
         The labels of the one output axis, if there is one.
     along
         The axis of the outputs (the first after the sample axis is 0) that the method tells apart itself, or None.
+    levels
+        What the model says in one number for each target, for a method that tells an axis apart: see `Target.level`.
+    unsigned
+        True where some of them say how far the outputs move, and not which way.
     taken
         What numbers of the target were taken for, where label and index differ; else "".
     """
@@ -48,6 +52,8 @@ class BoundTargets:
     names: tuple[str, ...] = ()
     classes: tuple[Any, ...] = ()
     along: int | None = None
+    levels: tuple[Value, ...] = ()
+    unsigned: bool = False
     taken: str = ""
     together: Value | None = None
 

@@ -329,6 +329,10 @@ class Engine:
             return self.bound.together(y, y0)
         return torch.stack([value(y, y0) for value in self.bound.values], 1)
 
+    def level(self, y: Tensor, y0: Tensor) -> Tensor:
+        """As :meth:`value`, what the model says in one number (r, targets) for a method that tells an axis apart."""
+        return torch.stack([level(y, y0) for level in self.bound.levels], 1)
+
     def _values(self, y: Tensor, y0: Tensor | None) -> Tensor:
         return self.value(*self._of_one_time(y, y0))
 

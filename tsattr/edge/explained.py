@@ -158,8 +158,25 @@ def _label(ds: xr.Dataset, call: Call, method: Method, targets: BoundTargets) ->
                 attrs["long_name"] = f"{name.replace('_', ' ')} {what}"
                 if not method.of_target:
                     attrs["same_for_every_target"] = 1
+    _label_times(ds, targets)
     in_units = _OF_TARGET + (_OF_PARTS if method.in_target_units else ())
     units = call.units if call.targets.keeps_units else ""
     for key in ds.data_vars if units else ():
         if str(key).startswith(in_units):
             variables[key].attrs["units"] = units
+
+
+def _label_times(ds: xr.Dataset, targets: BoundTargets) -> None:
+    """Say what the numbers along time are of a method that tells times apart, and which map says a direction."""
+    variables = ds.variables
+    if "output_over_time" in variables:
+        what = "probability" if targets.unsigned else "output"
+        variables["output_over_time"].attrs |= {"long_name": "what the model says at each time", "what": what}
+        if not targets.unsigned:
+            variables["attribution"].attrs["says_direction"] = 1
+    if "signed_shift" in variables:
+        more = {
+            "long_name": "change of what the model says that the observation made, of its sign",
+            "says_direction": 1,
+        }
+        variables["signed_shift"].attrs.update(more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -75,7 +76,9 @@ class WinIT(PrefixMethod):
     -------
     attribution (the input's dims, and ``lag``), ``group_value`` for each group, their standard errors over draws, and
     ``model_steps``, the time steps asked of the model. With lags, NaN where no prediction's window holds the observation so
-    much earlier.
+    much earlier. ``output_over_time``, what the model says at each time: for a divergence the probability of the one class, or of
+    the class that is likeliest at the end (of ``where``), else the target. Where the target says how far and not which way,
+    ``signed_shift``, like the attribution, has the same differences of that number: above 0 where the observation raised it.
 
     Raises
     ------
@@ -135,12 +138,17 @@ class WinIT(PrefixMethod):
     def __call__(self, samples: SampleChunk) -> dict[str, Field]:
         """Explain some samples."""
         with torch.no_grad():
-            stretches, inside = self._stretches(samples), self._inside(samples)
-            moments = self._moments(samples, stretches, inside)
+            stretches, inside = self._stretches(samples, directed=True), self._inside(samples)
+            moments, k = self._moments(samples, stretches, inside), samples.targets
             value, error = moments.mean(), moments.standard_error() if self.draws > 1 else None
             if self.aggregate in ("max", "absmax"):
-                value, error = _at_extreme(value, error, inside[:, None, None], self.aggregate)
-            return self._fields(stretches, value, error, ("lag",) if self.aggregate is None else ())
+                pick = _extreme(value[:, :k], inside[:, None, None], self.aggregate)
+                value, error = pick(value), None if error is None else pick(error)
+            names = ("lag",) if self.aggregate is None else ()
+            found = self._fields(stretches, value[:, :k], None if error is None else error[:, :k], names)
+            if stretches.directed:
+                found["signed_shift"] = stretches.to_cells(value[:, k:], names)
+            return found
 
     def _inside(self, samples: SampleChunk) -> Tensor:
         """Bool (n, times, lags): True where an observation belongs to the window of the prediction so much later."""
@@ -149,11 +157,11 @@ class WinIT(PrefixMethod):
         return torch.as_tensor(inside, device=samples.x.device).expand(samples.n, *inside.shape[-2:])
 
     def _moments(self, samples: SampleChunk, stretches: Stretches, inside: Tensor) -> Moments:
-        """Moments over the draws of I (n, targets, groups, times, lags); without lags where I is summed or averaged."""
+        """Moments over the draws of I (n, columns, groups, times, lags); without lags where I is summed or averaged."""
         has_window = inside[:, None, None]  # beside targets and groups
         known_before = stretches.known_before[:, None, :, :, None]
         summed = self.aggregate in ("mean", "sum")
-        shape = (samples.targets, len(stretches.groups), *inside.shape[1 : 2 if summed else 3])
+        shape = (stretches.columns, len(stretches.groups), *inside.shape[1 : 2 if summed else 3])
         moments = Moments(samples.n, shape, self.draws, samples.x.device)
         self._foresee(samples, inside)
         for draw in range(self.draws):
@@ -192,7 +200,7 @@ class WinIT(PrefixMethod):
     def _losses(self, stretches: Stretches, inside: Tensor, draw: int) -> Tensor:
         """D of one draw, (n, targets, groups, times, lags); anything where there is no such window."""
         n, times, lags = inside.shape
-        shape = (n, stretches.values.shape[-1], len(stretches.groups), times, lags)
+        shape = (n, stretches.columns, len(stretches.groups), times, lags)
         out = torch.full(shape, torch.nan, dtype=torch.float64, device=inside.device)
         if self.shared and self.predictions == "every":
             i, a, g = _rows(inside.any(2), len(stretches.groups))
@@ -291,8 +299,8 @@ def _over_lags(found: Tensor, inside: Tensor, *, mean: bool) -> Tensor:
     return total / inside.sum(-1).clamp(min=1) if mean else total
 
 
-def _at_extreme(value: Tensor, error: Tensor | None, inside: Tensor, aggregate: str) -> tuple[Tensor, Tensor | None]:
-    """Values and standard errors at the lag of the largest value, or of the largest size (of equals, the positive one).
+def _extreme(value: Tensor, inside: Tensor, aggregate: str) -> Callable[[Tensor], Tensor]:
+    """What picks columns at the lag of the largest value, or of the largest size (of equals, the positive one), of each target.
 
     0 where the observation is in no window.
     """
@@ -303,9 +311,10 @@ def _at_extreme(value: Tensor, error: Tensor | None, inside: Tensor, aggregate: 
     lag, some = ranked.argmax(-1, keepdim=True), inside.any(-1)
 
     def pick(v: Tensor) -> Tensor:
-        return torch.where(some, v.gather(-1, lag)[..., 0], 0)
+        each = lag.repeat(1, v.shape[1] // lag.shape[1], *[1] * (lag.ndim - 2))
+        return torch.where(some, v.gather(-1, each)[..., 0], 0)
 
-    return pick(value), None if error is None else pick(error)
+    return pick
 
 
 @dataclass(frozen=True)

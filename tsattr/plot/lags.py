@@ -13,6 +13,7 @@ from . import shade
 
 _OUTPUT = 1.3  # heights of the rows of a picture
 _SIGNAL, _MAP = 0.8, 1.2
+_SIZE = "orange: its loss moves the prediction, blue: brings it back"
 _LEAST_LIMIT = 0.5  # of the largest value: the colours saturate no lower
 
 
@@ -36,11 +37,12 @@ def lags(
     Parameters
     ----------
     attribution : DataArray
-        Of `WinIT` with ``aggregate=None``, one sample: dims `dim`, ``lag`` and perhaps one more (feature, lead).
+        Of `WinIT` with ``aggregate=None``, one sample: dims `dim`, ``lag`` and perhaps one more (feature, lead). Or its
+        ``signed_shift``, which says which way each observation moved the predictions.
     signal : DataArray, optional
         The input, same dims without ``lag``; each series is drawn above its map, with a dot for each value, NaN a gap.
     output : DataArray, optional
-        What the model says over time (dim `dim`), drawn on top.
+        What the model says over time (dim `dim`), drawn on top: the result's ``output_over_time``.
     most : int
         Series shown, those with the largest sums of abs(attribution) first.
     limit : float, optional
@@ -90,8 +92,9 @@ def lags(
         ax = next(rows)
         y = shade.squeezed(output, (dim,), "output")
         shade.draw_series(ax, shade.axis_values(y, dim), y.values.astype(float), lw=1.4)
-        units = f" [{y.attrs['units']}]" if y.attrs.get("units") else ""
-        ax.set_ylabel(f"{y.name or 'output'}{units}", rotation=0, ha="right", va="center", fontsize=9)
+        name = y.attrs.get("what") or y.name or "output"
+        label = shade.series_label(str(name), str(y.attrs.get("units", "")))
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
         shade.despine(ax)
     if (
         limit is None and attribution.notnull().any()
@@ -115,7 +118,7 @@ def lags(
         axes[0].set_title(title, loc="left", fontsize=11, weight="bold")
     if len(shown) < len(strength):
         axes[0].set_title(f"{len(shown)} of {len(strength)} series", loc="right", fontsize=8)
-    meaning = "orange: its loss moves the prediction, blue: brings it back"
+    meaning = shade.DIRECTION if shade.has_direction(attribution) else _SIZE
     shade.colour_bar(figure, mesh, attribution, scale, meaning, ax=axes, pad=0.02, fraction=0.05, aspect=60, shrink=0.6)
     return cast(Figure, axes[0].figure)
 

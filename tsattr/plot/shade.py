@@ -41,6 +41,7 @@ _TRUTH = ListedColormap([INK])
 LAND = "#c9c9c9"
 _BACKGROUND = ListedColormap([LAND, "#ffffff"])
 MEANING = "orange for the target, blue against it"
+DIRECTION = "orange: the observation raised what the model says, blue: lowered it"
 
 
 @contextmanager
@@ -119,6 +120,8 @@ def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING
     """Return the colour bar's label: what, in which units, and how many cells lie beyond its ends."""
     units = attribution.attrs.get("units") or "units of the target"
     what = f"attribution [{units}]: {meaning}"
+    if has_direction(attribution):
+        what = f"shift of what the model says; {DIRECTION}"
     if is_the_models_own(attribution):
         what = "the model's own map, without units, the same for every target: orange where it reads more"
     return f"{what}{clipped_note(attribution, limit)}"
@@ -127,6 +130,11 @@ def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING
 def is_the_models_own(attribution: xr.DataArray) -> bool:
     """Return True for a map that the model computes itself: it speaks neither for a target nor against it."""
     return bool(attribution.attrs.get("same_for_every_target"))
+
+
+def has_direction(attribution: xr.DataArray) -> bool:
+    """Return True for a map of shifts along time whose sign says which way each observation moved what the model says."""
+    return bool(attribution.attrs.get("says_direction"))
 
 
 def clipped_note(values: xr.DataArray, limit: float) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..plot.shade import has_direction
+
 MOST_SAMPLES = 3
 NOT_CELLS = ("sample", "target")
 
@@ -21,6 +23,14 @@ class Input(NamedTuple):
     signal: xr.DataArray
     truth: xr.DataArray | None
     by_lag: xr.DataArray | None
+    direction: xr.DataArray | None = (
+        None  # by lag, if the attribution is: which way each observation moved what the model says
+    )
+
+    @property
+    def shown(self) -> xr.DataArray:
+        """The map for pictures: that which says most."""
+        return next(a for a in (self.direction, self.by_lag, self.attribution) if a is not None)
 
 
 def with_sample_dim(ds: xr.Dataset, *others: Any) -> list[Any]:
@@ -65,7 +75,8 @@ def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input
         if known is not None:
             known = of_samples(known, attribution, "truth")
             known = known.broadcast_like(signal).transpose(*dims) if set(known.dims) <= set(dims) else None
-        parts.append(Input(of, attribution, signal, known, by_lag))
+        signed = ds["signed_shift" if "signed_shift" in ds else key]
+        parts.append(Input(of, attribution, signal, known, by_lag, signed if has_direction(signed) else None))
     return parts
 
 

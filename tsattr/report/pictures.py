@@ -14,7 +14,7 @@ from ..core.units import voltage
 from ..edge.table import words_of_class
 from ..parts.summing import PART
 from ..plot.maps import map_dims
-from ..plot.shade import axis_units, is_the_models_own
+from ..plot.shade import axis_units, has_direction, is_the_models_own
 from . import markup, tables
 from .markup import number
 from .material import Input, cell_dims, sample_name
@@ -35,15 +35,19 @@ def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[
             target = f", target {here['target'].item() if 'target' in here.coords else k}" if several else ""
             parts.append(markup.heading(f"Sample {name}{target}"))
             parts.append(markup.paragraph(_prediction(here)))
+            said = over_time(here)
             for part in inputs:
                 where = {"sample": i, "target": k} if "target" in part.attribution.dims else {"sample": i}
                 map_ = part.attribution.isel(where, drop=True)
                 truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
                 signal = part.signal.isel(sample=i, drop=True)
-                shown = map_ if part.by_lag is None else part.by_lag.isel(where, drop=True)
+                shown = part.shown.isel(where, drop=True)
                 steps = tables.step_by_step(ds, part, i, k if several else None)
-                figure, caption = steps or one_picture(shown, signal, truth, colours=_colours(shown, _target(here)))
+                colours = _colours(shown, _target(here))
+                figure, caption = steps or one_picture(shown, signal, truth, output=said, colours=colours)
                 of = f" {part.name}" if part.name else ""
+                if said is not None and part.by_lag is None:
+                    parts.append(_curve(said))
                 alt = f"Attribution of{of} sample {name}{target}. {caption} {_alt(map_, signal)}"
                 parts.append(markup.picture(figure, alt, f"{part.name + ': ' if part.name else ''}{caption}"))
     left = ds.sizes["sample"] - len(positions)
@@ -68,7 +72,8 @@ def _prediction(here: xr.Dataset) -> str:
     if not np.isfinite(y):
         return "The model gives no finite number for this input: there is nothing to explain."
     if str(here.attrs.get("target", "")).startswith("Divergence"):
-        return "What is explained is how far the prediction moves when something is taken away."
+        asked = "What is explained is how far the prediction moves when something is taken away."
+        return f"{asked} {_said(over_time(here))}".rstrip()
     predicted = words_of_class(here["predicted"]) if "predicted" in here else ""
     said = f"The model predicts {predicted}. " if predicted else ""
     if "reference" not in here:
@@ -80,8 +85,31 @@ def _prediction(here: xr.Dataset) -> str:
     )
 
 
+def over_time(here: xr.Dataset) -> xr.DataArray | None:
+    """Return what the model says at each time of one sample and target; None where the result does not have it."""
+    return here.get("output_over_time")
+
+
+def _curve(curve: xr.DataArray) -> str:
+    """Return the picture of what the model says at each time, for a map that has no room for it."""
+    caption = "What the model says at each time, from the past alone."
+    return markup.picture(plot.trace(curve.rename(str(curve.attrs["what"]))), f"{caption} {_said(curve)}", caption)
+
+
+def _said(curve: xr.DataArray | None) -> str:
+    """Return what the model says at first, at the end, and at most, in words."""
+    if curve is None or not (known := np.flatnonzero(curve.notnull())).size:
+        return ""
+    at = known[[0, -1, int(np.argmax(curve.values[known]))]]
+    first, last, most = (f"{number(float(curve[k]))} at {place_in_words(curve, (k,))}" for k in at)
+    what = "probability that the model gives" if curve.attrs.get("what") == "probability" else "output of the model"
+    return f"The {what} is {first}, {last}, and at most {most}."
+
+
 def _colours(attribution: xr.DataArray, target: str) -> str:
     """Return what the colours of a map say of a target."""
+    if has_direction(attribution):
+        return "Orange: the observation raised what the model says, blue: lowered it"
     if is_the_models_own(attribution):
         return "Orange is where the model reads more, whatever the target"
     return OF_UNCERTAINTY if target.startswith("Uncertainty") else _FOR_AND_AGAINST
@@ -92,19 +120,20 @@ def one_picture(
     signal: xr.DataArray,
     truth: xr.DataArray | None,
     *,
+    output: xr.DataArray | None = None,
     limit: float | None = None,
     colours: str = _FOR_AND_AGAINST,
 ) -> tuple[Figure, str]:
     """Return the picture that the dims ask for, and its caption, which says what its colours mean.
 
-    `limit` is the value at which the colours of a map saturate; see `tsattr.plot`.
+    `output` is what the model says over time, drawn above a map by lag. `limit` is the value at which the colours of a map saturate; see `tsattr.plot`.
     """
     if "lag" in attribution.dims and "lag" not in signal.dims:
-        figure = plot.lags(attribution, signal, limit=limit)
-        return (
-            figure,
-            "Across, when a value was measured; upward, how much later it moved a prediction. Series with most first.",
-        )
+        figure = plot.lags(attribution, signal, output=output, limit=limit)
+        above = "" if output is None else "On top, what the model says at each time. "
+        meaning = f" {colours}." if has_direction(attribution) else ""
+        across = "Across, when a value was measured; upward, how much later it moved a prediction."
+        return figure, f"{above}{across}{meaning} Series with most first."
     dims = cell_dims(attribution)
     signal = signal.transpose(*dims)
     truth = None if truth is None else truth.transpose(*dims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,8 @@ def places(ds: xr.Dataset, inputs: list[Input], positions: list[int], waves: xr.
         sums = xr.Dataset({"signed": mean})
         parts += bars(sums, caption, inputs[0].attribution, "effect")
     rows = [row for part in inputs for i in positions for row in _top(part, i, sample_name(ds, i))]
-    parts.append(
-        markup.table("The strongest cells of the samples drawn", ("sample", "place", "input", "attribution"), rows)
-    )
+    head = ["sample", "place", "input", "attribution"] + ["direction"] * any(p.direction is not None for p in inputs)
+    parts.append(markup.table("The strongest cells of the samples drawn", head, rows))
     return parts
 
 
@@ -85,20 +85,31 @@ def bars(
     return [markup.picture(plot.bars(sums, error, label=label), alt, caption)]
 
 
-def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, str, str, str]]:
+def _top(part: Input, i: int, name: str, most: int = 5) -> list[tuple[str, ...]]:
     array = _of_first_target(part.attribution)
     map_, signal = array.isel(sample=i, drop=True), part.signal.isel(sample=i, drop=True).transpose(*cell_dims(array))
     size = np.nan_to_num(np.abs(map_.values.astype(float)))
     best = [np.unravel_index(k, size.shape) for k in np.argsort(-size, axis=None, kind="stable")[:most]]
     prefix = f"{part.name}: " if part.name else ""
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    units = signal.coords["units"].broadcast_like(signal) if "units" in signal.coords else None
     for at in best:
         value: Any = signal.values[at]
         known = number(float(value)) if isinstance(value, float | np.floating) else str(value)
-        shown = "missing" if pd.isna(value) else known
+        unit = "" if units is None or units.values[at] == "1" else str(units.values[at])
+        shown = "missing" if pd.isna(value) else f"{known} {unit}".rstrip()
         if size[at] > 0:
-            rows.append((name, prefix + place_in_words(map_, at), shown, number(float(map_.values[at]))))
+            row = (name, prefix + place_in_words(map_, at), shown, number(float(map_.values[at])))
+            rows.append(row if part.direction is None else (*row, _direction(part, i, map_, at)))
     return rows
+
+
+def _direction(part: Input, i: int, map_: xr.DataArray, at: Sequence[Any]) -> str:
+    """Return which way a cell moved what the model says, on the whole of its lags."""
+    signed = part.direction if part.direction is not None else part.attribution
+    here = _of_first_target(signed).isel({"sample": i, **dict(zip(map_.dims, at))})
+    value = float(here.mean())
+    return "raised it" if value > 0 else "lowered it" if value < 0 else "neither"
 
 
 def mean_agreement(compared: xr.DataArray) -> tuple[xr.DataArray, float]:

@@ -75,10 +75,12 @@ class PrefixMethod(Method):
         """The most rows of an intact sample: as it is, step by step for its states, and each prefix for what it predicts."""
         return 1 + self.bound_timing.times * (2 if self.bound_timing.remembered else 1)
 
-    def _stretches(self, samples: SampleChunk) -> Stretches:
+    def _stretches(self, samples: SampleChunk, *, directed: bool = False) -> Stretches:
         """The samples as series, with what is absent and the quickest way to ask about it."""
         last, name = self.predictions == "last", type(self).__name__
-        return Stretches.of(samples, self.bound_timing, self.baseline, self.groups, last=last, method=name)
+        return Stretches.of(
+            samples, self.bound_timing, self.baseline, self.groups, last=last, method=name, directed=directed
+        )
 
     def _fields(
         self, stretches: Stretches, value: Tensor, error: Tensor | None, names: tuple[str, ...] = ()
@@ -89,4 +91,6 @@ class PrefixMethod(Method):
         if error is not None:
             fields["standard_error"] = stretches.to_cells(error, names)
             fields["group_standard_error"] = Field(dims, error)
+        if self.predictions == "every":
+            fields["output_over_time"] = Field(("target", self.dim), stretches.said)
         return fields | {"model_steps": Field((), stretches.series.time_steps)}

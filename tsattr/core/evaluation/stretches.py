@@ -102,6 +102,8 @@ class Stretches:
         Whether the first observation of a series goes too; else it stays, as nothing was known that could take its place.
     gaps_of
         The baseline whose missing cells take the place of others; None where it has none.
+    directed
+        Whether losses of what the model says in one number come after those of targets that say only how far it moves.
     """
 
     series: SampleSeries
@@ -113,12 +115,16 @@ class Stretches:
     longest_gap: int
     without_first: bool = False
     gaps_of: BoundBaseline | None = None
+    directed: bool = False
 
     def __post_init__(self) -> None:
         self.outputs = self.evaluation.intact_outputs()
         rows = self.outputs.flatten(0, 1)
         engine = self.series.samples.engine
         self.values = engine.value(rows, rows).reshape(*self.outputs.shape[:2], -1)
+        self.last = self.outputs[self.series.indices, self._last_time()]
+        last = self.last.repeat_interleave(self.outputs.shape[1], 0)
+        self.levels = engine.level(rows, last).reshape(self.values.shape)
         eps = torch.finfo(self.series.x.dtype).eps
         # Kernels of another shape add up in another order: outputs that differ by that alone are equal, their loss 0.
         self.rounding = ROUNDING * eps * self.outputs.nan_to_num().abs().flatten(1).amax(1)
@@ -133,6 +139,7 @@ class Stretches:
         *,
         last: bool,
         method: str,
+        directed: bool = False,
     ) -> Stretches:
         """Of a chunk of samples, with the quickest evaluation of stretches; `method` is the name in error messages."""
         if not baseline.causal:
@@ -156,6 +163,7 @@ class Stretches:
             baseline.begins,
             timing.lags,
             gaps_of=baseline if baseline.gaps else None,
+            directed=directed and samples.engine.bound.unsigned,
         )
 
     def complement(self) -> Stretches:
@@ -163,6 +171,23 @@ class Stretches:
         out = copy(self)
         out.groups, out.without_first = ~self.groups, True
         return out
+
+    @property
+    def columns(self) -> int:
+        """How many losses there are: of each target, and where they are `directed` of what the model says for each."""
+        return self.values.shape[-1] * (1 + self.directed)
+
+    @property
+    def said(self) -> Tensor:
+        """What the model says at each time in one number, (n, targets, times); NaN beyond the end of a padded series."""
+        times = torch.arange(self.series.times, device=self.levels.device)
+        return torch.where(times <= self._last_time()[:, None], self.levels.movedim(2, 0), torch.nan).movedim(0, 1)
+
+    def _last_time(self) -> Tensor:
+        """(n,) the last time at which the model was read."""
+        ends, read = self.series.samples.ends, self.outputs.shape[1]
+        whole = torch.full((len(self.outputs),), read, device=self.outputs.device)
+        return (whole if ends is None else whole.minimum(ends.to(whole.device).clamp(min=1))) - 1
 
     @property
     def begun(self) -> Tensor:
@@ -198,7 +223,7 @@ class Stretches:
                 yield found
 
     def _losses(self, removal: StretchRemoval) -> Tensor:
-        """Losses (r, length or 1, targets) of one batch."""
+        """Losses (r, length or 1, columns) of one batch."""
         series, (i, start, gap) = self.series, (removal.i, removal.start, removal.gap)
         rows = window(series.x, i, start, removal.length)
         absent, values = self._replacement(removal)
@@ -210,8 +235,12 @@ class Stretches:
         time = time.clamp(max=series.times - 1) if self.outputs.shape[1] > 1 else torch.zeros_like(time)
         y0 = self.outputs[i[:, None], time]
         y = torch.where((y - y0).abs() <= self.rounding[i].reshape(-1, *[1] * (y.ndim - 1)), y0, y)
-        value = series.samples.engine.value(y.flatten(0, 1), y0.flatten(0, 1)).reshape(*y.shape[:2], -1)
-        return self.values[i[:, None], time] - value
+        engine, rows = series.samples.engine, y.flatten(0, 1)
+        lost = self.values[i[:, None], time] - engine.value(rows, y0.flatten(0, 1)).reshape(*y.shape[:2], -1)
+        if not self.directed:
+            return lost
+        level = engine.level(rows, self.last[i].repeat_interleave(y.shape[1], 0)).reshape(lost.shape)
+        return torch.cat([lost, self.levels[i[:, None], time] - level], -1)
 
     def _outputs(self, removal: StretchRemoval, rows: Tensor) -> Tensor:
         """Outputs (r, length or 1, \\*out) at rows of a removal; UnreadError where a model does not read what is missing in them."""

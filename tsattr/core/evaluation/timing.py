@@ -91,7 +91,7 @@ class Timing:
     @property
     def arrays(self) -> int:
         """Arrays of a sample's size that are in memory at once: some for each lag, and a recurrent model's states."""
-        return 6 * self.lags + self.remembered // self.channels
+        return 10 * self.lags + self.remembered // self.channels
 
     def inside(self, *, last: bool = False, ends: np.ndarray | None = None) -> np.ndarray:
         """Bool (times, lags): True where the observation at time a belongs to the window of the prediction at a + lag.

@@ -58,11 +58,14 @@ class CallTargets:
         with of_one_time(outputs, self.along):
             values = tuple(t.bind(axes) for t in self.each)
             together = gathered(self.each, axes)
+            levels = () if self.along is None else tuple(t.level(axes) for t in self.each)
         return BoundTargets(
             values,
             tuple(t.choose(axes).label for t in self.each),
             tuple(axes.coords.get(axes.dims[0], [])) if len(axes.dims) == 1 else (),
             outputs.dims.index(self.along) if self.along in outputs.dims else None,
+            levels,
+            any(t.unsigned for t in self.each),
             "; ".join(dict.fromkeys(axes.taken)),
             together,
         )

@@ -90,6 +90,24 @@ class Divergence(Target):
         more = [f", {k}={v!r}" for k, v in (("of", self.of), ("where", self.where)) if v is not None]
         return f"Divergence({self.kind!r}{''.join(more)})"
 
+    @property
+    def unsigned(self) -> bool:  # type: ignore[override]
+        """True where it says how far the distribution moves, and not which way."""
+        return self.kind in _SHIFTS
+
+    def level(self, outputs: Axes) -> Value:
+        """The probability of the class of "signed"; the output of "difference"."""
+        at = self._where(outputs)
+        if self.kind == "difference":
+            return lambda y, y0: _flat(y)[:, at or 0]
+        chosen, single = self.choose(outputs), not _wide(outputs)
+
+        def probability(y: Tensor, y0: Tensor) -> Tensor:
+            p = log_probabilities(_flat(y), str(chosen.of), chosen)
+            return p.exp().gather(1, _class(_flat(y0), at, single)[:, None])[:, 0]
+
+        return probability
+
     def choose(self, outputs: Axes) -> Divergence:
         """The same, with what the outputs are taken for."""
         if self.kind == "difference":
@@ -104,13 +122,13 @@ class Divergence(Target):
 
     def bind(self, outputs: Axes) -> Value:
         """Minus the shift between rows of outputs (r, \\*out) and those of the intact samples."""
-        wide = [d for d, n in zip(outputs.dims, outputs.shape) if n > 1]
+        wide = _wide(outputs)
         if len(wide) > 1:
             raise ValueError(
                 f"{self!r} compares one distribution, but the outputs have axes {dict(zip(outputs.dims, outputs.shape))}; "
                 "name the axis of time with outputs=(...), or pick one of the others in the model"
             )
-        at = None if self.where is None or not wide else index_of(outputs, wide[0], self.where)
+        at = self._where(outputs)
         if self.kind == "difference":
             if wide and at is None:
                 raise ValueError(f"{self!r}: the model gives {outputs.shape} numbers; say which: where=index or label")
@@ -123,6 +141,15 @@ class Divergence(Target):
             return 0.0 - shift(before, after)
 
         return taken_for_logits(value, chosen) if chosen.of == "logits" else value
+
+    def _where(self, outputs: Axes) -> int | None:
+        wide = _wide(outputs)
+        return None if self.where is None or not wide else index_of(outputs, wide[0], self.where)
+
+
+def _wide(outputs: Axes) -> list[str]:
+    """The axes along which there are several outputs."""
+    return [d for d, n in zip(outputs.dims, outputs.shape) if n > 1]
 
 
 def _flat(y: Tensor) -> Tensor:
@@ -144,13 +171,14 @@ def _js(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _signed(at: int | None, single: bool) -> Shift:
-    def shift(p: Tensor, q: Tensor) -> Tensor:
-        # One logit or probability is that of class 0 of the two it stands for.
-        which = torch.full((len(p),), 0 if single else at or 0, device=p.device)
-        which = p.argmax(1) if at is None and not single else which
-        return (p.exp() - q.exp()).gather(1, which[:, None])[:, 0]
+    return lambda p, q: (p.exp() - q.exp()).gather(1, _class(p, at, single)[:, None])[:, 0]
 
-    return shift
+
+def _class(p: Tensor, at: int | None, single: bool) -> Tensor:
+    """The class of each row: the one asked for, else that with the largest of `p`; one logit or probability is that of class 0 of two."""
+    if at is None and not single:
+        return p.argmax(1)
+    return torch.full((len(p),), 0 if single else at or 0, device=p.device)
 
 
 _SHIFTS: dict[str, Shift] = {"pd": _pd, "kl": _kl, "js": _js}

@@ -44,6 +44,8 @@ class Target(ABC):
     of_members
         True where it is of all members of an ensemble together, which are then asked as one model: with an output axis
         "member" before those of each.
+    unsigned
+        True where it says how far the outputs move and not which way; :meth:`level` does.
     on_command_line
         True where it can be written on the command line: its settings are plain values.
     """
@@ -51,11 +53,16 @@ class Target(ABC):
     compares: bool = True
     keeps_units: bool = False
     of_members: bool = False
+    unsigned: bool = False
     on_command_line: ClassVar[bool] = True
 
     @abstractmethod
     def bind(self, outputs: Axes) -> Value:
         """The function ``(y, y0) -> (rows,)`` for a model with these output axes."""
+
+    def level(self, outputs: Axes) -> Value:
+        """What the model says in one number, whose change the target is: the target itself, unless it measures a change."""
+        return self.bind(outputs)
 
     def choose(self, outputs: Axes) -> Target:
         """The target that it stands for with these outputs: itself, unless it leaves something open."""
