@@ -142,3 +142,11 @@ def test_rows_that_share_no_block_are_judged_together_too():
     values[0, :6], values[1, 6:] = 5 + np.arange(6) / 10, np.arange(6) - 2.5
     found = pairs.bootstrap(values)
     assert found.apart.tolist() == [True, False]
+
+
+def test_intervals_are_those_of_bootstrap():
+    values, block = np.random.default_rng(0).normal(size=(3, 2, 12)), np.arange(12) // 2
+    values[0, 1, 3] = np.nan
+    found = pairs.bootstrap(values, block, level=0.9)
+    for ours, theirs in zip(pairs.intervals(values, block, level=0.9), (found.mean, found.low, found.high)):
+        np.testing.assert_array_equal(ours, theirs)

@@ -285,7 +285,7 @@ class Measurement:
             "first": orders if self.needs("first", "both") else [],
             "last": [order.kept(playing) for order in orders] if self.needs("last", "both") else [],
             "subsets": self._subsets(samples, playing) if self.needs("subsets") else [],
-            "all": [removal.Order(torch.zeros_like(playing, dtype=torch.int32), number)] if self.needs("all") else [],
+            "all": [removal.everything(playing)] if self.needs("all") else [],
         }
 
     @staticmethod

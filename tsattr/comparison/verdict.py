@@ -10,6 +10,7 @@ import xarray as xr
 
 from ..metrics import pairs
 
+_READ = ["score", "score_low", "score_high", "difference", "distinguishable"]  # what a standing is read from
 _FEW = 20  # blocks below which skewed scores keep Student's t from covering as it says
 
 
@@ -60,7 +61,7 @@ class Standing:
     """
 
     def __init__(self, table: xr.Dataset, measure: str, ranking: str) -> None:
-        here = table.sel(measure=measure, ranking=ranking)
+        here = table[_READ].sel(measure=measure, ranking=ranking)
         self.table, self.measure, self.ranking = table, measure, ranking
         self.names = [str(n) for n in table.method.values]
         self.control = table.control.values.astype(bool)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import unmasked
-from .intervals import half_width, joint, members, pulls
+from .intervals import Values, half_width, joint, members, pulls
 
 
 def adjusted(scores: ArrayLike, own: ArrayLike) -> NDArray[np.float64]:
@@ -118,6 +118,31 @@ def bootstrap(
     >>> found.mean.round(3).tolist(), found.low.round(3).tolist(), found.apart.tolist()
     ([1.04, 0.0], [0.898, -0.196], [True, False])
     """
+    mean, half, pull, count = _means(values, blocks, level)
+    # Equal blocks have no spread to be judged by: what is left of it is rounding.
+    spread = half > 1e-12 * np.abs(mean)
+    apart = (half <= 1e-12 * np.abs(mean)) & (mean != 0)
+    if spread.any():
+        z = joint(pull[:, spread], level=level, resamples=resamples, rng=np.random.default_rng(seed))
+        together = half_width(pull, count, level=1 - 2 * _tail(z), ordered=False)
+        apart |= spread & (np.abs(mean) > together)
+    shape = np.shape(values)[:-1]
+    return Interval(
+        mean.reshape(shape), (mean - half).reshape(shape), (mean + half).reshape(shape), apart.reshape(shape)
+    )
+
+
+def intervals(
+    values: ArrayLike, blocks: ArrayLike | None = None, *, level: float = 0.95
+) -> tuple[Values, Values, Values]:
+    """Means over samples of values (..., n), and the ends of their intervals: those of :func:`bootstrap`, without its draws."""
+    mean, half, *_ = _means(values, blocks, level)
+    shape = np.shape(values)[:-1]
+    return mean.reshape(shape), (mean - half).reshape(shape), (mean + half).reshape(shape)
+
+
+def _means(values: ArrayLike, blocks: ArrayLike | None, level: float) -> tuple[Values, Values, Values, Values]:
+    """Of each row of values (..., n) the mean, half its interval's width, and by block pull and count (blocks, rows)."""
     v = unmasked(values, np.float64)
     rows = v.reshape(-1, v.shape[-1])
     _, block = np.unique(np.arange(v.shape[-1]) if blocks is None else np.asarray(blocks), return_inverse=True)
@@ -126,18 +151,7 @@ def bootstrap(
     member = members(block, int(block.max()) + 1)
     count = member @ (~np.isnan(rows)).astype(float).T
     mean, pull = pulls(member @ np.nan_to_num(rows).T, count)
-    half = half_width(pull, count, level=level, ordered=False)
-    # Equal blocks have no spread to be judged by: what is left of it is rounding.
-    spread = half > 1e-12 * np.abs(mean)
-    apart = (half <= 1e-12 * np.abs(mean)) & (mean != 0)
-    if spread.any():
-        z = joint(pull[:, spread], level=level, resamples=resamples, rng=np.random.default_rng(seed))
-        together = half_width(pull, count, level=1 - 2 * _tail(z), ordered=False)
-        apart |= spread & (np.abs(mean) > together)
-    shape = v.shape[:-1]
-    return Interval(
-        mean.reshape(shape), (mean - half).reshape(shape), (mean + half).reshape(shape), apart.reshape(shape)
-    )
+    return mean, half_width(pull, count, level=level, ordered=False), pull, count
 
 
 def _tail(z: float) -> float:
