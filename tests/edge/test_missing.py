@@ -100,6 +100,19 @@ def test_shapley_values_of_trees_that_read_what_is_missing():
     assert abs(ds.attribution.sel(feature="b")).min() > 0.05  # what was not measured tells
 
 
+def test_shapley_values_where_cells_are_those_of_the_background():
+    _, x = boosted()
+    x = x.round().clip(-1, 1)  # three levels, so that most cells tie
+    model = HistGradientBoostingRegressor(max_iter=20, random_state=0).fit(x, x.a * x.c.fillna(2) + 2 * x.b.isna())
+    background = x[50:60].assign(c=1.0)
+    rows = pd.concat([background[:2], x[x.b.isna()][:2].assign(c=1.0)])
+    ds = ta.explain(model, rows, ta.KernelShap(EACH, b.Samples.fit(background), draws=10), missing="value")
+    expected = [shapley_of(model, rows[k : k + 1], background) for k in range(len(rows))]
+    np.testing.assert_allclose(ds.attribution, expected, atol=1e-9)
+    np.testing.assert_allclose(ds.attribution.sel(feature="c"), 0, atol=1e-9)  # no row of the background has another
+    assert abs(ds.attribution.sel(feature="b")[2:]).min() > 0.05
+
+
 def test_absent_is_not_measured():
     model, x = boosted()
     rows = x[~x.b.isna()][:5]
