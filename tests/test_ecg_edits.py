@@ -9,6 +9,7 @@ import tsattr as ta
 from tsattr import ecg
 from tsattr.datasets import simulate_ecg
 from tsattr.ecg import edits
+from tsattr.ecg.response import STANDARD
 
 RATE = 250.0
 pytestmark = [
@@ -238,6 +239,9 @@ def test_exactly_the_edit_of_what_the_model_leans_on_moves_it(what, edit, change
         if other != edit:
             assert abs(found.sel(edit=other).item()) < 0.2 * own
     assert table.low.sel(edit=edit).item() * table.high.sel(edit=edit).item() > 0
+    if what != "RR":  # of which records without any beat, as their removal makes, have none
+        whole = ecg.leaning(model, d.ecg, measured=measured, edits={edit: STANDARD[edit]}, check=False)
+        assert np.sign(whole["mean"].item()) == np.sign(change)
     if what == "RR":  # taking the beats' cells away says less of when they come
         assert table.removal.sel(edit=edit).notnull().all()
 

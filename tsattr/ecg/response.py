@@ -148,7 +148,7 @@ def leaning(
     """
     blocks = _patients(patient, x)
     known = measured.r.notnull()
-    of_class = xr.zeros_like(known, dtype="<U1") if classes is None else classes.astype(str).transpose(*known.dims)
+    of_class = xr.full_like(known, "", dtype="<U1") if classes is None else classes.astype(str).transpose(*known.dims)
     names = [""] if classes is None else sorted(set(of_class.values[known.values]) - {""})
     change = np.full((len(edits), len(names), x.sizes["sample"]), np.nan)
     removal, shift = change.copy(), np.full((len(edits), len(names)), np.nan)
