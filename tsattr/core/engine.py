@@ -202,6 +202,8 @@ class Engine:
         The spacing of the numbers at 1 that the outputs are made of, once the model has been asked.
     evaluations
         The kinds of `RemovalEvaluation` that are tried beside the dense one.
+    dense
+        Whether the model is asked about whole rows alone, whatever the question.
     samples
         How many samples the input has.
     unfilled
@@ -232,6 +234,7 @@ class Engine:
     found: dict[str, Any] = field(default_factory=dict)
     eps: float = 0.0
     evaluations: tuple[Any, ...] = ()
+    dense: bool = False
     samples: int = 0
     unfilled: set[int] = field(default_factory=set)
 

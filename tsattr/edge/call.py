@@ -211,6 +211,7 @@ class Call:
                 expect=progress.expect,
                 foresee=progress.foresee,
                 evaluations=self.evaluations,
+                dense=self.settings["evaluation"] == DENSE,
                 samples=self.inputs.n,
             )
             engine.count_trial(0)

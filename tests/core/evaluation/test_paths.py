@@ -204,6 +204,13 @@ def test_where_lines_do_not_hold(why):
     assert ds.attrs.get("evaluation") == said
 
 
+def test_a_dense_call_asks_about_each_point():
+    args = AFFINE["linear"], X, ta.IntegratedGradients(steps=7)
+    found, expected = (ta.explain(*args, target=0, evaluation=e) for e in ("dense", None))
+    assert ("evaluation" in found.attrs, expected.attrs["evaluation"]) == (False, "linewise")
+    np.testing.assert_allclose(found.attribution, expected.attribution, rtol=1e-10, atol=1e-13)
+
+
 def test_first_layers_are_asked_once_a_path():
     rows = []
 

@@ -274,7 +274,8 @@ def _linewise(paths: Paths) -> Linewise | None:
     engine, cells = paths.samples.engine, math.prod(paths.samples.event)
     rows = len(paths) / len(paths.i) * max(engine.samples, len(paths.i))  # of the whole call
     if (
-        cells < _CELLS
+        engine.dense
+        or cells < _CELLS
         or rows < _ROWS
         or rows * cells < _WORTH * (_STEPPED if _steps(engine.module) else 1)
         or not bool((paths.t > 0).all())
