@@ -116,6 +116,15 @@ def test_whatever_the_batches(batch_size, dtype, monkeypatch):
     assert (found.attrs.get("evaluation") == "linewise") == (batch_size > 1)
 
 
+@pytest.mark.parametrize("join", [torch.add, torch.sub, torch.mul])
+def test_one_row_that_is_left_over_is_no_constant(join, monkeypatch):
+    net = module(lambda x, f: head(join(f(x).tanh(), x) + join(x, f(x).relu())), nn.Conv1d(4, 4, 3, padding=1))
+    args = net, X, ta.IntegratedGradients(b.Constant(0.3), steps=7, tolerance=10.0)
+    found, expected = ta.explain(*args, target=0, batch_size=4), plainly(monkeypatch, *args, target=0)
+    assert found.attrs["evaluation"] == "linewise"
+    np.testing.assert_allclose(found.attribution, expected.attribution, rtol=1e-10, atol=1e-13)
+
+
 def test_refined_and_ragged_and_with_context(monkeypatch):
     x = X.copy(deep=True)
     x[0, 1, 4:7] = np.nan

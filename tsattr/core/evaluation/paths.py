@@ -206,7 +206,9 @@ class Linewise(PathEvaluation):
         leaf = direction.detach().requires_grad_(True)
         with torch.enable_grad():
             lines = Lines(Points(paths.t[at], counts.tolist()), start, leaf.view_as(leaf))
-        return Weighted(lines, leaf, paths.weights[at] / paths.t[at])
+            # A tensor of one row may be an activation, or be the same for all rows: with one row nothing tells them apart.
+            rows = lines if len(lines) > 1 else lines.whole()
+        return Weighted(rows, leaf, paths.weights[at] / paths.t[at])
 
     def work(self, paths: Paths) -> float:
         """What a point costs beside the plain way, by what was counted."""
