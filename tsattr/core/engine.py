@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .bound import BoundTargets
+from .gradient_fault import gradient_fault
 from .preserve import recorded_draws, without_cudnn
 
 Rows = Callable[[slice], Tensor]
@@ -458,6 +459,21 @@ class Engine:
             return torch.stack(v, 1), [torch.zeros_like(rows) if g is None else g for g in grads]
 
         return self.cut(len(position), run, size)
+
+    def find_fault(self, rows: Tensor, position: Tensor, y0: Tensor | None) -> None:
+        """Note in `found`, once, where the gradient at rows stops being finite; what cannot be looked into is not named."""
+        if "fault" in self.found:
+            return
+
+        def ask(leaf: Tensor) -> Tensor:
+            return self.value(*self._of_one_time(self.outputs(leaf, position), y0)).sum()
+
+        self.count_trial(len(rows))
+        try:
+            with _backward_flags(self.module, self.device):
+                self.found["fault"] = gradient_fault(ask, rows, self.module)
+        except RuntimeError:  # a compiled or checkpointed graph, or no memory for another: the status stands without it
+            self.found["fault"] = None
 
 
 def _with_slope(value: Tensor, rows: Tensor, weights: Tensor | None, *, keep: bool) -> tuple[Tensor, Tensor | None]:

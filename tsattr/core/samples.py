@@ -323,7 +323,16 @@ class SampleChunk:
             self.record_state(i[at], torch.where(torch.isfinite(v).all(1), Status.OK, Status.OUTPUT))
             sloped = torch.stack([torch.isfinite(g.sum(list(range(1, g.ndim)))) for g in grads]).all(0)
             self.record_state(own, torch.where(sloped, Status.OK, Status.GRADIENT))
+            if at_hand(sloped) and not sloped.all():
+                self._find_fault(i[at], make(at), torch.isfinite(v).all(1))
             yield at, grads
+
+    def _find_fault(self, i: Tensor, given: Tensor | Weighted, finite: Tensor) -> None:
+        """Find out, once, what makes the gradient at some rows, of finite outputs, not finite."""
+        rows = given if isinstance(given, Tensor) else given.rows.detach()
+        if finite.any():
+            y0 = None if self.intact_outputs is None else self.intact_outputs[i][finite]
+            self.engine.find_fault(rows[finite], self.position[i][finite], y0)
 
     def intact_gradients(self) -> Tensor:
         """Gradients (n, targets, *event), float64, at the samples themselves."""

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.baselines import Constant, references
+from ..core.gradient_fault import GradientFault
 from ..core.method import Method
 from ..core.status import Status
 from ..labels.inputs import Inputs, Variable
@@ -60,8 +61,8 @@ def _doubt(constant: Constant, v: Variable, seen: np.ndarray) -> str | None:
     return None
 
 
-def report_trouble(ds: xr.Dataset, inputs: Inputs) -> None:
-    """Warn, once, of the samples whose status is not "ok"."""
+def report_trouble(ds: xr.Dataset, inputs: Inputs, fault: GradientFault | None = None) -> None:
+    """Warn, once, of the samples whose status is not "ok"; `fault` is what made a gradient that is not finite."""
     status = ds.variables["status"].values
     if (status == STATUS[Status.OK]).all():
         return
@@ -72,9 +73,30 @@ def report_trouble(ds: xr.Dataset, inputs: Inputs) -> None:
             shown = ", ".join(inputs.names(who[:10].tolist())) + (f", ... ({len(who)} in all)" if len(who) > 10 else "")
             parts.append(f"{kind}: {inputs.sample_dim} {shown}")
             why.append(_missed(ds, who, inputs) if kind == str(Status.NOT_CONVERGED) else _WHY.get(kind, ""))
+            if kind == str(Status.GRADIENT) and fault is not None and (made := _whence(fault, inputs)):
+                ds.attrs["gradient_fault"] = made
+                why.append(f"It is made by {made}")
     if parts:
         text = "; ".join(parts) + " (see the variable `status`)"
         tell(". ".join([text, *filter(None, why)]))
+
+
+def _whence(fault: GradientFault, inputs: Inputs) -> str:
+    """What made a gradient that is not finite, and the entries of named dims that it reaches, where that is not all of them."""
+    of = f" in {fault.layer}" if fault.layer else ""
+    made = f"{fault.operation}{of}" if fault.operation else ""
+    reached = []
+    for v, (at, axes) in zip(inputs.variables, inputs.parts):
+        cells = fault.cells if inputs.single else fault.cells[at].reshape(axes.shape)
+        for axis, dim in enumerate(axes.dims):
+            some = cells.any(tuple(a for a in range(cells.ndim) if a != axis)) if cells.ndim > 1 else cells
+            names = np.asarray(axes.coords.get(dim, np.arange(len(some))))
+            if names.dtype.kind in "UO" and some.any() and not some.all():
+                shown = [str(name) for name in names[some.cpu().numpy()]]
+                more = f", ... ({len(shown)} in all)" if len(shown) > 5 else ""
+                reached.append(f"{dim} {', '.join(shown[:5])}{more}{f' of {v.name}' if v.name else ''}")
+    where = f"at {'; '.join(reached)}" if reached else ""
+    return ", ".join(filter(None, [made, where]))
 
 
 def _missed(ds: xr.Dataset, who: np.ndarray, inputs: Inputs) -> str:

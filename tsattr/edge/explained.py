@@ -86,7 +86,7 @@ def explained(call: Call, method: Method, *, dry_run: bool | str = False) -> xr.
         ds["agreement"] = agreement
     ds.attrs = _provenance(call, method, targets) | engine.notes | _particulars(call, method, bound, targets)
     _label(ds, call, method, targets)
-    report_trouble(ds, inputs)
+    report_trouble(ds, inputs, engine.found.get("fault"))
     return ds
 
 
