@@ -319,6 +319,34 @@ def test_a_record_is_read_cut_and_explained(here, capsys):
         np.testing.assert_allclose(ds.sample, [0, 2.5, 5, 7.5])
 
 
+def test_a_record_becomes_a_report_with_its_beats_and_waves(here, capsys):
+    data = ta.datasets.simulate_ecg(1, seed=0)
+    ta.io.write_wfdb(data.ecg[0].drop_vars("sample").sel(lead=["I", "II"]), "rec")
+    assert main(["explain", "rec", "--report", "--model", "own_model:make", "--method", "Saliency"]) == 0
+    assert "wrote report.html" in capsys.readouterr().out
+    page = (here / "report.html").read_text()
+    assert "The signal on ECG paper" in page
+    assert "Bar chart. Sums per wave" in page
+    assert "not a medical device" in page
+    assert main(["explain", "--model", "own_model:make"]) == 2
+    assert "give one record or file to explain" in capsys.readouterr().err
+    assert main(["explain", "rec", "--input", "rec", "--model", "own_model:make"]) == 2
+
+
+def test_a_record_without_an_ecg_is_reported_without_waves(here, capsys):
+    x = (
+        ta.datasets.simulate_ecg(1, seed=0)
+        .ecg[0]
+        .drop_vars("sample")
+        .sel(lead=["I", "II"])
+        .assign_coords(lead=["ABP", "CVP"])
+    )
+    ta.io.write_wfdb(x.assign_attrs(units="mmHg"), "rec")
+    assert main(["explain", "rec", "--report", "r.html", "--model", "own_model:make", "--method", "Saliency"]) == 0
+    assert "no waves are marked: R peaks are found in an ECG" in " ".join(capsys.readouterr().err.split())
+    assert "The signal over time" in (here / "r.html").read_text()
+
+
 TABLE_MODULE = """
 import tsattr as ta
 

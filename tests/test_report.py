@@ -355,8 +355,41 @@ def test_pictures_are_of_the_samples_that_were_explained():
     assert picture(ds.isel(sample=[2]), x, 0) == picture(ds, x, 2) != picture(ds, x, 0)
     with pytest.raises(ValueError, match=r"x lacks the samples \['q'\]; give that of the samples that were explained"):
         report(ds.isel(sample=[0]).assign_coords(sample=["q"]), x.assign_coords(sample=["a", "b", "c"]))
-    with pytest.raises(ValueError, match=r"ds is of one sample without its dim; keep it with ds.isel\(sample=\[0\]\)"):
-        report(ds.isel(sample=0), x)
+    one = picture(ds.isel(sample=[1]), x[[1]], 0)
+    for given in (x[1], x[[1]], *([x] if "sample" in x.coords else [])):
+        assert picture(ds.isel(sample=1), given, 0) == one
+
+
+def test_one_sample_of_a_table_and_of_an_array():
+    frame = pd.DataFrame({"age": [63.0, 41.0], "dose": [1.0, 2.0]}, index=["a", "b"])
+    ds = ta.explain(lambda x: x.sum(1), xr.DataArray(frame.values, dims=("sample", "feature")), ta.InputXGradient())
+    named = ds.assign_coords(sample=["a", "b"], feature=["age", "dose"])
+    for given in (frame, frame.loc["b"], frame.loc[["b"]]):
+        assert "age = 41" in report(named.isel(sample=1), given)
+    assert "= 41" in report(ds.isel(sample=1), frame.values[1])
+
+
+@pytest.mark.parametrize(
+    ("dims", "names", "units"),
+    [
+        (("sample", "lead", "time"), None, ""),
+        (("sample", "channel", "step"), ["I", "II", "V1", "V2"], ""),
+        (("sample", "time", "feature"), ["HR", "SysABP", "GCS", "x"], ""),
+        (("sample", "row", "column"), None, "mmHg"),
+    ],
+)
+def test_reports_of_patients_are_no_medical_device_whatever_the_dims_are_called(dims, names, units):
+    x = xr.DataArray(np.ones((1, 4, 4)), dims=dims, attrs={"units": units} if units else {})
+    where = next((d for d in dims if d in ("channel", "feature")), None)
+    x = x if names is None else x.assign_coords({where: names})
+    ds = ta.explain(lambda x: x.sum((1, 2)), x, ta.InputXGradient())
+    assert "not a medical device" in report(ds, x)
+
+
+def test_reports_of_anything_else_are_not_called_clinical():
+    x = xr.DataArray(np.ones((1, 4, 4)), dims=("sample", "lat", "lon"), attrs={"units": "K"})
+    ds = ta.explain(lambda x: x.sum((1, 2)), x, ta.InputXGradient())
+    assert "medical device" not in report(ds, x)
 
 
 def test_the_target_of_uncertainty_has_its_own_words():

@@ -39,7 +39,8 @@ def add(commands: Any, what: str) -> None:
         + options.NAMES,
         epilog=options.TRUST,
     )
-    options.add_model(parser)
+    parser.add_argument("record", nargs="?", help="the same as --input")
+    options.add_model(parser, required=False)
     options.add_method(parser)
     parser.add_argument(
         "--out",
@@ -47,7 +48,13 @@ def add(commands: Any, what: str) -> None:
         default=Path("attribution.nc"),
         help="NetCDF file, or Zarr store, to write (default: attribution.nc)",
     )
-    parser.add_argument("--report", type=Path, help="also write a self-contained HTML report")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        nargs="?",
+        const=Path("report.html"),
+        help="also write a self-contained HTML report; of an ECG with beats and waves marked (default: report.html)",
+    )
     parser.add_argument("--plot", type=Path, help="also write the first sample's picture (.png, .pdf, .svg)")
     options.add_data(parser)
     group = options.add_computation(parser)
@@ -59,6 +66,9 @@ def run(args: argparse.Namespace) -> None:
     """Explain the file, and write and print what was found."""
     from ..io import write_result
 
+    if (args.record is None) == (args.input is None):
+        raise UsageError("give one record or file to explain: tsattr explain RECORD, or --input RECORD")
+    args.input = args.input or args.record
     options.check_outputs([args.input, args.reference], out=args.out, report=args.report, plot=args.plot)
     x = options.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
@@ -80,7 +90,9 @@ def run(args: argparse.Namespace) -> None:
     if args.report is not None:
         from ..report import report
 
-        report(ds, x, title=f"What {ds.attrs['model']} looked at in {Path(args.input).name}", out=args.report)
+        title = f"What {ds.attrs['model']} looked at in {Path(args.input).name}"
+        with options.notes():
+            report(ds, _with_waves(x), title=title, out=args.report)
         print(f"wrote {args.report}")
     if args.plot is not None:
         _plot(one_by_one, x, args.plot)
@@ -94,6 +106,21 @@ def _inputs(x: Any) -> dict[str, xr.DataArray]:
     if isinstance(x, xr.Dataset):
         given = {f"input_{name}": values for name, values in x.data_vars.items()}
     return {name: v.reset_coords(drop=True).assign_attrs(plain(v.attrs)) for name, v in given.items()}
+
+
+def _with_waves(x: Any) -> Any:
+    """An ECG with its R peaks and waves as coordinates, for a report; anything else as it is."""
+    if not (isinstance(x, xr.DataArray) and {"lead", "time"} < set(x.dims) <= {"sample", "lead", "time"}):
+        return x
+    from .. import ecg
+
+    try:
+        r_peak = ecg.r_peaks(x)
+        waves = ecg.waves(r_peak, measured=ecg.delineate(x, r_peak))
+    except ValueError as error:  # no lead of an ECG, too short, too coarse
+        options.note(f"no waves are marked: {error}")
+        return x
+    return x.assign_coords(r_peak=r_peak.variable, wave=waves.variable)
 
 
 def _cost(ds: xr.Dataset) -> str:
@@ -177,5 +204,6 @@ def _plot(ds: xr.Dataset, x: Any, path: Path) -> None:
     from ..report.pictures import one_picture
 
     first = {ds.prediction.dims[0]: 0} | ({"target": 0} if "target" in ds.dims else {})
-    figure, _ = one_picture(ds.attribution.isel(first), x.isel({ds.prediction.dims[0]: 0}), None)
+    one = ds.isel(first)
+    figure, _ = one_picture(one.attribution, x.isel({ds.prediction.dims[0]: 0}), None, result=one)
     write_figure(figure, path)

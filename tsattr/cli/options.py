@@ -47,9 +47,9 @@ def add_input(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     parser.set_defaults(parts=None)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Which model, on which file, and which of its outputs."""
-    add_input(parser)
+    add_input(parser, required=required)
     parser.add_argument(
         "--parts",
         help=f"explain the parts of the signal, which sum to it, along the dim part: {', '.join(PARTS)}, such as 'bands([(0.5, 5), (5, 15)])' in Hz",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import ecg
 from ..plot.shade import has_direction
 
 MOST_SAMPLES = 3
@@ -43,15 +44,98 @@ def with_sample_dim(ds: xr.Dataset, *others: Any) -> list[Any]:
         raise ValueError(f"ds has no attribution; its variables are {list(ds.data_vars)}")
     found = [d for d in ds["prediction"].dims if d not in ("target", "method")] if "prediction" in ds else ["sample"]
     if not found:
-        raise ValueError(
-            "ds is of one sample without its dim; keep it with ds.isel(sample=[0]), and with x.isel(sample=[0])"
-        )
+        ds, *rest = _one_sample(ds, *others)
+        others = tuple(rest)
+        found = [ds["prediction"].dims[0]]
     rename = {found[0]: "sample"} if found[0] != "sample" else {}
     labelled = (xr.DataArray, xr.Dataset)
     return [
         a.rename({k: v for k, v in rename.items() if k in a.dims}) if isinstance(a, labelled) else a
         for a in (ds, *others)
     ]
+
+
+_OF_ALL = ("shift_beyond", "detector_auc")  # variables of a result that have no sample dim
+
+
+def _one_sample(ds: xr.Dataset, x: Any, *others: Any) -> list[Any]:
+    """Return the result of one sample, as of ``ds.isel(sample=0)``, with a sample dim again; and all else that lacks it."""
+    cells = next(ds[v].dims for v in ds if str(v).startswith("attribution"))
+    extra = [d for d in x.dims if d not in cells] if isinstance(x, xr.DataArray) else []
+    name = extra[0] if extra else "sample"
+    whole = ds[[v for v in ds if v in _OF_ALL]]
+    ds = ds.drop_vars(whole.data_vars).expand_dims(name).merge(whole)
+    labelled = (xr.DataArray, xr.Dataset)
+    given = [
+        a.expand_dims(name) if isinstance(a, labelled) and name not in a.dims and "method" not in a.dims else a
+        for a in (x, *others)
+    ]
+    if not isinstance(x, labelled):
+        if isinstance(x, pd.Series):
+            given[0] = x.to_frame().T
+        elif not isinstance(x, pd.DataFrame) and np.ndim(x) == len([d for d in cells if d not in NOT_CELLS]):
+            given[0] = np.asarray(x)[None]
+    return [ds, *given]
+
+
+_VITALS = frozenset(
+    [
+        "abp",
+        "art",
+        "bun",
+        "creatinine",
+        "dbp",
+        "diasabp",
+        "etco2",
+        "fio2",
+        "gcs",
+        "hct",
+        "heart_rate",
+        "hr",
+        "lactate",
+        "map",
+        "mcl1",
+        "mlii",
+        "nidiasabp",
+        "nimap",
+        "nisysabp",
+        "paco2",
+        "pao2",
+        "platelets",
+        "pleth",
+        "resp",
+        "resprate",
+        "sao2",
+        "sbp",
+        "spo2",
+        "sysabp",
+        "temp",
+        "urine",
+        "wbc",
+    ]
+)
+_UNITS = frozenset(["mv", "uv", "mmhg", "bpm", "beats/min"])
+_PATIENTS = frozenset(["patient", "patient_id", "subject_id", "recordid"])
+
+
+def is_clinical(inputs: Sequence[Input]) -> bool:
+    """Whether the inputs are measured on patients: by their dims, the names along these, their units, or whose they are."""
+    return any(_clinical(part.signal) for part in inputs)
+
+
+def _clinical(x: xr.DataArray) -> bool:
+    known = {name.lower() for name in names_of(x)}
+    units = {str(u).lower() for u in np.atleast_1d(x.coords.get("units", x.attrs.get("units", ""))).ravel()}
+    whose = {str(name).lower() for name in (*x.coords, *x.attrs)}
+    leads = known & {name.lower() for name in ecg.LEADS}
+    return bool(
+        "lead" in x.dims or len(leads) > 2 or len(known & _VITALS) > 1 or (units & _UNITS) or (whose & _PATIENTS)
+    )
+
+
+def names_of(x: xr.DataArray) -> set[str]:
+    """Return the names along the dims of cells: of leads, channels, columns."""
+    return {str(v) for d in cell_dims(x) if d in x.coords and x[d].dtype.kind in "UO" for v in x[d].values}
 
 
 def all_inputs(ds: xr.Dataset, x: Any, truth: xr.DataArray | None) -> list[Input]:

@@ -17,7 +17,17 @@ from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
 from .divided import divided
 from .markup import number, percent
-from .material import Input, all_inputs, cell_dims, maps_compared, sample_positions, shape_of, with_sample_dim
+from .material import (
+    Input,
+    all_inputs,
+    cell_dims,
+    is_clinical,
+    maps_compared,
+    names_of,
+    sample_positions,
+    shape_of,
+    with_sample_dim,
+)
 from .outputs import by_output
 from .pictures import pictures
 from .together import together
@@ -44,7 +54,7 @@ def report(
     Parameters
     ----------
     ds : Dataset
-        A result of `tsattr.explain`. Its `attribution` may have a dim `method`: the first is then reported, and all of
+        A result of `tsattr.explain`, also of one sample alone (``ds.isel(sample=0)``). Its `attribution` may have a dim `method`: the first is then reported, and all of
         them compared. `attrs["model"]`, where given, names the model.
     x : DataArray, Dataset, DataFrame or array
         The input that was explained.
@@ -101,13 +111,12 @@ def report(
     compared = maps_compared(comparisons, inputs[0].signal.dims)
     positions = sample_positions(ds, samples)
     waves = waves if waves is not None else inputs[0].signal.coords.get("wave")
-    clinical = any("lead" in part.attribution.dims for part in inputs)
-    leads = {str(v) for part in inputs if "lead" in part.attribution.dims for v in part.attribution["lead"].values}
+    leads = set().union(*(names_of(part.signal) for part in inputs))
     shapes = ", and ".join(shape_of(part) for part in inputs)
     own = [notes] if isinstance(notes, str) else list(notes or [])
     standard = words.notes(
         ds,
-        clinical=clinical,
+        clinical=is_clinical(inputs),
         limb_leads=len(leads & set(ecg.LIMB_LEADS)) > 2,
         truth=truth is not None or scores is not None,
     )

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import ecg, plot
 from ..core.units import voltage
+from ..ecg.leads import may_be_ecg
 from ..edge.table import words_of_class
 from ..parts.summing import PART
 from ..plot.maps import map_dims
@@ -40,11 +41,11 @@ def pictures(ds: xr.Dataset, inputs: list[Input], positions: list[int]) -> list[
                 where = {"sample": i, "target": k} if "target" in part.attribution.dims else {"sample": i}
                 map_ = part.attribution.isel(where, drop=True)
                 truth = None if part.truth is None else part.truth.isel(sample=i, drop=True)
-                signal = part.signal.isel(sample=i, drop=True)
+                signal = part.signal.isel(sample=i)
                 shown = part.shown.isel(where, drop=True)
                 steps = tables.step_by_step(ds, part, i, k if several else None)
                 colours = _colours(shown, _target(here))
-                figure, caption = steps or one_picture(shown, signal, truth, output=said, colours=colours)
+                figure, caption = steps or one_picture(shown, signal, truth, output=said, colours=colours, result=here)
                 of = f" {part.name}" if part.name else ""
                 if said is not None and part.by_lag is None:
                     parts.append(_curve(said))
@@ -123,10 +124,12 @@ def one_picture(
     output: xr.DataArray | None = None,
     limit: float | None = None,
     colours: str = _FOR_AND_AGAINST,
+    result: xr.Dataset | None = None,
 ) -> tuple[Figure, str]:
     """Return the picture that the dims ask for, and its caption, which says what its colours mean.
 
     `output` is what the model says over time, drawn above a map by lag. `limit` is the value at which the colours of a map saturate; see `tsattr.plot`.
+    Of `result` a sheet says what is predicted.
     """
     if "lag" in attribution.dims and "lag" not in signal.dims:
         figure = plot.lags(attribution, signal, output=output, limit=limit)
@@ -140,7 +143,8 @@ def one_picture(
     if "time" in dims and len(dims) <= 2:
         if "lead" in dims and _is_ecg(signal):
             start, stretch = _stretch(attribution)
-            figure = plot.ecg(signal, attribution, layout="12x1", truth=truth, start=start, limit=limit)
+            sheet = attribution if result is None else _with_map(result, attribution)
+            figure = plot.ecg(signal, sheet, layout="12x1", truth=truth, start=start, limit=limit)
             return figure, f"The signal on ECG paper{stretch}. {colours}; no colour is no attribution."
         strongest, shown = _strongest_rows(attribution)
         known = None if truth is None else truth.isel(strongest)
@@ -198,14 +202,23 @@ def _strongest_rows(attribution: xr.DataArray) -> tuple[dict[Any, np.ndarray], s
     return {others[0]: best}, f" The {MOST_TRACES} of {strength.size} with the most absolute attribution."
 
 
-def _is_ecg(signal: xr.DataArray) -> bool:
-    units = signal.coords["units"].values if "units" in signal.coords else [signal.attrs.get("units", "")]
-    known = {str(u) for u in np.atleast_1d(units)}
-    in_volts = all(voltage(u) for u in known)
-    standard = (
-        {str(name) for name in signal["lead"].values} & {*ecg.LEADS, "MLII"} if "lead" in signal.coords else set()
+def _with_map(result: xr.Dataset, attribution: xr.DataArray) -> xr.Dataset:
+    """Return what a result says of a sample beside its map."""
+    said = [v for v in ("prediction", "predicted", "reference", "status") if v in result and not result[v].ndim]
+    return (
+        xr.Dataset({"attribution": attribution.drop_vars("target", errors="ignore")})
+        .assign(result[said])
+        .assign_attrs(result.attrs)
     )
-    return "time" in signal.coords and (in_volts or (known <= {""} and bool(standard)))
+
+
+def _is_ecg(signal: xr.DataArray) -> bool:
+    """Whether a channel is a lead of an ECG: one that may be, in volts or with the name of a standard lead."""
+    names = [str(name) for name in signal["lead"].values]
+    units = [str(u) for u in np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "")), len(names))]
+    known = {*ecg.LEADS, "MLII"}
+    leads = (may_be_ecg(name, unit) and (voltage(unit) or name in known) for name, unit in zip(names, units))
+    return "time" in signal.coords and any(leads)
 
 
 def _with_values(attribution: xr.DataArray, signal: xr.DataArray) -> xr.DataArray:
