@@ -279,6 +279,22 @@ def test_labels_must_match():
     assert np.allclose(meshes(transposed.axes[1])[0].get_array().ravel(), attribution(x)[1])
 
 
+def test_a_long_trace_is_its_range_above_its_attribution():
+    x = signal(("II",), 200.0)
+    x[0, 5000:7000] = np.nan
+    figure = plot.trace(x, attribution(x))
+    (ax, *_), (area,) = figure.axes, [c for c in figure.axes[0].collections if not isinstance(c, QuadMesh)]
+    across, up = np.concatenate([p.vertices for p in area.get_paths()]).T
+    assert up.min() == 0 == x.min()
+    assert up.max() == 1 == x.max()
+    assert not ((across > 50.5) & (across < 69.5)).any()
+    assert not ax.lines
+    (mesh,) = meshes(ax)
+    assert mesh.get_coordinates()[..., 1].max() < 0
+    assert mesh.get_coordinates()[..., 1].min() == ax.get_ylim()[0]
+    assert len(plot.trace(x[:, :10_000], attribution(x)[:, :10_000]).axes[0].lines) == 1
+
+
 def test_trace_on_an_ax_of_ones_own_and_with_dates():
     x = signal(("I", "II"), 2.0)
     ax = Figure().subplots()

@@ -15,6 +15,8 @@ from ..core.indexing import is_dates
 from . import shade
 from .standing import wrapped
 
+_LONG = 10_000  # cells from which on a picture is too narrow for the line between them
+
 
 @shade.literal_text
 def trace(
@@ -29,6 +31,8 @@ def trace(
     ax: Axes | None = None,
 ) -> Figure:
     """Draw one sample's signal with its attribution as a band of colour behind the line.
+
+    Of more than 10,000 cells the range of the values is drawn where a line would be a blot, and the band lies below it.
 
     Parameters
     ----------
@@ -82,11 +86,17 @@ def trace(
     units = np.broadcast_to(signal.coords.get("units", signal.attrs.get("units", "")), len(names))
     for i, (name, row) in enumerate(zip(names, axes)):
         y = signal.values.reshape(len(names), -1)[i].astype(float)
-        shade.draw_series(row, values, y, lw=0.9)
         low, high = shade.padded_limits(y)
+        band = low, high
+        if long := len(y) > _LONG:
+            shade.draw_envelope(row, edges, y)
+            band = low - 0.3 * (high - low), low  # beside the trace, which would hide what is behind it
+        else:
+            shade.draw_series(row, values, y, lw=0.9)
         if attribution is not None:
             cells = attribution.values.reshape(len(names), -1)[i]
-            mesh = shade.colour_band(row, edges, cells, low, high, scale, zorder=0.5)
+            mesh = shade.colour_band(row, edges, cells, *band, scale, zorder=0.5)
+            low = band[0] if long else low
         if truth is not None:
             shade.truth_bar(
                 row, edges, truth.values.reshape(len(names), -1)[i], 0, 0.06, transform=row.get_xaxis_transform()

@@ -207,6 +207,16 @@ def thin(edges: np.ndarray, values: np.ndarray, most: int = 3000) -> tuple[np.nd
     return np.append(edges[:-1:step], edges[-1:]), blocks[np.arange(len(blocks)), strongest]
 
 
+def draw_envelope(ax: Axes, edges: np.ndarray, values: np.ndarray, most: int = 1500) -> None:
+    """Draw the least and the largest value of each of at most `most` blocks of a long series as an area; gaps stay bare."""
+    step = -(-len(values) // most)
+    padded = np.full(-(-len(values) // step) * step, np.nan)
+    padded[: len(values)] = np.where(np.isfinite(values), values, np.nan)
+    blocks = padded.reshape(-1, step)
+    low, high = np.fmin.reduce(blocks, axis=1), np.fmax.reduce(blocks, axis=1)
+    ax.fill_between(edges[:-1:step], low, high, step="post", color=NEUTRAL, linewidth=0.4, zorder=2)
+
+
 def colour_band(
     ax: Axes, edges: np.ndarray, values: np.ndarray, low: float, high: float, limit: float, **kwargs: Any
 ) -> QuadMesh:
