@@ -110,6 +110,16 @@ def test_a_batch_equals_its_records_and_lead_order_scale_and_gaps_change_nothing
     assert ecg.delineate(gap, d.r_peak[0]).onset.notnull().sum() > 0
 
 
+def test_of_a_single_beat_what_is_in_the_noise_is_no_wave():
+    found = [
+        ecg.delineate(*record(beats=1, noise=0.02, p=p, seed=s)).confidence.sel(wave="P").item()
+        for s in range(12)
+        for p in (0.0, 0.2)
+    ]
+    assert np.median(found[1::2]) > 0.9
+    assert max(found[::2]) < 0.5
+
+
 def test_no_beats_and_flat_lines_do_no_harm():
     x, r = record()
     assert ecg.delineate(x, r & False).sizes["beat"] == 0

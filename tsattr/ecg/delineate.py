@@ -44,7 +44,8 @@ def delineate(ecg: xr.DataArray, r_peak: xr.DataArray) -> xr.Dataset:
       fallen to a tenth of its size, or two standard errors.
     - P the same before it, from 0.32 s before R or the end of the T before.
 
-    A bump has the confidence 1 - exp(-(z / 3)^2 / 2), z its size over the standard error of the average there, and is a wave
+    A bump has the confidence 1 - exp(-(z / 3)^2 / 2), z its size over the standard error of the average there (of one or two
+    beats by the roughness of each lead), and is a wave
     from 0.5 on: what does not repeat from beat to beat, as the waves of atrial fibrillation, averages out. Those of flutter that
     is conducted regularly do repeat: only annotations, or ``absent=`` of `waves`, tell that they are no P.
 
@@ -148,7 +149,7 @@ class _Record:
         t_end = -np.inf
         for k, near in enumerate(self._like(shapes)):
             like[k] = len(near)
-            average, error = shapes[near].mean(0), shapes[near].std(0) / np.sqrt(len(near))
+            average, error = shapes[near].mean(0), _error(shapes[near], self.rate)
             qrs = self._qrs(average, before[k] / 2, after[k] / 2)
             t = self._t(average, error, qrs, before[k], after[k])
             start = max(
@@ -225,6 +226,18 @@ class _Record:
         if confidence < _THERE:
             return _Bump(np.nan, np.nan, confidence)
         return _Bump(first + left, first + right, confidence)
+
+
+def _error(beats: np.ndarray, rate: float) -> np.ndarray:
+    """The standard error of an average of beats (beats, lead, cells); of fewer than three by how rough each lead is."""
+    n = len(beats)
+    if n >= 3:
+        error: np.ndarray = beats.std(0, ddof=1) / np.sqrt(n)
+        return error
+    lag = max(1, round(rate / 80))  # over which noise below 40 Hz has forgotten itself
+    bend = beats[..., : -2 * lag] - 2 * beats[..., lag:-lag] + beats[..., 2 * lag :]
+    rough = np.median(np.abs(bend), axis=(0, 2)) / 0.6745 / np.sqrt(6 * n)
+    return np.broadcast_to(rough[:, None], beats.shape[1:])
 
 
 def _labelled(found: list[dict[str, np.ndarray]], r_peak: xr.DataArray, time: np.ndarray) -> xr.Dataset:
