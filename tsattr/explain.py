@@ -113,7 +113,9 @@ def explain(
 
         - "ok": a method whose map sums to the difference has such a sum (`IntegratedGradients` says within what);
         - "not converged": more steps or draws are needed, or the sum misses the difference, as where gradients are blocked;
-        - "non-finite gradient": where the outputs are finite; "non-finite output", here or without some of the input;
+        - "non-finite gradient": where the outputs are finite; ``attrs["gradient_fault"]`` says which operation of which layer
+          makes it first and what of the input it reaches, where that can be found (on a CPU);
+        - "non-finite output", here or without some of the input;
         - "no baseline": it has no value (NaN) for a cell of the sample, though it has for other samples, else ValueError;
         - "all missing".
 

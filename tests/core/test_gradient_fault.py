@@ -8,6 +8,7 @@ from torch import nn
 
 import tsattr as ta
 from tsattr.core.gradient_fault import gradient_fault
+from tsattr.report import report
 
 X = xr.DataArray(
     np.array([[[1.0, 2.0], [0.0, 0.0], [3.0, 1.0]], [[1.0, 1.0], [2.0, 1.0], [1.0, 3.0]]]),
@@ -47,6 +48,7 @@ def test_the_layer_and_the_feature_are_named(method):
     assert ds.status.values.tolist() == ["non-finite gradient", "ok"]
     assert ds.attrs["gradient_fault"] == "sqrt in body.1 (Norm), at feature Urine"
     assert np.isfinite(ds.prediction).all()
+    assert "is made by sqrt in body.1 (Norm), at feature Urine." in report(ds, X)
     assert ds.attribution[1].notnull().all()
     assert [dict(m._forward_hooks) for m in net.modules()] == hooks
 

@@ -222,6 +222,39 @@ def test_every_time_that_was_not_measured(missing):
     assert ds.status.values.tolist() == ["ok"] * 3
 
 
+VENT = pd.DataFrame({"MechVent": [1.0, np.nan, 1.0, np.nan], "age": [1.0, 1.0, 2.0, 2.0]})  # 1, or not measured
+
+
+def test_a_column_that_is_1_or_not_measured_has_its_credit():
+    """Of 2 for being ventilated: what its presence told, and its absence beside a background of which half are ventilated."""
+    model = ta.models.on_frames(lambda df: 2.0 * df["MechVent"].notna() + df["age"].fillna(0))
+    gone = ta.explain(model, VENT, ta.Occlusion(EACH, b.Missing()), missing="value").attribution
+    np.testing.assert_array_equal(gone.sel(feature="MechVent"), [2, 0, 2, 0])
+    background = b.Samples.fit(VENT)
+    for method in (
+        ta.Occlusion(EACH, background),
+        ta.ShapleySampling(EACH, background, draws=8),
+        ta.KernelShap(EACH, background),
+    ):
+        ds = ta.explain(model, VENT, method)  # in a table missing="value" is the default
+        np.testing.assert_allclose(ds.attribution.sel(feature="MechVent"), [1, -1, 1, -1], atol=1e-9)
+
+
+@pytest.mark.parametrize("missing", ["value", "invalid"])
+def test_a_series_that_is_1_or_not_measured_has_its_credit(missing):
+    """Hold() knows no other value than 1, so it says nothing; Missing() says what it told that somebody was ventilated."""
+    values = np.full((1, 2, 6), np.nan)
+    values[0, 0, [2, 3, 5]], values[0, 1] = 1.0, 3.0
+    x = xr.DataArray(values, {"feature": ["MechVent", "HR"]}, ("sample", "feature", "time"))
+    f = lambda x: 2.0 * (~torch.isnan(x[:, 0])).cumsum(1) + x[:, 1].nan_to_num()  # noqa: E731 - the hours on a ventilator so far
+    told = ta.explain(f, x, ta.WinIT(3, b.Missing(), draws=1), missing=missing, **DIFFERENCE)
+    here = told.attribution.sel(feature="MechVent").isel(sample=0, time=[2, 3, 5])
+    np.testing.assert_allclose(here, np.where(here.isnull(), np.nan, 2.0))  # the first, too
+    assert here.notnull().sum() == 7
+    held = ta.explain(f, x, ta.WinIT(3, draws=1), missing="invalid", **DIFFERENCE).attribution
+    assert (held.sel(feature="MechVent").fillna(0) == 0).all()
+
+
 def test_a_window_that_was_not_measured():
     x, rows = series()
     ds = ta.explain(paths, x, ta.WinIT(3, b.Missing(), draws=1), missing="value", **DIFFERENCE)

@@ -156,6 +156,8 @@ def checks(ds: xr.Dataset) -> list[str]:
     by_state: dict[str, list[str]] = {}
     for i, state in enumerate(status.values):
         by_state.setdefault(str(state), []).append(sample_name(ds, i))
+    if fault := str(ds.attrs.get("gradient_fault", "")):
+        parts.append(markup.paragraph(f"The gradient that is not finite is made by {fault}."))
     parts.append(
         markup.bullets(
             words.status_sentences(by_state) or ["Every sample was explained without trouble (status “ok”)."]
