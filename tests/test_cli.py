@@ -328,6 +328,9 @@ def test_a_record_becomes_a_report_with_its_beats_and_waves(here, capsys):
     assert "The signal on ECG paper" in page
     assert "Bar chart. Sums per wave" in page
     assert "not a medical device" in page
+    assert "What stands for absence" not in page  # saliency has none
+    assert main(["explain", "rec", "--report", "--model", "own_model:make"]) == 0
+    assert "the baseline is called" in (here / "report.html").read_text()
     assert main(["explain", "--model", "own_model:make"]) == 2
     assert "give one record or file to explain" in capsys.readouterr().err
     assert main(["explain", "rec", "--input", "rec", "--model", "own_model:make"]) == 2

@@ -7,12 +7,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 import tsattr as ta
 from tsattr.ecg import LEADS
 from tsattr.edge.table import STATUS
-from tsattr.report import report, words
+from tsattr.report import at_baseline, report, words
 from tsattr.report.pictures import one_picture
 
 from .conftest import coupling_net
@@ -566,3 +567,32 @@ def test_parts_of_a_signal_are_drawn_over_time():
     whole = ta.explain(ta.models.summed(lambda x: x[:, 1].sum(1)), parts, ta.Occlusion(ta.groups.Along("part")))
     _, caption = one_picture(whole.attribution[0], parts[0], None)
     assert "The parts of lead II, which has as much attribution as 1 other, over time" in caption
+
+
+def test_the_baseline_is_shown_and_what_the_model_calls_it():
+    x = ecg_input(2, seconds=1.0)
+
+    def model(x):
+        strength = x.abs().sum((1, 2))
+        return torch.stack([10 - strength, strength], 1)
+
+    names = {"class": ["NORM", "MI"]}
+    found = at_baseline(model, x, ta.baselines.Constant(0.0), outputs=names)
+    assert float(abs(found.baseline).max()) == 0
+    np.testing.assert_allclose(found.model_output, model(torch.tensor(x.values)), rtol=1e-6)
+    np.testing.assert_allclose(found.baseline_output, [[10, 0]] * 2)
+    ds = ta.explain(model, x, ta.IntegratedGradients(steps=4), outputs=names)
+    page = report(ds, x, at_baseline=found)
+    assert "<h2" in page
+    assert "What stands for absence" in Page(page).text
+    said = re.findall(r"Sample \w+: (the baseline is called[^<]*)", page)
+    assert len(said) == 2
+    assert all(text.startswith("the baseline is called NORM at 10, the record at ") for text in said)
+    assert sum("what stands for absence, Constant" in alt for alt in Page(page).alts()) == 2
+    one = report(ds.isel(sample=1), x.isel(sample=1), at_baseline=found.isel(sample=1))
+    assert one.count("the baseline is called NORM") == 1
+    weaker = at_baseline(model, x, ta.baselines.Constant(0.0), outputs=names).assign(
+        model_output=found.model_output + 1e6
+    )
+    assert "is called NORM at 10, the record has" in report(ds, x, at_baseline=weaker)
+    assert "What stands for absence" not in report(ds, x)

@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> None:
 
         title = f"What {ds.attrs['model']} looked at in {Path(args.input).name}"
         with options.notes():
-            report(ds, _with_waves(x), title=title, out=args.report)
+            shown = _at_baseline(net, x, method, ds, settings)
+            report(ds, _with_waves(x), title=title, at_baseline=shown, out=args.report)
         print(f"wrote {args.report}")
     if args.plot is not None:
         _plot(one_by_one, x, args.plot)
@@ -106,6 +107,18 @@ def _inputs(x: Any) -> dict[str, xr.DataArray]:
     if isinstance(x, xr.Dataset):
         given = {f"input_{name}": values for name, values in x.data_vars.items()}
     return {name: v.reset_coords(drop=True).assign_attrs(plain(v.attrs)) for name, v in given.items()}
+
+
+def _at_baseline(net: Any, x: Any, method: Any, ds: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset | None:
+    """What the model says of the baseline of the samples that a report shows; None where nothing stands for absence."""
+    if not isinstance(x, xr.DataArray) or "predicted" not in ds or not method.has("baseline"):
+        return None
+    from ..report import at_baseline
+    from ..report.material import MOST_SAMPLES
+
+    some = x.isel({settings["sample_dim"] or "sample": slice(MOST_SAMPLES)})
+    known = {name: value for name, value in settings.items() if name not in ("target", "check")}
+    return at_baseline(net, some, method.setting("baseline"), **known, check=False)
 
 
 def _with_waves(x: Any) -> Any:

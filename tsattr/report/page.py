@@ -15,6 +15,7 @@ from ..edge.each_output import folded
 from ..plot.checks import status_of
 from ..plot.comparison import chance_level, score_names
 from . import markup, sections, tables, words
+from .absence import absence
 from .divided import divided
 from .markup import number, percent
 from .material import (
@@ -48,6 +49,7 @@ def report(
     waves: xr.DataArray | None = None,
     unsure: xr.Dataset | None = None,
     notes: str | Iterable[str] | None = None,
+    at_baseline: xr.Dataset | None = None,
 ) -> str:
     """Write a result up as one self-contained HTML page.
 
@@ -77,6 +79,8 @@ def report(
         `x`, or of samples of its own that it holds as its variable ``input``.
     notes : str or iterable of str, optional
         Your own remarks, printed first among the notes.
+    at_baseline : Dataset, optional
+        From `tsattr.report.at_baseline`, for the same samples: the baseline is shown, and what the model says of it.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def report(
     """
     ds = folded(ds) if isinstance(ds, xr.Dataset) else ds
     doubts = [] if unsure is None else what_makes_unsure(unsure, x)
-    ds, x, truth, waves, comparisons = with_sample_dim(ds, x, truth, waves, comparisons)
+    ds, x, truth, waves, comparisons, at_baseline = with_sample_dim(ds, x, truth, waves, comparisons, at_baseline)
     if comparisons is None and "attribution" in ds and "method" in ds["attribution"].dims:
         comparisons = ds["attribution"]
     if "method" in ds.dims:
@@ -127,6 +131,7 @@ def report(
         _in_short(ds, compared, scores, [which or _strongest(inputs), gone]),
         markup.section("What was asked", markup.terms(words.call_terms(ds, ds.sizes["sample"], shapes))),
         markup.section("The result in one picture", *pictures(ds, inputs, positions)),
+        markup.section("What stands for absence", *absence(at_baseline, positions)),
         markup.section("What in the signal, and when", *by_part),
         markup.section("Where the attribution lies", *sections.places(ds, inputs, positions, waves)),
         markup.section("What each output rests on", *by_output(inputs)),
