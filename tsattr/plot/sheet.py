@@ -94,14 +94,14 @@ class Footer:
         """Return the footer of a sheet with `room` mm in print across; `label` is that of the colour bar, if there is one."""
         beside = label is not None and room >= NARROW
         size, small = scale.font(8), scale.font(7)
-        lines = broken("\n".join(said), size, room - (BAR_LENGTH + 6) * beside)
+        lines = broken("\n".join(said), size, room - (BAR_LENGTH + 8) * beside)
         lane, tall = LANE * waves, height_of(lines, size) + 1
         ticks = lane + panels * PANEL + 0.8
         text = ticks + height_of("0 s", small) + 1.2
         if label is None:
             return cls(scale, lane, ticks, text, lines, text + tall + 1)
         length = min(BAR_LENGTH, room - 8)
-        label = broken(label, small, length)
+        label = broken(label, small, length + 5 if beside else room - 4)
         top = text + (0.5 if beside else tall + 1)  # of the bar, which is 2.5 high
         low = top + 2.5 + height_of("0", size) + 1.5 + height_of(label, small) + 1
         height = max(text + tall, low) + 1
