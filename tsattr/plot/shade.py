@@ -121,7 +121,7 @@ def colour_label(attribution: xr.DataArray, limit: float, meaning: str = MEANING
     units = attribution.attrs.get("units") or "units of the target"
     what = f"attribution [{units}]: {meaning}"
     if has_direction(attribution):
-        what = f"shift of what the model says; {DIRECTION}"
+        what = f"shift; {DIRECTION}"
     if is_the_models_own(attribution):
         what = "the model's own map, without units, the same for every target: orange where it reads more"
     return f"{what}{clipped_note(attribution, limit)}"
