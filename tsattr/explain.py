@@ -80,9 +80,10 @@ def explain(
     evaluation
         "dense" asks the model about whole rows. None: where it is cheaper, a removal is answered in a quicker way that agreed with
         the dense one on some rows, as from what it changes in a convolutional network, and a path from what its ends are in the
-        first layers; ``attrs["evaluation"]`` says in which, and why not in others. Answers are the same but for rounding. A recurrent layer goes on from the state before a removal until
-        each unit of its state is the intact one within ``attrs["state_tolerance"]``, 16 units in the last place of its size (at
-        least of the largest unit's, up to 1), which is what another order of sums makes of it; "exact" never stops before the end.
+        first layers; ``attrs["evaluation"]`` says in which, and why not in others. Answers are the same but for rounding. A
+        recurrent layer goes on from the state before a removal until each unit of its state is the intact one within
+        ``attrs["state_tolerance"]``, 16 units in the last place of its size (at least of the largest unit's, up to 1), which is
+        what another order of sums makes of it; "exact" never stops before the end.
     check
         False spares the trials that a call makes of its model on two samples: see `tsattr.edge.trials`. They take
         ``attrs["trial_rows"]`` rows, which are of no sample.
