@@ -131,3 +131,29 @@ def test_beats_are_aligned_at_their_r_peaks(explained):
 def test_what_does_not_fit_is_refused(explained, wrong, told):
     with pytest.raises(ValueError, match=told):
         wrong(*explained)
+
+
+def test_patients_and_beats_of_other_samples_are_refused():
+    time = {"time": np.arange(30) / 10}
+    a = xr.DataArray(np.ones((4, 30)), dims=("sample", "time"), coords={"sample": list("abcd"), **time})
+    r = (a > 0) & (a.time == 1.5)
+    patient = xr.DataArray([1, 1, 2, 2], dims="sample", coords={"sample": list("abcd")})
+    for told, wrong in {
+        "over is of other samples, or in another order": lambda: ecg.cohort(a, over=patient[::-1]),
+        "over is missing of 1 samples": lambda: ecg.cohort(a, over=[1, 1, 2, np.nan]),
+        "by_class is missing of 1 samples": lambda: ecg.cohort(a, over=patient, by_class=["A", "B", "A", None]),
+        "over: no coordinate 'patient'": lambda: ecg.cohort(a, over="patient"),
+        "a cohort has a dim 'sample'": lambda: ecg.cohort(a[0], over="patient"),
+        "r_peak is of other samples": lambda: ecg.aligned(a, r[::-1]),
+        "r_peak is of 1 samples": lambda: ecg.aligned(a, r[:1]),
+        "give that of these samples": lambda: ecg.aligned(a[0], r),
+        "before and after are seconds round R": lambda: ecg.aligned(a, r, before=-0.5),
+    }.items():
+        with pytest.raises(ValueError, match=told):
+            wrong()
+
+
+def test_sums_of_chunks_are_those_of_the_whole():
+    a = xr.DataArray(np.random.default_rng(0).normal(size=(4, 30)), dims=("sample", "time"))
+    code = xr.DataArray(np.arange(30) % 5, dims="time")
+    xr.testing.assert_identical(ecg.by(a.chunk(time=7), wave=code.chunk()), ecg.by(a, wave=code))

@@ -125,6 +125,10 @@ def test_no_beats_and_flat_lines_do_no_harm():
     assert ecg.delineate(x, r & False).sizes["beat"] == 0
     flat = ecg.delineate(x * 0, r)
     assert np.isnan(flat.onset.sel(wave=["P", "T"])).all()
+    assert not flat.wide.any()  # a QRS that was not found is not a wide one
+    beside = r & False
+    beside[[300, 301]] = True
+    assert ecg.delineate(x, beside).sizes["beat"] == 2
     assert (ecg.waves(r & False, measured=ecg.delineate(x, r & False)) == 0).all()
 
 
@@ -132,6 +136,14 @@ def test_what_does_not_belong_together_is_refused():
     x, r = record()
     with pytest.raises(ValueError, match="different times"):
         ecg.delineate(x[:, 1:], r)
+    both, marks = (xr.concat([a, a], xr.DataArray(["a", "b"], dims="sample", name="sample")) for a in (x, r))
+    with pytest.raises(ValueError, match="r_peak is of other samples, or in another order"):
+        ecg.delineate(both, marks[::-1])
+    with pytest.raises(ValueError, match="r_peak is of 1 samples, and the record of 2"):
+        ecg.delineate(both, marks[:1])
+    for one, other in ((x, marks), (both, r)):
+        with pytest.raises(ValueError, match="give that of these samples"):
+            ecg.delineate(one, other)
     found = ecg.delineate(x, r)
     with pytest.raises(ValueError, match="measured is of other R peaks"):
         ecg.waves(r.roll(time=5, roll_coords=False), measured=found)

@@ -105,6 +105,18 @@ def test_a_beat_goes_no_farther_than_its_neighbours_let_it(records):
         edits.MoveBeats()(x, measured, 0.3)
 
 
+@pytest.mark.parametrize("dose", [2.0, 3.0])
+def test_no_beat_leaves_the_record(records, dose):
+    x, measured, r = (a.isel(sample=0) for a in records)
+    edited = edits.MoveBeats()(x, measured, dose)
+    peak = x.sel(lead="II", time=float(measured.r[-2]))
+    peaks = edited.sel(lead="II", time=slice(float(measured.r[-2]), None))
+    assert float(peaks.max()) > 0.9 * float(peak)
+    found = ecg.r_peaks(edited, method="derivative")
+    assert int(found.sum()) == int(r.sum())
+    assert float(abs(edited.diff("time")).max()) < 1.05 * float(abs(x.diff("time")).max())  # nothing is squeezed
+
+
 def test_an_even_rhythm_is_even(records):
     x, measured, _ = records
     even = edits.EvenRhythm()(x, measured, 1.0)
@@ -174,6 +186,8 @@ def test_missing_cells_stay_missing(records):
         (lambda x, m: edits.Scale("P")(x, m, np.nan), "a dose is a finite number"),
         (lambda x, m: edits.Scale("P")(x[0], m, 0), "give `delineate` of this ecg"),
         (lambda x, m: edits.Scale("P")(x[:2], m, 0), "measured is of 3 samples, ecg has 2"),
+        (lambda x, m: edits.Scale("P")(x[::-1], m, 0), "measured is of other samples, or in another order"),
+        (lambda x, m: ecg.leaning(torch.nn.Flatten(), x, measured=m, edits={}), "there is nothing to edit"),
         (lambda x, m: edits.Scale("P", leads=["X"])(x, m, 0), "no lead 'X'"),
         (lambda x, m: edits.Scale("P")(x, m, 0, beats=m.r), "beats is True or False along"),
         (lambda x, m: edits.WidenQRS()(x, m, -1), "a positive multiple"),

@@ -111,9 +111,20 @@ def test_a_result_keeps_what_has_no_time():
         (lambda x: join(x.assign_coords(sample=[0.0, 1.0, 1.0, 2.0])), "samples start twice at 1.0"),
         (lambda x: join(x.assign_coords(sample=[0.0, 1.0, 2.0, 3.002])), "start between cells of 'time', 0.004 apart"),
         (lambda x: join(x.assign_coords(sample=list("abcd"))), "which say no place in a recording"),
+        (lambda x: join(x[:0]), "0 samples, of which 0 have no place"),
+        (lambda x: join(x.assign_coords(sample=[0.0, 1.0, np.nan, 3.0])), "4 samples, of which 1 have no place"),
+        (lambda x: join(x[..., ::-1]), "'time' falls within a sample"),
         (lambda x: split(signal(), "1s", step="2s"), "a step of '2s' leaves out cells between samples of '1s'"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(wrong, told):
     with pytest.raises(ValueError, match=told):
         wrong(split(signal(), "1s"))
+
+
+def test_dates_of_no_sample_are_missing_and_complex_numbers_are_weighted():
+    x = split(signal(), "1s").isel(sample=[0, 2])
+    dates = x.copy(data=np.full(x.shape, np.datetime64("2020-01-01", "ns")))
+    np.testing.assert_array_equal(np.isnat(join(dates).isel(lead=0)), np.repeat([False, True, False], x.sizes["time"]))
+    over = split(signal(), "1s", step="0.5s")
+    np.testing.assert_allclose(join(over * 1j, overlap="sum"), join(over.astype(float), overlap="sum") * 1j)

@@ -100,3 +100,7 @@ def test_tables_that_cannot_be_read_are_refused(folder):
         read_many(pd.DataFrame({"path": ["a"], "lead": [1]}))
     with pytest.raises(ValueError, match="no WFDB header"):
         read_many(["nothing"], folder=folder)
+    with pytest.raises(ValueError, match="1 rows of the table have no path"):
+        read_many(pd.DataFrame({"path": ["a", None]}), folder=folder)
+    with pytest.raises(ValueError, match=r"at least one cell of .* s, got nan"):
+        read_many(["a"], folder=folder, seconds=float("nan"))

@@ -6,10 +6,11 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ..metrics import bootstrap
-from .delineation import _rows, _seconds
+from .delineation import _check_samples, _rows, _seconds
 from .sums import by
 
 
@@ -34,7 +35,7 @@ def aligned(values: xr.DataArray, r_peak: xr.DataArray, *, before: float = 0.25,
     Raises
     ------
     ValueError
-        No beat is whole, or other times than those of `r_peak`.
+        No beat is whole, other times or samples than those of `r_peak`, or negative seconds.
 
     Examples
     --------
@@ -46,6 +47,10 @@ def aligned(values: xr.DataArray, r_peak: xr.DataArray, *, before: float = 0.25,
     time = _seconds(values)
     if len(time) != r_peak.sizes["time"] or not np.allclose(time, _seconds(r_peak), rtol=1e-6, atol=1e-9):
         raise ValueError("r_peak has other times than the values: select the same first")
+    if "sample" in r_peak.dims:
+        _check_samples(values, r_peak, "r_peak")
+    if before < 0 or after < 0:
+        raise ValueError(f"before and after are seconds round R, 0 or more, got {before!r} and {after!r}")
     step = float(np.median(np.diff(time)))
     around = np.arange(-round(before / step), round(after / step) + 1)
     sampled = "sample" in values.dims
@@ -114,7 +119,7 @@ def cohort(
     Raises
     ------
     ValueError
-        Patients or classes of another number, or labels that do not fit.
+        Patients or classes of another number, of other samples or missing, or labels that do not fit.
 
     Examples
     --------
@@ -128,6 +133,8 @@ def cohort(
     """
     if size not in ("signed", "absolute"):
         raise ValueError(f'size is "signed" or "absolute", got {size!r}')
+    if "sample" not in attribution.dims:
+        raise ValueError(f"a cohort has a dim 'sample'; the attribution has {attribution.dims}")
     n = attribution.sizes["sample"]
     patient = _along_samples(over, attribution, "over")
     group = np.zeros(n, "<U1") if by_class is None else _along_samples(by_class, attribution, "by_class").astype(str)
@@ -205,10 +212,16 @@ def _distances(values: np.ndarray, patient: np.ndarray, masks: np.ndarray) -> tu
     return names, np.sqrt(total / np.where(count > 0, count, np.nan))
 
 
-def _along_samples(given: Any, attribution: xr.DataArray, name: str) -> np.ndarray:
-    found = np.asarray(attribution[given] if isinstance(given, str) else given)
-    if found.shape != (attribution.sizes["sample"],):
-        raise ValueError(
-            f"{name} names {found.size} samples, the attribution has {attribution.sizes['sample']}: give one for each"
-        )
+def _along_samples(given: Any, array: xr.DataArray, name: str, whose: str = "the attribution") -> np.ndarray:
+    """What is given of each sample of an array, as values or the name of a coordinate."""
+    if isinstance(given, str) and given not in array.coords:
+        raise ValueError(f"{name}: no coordinate {given!r} among {list(map(str, array.coords))}")
+    values = array.coords[given] if isinstance(given, str) else given
+    found = np.asarray(values)
+    if found.shape != (array.sizes["sample"],):
+        raise ValueError(f"{name} names {found.size} samples, {whose} has {array.sizes['sample']}: give one for each")
+    if isinstance(values, xr.DataArray) and "sample" in values.dims:
+        _check_samples(array, values, name)
+    if (missing := pd.isna(found)).any():
+        raise ValueError(f"{name} is missing of {missing.sum()} samples: leave them out, or name each")
     return found

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from .delineation import _annotated_beats, _ecg_leads, _rows, _sampling_rate, _seconds
+from .delineation import _annotated_beats, _check_samples, _ecg_leads, _rows, _sampling_rate, _seconds
 
 MEASURED = ("P", "QRS", "T")
 WIDE = 0.12
@@ -64,12 +64,12 @@ def delineate(ecg: xr.DataArray, r_peak: xr.DataArray) -> xr.Dataset:
         Dims (``beat``) from 1, as `beats` numbers them, or (``sample``, ``beat``), NaN for beats that a sample lacks: ``r``, seconds;
         ``onset`` and ``offset`` along ``wave`` (P, QRS, T) too, seconds on the time axis of `ecg`, NaN where a wave is absent;
         ``confidence`` of each, 0 to 1; ``stretch``, its median over the beats of the ten seconds round a beat; ``wide``, whether QRS
-        lasts 0.12 s or more; ``like``, the number of beats averaged.
+        lasts 0.12 s or more (False where none was found, confidence 0); ``like``, the number of beats averaged.
 
     Raises
     ------
     ValueError
-        Dims, units or labels as for `r_peaks`; R peaks of other times.
+        Dims, units or labels as for `r_peaks`; R peaks of other times or samples.
 
     Warns
     -----
@@ -91,6 +91,7 @@ def delineate(ecg: xr.DataArray, r_peak: xr.DataArray) -> xr.Dataset:
     rows, rate = _rows(r_peak), _sampling_rate(ecg)
     if not np.array_equal(_seconds(ecg), _seconds(r_peak)):
         raise ValueError("ecg and r_peak have different times: select the same first")
+    _check_samples(ecg, r_peak, "r_peak")
     leads = _ecg_leads(ecg if "lead" in ecg.dims else ecg.expand_dims("lead")).transpose(..., "lead", "time")
     signals = leads.values.astype(float).reshape(-1, leads.sizes["lead"], leads.sizes["time"])
     free = _without_p(ecg).transpose(..., "time").values.reshape(-1, signals.shape[-1])
@@ -142,7 +143,7 @@ class _Record:
     def measured(self, r: np.ndarray, without_p: np.ndarray) -> dict[str, np.ndarray]:
         """Onsets, offsets and confidences (beats, waves), in samples of the record."""
         shapes = self._cut(r)
-        gaps = np.diff(r) if len(r) > 1 else np.array([self.rate])
+        gaps = np.maximum(np.diff(r), 2) if len(r) > 1 else np.array([self.rate])
         before, after = np.concatenate([gaps[:1], gaps])[: len(r)], np.concatenate([gaps, gaps[-1:]])[: len(r)]
         waves = np.full((len(r), len(MEASURED), 3), np.nan)
         like = np.zeros(len(r), int)
@@ -267,7 +268,7 @@ def _labelled(found: list[dict[str, np.ndarray]], r_peak: xr.DataArray, time: np
                 stretch[pick],
                 {"units": "1", "long_name": "median confidence of ten seconds"},
             ),
-            "wide": (dims, ((offset - onset)[..., MEASURED.index("QRS")] >= WIDE)[pick]),
+            "wide": (dims, (((offset - onset) >= WIDE) & (waves[..., 2] > 0))[pick][..., MEASURED.index("QRS")]),
             "like": (dims, like[pick], {"units": "1", "long_name": "beats averaged"}),
         },
         {"beat": np.arange(1, most + 1), "wave": list(MEASURED)},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.indexing import same_labels
 from ..core.units import voltage
 from .leads import may_be_ecg
 
@@ -264,6 +265,21 @@ def _seconds(array: xr.DataArray) -> np.ndarray:
     if units not in ("s", "sec", "second", "seconds"):
         raise ValueError(f"time is needed in seconds, its units attribute says {units!r}; convert the coordinate first")
     return np.asarray(time.astype(float))
+
+
+def _check_samples(ours: xr.DataArray, theirs: xr.DataArray, told: str) -> None:
+    """ValueError unless what was found in records is of the samples of `ours`, in their order."""
+    if not all("sample" in a.dims for a in (ours, theirs)):
+        if "sample" in ours.dims or "sample" in theirs.dims:
+            raise ValueError(
+                f"{told} has the dims {theirs.dims}, and the record {ours.dims}: give that of these samples"
+            )
+        return
+    if ours.sizes["sample"] != theirs.sizes["sample"]:
+        raise ValueError(f"{told} is of {theirs.sizes['sample']} samples, and the record of {ours.sizes['sample']}")
+    labelled = all("sample" in a.coords for a in (ours, theirs))
+    if labelled and not same_labels(ours["sample"].values, theirs["sample"].values):
+        raise ValueError(f"{told} is of other samples, or in another order: select the same first")
 
 
 def _sampling_rate(array: xr.DataArray) -> float:

@@ -20,7 +20,7 @@ import xarray as xr
 
 from ..core.indexing import same_labels
 from ..core.units import voltage
-from .delineation import _bridged, _seconds
+from .delineation import _bridged, _check_samples, _seconds
 from .leads import LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_names
 
 __all__ = ["Edit", "EvenRhythm", "MoveBeats", "RaiseST", "Scale", "SwapBeats", "WidenQRS"]
@@ -109,6 +109,7 @@ class Edit:
             raise ValueError(
                 f"measured is of {len(each)} samples, ecg has {len(records)}: give `delineate` of this ecg"
             )
+        _check_samples(ecg, measured.r, "measured")
         leads, in_mv = lead_names(ecg), _in_millivolts(ecg)
         if dose == self.neutral:
             return ecg.assign_attrs(edit=self.label(dose))
@@ -243,7 +244,7 @@ class MoveBeats(Edit):
     """Beats come after dose times the RR interval before them: earlier below 1, later above. Shapes stay, and so do the other beats.
 
     A beat, from P to the end of T, moves as it is; only what lies between it and its neighbours is stretched. It goes as far as
-    they let it, with a warning. The first beat has no interval before it and stays.
+    they and the ends of the record let it, with a warning. The first beat has no interval before it and stays.
     """
 
     neutral: ClassVar[float] = 1.0
@@ -448,6 +449,9 @@ def _moved(x: np.ndarray, time: np.ndarray, beats: _Beats, shift: np.ndarray) ->
     shift = np.rint(shift / step) * step  # whole cells: shapes stay what they are to the last place
     start[1:] = np.maximum(start[1:], stop[:-1] + 1e-9)
     order, possible = np.arange(len(shift)), shift.copy()
+    if len(order):  # nor does a beat leave the record
+        possible[0] = max(possible[0], min(0.0, time[0] - start[0] + least))
+        possible[-1] = min(possible[-1], max(0.0, time[-1] - stop[-1] - least))
     for k in order[1:]:  # a beat stops before it runs into the one before, which has been moved already
         possible[k] = max(possible[k], min(0.0, possible[k - 1] + stop[k - 1] - start[k] + least))
     for k in order[-2::-1]:

@@ -13,6 +13,7 @@ from ..core.groups import Labelled
 from ..explain import explain
 from ..methods.occlusion import Occlusion
 from ..metrics import bootstrap
+from .cohorts import _along_samples
 from .edits import Edit, MoveBeats, RaiseST, Scale, WidenQRS
 
 STANDARD: Mapping[str, tuple[Edit, float]] = {
@@ -83,6 +84,8 @@ def dose(
     >>> found["mean"].sel(dose=1).item()  # nothing is changed
     0.0
     """
+    doses = np.atleast_1d(doses).tolist()
+    blocks = _patients(patient, x)
     if not len(doses):
         raise ValueError("there is no dose: give some, such as [0, 0.5, 1, 1.5, 2]")
     found = []
@@ -98,7 +101,6 @@ def dose(
     amounts = xr.DataArray(np.asarray(doses, float), dims="dose", name="dose")
     whole = xr.concat(found, amounts, coords="minimal", compat="override", combine_attrs="drop_conflicts")
     whole = whole.assign_coords(edit=("dose", [edit.label(float(d)) for d in doses]))
-    blocks = _patients(patient, x)
     interval = bootstrap(whole.change.transpose(..., "sample").values, blocks, level=level)
     dims = [d for d in whole.change.transpose(..., "sample").dims if d != "sample"]
     for name, values in zip(
@@ -144,12 +146,14 @@ def leaning(
     Raises
     ------
     ValueError
-        As for `dose`.
+        As for `dose`; no beat or no edit; several outputs.
     """
     blocks = _patients(patient, x)
     known = measured.r.notnull()
     of_class = xr.full_like(known, "", dtype="<U1") if classes is None else classes.astype(str).transpose(*known.dims)
     names = [""] if classes is None else sorted(set(of_class.values[known.values]) - {""})
+    if not names or not edits:
+        raise ValueError("there is nothing to edit: `classes` names no beat, `measured` has none, or `edits` is empty")
     change = np.full((len(edits), len(names), x.sizes["sample"]), np.nan)
     removal, shift = change.copy(), np.full((len(edits), len(names)), np.nan)
     checked = settings.pop("check", True)
@@ -208,11 +212,6 @@ def _bridged(x: xr.DataArray, edited: xr.DataArray) -> xr.DataArray:
 
 
 def _patients(patient: Any, x: xr.DataArray) -> np.ndarray:
-    found = (
-        np.arange(x.sizes["sample"])
-        if patient is None
-        else np.asarray(x[patient] if isinstance(patient, str) else patient)
-    )
-    if found.shape != (x.sizes["sample"],):
-        raise ValueError(f"patient names {found.size} samples, x has {x.sizes['sample']}: give one for each")
-    return found
+    if "sample" not in x.dims:
+        raise ValueError(f"x has no sample dim: its dims are {x.dims}; for one sample use x.expand_dims('sample')")
+    return np.arange(x.sizes["sample"]) if patient is None else _along_samples(patient, x, "patient", "x")

@@ -142,6 +142,7 @@ def _wave_names(wave: xr.DataArray) -> list[str]:
 def _sums(attribution: xr.DataArray, labels: xr.DataArray, dim: str, names: list[Any]) -> xr.Dataset:
     """Sum over time by label; codes index `names`."""
     _check(attribution, labels, dim, len(names))
+    attribution, labels = attribution.compute(), labels.compute()
 
     def total(values: xr.DataArray) -> xr.DataArray:
         summed: xr.DataArray = xr.apply_ufunc(

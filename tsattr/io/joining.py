@@ -41,13 +41,13 @@ def join(samples: Signal, *, overlap: str = "mean", dim: str = "time", sample_di
     -------
     xarray.DataArray or xarray.Dataset
         As `samples`, with `dim` of the whole recording in the place of (`sample_dim`, `dim`). Cells of no sample are missing:
-        NaN, 0 of codes, False of marks. Missing cells of a sample are left out of means, and make sums missing.
+        NaN, NaT of dates, 0 of codes, False of marks, "" of texts. Missing cells of a sample are left out of means, and make sums missing.
         `attrs["overlap"]` says how cells in several samples were put together.
 
     Raises
     ------
     ValueError
-        No such dims; an unknown `overlap`; samples that start between cells, twice at one place, or without labels.
+        No such dims; an unknown `overlap`; no sample; samples that start between cells, twice at one place, or nowhere; `dim` that falls.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def join(samples: Signal, *, overlap: str = "mean", dim: str = "time", sample_di
     for name, values in samples.variables.items():
         if {dim, sample_dim} <= set(values.dims):
             last = values.transpose(..., sample_dim, dim)
-            mixed = last.dtype.kind == "f"
+            mixed = last.dtype.kind in "fc"
             along = _weighted(last.values, first, overlap) if mixed else _of_the_nearest(last.values, first)
             attrs = values.attrs | ({"overlap": overlap} if mixed and several else {})
             kept = [d for d in values.dims if d != sample_dim]
@@ -92,6 +92,10 @@ def _first_cells(samples: xr.DataArray | xr.Dataset, dim: str, sample_dim: str) 
     if sample_dim not in samples.coords:
         raise ValueError(f"needs a coordinate {sample_dim!r} that says where each sample starts, as `split` gives it")
     start = samples[sample_dim].to_index()
+    if not len(start) or start.hasnans:
+        raise ValueError(
+            f"{len(start)} samples, of which {start.isna().sum()} have no place: select those that have one"
+        )
     if not start.is_unique:
         raise ValueError(f"samples start twice at {start[start.duplicated()][0]}: join each recording by itself")
     size = samples.sizes[dim]
@@ -105,7 +109,9 @@ def _first_cells(samples: xr.DataArray | xr.Dataset, dim: str, sample_dim: str) 
     steps = np.diff(within) if size > 1 else np.diff(np.sort(cells))
     step = float(np.median(steps)) if steps.size else 1.0
     first = cells / step
-    if step <= 0 or (np.abs(first - np.rint(first)) > 0.01).any():
+    if step <= 0:
+        raise ValueError(f"{dim!r} falls within a sample, and is to rise: sort it first, x.sortby({dim!r})")
+    if (np.abs(first - np.rint(first)) > 0.01).any():
         raise ValueError(
             f"samples start between cells of {dim!r}, {step:g} apart: samples of one sampling rate can be joined"
         )
@@ -116,7 +122,7 @@ def _weighted(values: np.ndarray, first: np.ndarray, overlap: str) -> np.ndarray
     """(..., samples, cells) -> (..., all cells): sums, or weighted means of what is known."""
     size = values.shape[-1]
     weight = 1 - np.abs(2 * np.arange(size) + 1 - size) / (size + 1) if overlap == "centre" else np.ones(size)
-    total = np.zeros((*values.shape[:-2], first.max() + size))
+    total = np.zeros((*values.shape[:-2], first.max() + size), np.result_type(values.dtype, float))
     weights = np.zeros(total.shape)
     for i, start in enumerate(first):
         at, sample = slice(start, start + size), values[..., i, :]
@@ -138,6 +144,8 @@ def _of_the_nearest(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     within = cell - first[sample]
     there = (within >= 0) & (within < size)
     joined = np.zeros((*values.shape[:-2], len(cell)), values.dtype)
+    if values.dtype.kind in "mM":
+        joined[...] = np.array("NaT", values.dtype)
     joined[..., there] = values[..., sample[there], within[there]]
     return joined
 

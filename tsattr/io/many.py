@@ -117,6 +117,8 @@ def _listed(records: Any, path: str) -> tuple[list[Any], dict[str, Any]]:
         raise ValueError(
             f"the column {sorted(taken)[0]!r} has the name of a dim or coordinate of the record: rename it"
         )
+    if (unknown := table[path].isna()).any():
+        raise ValueError(f"{unknown.sum()} rows of the table have no path in {path!r}: drop them first")
     others = [c for c in table.columns if c != path]
     return table[path].tolist(), {str(c): ("sample", _column(table[c].tolist())) for c in others}
 
@@ -137,9 +139,9 @@ def _column(values: list[Any]) -> np.ndarray:
 def _cut(record: xr.DataArray, seconds: float) -> xr.DataArray:
     """The first seconds of a record, missing after its end."""
     rate = float(record.attrs["sampling_rate"])
-    cells = round(seconds * rate)
-    if not cells >= 1:
+    if not 1 <= seconds * rate < np.inf:
         raise ValueError(f"seconds is the length of a sample, at least one cell of {1 / rate:g} s, got {seconds!r}")
+    cells = round(seconds * rate)
     short = cells - record.sizes["time"]
     if short <= 0:
         return record.isel(time=slice(0, cells))
