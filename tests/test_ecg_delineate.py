@@ -61,6 +61,17 @@ def test_a_wave_that_is_not_there_is_absent(wave, size):
     assert (code == ecg.WAVES.index(wave)).mean() < 0.3 * (ecg.waves(r) == ecg.WAVES.index(wave)).mean()
 
 
+@pytest.mark.skipif(not (DATA / "wfdb" / "v102s.hea").exists(), reason="needs the records")
+@pytest.mark.parametrize("name", ["a103l", "v102s"])
+def test_a_p_close_to_it_is_no_part_of_a_qrs(name):
+    x = ta.read_wfdb(DATA / "wfdb" / name, stop=60)
+    found = ecg.delineate(x, ecg.r_peaks(x))
+    lasts = (found.offset - found.onset).sel(wave="QRS")
+    assert 0.08 <= float(lasts.median()) < 0.11
+    assert float(found.wide.mean()) < 0.05
+    assert float(found.onset.sel(wave="P").isnull().mean()) < 0.05
+
+
 def test_what_the_annotations_tell_goes_before_what_is_measured():
     x, r = record()
     beats = np.flatnonzero(r)

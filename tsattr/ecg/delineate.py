@@ -25,7 +25,7 @@ _LIKE, _NEAR, _MOST = (
     25,
 )  # correlation of beats that are averaged; on how many beats to each side they are looked for
 _SHARE = 0.04  # of the steepest slope, below which a QRS has ended
-_PAUSE = 0.03  # seconds of less slope that are within it
+_PAUSE = 0.012  # seconds of less slope that are within it; between P and a fast heart's QRS may lie no more than 30 ms
 _P_EARLIEST, _P_SHORTEST = 0.32, 0.04
 _STRETCH = 10.0
 _FALLEN = 0.1  # of its size, where a bump ends
@@ -39,7 +39,7 @@ def delineate(ecg: xr.DataArray, r_peak: xr.DataArray) -> xr.Dataset:
     the average, with a slope s(t) that is the root mean square over leads in the band 0.5 to 40 Hz:
 
     - QRS is the stretch round its steepest place where s stays above its noise (the 0.3 quantile round the beat) by 4 per cent
-      of the largest slope, with pauses up to 30 ms, within 0.2 s of R and half the way to the next beat.
+      of the largest slope, with pauses up to 12 ms, within 0.2 s of R and half the way to the next beat.
     - T is the largest bump after it, up to 0.44 sqrt(RR) + 0.1 s: over the line between the ends of the search, to where it has
       fallen to a tenth of its size, or two standard errors.
     - P the same before it, from 0.32 s before R or the end of the T before.
