@@ -291,6 +291,13 @@ def test_how_far_off_the_data_a_dose_goes_grows_with_it():
     assert shift[0] < shift[1] < shift[2]
 
 
+def test_the_removal_of_a_stretched_qrs_does_not_go_through_r(records):
+    x, measured, _ = records
+    largest = lambda z: z.amax(dim=(1, 2))[:, None]  # noqa: E731
+    found = ecg.leaning(largest, x, measured=measured, edits={"QRS": (edits.WidenQRS(), 1.5)})
+    assert found.removal.item() < -0.3 * float(x.max(["lead", "time"]).mean())
+
+
 def test_an_edited_record_is_a_removal():
     d = simulate_ecg(2, lesions=[], sampling_rate=RATE, seed=2, dtype="float64")
     measured = ecg.delineate(d.ecg, d.r_peak)

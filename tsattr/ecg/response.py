@@ -201,9 +201,13 @@ def _against(model: Any, x: xr.DataArray, edited: xr.DataArray, settings: Any) -
 
 def _bridged(x: xr.DataArray, edited: xr.DataArray) -> xr.DataArray:
     """`x` with straight lines where an edit changed something."""
+    from scipy import ndimage
+
     turned, other = x.transpose(..., "time"), edited.transpose(*x.transpose(..., "time").dims)
     values = turned.values.astype(float).reshape(-1, x.sizes["time"])
     changed = values != other.values.astype(float).reshape(values.shape)
+    # R itself stays where QRS is stretched about it, and a wave may cross the line it is scaled over: no ends of a bridge
+    changed = ndimage.binary_closing(np.pad(changed, ((0, 0), (4, 4))), np.ones((1, 4)))[:, 4:-4]
     cell = np.arange(values.shape[1])
     for row, gone in zip(values, changed):
         if gone.any() and not gone.all():
