@@ -667,7 +667,9 @@ def test_what_results_hold_has_reserved_names():
         ta.explain(NET, X, METHODS["saliency"], target=[0, 1]),
     ]
     lags = explain(NET, X, ta.WinIT(5, BASELINES["uniform"][0], **LAST))
-    held = {str(k) for ds in [*map(answer, METHODS), *more, lags] for k in [*ds.variables, *ds.dims]}
+    each = {"outputs": ("time", "class"), "check": False}
+    hourly = ta.explain(lambda v: v.cumsum(2).transpose(1, 2), X, ta.WinIT(5, BASELINES["uniform"][0]), **each)
+    held = {str(k) for ds in [*map(answer, METHODS), *more, lags, hourly] for k in [*ds.variables, *ds.dims]}
     assert held - set(map(str, X.coords)) == RESERVED - {"..."} | set(LAGS)
 
 

@@ -169,6 +169,15 @@ class Squared(Target):
         """As the target does."""
         return self.of.compares
 
+    @property
+    def unsigned(self) -> bool:  # type: ignore[override]
+        """As the target is."""
+        return self.of.unsigned
+
+    def level(self, outputs: Axes) -> Value:
+        """What the target measures a change of."""
+        return self.of.level(outputs)
+
     def bind(self, outputs: Axes) -> Value:
         """The target's number times itself."""
         value = self.of.bind(outputs)
