@@ -15,6 +15,7 @@ RATE = 250.0
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*have a QRS of 0.12 s or more"),
     pytest.mark.filterwarnings("ignore:.*moved only as far as"),
+    pytest.mark.filterwarnings("ignore:QRS of .* beats lasts only as long"),
 ]
 
 
@@ -130,6 +131,14 @@ def test_a_wider_qrs_is_measured_wider(records, dose):
     again = ecg.delineate(edits.WidenQRS()(x, measured, dose), r_peak)
     width = [(m.offset - m.onset).sel(wave="QRS").median() for m in (measured, again)]
     np.testing.assert_allclose(width[1] / width[0], dose, rtol=0.12)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_qrs_that_finds_no_room_says_so(records):
+    x, measured, _ = records
+    with pytest.warns(UserWarning, match="beats lasts only as long as P and T leave room for it") as told:
+        edits.WidenQRS()(x, measured, 20.0)
+    assert told[0].filename == __file__
 
 
 def test_a_raised_st_territory_has_its_reciprocal_change(records):

@@ -54,10 +54,21 @@ class _Beats:
 
 
 @dataclass(frozen=True)
+class _Record:
+    """One record (lead, time), its times and beats, the names of its leads and their units in mV."""
+
+    x: np.ndarray
+    time: np.ndarray
+    beats: _Beats
+    leads: list[str]
+    in_mv: np.ndarray
+
+
+@dataclass(frozen=True)
 class Edit:
     """What all edits share: how they are called. ``neutral`` is the dose that changes nothing.
 
-    Subclasses give ``_edited``: one record (lead, time) with its times, beats and a dose.
+    Subclasses give ``_edited``, of one record and a dose.
     """
 
     neutral: ClassVar[float]
@@ -111,9 +122,10 @@ class Edit:
             )
         _check_samples(ecg, measured.r, "measured")
         leads, in_mv = lead_names(ecg), _in_millivolts(ecg)
+        given = [_Record(x, time, b, leads, in_mv) for x, b in zip(records, each)]
         if dose == self.neutral:
             return ecg.assign_attrs(edit=self.label(dose))
-        edited = np.stack([self._edited(x, time, b, float(dose), leads, in_mv) for x, b in zip(records, each)])
+        edited = np.stack([self._edited(record, float(dose)) for record in given])
         found = turned.copy(data=edited.reshape(turned.shape).astype(ecg.dtype)).transpose(*ecg.dims)
         return found.assign_attrs(edit=self.label(dose))
 
@@ -122,9 +134,7 @@ class Edit:
         return f"{self} at {dose:g}"
 
     @abstractmethod
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
         """One record (lead, time) with its beats edited."""
 
 
@@ -166,11 +176,9 @@ class Scale(Edit):
         """Such as "P x 0.5"."""
         return f"{self.wave} x {dose:g}"
 
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
-        x, rows = x.copy(), _rows_of(self.leads, leads)
-        for first, last in _cells(time, _span(beats, self.wave)[beats.chosen]):
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+        x, rows = record.x.copy(), _rows_of(self.leads, record.leads)
+        for first, last in _cells(record.time, _span(record.beats, self.wave)[record.beats.chosen]):
             part = x[rows, first:last]
             line = np.linspace(part[:, 0], part[:, -1], last - first, axis=1)
             x[rows, first:last] = part + (dose - 1) * (part - line)  # with a dose of 1 exactly what it was
@@ -196,14 +204,13 @@ class RaiseST(Edit):
         """Such as "ST + 0.2 mV"."""
         return f"ST {'-' if dose < 0 else '+'} {abs(dose):g} mV"
 
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
-        x, heights = x.copy(), dose / in_mv * _share(self.leads, leads)
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+        x, beats = record.x.copy(), record.beats
+        heights = dose / record.in_mv * _share(self.leads, record.leads)
         knots = np.stack([beats.qrs[:, 1], beats.qrs[:, 1] + 0.02, _span(beats, "ST")[:, 1], beats.stop], axis=1)
         for k in np.flatnonzero(beats.chosen):
             at = np.maximum.accumulate(knots[k])
-            plateau = np.interp(time, at, [0.0, 1.0, 1.0, 0.0], left=0, right=0)
+            plateau = np.interp(record.time, at, [0.0, 1.0, 1.0, 0.0], left=0, right=0)
             x += heights[:, None] * (1 - np.cos(np.pi * plateau)) / 2
         return x
 
@@ -212,7 +219,7 @@ class RaiseST(Edit):
 class WidenQRS(Edit):
     """QRS lasts dose times as long, its shape stretched about R; what lies between it and the ends of P and T gives way.
 
-    It takes at most four fifths of the room between P and the end of T.
+    It takes at most four fifths of the room between P and the end of T, with a warning.
     """
 
     neutral: ClassVar[float] = 1.0
@@ -222,21 +229,23 @@ class WidenQRS(Edit):
         """Such as "QRS lasts x 1.5"."""
         return f"QRS lasts x {dose:g}"
 
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
         if dose <= 0:
             raise ValueError(f"QRS lasts a positive multiple of what it did, got a dose of {dose:g}")
+        beats = record.beats
         left = np.fmax(np.where(np.isnan(beats.p[:, 1]), -np.inf, beats.p[:, 1]), beats.qrs[:, 0] - 0.12)
         left, right = np.minimum(left, beats.qrs[:, 0] - 0.02), np.maximum(beats.stop, beats.qrs[:, 1] + 0.05)
-        source, target = [], []
-        for k in np.flatnonzero(beats.chosen):
-            r, (on, off) = beats.r[k], beats.qrs[k]
-            new_on = max(r - dose * (r - on), r - 0.8 * (r - left[k]))
-            new_off = min(r + dose * (off - r), r + 0.8 * (right[k] - r))
-            source += [left[k], on, r, off, right[k]]
-            target += [left[k], new_on, r, new_off, right[k]]
-        return _warped(x, time, np.array(source), np.array(target))
+        r, (on, off) = beats.r, beats.qrs.T
+        new_on, new_off = r - dose * (r - on), r + dose * (off - r)
+        room_on, room_off = r - 0.8 * (r - left), r + 0.8 * (right - r)
+        if hindered := int(((new_on < room_on) | (new_off > room_off))[beats.chosen].sum()):
+            warnings.warn(
+                f"QRS of {hindered} of {int(beats.chosen.sum())} beats lasts only as long as P and T leave room for it",
+                stacklevel=4,
+            )
+        source = np.stack([left, on, r, off, right], axis=1)
+        target = np.stack([left, np.maximum(new_on, room_on), r, np.minimum(new_off, room_off), right], axis=1)
+        return _warped(record.x, record.time, source[beats.chosen].ravel(), target[beats.chosen].ravel())
 
 
 @dataclass(frozen=True)
@@ -254,13 +263,11 @@ class MoveBeats(Edit):
         """Such as "RR before x 0.8"."""
         return f"RR before x {dose:g}"
 
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
         if dose <= 0:
             raise ValueError(f"an RR interval lasts a positive multiple of what it did, got a dose of {dose:g}")
-        before = np.diff(beats.r, prepend=beats.r[:1])
-        return _moved(x, time, beats, np.where(beats.chosen, (dose - 1) * before, 0.0))
+        r = record.beats.r
+        return _moved(record, (dose - 1) * np.diff(r, prepend=r[:1]))
 
 
 @dataclass(frozen=True)
@@ -274,13 +281,10 @@ class EvenRhythm(Edit):
         """Such as "rhythm 100 % even"."""
         return f"rhythm {100 * dose:g} % even"
 
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
-        if len(beats.r) < 3:
-            return x
-        even = np.linspace(beats.r[0], beats.r[-1], len(beats.r))
-        return _moved(x, time, beats, np.where(beats.chosen, dose * (even - beats.r), 0.0))
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+        r = record.beats.r
+        even = np.linspace(r[0], r[-1], len(r)) if len(r) > 2 else r
+        return _moved(record, dose * (even - r))
 
 
 @dataclass(frozen=True)
@@ -340,14 +344,11 @@ class SwapBeats(Edit):
         """Such as "100 % median beat"."""
         return f"{100 * dose:g} % median beat"
 
-    def _edited(
-        self, x: np.ndarray, time: np.ndarray, beats: _Beats, dose: float, leads: list[str], in_mv: np.ndarray
-    ) -> np.ndarray:
-        if not same_labels(np.array(leads), np.array(lead_names(self.template))):
-            raise ValueError(
-                f"the template has the leads {lead_names(self.template)}, ecg has {leads}: fit it to these"
-            )
-        x, offset = x.copy(), self.template["offset"].values
+    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+        names = lead_names(self.template)
+        if not same_labels(np.array(record.leads), np.array(names)):
+            raise ValueError(f"the template has the leads {names}, ecg has {record.leads}: fit it to these")
+        x, time, beats, offset = record.x.copy(), record.time, record.beats, self.template["offset"].values
         for k in np.flatnonzero(beats.chosen):
             start, stop = max(beats.start[k], beats.r[k] + offset[0]), min(beats.stop[k], beats.r[k] + offset[-1])
             for first, last in _cells(time, np.array([[start, stop]])):
@@ -440,10 +441,12 @@ def _in_millivolts(ecg: xr.DataArray) -> np.ndarray:
     return np.array([(voltage(str(u)) or ("", 1.0))[1] for u in units])
 
 
-def _moved(x: np.ndarray, time: np.ndarray, beats: _Beats, shift: np.ndarray) -> np.ndarray:
-    """Each beat later by so many seconds, as it is; what lies between beats is stretched."""
+def _moved(record: _Record, shift: np.ndarray) -> np.ndarray:
+    """Each chosen beat later by so many seconds, as it is; what lies between beats is stretched."""
+    time, beats = record.time, record.beats
+    shift = np.where(beats.chosen, shift, 0.0)
     if not shift.any():
-        return x
+        return record.x
     step = float(np.median(np.diff(time)))
     start, stop, least = beats.start.copy(), beats.stop, 2 * step
     shift = np.rint(shift / step) * step  # whole cells: shapes stay what they are to the last place
@@ -463,7 +466,7 @@ def _moved(x: np.ndarray, time: np.ndarray, beats: _Beats, shift: np.ndarray) ->
         )
     possible = np.trunc(possible / step + np.sign(possible) * 1e-6) * step
     source = np.stack([start, stop], axis=1).ravel()
-    return _warped(x, time, source, source + np.repeat(possible, 2))
+    return _warped(record.x, time, source, source + np.repeat(possible, 2))
 
 
 def _warped(x: np.ndarray, time: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
