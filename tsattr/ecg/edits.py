@@ -20,7 +20,8 @@ import xarray as xr
 
 from ..core.indexing import same_labels
 from ..core.units import voltage
-from .delineation import _bridged, _check_samples, _seconds
+from .delineation import _check_samples, _seconds
+from .editing import Record, beats_of, cells, moved, span, warped
 from .leads import LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_names
 
 __all__ = ["Edit", "EvenRhythm", "MoveBeats", "RaiseST", "Scale", "SwapBeats", "WidenQRS"]
@@ -28,40 +29,6 @@ __all__ = ["Edit", "EvenRhythm", "MoveBeats", "RaiseST", "Scale", "SwapBeats", "
 
 def __dir__() -> list[str]:
     return __all__
-
-
-@dataclass(frozen=True)
-class _Beats:
-    """The beats of one record: seconds, NaN for a wave that is absent; and which are to be edited."""
-
-    r: np.ndarray
-    p: np.ndarray
-    qrs: np.ndarray
-    t: np.ndarray
-    chosen: np.ndarray
-
-    @property
-    def start(self) -> np.ndarray:
-        """Where each beat begins: its P, else its QRS."""
-        return np.where(np.isnan(self.p[:, 0]), self.qrs[:, 0] - 0.02, self.p[:, 0])
-
-    @property
-    def stop(self) -> np.ndarray:
-        """Where each beat ends, at the latest where the next begins: its T, else 0.1 s after its QRS."""
-        ends = np.where(np.isnan(self.t[:, 1]), self.qrs[:, 1] + 0.1, self.t[:, 1])
-        found: np.ndarray = np.minimum(ends, np.append(self.start[1:], np.inf))
-        return found
-
-
-@dataclass(frozen=True)
-class _Record:
-    """One record (lead, time), its times and beats, the names of its leads and their units in mV."""
-
-    x: np.ndarray
-    time: np.ndarray
-    beats: _Beats
-    leads: list[str]
-    in_mv: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -115,14 +82,14 @@ class Edit:
         time = _seconds(ecg)
         turned = ecg.transpose(..., "lead", "time")
         records = turned.values.astype(float).reshape(-1, *turned.shape[-2:])
-        each = _beats_of(measured, beats)
+        each = beats_of(measured, beats)
         if len(each) != len(records):
             raise ValueError(
                 f"measured is of {len(each)} samples, ecg has {len(records)}: give `delineate` of this ecg"
             )
         _check_samples(ecg, measured.r, "measured")
         leads, in_mv = lead_names(ecg), _in_millivolts(ecg)
-        given = [_Record(x, time, b, leads, in_mv) for x, b in zip(records, each)]
+        given = [Record(x, time, b, leads, in_mv) for x, b in zip(records, each)]
         if dose == self.neutral:
             return ecg.assign_attrs(edit=self.label(dose))
         edited = np.stack([self._edited(record, float(dose)) for record in given])
@@ -134,7 +101,7 @@ class Edit:
         return f"{self} at {dose:g}"
 
     @abstractmethod
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         """One record (lead, time) with its beats edited."""
 
 
@@ -176,9 +143,9 @@ class Scale(Edit):
         """Such as "P x 0.5"."""
         return f"{self.wave} x {dose:g}"
 
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         x, rows = record.x.copy(), _rows_of(self.leads, record.leads)
-        for first, last in _cells(record.time, _span(record.beats, self.wave)[record.beats.chosen]):
+        for first, last in cells(record.time, span(record.beats, self.wave)[record.beats.chosen]):
             part = x[rows, first:last]
             line = np.linspace(part[:, 0], part[:, -1], last - first, axis=1)
             x[rows, first:last] = part + (dose - 1) * (part - line)  # with a dose of 1 exactly what it was
@@ -204,10 +171,10 @@ class RaiseST(Edit):
         """Such as "ST + 0.2 mV"."""
         return f"ST {'-' if dose < 0 else '+'} {abs(dose):g} mV"
 
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         x, beats = record.x.copy(), record.beats
         heights = dose / record.in_mv * _share(self.leads, record.leads)
-        knots = np.stack([beats.qrs[:, 1], beats.qrs[:, 1] + 0.02, _span(beats, "ST")[:, 1], beats.stop], axis=1)
+        knots = np.stack([beats.qrs[:, 1], beats.qrs[:, 1] + 0.02, span(beats, "ST")[:, 1], beats.stop], axis=1)
         for k in np.flatnonzero(beats.chosen):
             at = np.maximum.accumulate(knots[k])
             plateau = np.interp(record.time, at, [0.0, 1.0, 1.0, 0.0], left=0, right=0)
@@ -229,7 +196,7 @@ class WidenQRS(Edit):
         """Such as "QRS lasts x 1.5"."""
         return f"QRS lasts x {dose:g}"
 
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         if dose <= 0:
             raise ValueError(f"QRS lasts a positive multiple of what it did, got a dose of {dose:g}")
         beats = record.beats
@@ -245,7 +212,7 @@ class WidenQRS(Edit):
             )
         source = np.stack([left, on, r, off, right], axis=1)
         target = np.stack([left, np.maximum(new_on, room_on), r, np.minimum(new_off, room_off), right], axis=1)
-        return _warped(record.x, record.time, source[beats.chosen].ravel(), target[beats.chosen].ravel())
+        return warped(record.x, record.time, source[beats.chosen].ravel(), target[beats.chosen].ravel())
 
 
 @dataclass(frozen=True)
@@ -263,11 +230,11 @@ class MoveBeats(Edit):
         """Such as "RR before x 0.8"."""
         return f"RR before x {dose:g}"
 
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         if dose <= 0:
             raise ValueError(f"an RR interval lasts a positive multiple of what it did, got a dose of {dose:g}")
         r = record.beats.r
-        return _moved(record, (dose - 1) * np.diff(r, prepend=r[:1]))
+        return moved(record, (dose - 1) * np.diff(r, prepend=r[:1]))
 
 
 @dataclass(frozen=True)
@@ -281,10 +248,10 @@ class EvenRhythm(Edit):
         """Such as "rhythm 100 % even"."""
         return f"rhythm {100 * dose:g} % even"
 
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         r = record.beats.r
         even = np.linspace(r[0], r[-1], len(r)) if len(r) > 2 else r
-        return _moved(record, dose * (even - r))
+        return moved(record, dose * (even - r))
 
 
 @dataclass(frozen=True)
@@ -325,7 +292,7 @@ class SwapBeats(Edit):
         step = float(np.median(np.diff(time)))
         offset = np.arange(-round(before / step), round(after / step) + 1) * step
         found = []
-        for x, b in zip(turned.values.reshape(-1, *turned.shape[-2:]), _beats_of(measured, beats)):
+        for x, b in zip(turned.values.reshape(-1, *turned.shape[-2:]), beats_of(measured, beats)):
             found += [
                 np.stack([np.interp(r + offset, time, lead, left=np.nan, right=np.nan) for lead in x])
                 for r in b.r[b.chosen]
@@ -344,14 +311,14 @@ class SwapBeats(Edit):
         """Such as "100 % median beat"."""
         return f"{100 * dose:g} % median beat"
 
-    def _edited(self, record: _Record, dose: float) -> np.ndarray:
+    def _edited(self, record: Record, dose: float) -> np.ndarray:
         names = lead_names(self.template)
         if not same_labels(np.array(record.leads), np.array(names)):
             raise ValueError(f"the template has the leads {names}, ecg has {record.leads}: fit it to these")
         x, time, beats, offset = record.x.copy(), record.time, record.beats, self.template["offset"].values
         for k in np.flatnonzero(beats.chosen):
             start, stop = max(beats.start[k], beats.r[k] + offset[0]), min(beats.stop[k], beats.r[k] + offset[-1])
-            for first, last in _cells(time, np.array([[start, stop]])):
+            for first, last in cells(time, np.array([[start, stop]])):
                 part = x[:, first:last]
                 new = np.stack(
                     [np.interp(time[first:last] - beats.r[k], offset, lead) for lead in self.template.values]
@@ -359,40 +326,6 @@ class SwapBeats(Edit):
                 ends = [np.linspace(v[:, 0], v[:, -1], last - first, axis=1) for v in (part, new)]
                 x[:, first:last] = part + dose * (new - ends[1] + ends[0] - part)
         return x
-
-
-def _beats_of(measured: xr.Dataset, beats: xr.DataArray | None) -> list[_Beats]:
-    """The beats of each record."""
-    if beats is not None and (set(beats.dims) != set(measured.r.dims) or beats.dtype != bool):
-        raise ValueError(f"beats is True or False along {measured.r.dims}, got {beats.dtype} along {beats.dims}")
-    chosen = xr.ones_like(measured.r, dtype=bool) if beats is None else beats.transpose(*measured.r.dims)
-    if chosen.shape != measured.r.shape:
-        raise ValueError(f"beats is of {dict(chosen.sizes)}, what was measured of {dict(measured.r.sizes)}")
-    r, chosen = np.atleast_2d(measured.r.values), np.atleast_2d(chosen.values)
-    spans = (
-        measured[["onset", "offset"]]
-        .to_dataarray("end")
-        .transpose(..., "beat", "wave", "end")
-        .sel(wave=["P", "QRS", "T"])
-    )
-    ends = spans.values.reshape(*r.shape, 3, 2)
-    known = ~np.isnan(r)
-    return [_Beats(r[i, k], ends[i, k, 0], ends[i, k, 1], ends[i, k, 2], chosen[i, k]) for i, k in enumerate(known)]
-
-
-def _span(beats: _Beats, wave: str) -> np.ndarray:
-    """From when to when (beats, 2) a wave lasts."""
-    if wave != "ST":
-        found: np.ndarray = {"P": beats.p, "QRS": beats.qrs, "T": beats.t}[wave]
-        return found
-    end = beats.qrs[:, 1]
-    return np.stack([end, np.where(np.isnan(beats.t[:, 0]), end + 0.08, beats.t[:, 0])], axis=1)
-
-
-def _cells(time: np.ndarray, spans: np.ndarray) -> list[tuple[int, int]]:
-    """First and last cell of each span that is there and inside the record."""
-    there = spans[~np.isnan(spans).any(axis=1)]
-    return [(a, b) for a, b in np.searchsorted(time, there).tolist() if b - a > 2]
 
 
 def _rows_of(wanted: Sequence[str] | None, leads: list[str]) -> np.ndarray:
@@ -439,47 +372,3 @@ def _in_millivolts(ecg: xr.DataArray) -> np.ndarray:
     """The unit of each lead in mV; mV where none is known."""
     units = np.broadcast_to(ecg.coords.get("units", ecg.attrs.get("units", "mV")), ecg.sizes["lead"])
     return np.array([(voltage(str(u)) or ("", 1.0))[1] for u in units])
-
-
-def _moved(record: _Record, shift: np.ndarray) -> np.ndarray:
-    """Each chosen beat later by so many seconds, as it is; what lies between beats is stretched."""
-    time, beats = record.time, record.beats
-    shift = np.where(beats.chosen, shift, 0.0)
-    if not shift.any():
-        return record.x
-    step = float(np.median(np.diff(time)))
-    start, stop, least = beats.start.copy(), beats.stop, 2 * step
-    shift = np.rint(shift / step) * step  # whole cells: shapes stay what they are to the last place
-    start[1:] = np.maximum(start[1:], stop[:-1] + 1e-9)
-    order, possible = np.arange(len(shift)), shift.copy()
-    if len(order):  # nor does a beat leave the record
-        possible[0] = max(possible[0], min(0.0, time[0] - start[0] + least))
-        possible[-1] = min(possible[-1], max(0.0, time[-1] - stop[-1] - least))
-    for k in order[1:]:  # a beat stops before it runs into the one before, which has been moved already
-        possible[k] = max(possible[k], min(0.0, possible[k - 1] + stop[k - 1] - start[k] + least))
-    for k in order[-2::-1]:
-        possible[k] = min(possible[k], max(0.0, possible[k + 1] + start[k + 1] - stop[k] - least))
-    if hindered := int((np.abs(possible - shift) > 1e-9).sum()):
-        warnings.warn(
-            f"{hindered} of {int((shift != 0).sum())} beats were moved only as far as their neighbours let them",
-            stacklevel=5,
-        )
-    possible = np.trunc(possible / step + np.sign(possible) * 1e-6) * step
-    source = np.stack([start, stop], axis=1).ravel()
-    return _warped(record.x, time, source, source + np.repeat(possible, 2))
-
-
-def _warped(x: np.ndarray, time: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What was at `source` lies at `target`, time between them stretched; the ends of the record stay."""
-    from scipy.interpolate import CubicSpline
-
-    inside = (source > time[0]) & (source < time[-1]) & (target > time[0]) & (target < time[-1])
-    source, target = (np.concatenate([time[:1], v[inside], time[-1:]]) for v in (source, target))
-    was = np.interp(time, np.maximum.accumulate(target), np.maximum.accumulate(source))
-    known = ~np.isnan(x)
-    whole = np.stack([_bridged(lead) if some.any() else np.zeros(len(time)) for lead, some in zip(x, known)])
-    found = CubicSpline(time, whole, axis=1)(was)
-    found[:, np.abs(was - time) < 1e-9] = whole[:, np.abs(was - time) < 1e-9]
-    nearest = np.searchsorted(time, was - np.median(np.diff(time)) / 2).clip(max=len(time) - 1)
-    edited: np.ndarray = np.where(known[:, nearest], found, np.nan)
-    return edited

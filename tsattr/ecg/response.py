@@ -123,8 +123,8 @@ def leaning(
 ) -> xr.Dataset:
     """Whether the model leans on timing or on shape: what each edit of the beats does to its output, with intervals over patients.
 
-    Beside each edit stands its *removal*: the cells that the edit changes, bridged by straight lines. It understates
-    timing, as taking a beat away says little about when it came.
+    Beside each edit stands its *removal*: all cells that the edit changes, bridged by straight lines. It answers another question, what
+    the model does without them, and may say less or more than the edit: where time is stretched it takes whole beats away.
 
     Parameters
     ----------
