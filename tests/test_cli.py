@@ -11,7 +11,9 @@ import torch
 import xarray as xr
 
 import tsattr as ta
-from tsattr.cli import main
+from tsattr.cli import main, names, parsing
+from tsattr.core.arrays import INVALID, VALUE
+from tsattr.public import METHODS
 
 MODULE = """
 import torch
@@ -78,6 +80,13 @@ def here(tmp_path, monkeypatch):
 
 def run(*argv):
     return main(["explain", "--input", "x.nc", "--model", "own_model:make", *argv])
+
+
+def test_help_lists_what_the_package_has():
+    assert (*METHODS,) == names.METHODS
+    assert (*parsing.BASELINES,) == names.BASELINES
+    assert (*parsing.GROUPS,) == names.GROUPS
+    assert {*names.MISSING} == {VALUE, INVALID}
 
 
 def test_a_learned_map_is_shown_and_a_model_without_one_is_told_so(here, capsys):

@@ -180,7 +180,7 @@ LOADED = "import sys; before = set(sys.modules)\n{}\nprint(*sorted(set(sys.modul
 HELP = """
 from tsattr.cli import main
 try:
-    main([{!r}])
+    main({!r}.split())
 except SystemExit as stop:
     assert stop.code == 0
 """
@@ -194,7 +194,7 @@ def loaded(code):
 
 
 @pytest.mark.parametrize(
-    "code", ["import tsattr; tsattr.__version__; dir(tsattr)", *map(HELP.format, ("-h", "--version"))]
+    "code", ["import tsattr; tsattr.__version__; dir(tsattr)", *map(HELP.format, ("-h", "--version", "explain -h"))]
 )
 def test_the_package_and_the_help_of_its_command_line_wait_for_no_library(code):
     assert loaded(code) == {"tsattr"}

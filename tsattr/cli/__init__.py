@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 
 from ..version import __version__
-from . import blame
+from . import blame, commands
 
 COMMANDS = {
     "demo": "the main job on embedded data: simulate, train, explain, score, report",
@@ -20,7 +20,8 @@ COMMANDS = {
     "report": "write the HTML report of a saved result",
     "datasets": "list the embedded data sets, or write one to a file",
 }
-"""What each does. Its module, of the same name, is loaded when it is used: help does not wait for torch."""
+"""What each does. `commands` declares its options; its module, of the same name, is loaded when it runs: help does not wait for
+torch."""
 _OPTIONS = (
     (r"check=False", "--no-check"),
     (r"x\.astype\('(float32|float64)'\)", r"--dtype \1"),
@@ -35,9 +36,9 @@ _EXPECTED = (ValueError, TypeError, KeyError, IndexError, OSError, ImportError, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    args = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        importlib.import_module(f".{args.command}", __name__).run(args)
     except (Exception, SystemExit) as error:
         cause = blame.user_error(error)
         if cause is None and not isinstance(error, _EXPECTED):
@@ -78,17 +79,13 @@ def _as_options(text: str, names: Collection[str] = _NAMES) -> str:
     return _ARGUMENT.sub(option, text)
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of all commands, with the options of the one that is used."""
+def _parser() -> argparse.ArgumentParser:
+    """The parser of all commands, with their options."""
     parser = argparse.ArgumentParser(
         prog="tsattr", description="Explain models of time series and tables over labelled data."
     )
     parser.add_argument("--version", action="version", version=f"tsattr {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    used = next((word for word in argv if not word.startswith("-")), None)
+    chosen = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, what in COMMANDS.items():
-        if name == used:
-            importlib.import_module(f".{name}", __name__).add(commands, what)
-        else:
-            commands.add_parser(name, help=what)
+        getattr(commands, name)(chosen, what)
     return parser

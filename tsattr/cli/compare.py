@@ -6,7 +6,6 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,68 +16,21 @@ from ..compare import compare
 from ..comparison.verdict import Standing
 from ..io.formats import file_format
 from ..public import METHODS
-from . import model, options
+from . import given, model
 from .parsing import BASELINES, GROUPS, UsageError, named, object_of
 
 SCORE = "gap"  # the measure that the recommendation rests on
-
-
-def add(commands: Any, what: str) -> None:
-    """Declare the command, which does `what`."""
-    parser = commands.add_parser(
-        "compare",
-        help=what,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=textwrap.dedent(
-            """\
-            Explain a file by several methods, and test on the model which of them says what the model does.
-
-            Methods, fills and groups are written as in Python, with plain values, baselines and groups only, and may be
-            given a name:
-              --method "IG zero=IntegratedGradients" --method "IG blurred=IntegratedGradients(Blur(time='100ms'))"
-              --method "Occlusion(Windows(time='200ms', lead=1), Bridge())"
-              --fill "mean=Mean()" --fill Samples --reference train.nc
-            """
-        )
-        + options.NAMES,
-        epilog=options.TRUST,
-    )
-    options.add_model(parser)
-    parser.add_argument("--method", action="append", required=True, metavar="[NAME=]METHOD", help="repeat for each")
-    parser.add_argument(
-        "--fill",
-        action="append",
-        metavar="[NAME=]BASELINE",
-        help="what takes the place of what the test removes; repeat for each (default: the mean, the bridge, other samples)",
-    )
-    parser.add_argument(
-        "--groups",
-        help="what the test removes together (default: windows of a fiftieth of time); a method on groups that names none takes windows of a tenth of the last dim",
-    )
-    parser.add_argument("--reference", help="a file of training-like samples, for what is fitted and for fills")
-    parser.add_argument("--truth", help="a file like the input, 1 where attribution is known to belong and 0 elsewhere")
-    parser.add_argument("--truth-variable", metavar="NAME", help="which variable of a truth file that holds several")
-    parser.add_argument("--blocks", metavar="NAME", help="a coordinate of the samples: those of one patient or year")
-    parser.add_argument("--budget", type=int, metavar="ROWS", help="rows of the model a sample for each method")
-    parser.add_argument("--samples", type=int, metavar="N", help="use N samples, spread evenly over the file")
-    parser.add_argument(
-        "--out", type=Path, default=Path("compare.nc"), help="NetCDF file to write (default: compare.nc)"
-    )
-    parser.add_argument("--report", type=Path, help="also write a self-contained HTML report")
-    options.add_data(parser)
-    options.add_computation(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Compare the methods, and write and print what was found."""
     from ..io import write_result
 
-    options.check_outputs([args.input, args.reference, args.truth], out=args.out, report=args.report)
-    x = options.read(args.input, args)
+    given.check_outputs([args.input, args.reference, args.truth], out=args.out, report=args.report)
+    x = given.read(args.input, args)
     truth = None if args.truth is None else _truth(args, x)
-    reference = None if args.reference is None else options.read_reference(args.reference, args)
-    default = {"groups": options.default_groups(x)}
+    reference = None if args.reference is None else given.read_reference(args.reference, args)
+    default = {"groups": given.default_groups(x)}
     methods = {
         name: object_of(text, METHODS, "--method", reference, default)
         for name, text in named(args.method, "--method").items()
@@ -90,8 +42,8 @@ def run(args: argparse.Namespace) -> None:
     if args.samples is not None:
         x, truth = _spread(x, truth, args.samples, args.sample_dim or "sample")
     net = model.load(args)
-    x = options.for_model(x, net, args)
-    with options.notes():
+    x = given.for_model(x, net, args)
+    with given.notes():
         table = compare(
             net,
             x,
@@ -103,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             budget=args.budget,
             reference=reference if (args.sample_dim or "sample") in getattr(reference, "dims", ["sample"]) else None,
             progress=sys.stderr.isatty(),
-            **options.settings(args, x),
+            **given.settings(args, x),
         )
     write_result(table, args.out)
     print(summary(table))
@@ -125,7 +77,7 @@ def _truth(args: argparse.Namespace, x: Any) -> xr.DataArray:
     truth = read_input(args.truth, dims=dims, variable=args.truth_variable)
     name = args.sample_dim or "sample"
     labelled = xr.DataArray(truth, dims=(name, "feature")) if isinstance(truth, pd.DataFrame) else truth
-    labelled = options.in_samples(labelled, args)
+    labelled = given.in_samples(labelled, args)
     if not np.isin(labelled.values, (0, 1)).all():
         raise UsageError(f"--truth is 1 where attribution belongs and 0 elsewhere; {args.truth} holds other values")
     known: xr.DataArray = labelled.astype(bool)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-from . import options
 
 
 def _drawn(name: str) -> Callable[..., Any]:
@@ -15,7 +12,7 @@ def _drawn(name: str) -> Callable[..., Any]:
     return lambda made, n, seed: getattr(made, name)(n, seed=seed)
 
 
-_KINDS: dict[str, tuple[Callable[..., Any], str]] = {
+KINDS: dict[str, tuple[Callable[..., Any], str]] = {
     "ecg": (
         _drawn("simulate_ecg"),
         "12-lead electrocardiograms with planted lesions and their truth masks",
@@ -52,27 +49,18 @@ _KINDS: dict[str, tuple[Callable[..., Any], str]] = {
 """What makes each of them, and what it is; all are simulated."""
 
 
-def add(commands: Any, what: str) -> None:
-    """Declare the command, which does `what`."""
-    parser = commands.add_parser("datasets", help=what)
-    parser.add_argument("name", nargs="?", choices=list(_KINDS))
-    parser.add_argument("-n", type=int, default=200, help="number of samples, or of months")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="NetCDF file to write")
-    parser.set_defaults(run=run)
-
-
 def run(args: argparse.Namespace) -> None:
     """List the data sets, or make one."""
     from .. import datasets
+    from . import given
 
     if args.name is None:
-        for name, (_, text) in _KINDS.items():
+        for name, (_, text) in KINDS.items():
             print(f"{name:16} {text}")
         return
     if args.out is not None:
-        options.check_outputs(out=args.out)
-    ds = _KINDS[args.name][0](datasets, args.n, args.seed)
+        given.check_outputs(out=args.out)
+    ds = KINDS[args.name][0](datasets, args.n, args.seed)
     if args.out is None:
         print(ds)
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,50 +15,8 @@ from ..edge.each_output import folded
 from ..edge.table import words_of_class
 from ..explain import explain
 from ..labels.results import plain
-from . import model, options
+from . import given, model
 from .parsing import UsageError
-
-
-def add(commands: Any, what: str) -> None:
-    """Declare the command, which does `what`."""
-    parser = commands.add_parser(
-        "explain",
-        help=what,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=textwrap.dedent(
-            """\
-            Explain what a model says of a file.
-
-            Methods, baselines and groups are written as in Python, with plain values only:
-              --method "IntegratedGradients(tolerance=0.005)"
-              --method Occlusion --groups "Windows(time='200ms', lead=1)"
-              --baseline "Blur(time='100ms')"      --baseline Samples --reference train.nc
-            """
-        )
-        + options.NAMES,
-        epilog=options.TRUST,
-    )
-    parser.add_argument("record", nargs="?", help="the same as --input")
-    options.add_model(parser, required=False)
-    options.add_method(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("attribution.nc"),
-        help="NetCDF file, or Zarr store, to write (default: attribution.nc)",
-    )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        nargs="?",
-        const=Path("report.html"),
-        help="also write a self-contained HTML report; of an ECG with beats and waves marked (default: report.html)",
-    )
-    parser.add_argument("--plot", type=Path, help="also write the first sample's picture (.png, .pdf, .svg)")
-    options.add_data(parser)
-    group = options.add_computation(parser)
-    group.add_argument("--dry-run", action="store_true", help="say what it would cost, by its first batches, and stop")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -69,19 +26,19 @@ def run(args: argparse.Namespace) -> None:
     if (args.record is None) == (args.input is None):
         raise UsageError("give one record or file to explain: tsattr explain RECORD, or --input RECORD")
     args.input = args.input or args.record
-    options.check_outputs([args.input, args.reference], out=args.out, report=args.report, plot=args.plot)
-    x = options.read(args.input, args)
+    given.check_outputs([args.input, args.reference], out=args.out, report=args.report, plot=args.plot)
+    x = given.read(args.input, args)
     if args.plot is not None and not isinstance(x, xr.DataArray):
         raise UsageError("--plot draws one array; for a table or several variables use --report")
-    method = options.method_of(args, x)
+    method = given.method_of(args, x)
     net = model.load(args)
-    x = options.for_model(x, net, args)
-    settings = options.settings(args, x)
+    x = given.for_model(x, net, args)
+    settings = given.settings(args, x)
     if args.dry_run:
-        with options.notes():
+        with given.notes():
             print(_cost(explain(net, x, method, **settings, dry_run=True)))
         return
-    with options.notes():
+    with given.notes():
         ds = explain(net, x, method, **settings, progress=sys.stderr.isatty())
     write_result(ds.assign(_inputs(x)), args.out)
     one_by_one = folded(ds)
@@ -91,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         from ..report import report
 
         title = f"What {ds.attrs['model']} looked at in {Path(args.input).name}"
-        with options.notes():
+        with given.notes():
             shown = _at_baseline(net, x, method, ds, settings)
             report(ds, _with_waves(x), title=title, at_baseline=shown, out=args.report)
         print(f"wrote {args.report}")
@@ -131,7 +88,7 @@ def _with_waves(x: Any) -> Any:
         r_peak = ecg.r_peaks(x)
         waves = ecg.waves(r_peak, measured=ecg.delineate(x, r_peak))
     except ValueError as error:  # no lead of an ECG, too short, too coarse
-        options.note(f"no waves are marked: {error}")
+        given.note(f"no waves are marked: {error}")
         return x
     return x.assign_coords(r_peak=r_peak.variable, wave=waves.variable)
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
-from . import options
+from . import given
 from .parsing import UsageError
-
-
-def add(commands: Any, what: str) -> None:
-    """Declare the command, which does `what`."""
-    parser = commands.add_parser("report", help=what)
-    parser.add_argument("result", type=Path, help="a file that tsattr explain, compare or demo wrote")
-    parser.add_argument("--out", type=Path, default=Path("report.html"))
-    parser.add_argument("--title")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the page of an explanation or of a comparison."""
     from ..io import read_result
 
-    options.check_outputs([args.result], report=args.out)
+    given.check_outputs([args.result], report=args.out)
     ds = read_result(args.result)
     if "recommendation" in ds.attrs:
         from ..report import comparison

@@ -4,62 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from . import model, options
+from . import given, model
 from .parsing import UsageError
-
-
-def add(commands: Any, what: str) -> None:
-    """Declare the command, which does `what`."""
-    parser = commands.add_parser(
-        "similar",
-        help=what,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=textwrap.dedent(
-            """\
-            Find the cases that a model holds to be most like each sample of a file, and why.
-
-            Make a gallery of cases once, then ask it about records:
-              tsattr similar --model nets:make --weights net.pt --cases train.nc --gallery gallery.nc
-              tsattr similar --model nets:make --weights net.pt --gallery gallery.nc --input new.nc --report near.html
-
-            The model is not in the gallery: a query by a model with other weights is refused. Coordinates of the cases' samples,
-            such as label and patient, are kept and told. Why is explained by any method, written as in Python:
-              --method Occlusion --groups "Windows(time='200ms', lead=1)"
-            """
-        )
-        + options.NAMES,
-        epilog=options.TRUST,
-    )
-    options.add_input(parser, required=False)
-    parser.add_argument("--gallery", type=Path, help="the gallery to ask, or, with --cases, to write: NetCDF or Zarr")
-    parser.add_argument("--cases", help="a file of cases, to make a gallery of")
-    parser.add_argument(
-        "--layer",
-        help="with --cases: the layer whose output is the embedding, or 'input of NAME'; default: what feeds the last linear layer",
-    )
-    parser.add_argument(
-        "--metric", choices=["cosine", "euclidean"], help="with --cases: the distance of embeddings (default: cosine)"
-    )
-    parser.add_argument("-k", type=int, default=5, help="how many cases for each sample (default: 5)")
-    parser.add_argument(
-        "--apart", metavar="NAME", help="leave out cases with the sample's own value of this coordinate"
-    )
-    parser.add_argument("--by", metavar="NAME", help="the coordinate that the page counts (default: label)")
-    options.add_method(parser)
-    parser.add_argument(
-        "--out", type=Path, help="NetCDF file or Zarr store to write: neighbours, and why they are alike"
-    )
-    parser.add_argument("--report", type=Path, help="write a self-contained HTML page: the first sample and its cases")
-    options.add_data(parser)
-    options.add_computation(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -69,15 +20,15 @@ def run(args: argparse.Namespace) -> None:
     gallery = _gallery(args, net)
     if args.input is None:
         return
-    x = options.read(args.input, args)
-    method = options.method_of(args, x)
-    x = options.for_model(x, net, args)
+    x = given.read(args.input, args)
+    method = given.method_of(args, x)
+    x = given.for_model(x, net, args)
     settings = _settings(args)
     near = gallery.nearest(x, args.k, apart=args.apart, **settings)
     print(_summary(near))
     if args.out is None and args.report is None:
         return
-    with options.notes():
+    with given.notes():
         ds = gallery.why(x, near, method=method, **settings, seed=args.seed, progress=sys.stderr.isatty())
     if args.out is not None:
         from ..io import write_result
@@ -105,7 +56,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     written = {"out": args.out, "report": args.report} | ({} if args.cases is None else {"gallery": args.gallery})
     read = [args.input, args.cases, args.reference] + ([] if args.cases is not None else [str(args.gallery)])
-    options.check_outputs(read, **written)
+    given.check_outputs(read, **written)
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -123,8 +74,8 @@ def _gallery(args: argparse.Namespace, net: Any) -> Any:
 
     if args.cases is None:
         return Gallery.read(args.gallery, model=net)
-    cases = options.for_model(options.read(args.cases, args), net, args)
-    with options.notes():
+    cases = given.for_model(given.read(args.cases, args), net, args)
+    with given.notes():
         gallery = Gallery.fit(net, cases, layer=args.layer, metric=args.metric or "cosine", **_settings(args))
     print(gallery)
     if args.gallery is not None:

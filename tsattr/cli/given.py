@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""What the options that several commands share stand for: files, methods, settings."""
 
 from __future__ import annotations
 
@@ -17,64 +17,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..core.arrays import INVALID, VALUE
 from ..io.formats import file_format
 from ..public import METHODS
+from . import names
 from .parsing import BASELINES, GROUPS, TARGETS, UsageError, object_of
 
-TRUST = "Importing --model runs its code, as does loading a TorchScript or pickle file: use only models you trust."
 _LABELLED = (".nc", ".zarr")
-PARTS = ("bands", "harmonics", "octaves", "trend_season")  # those that need nothing but the signal
-NAMES = "\n".join(
-    textwrap.fill(f"{kind + ':':11}{', '.join(known)}", 100, subsequent_indent=" " * 11)
-    for kind, known in (("Methods", METHODS), ("Baselines", BASELINES), ("Groups", GROUPS))
-)
-
-
-def add_input(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Which model, on which file."""
-    parser.add_argument("--input", required=required, help="WFDB record, .nc, .zarr, .npy, .npz or .csv file")
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="MODULE:FACTORY",
-        help="a function without arguments that returns the model, looked for from the working directory; or a TorchScript (.pt, .ts) or pickle (.pkl, .joblib) file with --trust-model",
-    )
-    parser.add_argument(
-        "--weights", type=Path, help="a state_dict (.pt, .pth) or .safetensors file to load into the module"
-    )
-    parser.add_argument("--trust-model", action="store_true", help="allow a model file that can run code when loaded")
-    parser.set_defaults(parts=None)
-
-
-def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Which model, on which file, and which of its outputs."""
-    add_input(parser, required=required)
-    parser.add_argument(
-        "--parts",
-        help=f"explain the parts of the signal, which sum to it, along the dim part: {', '.join(PARTS)}, such as 'bands([(0.5, 5), (5, 15)])' in Hz",
-    )
-    parser.add_argument(
-        "--target",
-        help="an output's index or label, or a target such as 'Region(lat=(-5, 5), lon=(190, 240), lead=0)'; default: the only output, or the predicted class",
-    )
-    parser.add_argument(
-        "--outputs",
-        help="names of the output axes, with labels if wanted: class=N,S,V or 'time;class=N,S,V'; an axis called as a dim of the input has its labels. Or a NetCDF file or Zarr store like the outputs, such as the truth, whose labels and units are taken: truth.nc, or truth.nc:name of one variable of several",
-    )
-    parser.add_argument(
-        "--missing",
-        choices=[VALUE, INVALID],
-        help=f"a missing cell is a {VALUE} like any other, for methods that remove, or {INVALID}: no cell of its sample; default: {VALUE} in a table under a method that removes, else {INVALID}",
-    )
-
-
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """Which method, and what it is made of."""
-    parser.add_argument("--method", default="IntegratedGradients")
-    parser.add_argument("--baseline", help="default: the method's own, Constant(0.0)")
-    parser.add_argument("--groups", help="for methods on groups; default: Windows of a tenth of the last dim")
-    parser.add_argument("--reference", help="a file of training-like samples, for baselines that are fitted")
 
 
 def method_of(args: argparse.Namespace, x: Any) -> Any:
@@ -89,43 +37,6 @@ def method_of(args: argparse.Namespace, x: Any) -> Any:
             raise UsageError(f"--groups says what a method such as Occlusion removes; --method is {args.method}")
         given["groups"] = object_of(args.groups, GROUPS, "--groups")
     return object_of(args.method, METHODS, "--method", reference, {"groups": default_groups(x)}, **given)
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """How files are read."""
-    data = parser.add_argument_group("input")
-    data.add_argument("--leads", help="leads of a WFDB record, comma separated, in the order the model takes them")
-    data.add_argument("--start", type=float, help="seconds")
-    data.add_argument("--stop", type=float, help="seconds")
-    data.add_argument("--resample", type=float, metavar="HZ")
-    data.add_argument("--band", metavar="LOW,HIGH", help="zero-phase band-pass in Hz; either may be empty")
-    data.add_argument("--units", help="unit of voltage of a WFDB record's leads, such as mV; others are converted")
-    data.add_argument("--annotator", help="annotations of a WFDB record, such as atr; kept as a coordinate")
-    data.add_argument("--split", metavar="LENGTH", help="cut time into samples of this length, such as 10s")
-    data.add_argument(
-        "--dims",
-        help="names of the axes of a NumPy array: sample,lead,time. Of NetCDF and Zarr the order that the model takes, role=dim where a dim has another name: sample=time,lag,lat,lon",
-    )
-    data.add_argument("--variable", help="which variable of a file that holds several; or several, comma separated")
-    data.add_argument("--sample-dim", help="the dim that holds the samples (default: sample)")
-
-
-def add_computation(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Where and how to compute; returns the group, for a command's own."""
-    group = parser.add_argument_group("computation")
-    group.add_argument("--batch-size", type=int)
-    group.add_argument("--device")
-    group.add_argument(
-        "--dtype",
-        default="float32",
-        choices=["float32", "float64"],
-        help="dtype of the input, whole numbers too (default: float32)",
-    )
-    group.add_argument("--seed", type=int, default=0)
-    group.add_argument(
-        "--no-check", action="store_false", dest="check", help="do not try the model on some rows before the work"
-    )
-    return group
 
 
 RESULTS = (".nc", ".nc4", ".cdf", ".netcdf", ".zarr")
@@ -260,7 +171,7 @@ def _in_parts(x: Any, args: argparse.Namespace) -> xr.DataArray:
         raise UsageError("--parts is for one array, such as a record; a table or several variables have none")
     from .. import parts
 
-    known = {name: partial(getattr(parts, name), x, sample_dim=args.sample_dim or "sample") for name in PARTS}
+    known = {name: partial(getattr(parts, name), x, sample_dim=args.sample_dim or "sample") for name in names.PARTS}
     found: xr.DataArray = object_of(args.parts, known, "--parts")
     return found
 
