@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -34,15 +35,35 @@ class Beats:
         return found
 
 
+@dataclass
+class Hindered:
+    """How many beats of the records of one call were edited less than asked, by what kept them; told once, when all are edited."""
+
+    fewer: Counter[str] = field(default_factory=Counter)
+    of: Counter[str] = field(default_factory=Counter)
+
+    def count(self, what: str, hindered: np.ndarray) -> None:
+        """Add the edited beats of a record, True where they were hindered."""
+        self.fewer[what] += int(hindered.sum())
+        self.of[what] += len(hindered)
+
+    def warn(self) -> None:
+        """Warn the caller of the edit, in one sentence for each hindrance."""
+        for what, n in self.fewer.items():
+            if n:
+                warnings.warn(f"{n} of {self.of[what]} {what}", stacklevel=3)
+
+
 @dataclass(frozen=True)
 class Record:
-    """One record (lead, time), its times and beats, the names of its leads and their units in mV."""
+    """One record (lead, time), its times and beats, the names of its leads and their units in mV, and what hinders its edit."""
 
     x: np.ndarray
     time: np.ndarray
     beats: Beats
     leads: list[str]
     in_mv: np.ndarray
+    hindered: Hindered
 
 
 def beats_of(measured: xr.Dataset, beats: xr.DataArray | None) -> list[Beats]:
@@ -97,11 +118,10 @@ def moved(record: Record, shift: np.ndarray) -> np.ndarray:
         possible[k] = max(possible[k], min(0.0, possible[k - 1] + stop[k - 1] - start[k] + least))
     for k in order[-2::-1]:
         possible[k] = min(possible[k], max(0.0, possible[k + 1] + start[k + 1] - stop[k] - least))
-    if hindered := int((np.abs(possible - shift) > 1e-9).sum()):
-        warnings.warn(
-            f"{hindered} of {int((shift != 0).sum())} beats were moved only as far as their neighbours let them",
-            stacklevel=5,
-        )
+    hindered = np.abs(possible - shift) > 1e-9
+    record.hindered.count(
+        "beats were moved only as far as their neighbours let them", hindered[hindered | (shift != 0)]
+    )
     possible = np.trunc(possible / step + np.sign(possible) * 1e-6) * step
     source = np.stack([start, stop], axis=1).ravel()
     return warped(record.x, time, source, source + np.repeat(possible, 2))

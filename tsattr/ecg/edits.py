@@ -21,7 +21,7 @@ import xarray as xr
 from ..core.indexing import same_labels
 from ..core.units import voltage
 from .delineation import _check_samples, _seconds
-from .editing import Record, beats_of, cells, moved, span, warped
+from .editing import Hindered, Record, beats_of, cells, moved, span, warped
 from .leads import LIMB_FROM_I_II, LIMB_LEADS, canonical_lead, lead_names
 
 __all__ = ["Edit", "EvenRhythm", "MoveBeats", "RaiseST", "Scale", "SwapBeats", "WidenQRS"]
@@ -89,10 +89,12 @@ class Edit:
             )
         _check_samples(ecg, measured.r, "measured")
         leads, in_mv = lead_names(ecg), _in_millivolts(ecg)
-        given = [Record(x, time, b, leads, in_mv) for x, b in zip(records, each)]
+        hindered = Hindered()
+        given = [Record(x, time, b, leads, in_mv, hindered) for x, b in zip(records, each)]
         if dose == self.neutral:
             return ecg.assign_attrs(edit=self.label(dose))
         edited = np.stack([self._edited(record, float(dose)) for record in given])
+        hindered.warn()
         found = turned.copy(data=edited.reshape(turned.shape).astype(ecg.dtype)).transpose(*ecg.dims)
         return found.assign_attrs(edit=self.label(dose))
 
@@ -205,11 +207,8 @@ class WidenQRS(Edit):
         r, (on, off) = beats.r, beats.qrs.T
         new_on, new_off = r - dose * (r - on), r + dose * (off - r)
         room_on, room_off = r - 0.8 * (r - left), r + 0.8 * (right - r)
-        if hindered := int(((new_on < room_on) | (new_off > room_off))[beats.chosen].sum()):
-            warnings.warn(
-                f"QRS of {hindered} of {int(beats.chosen.sum())} beats lasts only as long as P and T leave room for it",
-                stacklevel=4,
-            )
+        hindered = ((new_on < room_on) | (new_off > room_off))[beats.chosen]
+        record.hindered.count("beats have a QRS that lasts only as long as P and T leave room for it", hindered)
         source = np.stack([left, on, r, off, right], axis=1)
         target = np.stack([left, np.maximum(new_on, room_on), r, np.minimum(new_off, room_off), right], axis=1)
         return warped(record.x, record.time, source[beats.chosen].ravel(), target[beats.chosen].ravel())
