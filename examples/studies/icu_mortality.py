@@ -6,6 +6,8 @@ of all cells with the largest importance are masked, and the fall of the last pr
 measured. A cell (i, a) is masked by carrying the value before it forward: to the end of the stay ("END"), or until the series
 has left the masked value by more than its own standard deviation ("STD"). The first hour is never masked.
 
+Then the direction: of each measurement, what WinIT's shifts add up to where it rose and where it fell, over a stay.
+
 A method with a small change finds cells that the model does not need; the random row says what masking alone does. Each stay
 counts as one sample in the bootstrap.
 """
@@ -107,6 +109,43 @@ def explanations(
     return maps | {"random": np.random.default_rng(args.seed).random(x.shape)}
 
 
+class Filled(nn.Module):
+    """The same network asked about series that are missing before their first measurement."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(torch.nan_to_num(x))
+
+
+def directions(net: nn.Module, test: xr.Dataset, *, most: int, seed: int) -> pd.DataFrame:
+    """Of the measurements that shift the risk most: the sum over a stay of all shifts, and of those by a value that rose or fell.
+
+    A value is held at the one before it instead; its shifts, of the hour itself and of those after it, are signed as it moved the
+    probability. Intervals are over stays.
+    """
+    x = test.filled.where(test.x.transpose(*test.filled.dims).notnull().cumsum("time") > 0)
+    found = ta.explain(
+        Filled(net), x, ta.WinIT(WINDOW, b.Hold(), draws=1), outputs=("time",), missing="value", progress=True
+    )
+    change = x.diff("time").reindex(time=x.time)
+    sums = {
+        "importance": found.attribution,
+        "risk where it rose": found.signed_shift.where(change > 0),
+        "risk where it fell": found.signed_shift.where(change < 0),
+    }
+    sums = {name: v.sum(("time", "lag")).transpose("feature", "sample") for name, v in sums.items()}
+    order = np.argsort(-sums["importance"].mean("sample").values)[:most]
+    table = pd.DataFrame(index=[f"{f}, {u}" for f, u in zip(x.feature.values[order], x.units.values[order])])
+    table["measured"] = [f"{v:.0%}" for v in x.notnull().any("time").mean("sample").values[order]]
+    for name, v in sums.items():
+        of = ta.metrics.bootstrap(v.values[order], np.arange(x.sizes["sample"]), seed=seed)
+        table[name] = [f"{m:.3f} [{low:.3f}, {high:.3f}]" for m, low, high in zip(of.mean, of.low, of.high)]
+    return table
+
+
 def most_important(values: np.ndarray, share: float, seed: int) -> np.ndarray:
     """The share of all cells with the largest values, those of the first hour left out; ties drawn at random."""
     score = np.where(np.arange(values.shape[2]) > 0, values, -np.inf).ravel()
@@ -153,6 +192,9 @@ def main(args: argparse.Namespace) -> None:
         f"{len(x)} stays that were not trained on, {y.mean():.1%} of them fatal; AUC at 48 h {roc_auc_score(y, before):.3f} "
         f"({seen.sizes['sample']} training stays)"
     )
+    moved = directions(net, test, most=12, seed=args.seed)
+    print(f"\nwhat moves the risk, summed over a stay\n{moved.to_string()}\n")
+    moved.to_csv(args.out / "directions.csv")
     maps = explanations(net, seen.filled, test.filled, args)
     say("explained")
     rows = []
@@ -174,7 +216,7 @@ def main(args: argparse.Namespace) -> None:
     table = pd.DataFrame(rows).set_index("method")
     table.to_csv(args.out / "table.csv")
     print(f"\nthe top {SHARE:.0%} of all cells masked\n{table.rename_axis(None).to_string()}\n")
-    say(f"wrote table.csv to {args.out}")
+    say(f"wrote table.csv and directions.csv to {args.out}")
 
 
 if __name__ == "__main__":
