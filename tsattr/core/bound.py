@@ -156,11 +156,14 @@ class BoundGroups(ABC):
         True where a group has the same cells in all samples.
     solid
         True where a group is every cell of the box that `hull` gives.
+    variables
+        Of several that lie side by side in a flat event the slice of each, its shape and its own groups; else nothing.
     """
 
     names: list[str]
     shared: bool = False
     solid: bool = False
+    variables: tuple[tuple[slice, tuple[int, ...], BoundGroups], ...] = ()
 
     @property
     def order(self) -> np.ndarray:

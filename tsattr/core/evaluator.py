@@ -44,7 +44,7 @@ class Evaluation(ABC):
 
     @classmethod
     @abstractmethod
-    def tried(cls, *args: Any, **kwargs: Any) -> Self:
+    def tried(cls, *args: Any, **kwargs: Any) -> Evaluation:
         """One for some samples, after it gave on a trial what the model gives; raises `Unsupported` where it did not."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class RemovalEvaluation(Evaluation):
         return ""
 
     @classmethod
-    def tried(cls, samples: Source, trial: Removal, rows: int) -> Self:
+    def tried(cls, samples: Source, trial: Removal, rows: int) -> RemovalEvaluation:
         """One for some samples, after it gave the dense answer on some rows of so many that are asked for."""
         found = cls(samples)
         found.check(trial)

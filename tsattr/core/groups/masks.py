@@ -277,27 +277,29 @@ class Parts(BoundGroups):
 class JoinedGroups(BoundGroups):
     """Bound groups of several variables that lie side by side in one flat event, numbered one after another."""
 
-    parts: tuple[tuple[slice, tuple[int, ...], BoundGroups], ...]
+    variables: tuple[tuple[slice, tuple[int, ...], BoundGroups], ...] = (
+        field()
+    )  # no default, unlike those of one variable
     names: list[str] = field(compare=False)
 
     @property
     def shared(self) -> bool:  # type: ignore[override]
         """True where the groups of every variable are those of all samples."""
-        return all(g.shared for *_, g in self.parts)
+        return all(g.shared for *_, g in self.variables)
 
     @property
     def _offsets(self) -> list[int]:
-        return list(itertools.accumulate((len(g.names) for *_, g in self.parts), initial=0))
+        return list(itertools.accumulate((len(g.names) for *_, g in self.variables), initial=0))
 
     @property
     def order(self) -> np.ndarray:
         """The numbers of the groups, those of each variable in its own order; see `BoundGroups.order`."""
-        return np.concatenate([first + g.order for (*_, g), first in zip(self.parts, self._offsets)])
+        return np.concatenate([first + g.order for (*_, g), first in zip(self.variables, self._offsets)])
 
     def mask(self, position: Tensor, k: Tensor) -> Tensor:
         """Bool (rows, cells)."""
-        out = torch.zeros(len(k), self.parts[-1][0].stop, dtype=torch.bool, device=k.device)
-        for (at, shape, g), first in zip(self.parts, self._offsets):
+        out = torch.zeros(len(k), self.variables[-1][0].stop, dtype=torch.bool, device=k.device)
+        for (at, shape, g), first in zip(self.variables, self._offsets):
             mine = (k >= first) & (k < first + len(g.names))
             if mine.any():
                 m = g.mask(position[mine], k[mine] - first)
@@ -306,16 +308,16 @@ class JoinedGroups(BoundGroups):
 
     def count(self, cells: Tensor, position: Tensor) -> Tensor:
         """Int (rows, groups)."""
-        return torch.cat([g.count(cells[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
+        return torch.cat([g.count(cells[:, at].reshape(-1, *shape), position) for at, shape, g in self.variables], 1)
 
     def total(self, values: Tensor, position: Tensor) -> Tensor:
         """(rows, groups)."""
-        return torch.cat([g.total(values[:, at].reshape(-1, *shape), position) for at, shape, g in self.parts], 1)
+        return torch.cat([g.total(values[:, at].reshape(-1, *shape), position) for at, shape, g in self.variables], 1)
 
     def spread(self, values: Tensor, position: Tensor, *, mean: bool = True) -> Tensor:
         """(rows, ..., groups) -> (rows, ..., cells)."""
         out = []
-        for (_, shape, g), first in zip(self.parts, self._offsets):
+        for (_, shape, g), first in zip(self.variables, self._offsets):
             part = g.spread(values[..., first : first + len(g.names)], position, mean=mean)
             lead = values.shape[:-1]
             out.append(part.expand(*lead, *shape).reshape(*lead, -1))

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ...evaluator import ROUNDING, SAME, TRIAL, RemovalEvaluation, Unsupported
 from ...removal import Removal, Source
 from ..stand_in import StandIn, refused, whole_outputs
 from . import rules_cells, rules_recurrent, rules_shape, rules_sliding
+from .beside import Largest, largest, one_by_one
 from .cost import Cost, Meter, Steps
 from .delta import NEARLY, Delta, Rows
 from .tape import Tape
@@ -85,6 +86,8 @@ class Incremental(RemovalEvaluation):
     @classmethod
     def spared(cls, removal: Removal) -> str:
         """Why a trial cannot pay; else nothing."""
+        if _of_several(removal):
+            return cls.spared(largest(removal)[0]) if one_by_one(removal) else "sets of groups of several variables"
         if len(removal) < _FEWEST:
             return f"{len(removal)} rows, fewer than pay for a trial"
         module, x = removal.samples.engine.module, removal.samples.x
@@ -96,8 +99,13 @@ class Incremental(RemovalEvaluation):
         return "" if _local(removal, _sizes(removal)) else "what is absent spans nearly the whole sample"
 
     @classmethod
-    def tried(cls, samples: Source, trial: Removal, rows: int) -> Self:
+    def tried(cls, samples: Source, trial: Removal, rows: int) -> RemovalEvaluation:
         """One for some samples, where it saves enough by what was counted, and gave the dense answer on some rows."""
+        if _of_several(trial):
+            own, mine = largest(trial)
+            if len(own) < 2:
+                raise Unsupported("few rows change the largest variable")
+            return Largest(samples, cls.tried(own.samples, own, rows * len(mine) // len(trial)))
         if why := refused(samples.engine):
             raise Unsupported(why)
         found = cls(samples)
@@ -331,6 +339,11 @@ def _metered() -> Iterator[Meter]:
     """Counts what is asked."""
     with Meter() as meter, Steps(meter, rules_recurrent.RECURRENT, StandIn):
         yield meter
+
+
+def _of_several(removal: Removal) -> bool:
+    """Whether the samples have several variables."""
+    return removal.groups is not None and bool(removal.groups.variables)
 
 
 def _evenly(removal: Removal, most: int) -> Tensor:

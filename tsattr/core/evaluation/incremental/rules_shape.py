@@ -341,12 +341,16 @@ def _with_shape(x: Tensor, shape: list[int]) -> Tensor:
     return x.reshape(len(x), *shape)
 
 
-@rule(*called("reshape", "view"))
+@rule(*called("reshape", "view"), flat=True)
 def reshape(input: Any, *shape: Any) -> Any:
-    """See :func:`_reshaped`."""
+    """See :func:`_reshaped`; flat rows as they were before."""
     sizes = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else list(shape)
     if not isinstance(input, Delta) or not all(isinstance(n, int) for n in sizes):
         return NotImplemented
+    if isinstance(input, Flat):
+        own = input.of.shape
+        back = len(sizes) == len(own) and sizes[0] in (-1, own[0]) and tuple(sizes[1:]) == tuple(own[1:])
+        return input.of if back else NotImplemented
     return _reshaped(input, sizes)
 
 
