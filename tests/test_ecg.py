@@ -60,7 +60,7 @@ def test_lead_groups_join_dependent_leads_only():
 
 
 def test_detector_finds_simulated_beats_of_every_kind():
-    from tsattr.datasets.ecg_waves import LESIONS
+    from tsattr.ecg.simulated_waves import LESIONS
 
     ds = simulate_ecg(100, lesions=tuple(LESIONS), seed=11)
     found = ecg.r_peaks(ds.ecg)

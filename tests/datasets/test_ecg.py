@@ -3,9 +3,9 @@ import pytest
 import xarray as xr
 
 from tsattr.datasets import simulate_ecg
-from tsattr.datasets.ecg_parts import sinus_rhythm
-from tsattr.datasets.ecg_waves import LESIONS, Beats
 from tsattr.ecg import WAVES
+from tsattr.ecg.simulated_parts import sinus_rhythm
+from tsattr.ecg.simulated_waves import LESIONS, Beats
 
 MORPHOLOGY = [name for name in LESIONS if name not in ("pvc", "af")]
 QUIET = {"noise": 0.0, "wander": 0.0, "distractor": False, "dtype": "float64"}

@@ -1,7 +1,7 @@
 """Simulators and loaders of labelled data; nothing is downloaded."""
 
+from ..ecg.simulator import simulate_ecg
 from .delays import spike
-from .ecg import simulate_ecg
 from .icu import read_physionet2012
 from .inverse_model import linear_inverse_model
 from .risk import simulate_risk

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ecg import CHEST_LEADS, LIMB_FROM_I_II, WAVES
+from .delineation import WAVES
+from .leads import CHEST_LEADS, LIMB_FROM_I_II
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ecg_waves import AMPLITUDE, CENTRE, P_GAIN, REFERENCE_RR, SIGMA, WAVE_OF_COMPONENT, Beats, Floats, P, T
+from .simulated_waves import AMPLITUDE, CENTRE, P_GAIN, REFERENCE_RR, SIGMA, WAVE_OF_COMPONENT, Beats, Floats, P, T
 
 
 def sinus_rhythm(rng: np.random.Generator, mean: float, duration: float) -> Floats:

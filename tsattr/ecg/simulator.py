@@ -17,9 +17,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..ecg import LEADS, WAVE_PRIORITY, WAVES
-from .ecg_parts import baseline_wander, chest_artefact, fibrillation, fibrillation_waves, healthy_beats, sinus_rhythm
-from .ecg_waves import ALL_FROM_INDEPENDENT, LESIONS, Beats, Floats
+from .delineation import WAVE_PRIORITY, WAVES
+from .leads import LEADS
+from .simulated_parts import (
+    baseline_wander,
+    chest_artefact,
+    fibrillation,
+    fibrillation_waves,
+    healthy_beats,
+    sinus_rhythm,
+)
+from .simulated_waves import ALL_FROM_INDEPENDENT, LESIONS, Beats, Floats
 
 RHYTHM_LESIONS = ("pvc", "af")
 
