@@ -157,3 +157,13 @@ def test_sums_of_chunks_are_those_of_the_whole():
     a = xr.DataArray(np.random.default_rng(0).normal(size=(4, 30)), dims=("sample", "time"))
     code = xr.DataArray(np.arange(30) % 5, dims="time")
     xr.testing.assert_identical(ecg.by(a.chunk(time=7), wave=code.chunk()), ecg.by(a, wave=code))
+
+
+def test_a_class_of_one_patient_has_no_interval_and_says_so():
+    a = xr.DataArray(
+        np.random.default_rng(0).normal(size=(6, 1, 5)), dims=("sample", "lead", "time"), coords={"lead": ["I"]}
+    )
+    with pytest.warns(ta.ExplanationWarning, match="are of one patient"):
+        table = ecg.cohort(a, over=[0, 0, 1, 2, 3, 4], by_class=["A", "A", "B", "B", "B", "B"])
+    assert table.low.isnull().sel({"class": "A"}).all()
+    assert table.low.notnull().sel({"class": "B"}).all()

@@ -219,6 +219,31 @@ def test_what_makes_no_sense_is_refused(records, wrong, told):
         wrong(*records[:2])
 
 
+@pytest.mark.parametrize("wrong", [edits.Scale("P"), (edits.Scale("P"),), ("P", 0.0)])
+def test_an_edit_without_its_dose_says_how_it_is_given(records, wrong):
+    x, measured, _ = records
+    with pytest.raises(TypeError, match=r"pairs of an edit of tsattr\.ecg\.edits and its dose.*'a' is "):
+        ecg.leaning(torch.nn.Flatten(), x, measured=measured, edits={"a": wrong})
+    with pytest.raises(TypeError, match="pairs of an edit"):
+        ecg.dose(torch.nn.Flatten(), x, "P", [0, 1], measured=measured)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda *given, **more: ecg.dose(*given, edits.Scale("P"), [0.0, 1.0], **more),
+        lambda *given, **more: ecg.leaning(*given, edits={"P": (edits.Scale("P"), 0.0)}, **more),
+    ],
+)
+def test_one_patient_has_no_interval_and_says_so(records, call):
+    x, measured, _ = records
+    with pytest.warns(ta.ExplanationWarning, match="are of one patient: an interval over patients takes two at least"):
+        found = call(lambda v: v.mean((1, 2))[:, None], x, measured=measured, patient=np.zeros(3))
+    assert np.isfinite(found["mean"]).all()
+    assert np.isnan(found.low).all()
+    assert not found.apart.any()
+
+
 # ---- models that lean on one thing
 
 

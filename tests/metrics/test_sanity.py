@@ -160,6 +160,16 @@ def test_what_shows_the_input_fails(rows, explain):
     assert found.attrs["spearman_absolute_last"] > 0.9 > found.attrs["spearman_absolute_band"]
 
 
+def test_the_verdict_is_that_of_the_last_layer_also_when_only_it_is_explained(rows):
+    asked = []
+    explain = gradient(rows)
+    last = cascade(mlp(), lambda m: asked.append(m) or explain(m), every=False)
+    whole = cascade(mlp(), explain)
+    assert len(asked) == 2
+    assert last.attrs == whole.attrs
+    xr.testing.assert_identical(last.isel(layer=0), whole.isel(layer=-1))
+
+
 def test_a_map_with_its_sign_turned_is_the_same_map(rows):
     net = mlp()
     turned = {True: 1.0, False: -1.0}

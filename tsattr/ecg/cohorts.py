@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..edge.warning import tell
 from ..metrics import bootstrap
 from .delineation import _check_samples, _rows, _seconds
 from .sums import by
@@ -121,6 +123,11 @@ def cohort(
     ValueError
         Patients or classes of another number, of other samples or missing, or labels that do not fit.
 
+    Warns
+    -----
+    ExplanationWarning
+        A class has one patient: there are no intervals over patients then.
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)
@@ -144,6 +151,7 @@ def cohort(
     classes = sorted(set(group))
     masks = np.stack([group == c for c in classes])
     own = np.where(masks[:, None], values, np.nan)
+    say_of_one_patient(patient[m] for m in masks)
     means = bootstrap(own, patient, level=level, seed=seed)
     table = xr.Dataset(
         {name: (("class", *dims), v.reshape(len(classes), *shape)) for name, v in vars(means).items()},
@@ -210,6 +218,16 @@ def _distances(values: np.ndarray, patient: np.ndarray, masks: np.ndarray) -> tu
             total[p] += np.nansum(z**2)
             count[p] += np.isfinite(z).sum()
     return names, np.sqrt(total / np.where(count > 0, count, np.nan))
+
+
+def say_of_one_patient(patients: Iterable[np.ndarray]) -> None:
+    """Warn where the samples of something are all of one patient: there is no scatter of patients to take an interval from."""
+    alone = sum(len(np.unique(p)) == 1 for p in patients)
+    if alone:
+        tell(
+            "all samples (of a class) are of one patient: an interval over patients takes two at least, so low and high are NaN "
+            "and nothing is called apart. Give more patients, or patient (over) by sample, where samples are of several"
+        )
 
 
 def _along_samples(given: Any, array: xr.DataArray, name: str, whose: str = "the attribution") -> np.ndarray:

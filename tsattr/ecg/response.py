@@ -13,7 +13,7 @@ from ..core.groups import Labelled
 from ..explain import explain
 from ..methods.occlusion import Occlusion
 from ..metrics import bootstrap
-from .cohorts import _along_samples
+from .cohorts import _along_samples, say_of_one_patient
 from .edits import Edit, MoveBeats, RaiseST, Scale, WidenQRS
 
 STANDARD: Mapping[str, tuple[Edit, float]] = {
@@ -71,6 +71,13 @@ def dose(
     ------
     ValueError
         As `tsattr.explain` and the edit raise; no doses, patients of another number.
+    TypeError
+        What is no edit.
+
+    Warns
+    -----
+    ExplanationWarning
+        All samples are of one patient: there is no interval over patients then.
 
     Examples
     --------
@@ -86,12 +93,13 @@ def dose(
     """
     doses = np.atleast_1d(doses).tolist()
     blocks = _patients(patient, x)
+    check_edits({"edit": (edit, 0.0)})
     if not len(doses):
         raise ValueError("there is no dose: give some, such as [0, 0.5, 1, 1.5, 2]")
     found = []
     for k, amount in enumerate(doses):
         found.append(
-            _against(
+            against(
                 model,
                 x,
                 edit(x, measured, amount, beats=beats),
@@ -100,6 +108,7 @@ def dose(
         )
     amounts = xr.DataArray(np.asarray(doses, float), dims="dose", name="dose")
     whole = xr.concat(found, amounts, coords="minimal", compat="override", combine_attrs="drop_conflicts")
+    say_of_one_patient([blocks])
     whole = whole.assign_coords(edit=("dose", [edit.label(float(d)) for d in doses]))
     interval = bootstrap(whole.change.transpose(..., "sample").values, blocks, level=level)
     dims = [d for d in whole.change.transpose(..., "sample").dims if d != "sample"]
@@ -107,7 +116,12 @@ def dose(
         ("mean", "low", "high", "apart"), (interval.mean, interval.low, interval.high, interval.apart)
     ):
         whole[name] = (dims, values)
-    return whole.assign_attrs(level=level, patients=len(np.unique(blocks)), samples=x.sizes["sample"])
+    counts = {
+        "patients": len(np.unique(blocks)),
+        "samples": x.sizes["sample"],
+        "rows": sum(f.attrs["rows"] for f in found),
+    }
+    return whole.assign_attrs(level=level, **counts)
 
 
 def leaning(
@@ -141,14 +155,48 @@ def leaning(
     Dataset
         Along ``edit`` and ``class``: ``mean``, ``low``, ``high`` of the change of the output (the mean over the samples that have such
         beats) and ``apart``, whether 0 lies outside intervals that hold for all rows together; ``removal``, the mean change when the
-        edited cells are bridged; ``samples``; ``shift`` with a ``reference``. The coordinate ``kind`` of an edit is "timing" or "shape".
+        edited cells are bridged; ``samples``; ``shift`` with a ``reference``. The coordinate ``kind`` of an edit is "timing" or "shape"; ``attrs["rows"]``
+        says how many rows the model was asked for.
 
     Raises
     ------
-    ValueError
-        As for `dose`; no beat or no edit; several outputs.
+    ValueError, TypeError
+        As for `dose`; no beat or no edit; an edit without its dose; several outputs.
+
+    Warns
+    -----
+    ExplanationWarning
+        All samples are of one patient, or all that have beats of a class: there is no interval over patients then.
     """
     blocks = _patients(patient, x)
+    each = changes(model, x, edits, measured=measured, classes=classes, **settings)
+    change = each.change.values
+    say_of_one_patient(blocks[has] for has in ~np.isnan(change[0]))
+    interval = bootstrap(change, blocks, level=level)
+    dims = ("edit", "class")
+    table = xr.Dataset(
+        {
+            **{n: (dims, v) for n, v in vars(interval).items()},
+            "removal": (dims, bootstrap(each.removal.values, blocks, level=level).mean),
+            "samples": (dims, (~np.isnan(change)).sum(-1)),
+        },
+        {name: each[name] for name in ("edit", "class", "kind")},
+        {"level": level, "patients": len(np.unique(blocks)), "rows": each.attrs["rows"]},
+    )
+    return table if each["shift"].isnull().all() else table.assign(shift=each["shift"])
+
+
+def changes(
+    model: Any,
+    x: xr.DataArray,
+    edits: Mapping[str, tuple[Edit, float]],
+    *,
+    measured: xr.Dataset,
+    classes: xr.DataArray | None = None,
+    **settings: Any,
+) -> xr.Dataset:
+    """What `leaning` averages: ``change`` and ``removal`` (edit, class, sample), NaN for samples without such beats, ``shift`` (edit, class)."""
+    check_edits(edits)
     known = measured.r.notnull()
     of_class = xr.full_like(known, "", dtype="<U1") if classes is None else classes.astype(str).transpose(*known.dims)
     names = [""] if classes is None else sorted(set(of_class.values[known.values]) - {""})
@@ -156,44 +204,40 @@ def leaning(
         raise ValueError("there is nothing to edit: `classes` names no beat, `measured` has none, or `edits` is empty")
     change = np.full((len(edits), len(names), x.sizes["sample"]), np.nan)
     removal, shift = change.copy(), np.full((len(edits), len(names)), np.nan)
-    checked = settings.pop("check", True)
+    checked, rows = settings.pop("check", True), 0
     for k, (edit, amount) in enumerate(edits.values()):
         for j, name in enumerate(names):
             beats = known & (of_class == name)
             edited = edit(x, measured, amount, beats=beats)
             has = beats.any("beat").values
             given = {**settings, "check": checked and not k + j}
-            found = _against(model, x, edited, given)
+            found = against(model, x, edited, given)
             if set(found.change.dims) != {"sample"}:
                 raise ValueError("leaning is of one output: give one target, such as target='AFIB'")
             change[k, j, has] = found.change.values[has]
-            bridged = _bridged(x, edited)
-            removal[k, j, has] = _against(
-                model, x, bridged, {**given, "check": False, "reference": None}
-            ).change.values[has]
+            without = against(model, x, _bridged(x, edited), {**given, "check": False, "reference": None})
+            removal[k, j, has] = without.change.values[has]
+            rows += found.attrs["rows"] + without.attrs["rows"]
             if "shift" in found:
                 shift[k, j] = np.nanmean(found["shift"].values[has])
-    interval = bootstrap(change, blocks, level=level)
     dims = ("edit", "class")
-    table = xr.Dataset(
-        {
-            **{n: (dims, v) for n, v in vars(interval).items()},
-            "removal": (dims, bootstrap(removal, blocks, level=level).mean),
-            "samples": (dims, (~np.isnan(change)).sum(-1)),
-        },
+    return xr.Dataset(
+        {"change": ((*dims, "sample"), change), "removal": ((*dims, "sample"), removal), "shift": (dims, shift)},
         {"edit": list(edits), "class": names, "kind": ("edit", [edit.kind for edit, _ in edits.values()])},
-        {"level": level, "patients": len(np.unique(blocks))},
+        {"rows": rows},
     )
-    return table if np.isnan(shift).all() else table.assign(shift=(dims, shift))
 
 
-def _against(model: Any, x: xr.DataArray, edited: xr.DataArray, settings: Any) -> xr.Dataset:
+def against(model: Any, x: xr.DataArray, edited: xr.DataArray, settings: Any) -> xr.Dataset:
     """Outputs of edited records and what they differ by from those of `x`: all cells are removed, and the edited ones put."""
     everything = xr.zeros_like(x["time"], dtype=int).drop_vars("time").drop_attrs().rename("cells")
     method = Occlusion(Labelled(everything), Constant(edited))
     ds = explain(model, x, method, **{"progress": False, **settings})
     change = -ds["group_value"].isel(group=0, drop=True)
-    found = xr.Dataset({"output": ds["prediction"] + change, "change": change, "status": ds["status"]})
+    rows = int(ds["model_evaluations"].sum()) + ds.attrs["trial_rows"]
+    found = xr.Dataset(
+        {"output": ds["prediction"] + change, "change": change, "status": ds["status"]}, attrs={"rows": rows}
+    )
     if "shift" in ds:
         found["shift"], found["shift_intact"] = ds["shift"].isel(group=0, drop=True), ds["shift_intact"]
     return found
@@ -203,16 +247,33 @@ def _bridged(x: xr.DataArray, edited: xr.DataArray) -> xr.DataArray:
     """`x` with straight lines where an edit changed something."""
     from scipy import ndimage
 
-    turned, other = x.transpose(..., "time"), edited.transpose(*x.transpose(..., "time").dims)
-    values = turned.values.astype(float).reshape(-1, x.sizes["time"])
-    changed = values != other.values.astype(float).reshape(values.shape)
+    turned = x.transpose(..., "time")
+    changed = (turned.values != edited.transpose(*turned.dims).values).reshape(-1, x.sizes["time"])
     # R itself stays where QRS is stretched about it, and a wave may cross the line it is scaled over: no ends of a bridge
     changed = ndimage.binary_closing(np.pad(changed, ((0, 0), (4, 4))), np.ones((1, 4)))[:, 4:-4]
+    return bridged(x, xr.DataArray(changed.reshape(turned.shape), dims=turned.dims))
+
+
+def bridged(x: xr.DataArray, gone: xr.DataArray) -> xr.DataArray:
+    """`x` with straight lines across the cells that are gone (True, over dims of `x`, time among them)."""
+    turned = x.transpose(..., "time")
+    values = turned.values.astype(float).reshape(-1, x.sizes["time"])
     cell = np.arange(values.shape[1])
-    for row, gone in zip(values, changed):
-        if gone.any() and not gone.all():
-            row[gone] = np.interp(cell[gone], cell[~gone], row[~gone])
+    without = gone.broadcast_like(turned).transpose(*turned.dims).values.reshape(values.shape)
+    for row, absent in zip(values, without):
+        if absent.any() and not absent.all():
+            row[absent] = np.interp(cell[absent], cell[~absent], row[~absent])
     return turned.copy(data=values.reshape(turned.shape).astype(x.dtype)).transpose(*x.dims)
+
+
+def check_edits(edits: Mapping[str, Any]) -> None:
+    """TypeError unless these are edits with their doses, by name."""
+    for name, pair in edits.items():
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Edit):
+            raise TypeError(
+                f"edits are pairs of an edit of tsattr.ecg.edits and its dose, such as {{{name!r}: (Scale('P'), 0.0)}}; "
+                f"{name!r} is {pair!r}"
+            )
 
 
 def _patients(patient: Any, x: xr.DataArray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -74,6 +75,7 @@ def cascade(
     dims: Sequence[str] | None = None,
     share: float = 0.1,
     draws: int = 100,
+    every: bool = True,
     seed: int = 0,
 ) -> xr.Dataset:
     """Follow an explanation while the module's layers are randomised from the output back (model parameter randomisation).
@@ -98,6 +100,8 @@ def cascade(
         See `top_iou`.
     draws
         Number of control maps of each sample.
+    every
+        False: explain only with all layers random, which is what the verdict is of; two explanations in all.
     seed
         Of the weights and of the control.
 
@@ -124,7 +128,9 @@ def cascade(
     ('fails', [[1.0, 1.0]])
     """
     original = _labelled(explain(module), dims)
-    layers = {name: _labelled(explain(m), dims) for name, m in randomised(module, seed=seed)}
+    copies = randomised(module, seed=seed)
+    chosen = copies if every else deque(copies, maxlen=1)
+    layers = {name: _labelled(explain(m), dims) for name, m in chosen}
     ds = _against(original, layers, "layer", share, draws, seed)
     ds.attrs = _judged(ds, "layer", "all layers random", "the weights")
     return ds
