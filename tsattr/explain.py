@@ -78,7 +78,7 @@ def explain(
     autocast
         "bfloat16", "float16" or a torch dtype for mixed precision; None for none.
     evaluation
-        "dense" asks the model about whole rows. None: where it is cheaper, a removal is answered in a quicker way that agreed with
+        "dense" asks the model about whole rows, and a method on prefixes about each prefix by itself. None: where it is cheaper, a removal is answered in a quicker way that agreed with
         the dense one on some rows, as from what it changes in a convolutional network, and a path from what its ends are in the
         first layers; ``attrs["evaluation"]`` says in which, and why not in others. Answers are the same but for rounding. A
         recurrent layer goes on from the state before a removal until each unit of its state is the intact one within

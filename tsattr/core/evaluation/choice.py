@@ -5,7 +5,8 @@ It depends on the model, and is found by trial on the samples themselves, never 
 * **recurrent state**: a module whose memory of the past is the state of its recurrent layers is asked about the stretch alone;
 * **one pass**: a causal model that gives one output for each time is asked once up to the end of the stretch, of finite
   receptive field from where it still sees;
-* **prefixes**: any other model is asked about each prefix by itself, and its last output is read.
+* **prefixes**: any other model is asked about each prefix by itself, and its last output is read; and every model where the
+  call is to be dense.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ def stretch_evaluation(series: SampleSeries, last: bool = False, gaps: bool = Fa
     """
     if series.times == 1:
         return Prefixes(series, last)
-    trial, notes = series.trial(gaps), series.samples.engine.notes
-    candidates: list[type[StretchEvaluation]] = [Recurrent] if recurrent_layers(series.samples.engine.module) else []
+    engine = series.samples.engine
+    trial, notes = series.trial(gaps), engine.notes
+    candidates: list[type[StretchEvaluation]] = [Recurrent] if recurrent_layers(engine.module) else []
     candidates += [OnePass] if series.output_per_time else []
+    candidates = [] if engine.dense else candidates
     tried = (attempt(partial(kind.tried, series, trial, last)) for kind in candidates)
     found = next((e for e in tried if not isinstance(e, Unsupported)), None) or Prefixes.tried(series, trial, last)
     notes["trial_steps"] = notes.get("trial_steps", 0) + int(trial.time_steps.sum())
-    series.samples.engine.count_trial(int(trial.evaluations.sum()))
+    engine.count_trial(int(trial.evaluations.sum()))
     return found
 
 
