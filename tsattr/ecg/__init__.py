@@ -16,6 +16,7 @@ from .leads import CHEST_LEADS, LEAD_GROUPS, LEADS, LIMB_FROM_I_II, LIMB_LEADS, 
 from .sums import by, by_beat, by_lead, by_wave
 
 if _TYPE_CHECKING:
+    from .audit import check
     from .cohorts import aligned, cohort
     from .response import dose, leaning
 
@@ -35,6 +36,7 @@ __all__ = [
     "by_lead",
     "by_wave",
     "canonical_lead",
+    "check",
     "cohort",
     "delineate",
     "dose",
@@ -46,7 +48,13 @@ __all__ = [
     "waves",
 ]
 
-_LATER = {"aligned": "cohorts", "cohort": "cohorts", "dose": "response", "leaning": "response"}  # which explain
+_LATER = {  # which explain
+    "aligned": "cohorts",
+    "check": "audit",
+    "cohort": "cohorts",
+    "dose": "response",
+    "leaning": "response",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 
+from ..edge.warning import tell
 from .delineation import _ST, _bridged
 
 
@@ -51,7 +51,7 @@ class Hindered:
         """Warn the caller of the edit, in one sentence for each hindrance."""
         for what, n in self.fewer.items():
             if n:
-                warnings.warn(f"{n} of {self.of[what]} {what}", stacklevel=3)
+                tell(f"{n} of {self.of[what]} {what}", UserWarning)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def dose(
     0.0
     """
     doses = np.atleast_1d(doses).tolist()
-    blocks = _patients(patient, x)
+    blocks = patients_of(patient, x)
     check_edits({"edit": (edit, 0.0)})
     if not len(doses):
         raise ValueError("there is no dose: give some, such as [0, 0.5, 1, 1.5, 2]")
@@ -168,7 +168,7 @@ def leaning(
     ExplanationWarning
         All samples are of one patient, or all that have beats of a class: there is no interval over patients then.
     """
-    blocks = _patients(patient, x)
+    blocks = patients_of(patient, x)
     each = changes(model, x, edits, measured=measured, classes=classes, **settings)
     change = each.change.values
     say_of_one_patient(blocks[has] for has in ~np.isnan(change[0]))
@@ -276,7 +276,8 @@ def check_edits(edits: Mapping[str, Any]) -> None:
             )
 
 
-def _patients(patient: Any, x: xr.DataArray) -> np.ndarray:
+def patients_of(patient: Any, x: xr.DataArray) -> np.ndarray:
+    """The patient of each sample; each sample its own where none is given."""
     if "sample" not in x.dims:
         raise ValueError(f"x has no sample dim: its dims are {x.dims}; for one sample use x.expand_dims('sample')")
     return np.arange(x.sizes["sample"]) if patient is None else _along_samples(patient, x, "patient", "x")
