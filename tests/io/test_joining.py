@@ -128,3 +128,18 @@ def test_dates_of_no_sample_are_missing_and_complex_numbers_are_weighted():
     np.testing.assert_array_equal(np.isnat(join(dates).isel(lead=0)), np.repeat([False, True, False], x.sizes["time"]))
     over = split(signal(), "1s", step="0.5s")
     np.testing.assert_allclose(join(over * 1j, overlap="sum"), join(over.astype(float), overlap="sum") * 1j)
+
+
+def test_samples_of_several_records_are_not_merged():
+    a, b = (
+        split(
+            xr.DataArray(np.arange(6.0) + k, dims="time", coords={"time": 0.5 * np.arange(6) + start}), "1s"
+        ).assign_coords(record=("sample", [name] * 3))
+        for k, name, start in ((0, "100", 0.0), (50, "101", 1.5))
+    )
+    both = xr.concat([a, b], "sample")
+    with pytest.raises(ValueError, match=r"several recordings \(record: 100, 101\).*join each by itself"):
+        join(both)
+    for name, one in both.groupby("record"):
+        whole = a if name == "100" else b
+        np.testing.assert_array_equal(join(one), join(whole))

@@ -188,7 +188,9 @@ class RaiseST(Edit):
 class WidenQRS(Edit):
     """QRS lasts dose times as long, its shape stretched about R; what lies between it and the ends of P and T gives way.
 
-    It takes at most four fifths of the room between P and the end of T, with a warning.
+    It takes at most four fifths of the room between P and the end of T, with a warning. Measured again by `delineate`, QRS lasts a
+    little less than dose times as long: on simulated beats 90 ms become 128 at 1.5 and 165 at 2, as some 15 ms of a measured width
+    are of the measurement (slopes in a band to 40 Hz, smoothed over 12 ms) and do not stretch.
     """
 
     neutral: ClassVar[float] = 1.0

@@ -10,6 +10,7 @@ import xarray as xr
 Signal = TypeVar("Signal", bound=xr.DataArray | xr.Dataset)
 
 OVERLAPS = ("mean", "centre", "sum")
+_WHOSE = ("record", "source", "sha256", "patient")  # coordinates that tell one recording from another
 
 
 def join(samples: Signal, *, overlap: str = "mean", dim: str = "time", sample_dim: str = "sample") -> Signal:
@@ -47,7 +48,8 @@ def join(samples: Signal, *, overlap: str = "mean", dim: str = "time", sample_di
     Raises
     ------
     ValueError
-        No such dims; an unknown `overlap`; no sample; samples that start between cells, twice at one place, or nowhere; `dim` that falls.
+        No such dims; an unknown `overlap`; no sample; samples that start between cells, twice at one place, or nowhere; `dim` that
+        falls; samples of several recordings, by a coordinate ``record``, ``source``, ``sha256`` or ``patient`` along `sample_dim`.
 
     Examples
     --------
@@ -68,6 +70,7 @@ def join(samples: Signal, *, overlap: str = "mean", dim: str = "time", sample_di
         name = samples.name
         joined = join(samples.to_dataset(name="joined"), overlap=overlap, dim=dim, sample_dim=sample_dim)["joined"]
         return cast(Signal, joined.rename(name))
+    _check_one_recording(samples, sample_dim)
     first = _first_cells(samples, dim, sample_dim)
     size, coords, found = samples.sizes[dim], [c for c in samples.coords if c not in (dim, sample_dim)], {}
     several = len(first) > 1 and np.diff(np.sort(first)).min() < size
@@ -85,6 +88,19 @@ def join(samples: Signal, *, overlap: str = "mean", dim: str = "time", sample_di
         place = samples[sample_dim].values[:, None] + samples[dim].values
         found[dim] = xr.Variable(dim, _along(place, first), samples[dim].attrs)
     return cast(Signal, xr.Dataset(found, attrs=samples.attrs).set_coords([c for c in coords if c in found]))
+
+
+def _check_one_recording(samples: xr.DataArray | xr.Dataset, sample_dim: str) -> None:
+    """ValueError where a coordinate says that the samples are of several recordings: these share no axis to be put along."""
+    for name in _WHOSE:
+        if name in samples.coords and samples[name].dims == (sample_dim,):
+            found = np.unique(samples[name].values.astype(str))
+            if len(found) > 1:
+                shown = ", ".join(found[:3].tolist()) + (f", ... ({len(found)} in all)" if len(found) > 3 else "")
+                raise ValueError(
+                    f"the samples are of several recordings ({name}: {shown}), which share no axis to be joined along: join each by itself, "
+                    f"[join(one) for _, one in samples.groupby({name!r})]"
+                )
 
 
 def _first_cells(samples: xr.DataArray | xr.Dataset, dim: str, sample_dim: str) -> np.ndarray:
