@@ -165,7 +165,7 @@ def test_of_one_patient_nothing_can_be_told(records):
     assert (
         found.sentence.sel(claim="edit P x 0")
         .item()
-        .endswith("n = 1 patients. Fewer than 6 patients could all be on one side by chance.")
+        .endswith("n = 1 patient. Fewer than 6 patients could all be on one side by chance.")
     )
     assert verdicts(found, "planted")["planted P x 0"] == "supported"  # of simulated subjects
     assert "10 records of 1 patients" in found.attrs["verdict"]

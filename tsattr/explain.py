@@ -70,7 +70,8 @@ def explain(
         result of a table says which.
     reference
         Training-like data with the sample dim: what clean data look like. Given at least 20 samples, the result says of each
-        removal how far off the data it is. The range of a constant baseline is checked against it, else against `x`.
+        removal how far off the data it is. The range of a constant baseline is checked against it, else against `x`; and whether `x` is on
+        its scale, in the same unit.
     batch_size
         Rows of one model call; "auto" takes a size by the input's size and halves it when memory runs out.
     device
@@ -140,8 +141,9 @@ def explain(
     Warns
     -----
     ExplanationWarning
-        Once, naming the samples whose status is not "ok"; and where a constant baseline lies outside a channel's range; and
-        where the model is hardly a function of its row.
+        Once, naming the samples whose status is not "ok"; and where a constant baseline lies outside a channel's range; where `x` varies
+        a hundred times as much as a `reference`, or as little, or says another unit (also in ``attrs["reference_doubt"]``); and where
+        the model is hardly a function of its row.
 
     Examples
     --------

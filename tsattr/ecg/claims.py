@@ -80,7 +80,7 @@ class Claim:
             known = np.isfinite([low, high]).all()
             text += f"; {self.what} {self.estimate:.3g}" + (f" [{low:.3g}, {high:.3g}]" if known else ", no interval")
             against = f"{_AGAINST[self.side]} {self.against:.3g}, " if self.against else ""
-            text += f", {against}n = {self.n} {self.of}"
+            text += f", {against}n = {self.n} {self.of if self.n != 1 else self.of.removesuffix('s')}"
         reason = self.reason
         if verdict == UNKNOWN and not reason:
             few = f"fewer than {FEWEST} {self.of} could all be on one side by chance"

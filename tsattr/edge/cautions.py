@@ -12,10 +12,12 @@ from ..core.baselines import Constant, references
 from ..core.gradient_fault import GradientFault
 from ..core.method import Method
 from ..core.status import Status
+from ..core.units import spelled
 from ..labels.inputs import Inputs, Variable
 from .table import STATUS
 from .warning import tell
 
+_FAR = 100.0  # times the scale of a reference, beyond which another unit is more likely than another patient
 _WHY = {
     "non-finite gradient": "The outputs are finite and their gradients are not: a root, norm or logarithm at 0, say, or a where() "
     "that hides one. Methods that remove, such as Occlusion, need no gradients",
@@ -59,6 +61,40 @@ def _doubt(constant: Constant, v: Variable, seen: np.ndarray) -> str | None:
                 "a state such as ta.climate.State.period(...), or anomalies as input"
             )
     return None
+
+
+def check_scale(inputs: Inputs, reference: Any, clean: np.ndarray, n: int) -> str:
+    """Warn where `x` is not on the scale of the reference, as in another unit than the model knows; returns what was said.
+
+    Parameters
+    ----------
+    reference, clean
+        As the user gave it, and read (samples, *event), flat for several variables.
+    n
+        How many of the samples of `x` are looked at.
+    """
+    said = []
+    for v in inputs.variables:
+        given = reference if v.name is None else reference[v.name]
+        x, known = v.load(slice(0, n))
+        seen = clean if v.name is None else clean[:, v.at].reshape(len(clean), *v.axes.shape)
+        ratio = references.ratio_of_scales(v.axes, np.where(known, x, np.nan), seen)
+        ours, theirs = (
+            spelled(str(a.attrs.get("units", ""))) if isinstance(a, xr.DataArray) else "" for a in (v.array, given)
+        )
+        if max(ratio, 1 / ratio) > _FAR or (ours and theirs and ours != theirs):
+            units = (
+                f" Its units are {ours!r}, and those of the reference {theirs!r}."
+                if ours and theirs and ours != theirs
+                else ""
+            )
+            said.append(
+                f"{'x' if v.name is None else v.name} varies {ratio:.3g} times as much as the reference.{units} A model answers for what it was "
+                "trained on: give it the same unit, such as by read_wfdb(units='mV'), x * 1e-3, or the preparation that the reference had"
+            )
+    if said:
+        tell("; ".join(said))
+    return "; ".join(said)
 
 
 def report_trouble(ds: xr.Dataset, inputs: Inputs, fault: GradientFault | None = None) -> None:

@@ -23,7 +23,7 @@ from ..labels import alignment
 from ..version import __version__
 from . import cost, members, trials
 from .call import Call
-from .cautions import check_constants, report_trouble
+from .cautions import check_constants, check_scale, report_trouble
 from .table import Table
 from .warning import tell
 
@@ -58,18 +58,20 @@ def explained(call: Call, method: Method, *, dry_run: bool | str = False) -> xr.
     bound = method.bind(inputs.bind)
     lags = bound.coordinates()
     inputs.check_names(lags)
-    clean = None
-    if reference is not None and bound.has("baseline"):
-        clean = alignment.read_reference(inputs, reference, gaps=bound.setting("baseline").gaps > 0)
+    clean, removes = None, bound.has("baseline")
+    if reference is not None:
+        clean = alignment.read_reference(inputs, reference, gaps=removes and bound.setting("baseline").gaps > 0)
     if dry_run:
-        return cost.of(call, bound, 0 if clean is None else len(clean), asks=dry_run != cost.ROWS)
+        return cost.of(call, bound, 0 if clean is None or not removes else len(clean), asks=dry_run != cost.ROWS)
     if method.caution:
         tell(method.caution)
-    check_constants(method, inputs, reference, min(call.chunk, inputs.n))
+    first = min(call.chunk, inputs.n)
+    check_constants(method, inputs, reference, first)
+    doubt = "" if clean is None else check_scale(inputs, reference, clean, first)
     table = Table(inputs, bound.setting("groups"))
     shifts = None
     with trials.running(call, inputs.n * bound.rows()[0]) as engine:
-        if clean is not None and len(clean) >= FEWEST:
+        if clean is not None and removes and len(clean) >= FEWEST:
             shifts = Shifts.fit(bound, clean, inputs.parts, engine, call.dtype, features=not call.context)
         chunks = call.chunks(engine, graph=bound.needs_smoothness, arrays=bound.arrays, removes=not method.gradient)
         for at, samples in chunks:
@@ -85,6 +87,8 @@ def explained(call: Call, method: Method, *, dry_run: bool | str = False) -> xr.
     if (agreement := members.agreement_of_draws(ds)) is not None:
         ds["agreement"] = agreement
     ds.attrs = _provenance(call, method, targets) | engine.notes | _particulars(call, method, bound, targets)
+    if doubt:
+        ds.attrs["reference_doubt"] = doubt
     _label(ds, call, method, targets)
     report_trouble(ds, inputs, engine.found.get("fault"))
     return ds

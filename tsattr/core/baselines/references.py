@@ -206,6 +206,25 @@ def outside_range(values: np.ndarray, axes: Axes, x: np.ndarray) -> list[str]:
     ]
 
 
+def ratio_of_scales(axes: Axes, x: np.ndarray, reference: np.ndarray) -> float:
+    """How many times as much samples (n, *event) vary as those of a reference: standard deviations, the median over channels.
+
+    NaN where no channel has 32 values that vary in both.
+    """
+    keep = [1 + axes.axis(d) for d in axes.channels]
+    spread = []
+    for values in (x, reference):
+        lines = np.moveaxis(values, keep, range(len(keep))).reshape(math.prod(values.shape[a] for a in keep), -1)
+        enough = (~np.isnan(lines)).sum(1) >= 32
+        known = lines[enough]
+        spread.append(np.full(len(lines), np.nan))
+        spread[-1][enough] = np.nanstd(known, 1)
+    both = (spread[0] > 0) & (spread[1] > 0)
+    if axes.nominal is not None:
+        both &= ~axes.nominal.reshape(-1)
+    return float(np.median(spread[0][both] / spread[1][both])) if both.any() else math.nan
+
+
 def share_far_from_mean(value: float, axes: Axes, x: np.ndarray) -> float:
     """The share of places (cells along dims in degrees) whose mean is more than three standard deviations from a constant.
 
