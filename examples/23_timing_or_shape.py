@@ -1,4 +1,4 @@
-"""Does the model lean on when beats come, or on what they look like? Edits of the beats, and tables of a cohort."""
+"""Does the model lean on when beats come, or on what they look like? Edits of the beats, what can be claimed, and tables of a cohort."""
 
 import warnings
 
@@ -40,6 +40,11 @@ with warnings.catch_warnings():
     )  # fmt: skip
     found["off"] = found["shift"].mean("sample")
     print(found[["mean", "low", "high", "off"]].to_dataframe().round(2).to_string(), "\n")
+
+    # What the evidence supports of the network and of a map of it, claim by claim.
+    by_blur = ta.IntegratedGradients(ta.baselines.Blur(time="200ms"))
+    checked = ecg.check(net, x, by_blur, measured=measured, patient="patient", outputs={"class": classes}, target="pvc")
+    print(checked.attrs["verdict"], f"({checked.attrs['rows']} rows of the model)\n", sep="\n")
 
 # A cohort: where records of two classes differ in what the network looks at, of all leads and waves together.
 some = data.isel(sample=slice(260, 300)).isel(sample=data.label.values[260:] <= 1)

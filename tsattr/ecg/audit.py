@@ -115,7 +115,7 @@ def check(
     Notes
     -----
     It explains `x` once, ``5 subjects`` simulated records and ten more for each method, and asks for 22 rows a record for
-    removals and two for each edit.
+    removals and four for each edit.
 
     Examples
     --------
