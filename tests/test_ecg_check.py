@@ -264,3 +264,16 @@ def test_units_leads_and_the_order_of_dims_are_those_of_the_records(records):
         found.append(ecg.check(model, given, ta.Saliency(), measured=measured, subjects=6))
     assert found[0].verdict.equals(found[1].verdict)
     np.testing.assert_allclose(found[0].estimate, found[1].estimate, rtol=1e-6, atol=1e-12)
+
+
+def test_patients_by_name_and_a_reference_that_is_looked_at_once(records):
+    x, measured = records
+    x = x.assign_coords(patient=("sample", np.arange(10) // 2))
+    mean = lambda v: v.mean((1, 2))[:, None]  # noqa: E731
+    method = ta.Occlusion(ta.groups.Along("lead"))
+    with pytest.warns(ta.ExplanationWarning, match="x varies") as told:
+        found = ecg.check(mean, x, method, measured=measured, subjects=6, patient="patient", reference=1e-3 * x)
+    assert sum("x varies" in str(w.message) for w in told) == 1
+    assert found.n.sel(claim="removal") == 5
+    same = ecg.check(mean, x, method, measured=measured, subjects=6, patient="patient")
+    assert same.attrs["rows"] == found.attrs["rows"]

@@ -164,7 +164,7 @@ class _Asking:
         """The map of a method, in the order of the dims of `x`."""
         given = self.settings | {"progress": self.step()}
         ds = explain(self.model if model is None else model, x, method, **given)
-        self.settings["check"] = False  # once is enough
+        self.settings |= {"check": False, "reference": None}  # what they say is said of the first map
         self.rows += int(ds["model_evaluations"].sum()) + ds.attrs["trial_rows"]
         if "predicted" in ds and self.settings.get("target") is None:
             raise ValueError(
@@ -414,7 +414,7 @@ def _edited(
     records: _Records, edits: Mapping[str, tuple[Edit, float]], maps: Mapping[str, xr.DataArray], level: float
 ) -> Iterator[Claim]:
     """What moves the output, of timing and of shape; and whether the map gives most to the wave that does."""
-    settings = records.asking.settings | {"progress": records.asking.step(), "reference": None}
+    settings = records.asking.settings | {"progress": records.asking.step()}
     found = changes(records.asking.model, records.x, edits, measured=records.measured, **settings)
     records.asking.rows += found.attrs["rows"]
     change = dict(zip(edits, found.change.values[:, 0]))
